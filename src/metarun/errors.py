@@ -1,0 +1,23 @@
+"""What metarun says instead of a traceback."""
+
+from __future__ import annotations
+
+
+class Refused(Exception):
+    """The request was wrong: nothing was run, nothing was written, exit code 2.
+
+    Args:
+        mistakes: one line each; a line names the key or file, the value, and what would be right.
+    """
+
+    def __init__(self, *mistakes: str) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = list(mistakes)
+
+
+class RunFailed(Exception):
+    """The run broke down after it had begun: one line, exit code 1."""
+
+
+class Interrupted(Exception):
+    """A person or the system asked the run to stop, and it has saved its state: exit code 130."""
