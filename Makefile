@@ -59,5 +59,7 @@ $(READY): pyproject.toml scripts/build_learn2learn.py
 	  echo "$(CURDIR)" > .venv/.home; fi
 	@$(BIN)/python scripts/build_learn2learn.py
 	@echo "installing torch and the rest into .venv: about 3 minutes, 5 GB unpacked"
-	@$(BIN)/python -m pip install --quiet --find-links .wheels --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --find-links .wheels --editable '.[dev]' || { \
+	  echo "metarun: pip could not install everything: see above; make setup goes on from here" >&2; \
+	  exit 1; }
 	@touch $@

@@ -55,24 +55,23 @@ class CannotBuild(Exception):
     """One line for the user: what is missing and how to get it."""
 
 
-def built_wheel() -> Path | None:
-    """The wheel for this Python and machine, unless it is missing or older than this script."""
+def is_built() -> bool:
+    """Whether there is a wheel for this Python and machine that is not older than this script."""
     tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
     machine = sysconfig.get_platform().replace("-", "_").replace(".", "_")
     wheel = WHEELS / f"learn2learn-{VERSION}-{tag}-{tag}-{machine}.whl"
-    fresh = wheel.exists() and wheel.stat().st_mtime >= Path(__file__).stat().st_mtime
-    return wheel if fresh else None
+    return wheel.exists() and wheel.stat().st_mtime >= Path(__file__).stat().st_mtime
 
 
 def find_compiler() -> str:
     """The C compiler's command, once it has compiled a line and a line with Python.h in it."""
     configured = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
     commands = [configured] if os.environ.get("CC") else [configured, "cc", "gcc", "clang"]
-    compiler = next((c for c in commands if compiles(c, "int answer;")), None)
+    compiler = next((c for c in commands if compiles(c, "#include <stdio.h>")), None)
     if compiler is None:
         raise CannotBuild(
             "learn2learn has a C extension: install a C compiler "
-            "(Debian/Ubuntu: apt install gcc; macOS: xcode-select --install)"
+            "(Debian/Ubuntu: apt install gcc libc6-dev; macOS: xcode-select --install)"
         )
     if not compiles(compiler, "#include <Python.h>"):
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -100,27 +99,27 @@ def compiles(compiler: str, source: str) -> bool:
     return done.returncode == 0
 
 
-def pip(*arguments: str | Path, compiler: str, failed: str) -> None:
-    """Run pip quietly; where it fails, show what it said, then the one line that sums it up."""
-    done = subprocess.run(
+def pip(*arguments: str | Path, compiler: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", *map(str, arguments)],
         env={**os.environ, "CC": compiler},
         text=True,
         capture_output=True,
     )
-    if done.returncode != 0:
-        print(done.stdout + done.stderr, file=sys.stderr)
-        raise CannotBuild(failed)
 
 
 def fetch(folder: Path, compiler: str) -> Path:
     """learn2learn's source archive in `folder`, checked; pip knows the user's index and proxy."""
-    pip(
-        "download",
-        *("--no-deps", "--no-binary", "learn2learn", "--dest", folder, f"learn2learn=={VERSION}"),
+    done = pip(
+        *("download", "--no-deps", "--no-binary", "learn2learn", "--retries", "2"),
+        *("--dest", folder, f"learn2learn=={VERSION}"),
         compiler=compiler,
-        failed=f"cannot download learn2learn {VERSION}: is there a network?",
     )
+    if done.returncode != 0:
+        said = [line.strip() for line in done.stderr.splitlines() if "ERROR: " in line] or [""]
+        raise CannotBuild(
+            f"cannot download learn2learn {VERSION}: is there a network? pip says: {said[-1]}"
+        )
     archive = folder / f"learn2learn-{VERSION}.tar.gz"
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if found != SHA256:
@@ -139,16 +138,15 @@ def build(archive: Path, folder: Path, compiler: str) -> Path:
         generated.unlink()
     (source / "setup.py").write_text(SETUP)
     (source / "pyproject.toml").write_text(PYPROJECT)
-    pip(
-        *("wheel", "--no-deps", "--wheel-dir", folder, source),
-        compiler=compiler,
-        failed=f"learn2learn {VERSION} did not compile: see above",
-    )
+    done = pip("wheel", "--no-deps", "--wheel-dir", folder, source, compiler=compiler)
+    if done.returncode != 0:
+        print(done.stdout + done.stderr, file=sys.stderr)
+        raise CannotBuild(f"learn2learn {VERSION} did not compile: see above")
     return next(folder.glob("*.whl"))
 
 
 def main() -> None:
-    if built_wheel():
+    if is_built():
         return
     compiler = find_compiler()
     print("building learn2learn's wheel: about half a minute", flush=True)

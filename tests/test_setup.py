@@ -73,7 +73,7 @@ def test_no_c_compiler(checkout: Path) -> None:
     line = refusal([sys.executable, str(SCRIPT)], checkout, CC="no-such-compiler")
     assert line == (
         "metarun: learn2learn has a C extension: install a C compiler "
-        "(Debian/Ubuntu: apt install gcc; macOS: xcode-select --install)"
+        "(Debian/Ubuntu: apt install gcc libc6-dev; macOS: xcode-select --install)"
     )
 
 
