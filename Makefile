@@ -13,7 +13,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
 
-setup: $(READY) ## make .venv with everything in it; seconds when nothing changed
+setup: $(READY) ## make .venv with everything in it; at once when nothing changed
+	@echo "ready: make demo, or .venv/bin/metarun --help"
 
 demo: $(READY) ## train a learner on letters, test it, show the result: a few minutes
 	@$(BIN)/metarun experiment=demo
