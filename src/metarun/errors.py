@@ -19,5 +19,8 @@ class RunFailed(Exception):
     """The run broke down after it had begun: one line, exit code 1."""
 
 
-class Interrupted(Exception):
-    """A person or the system asked the run to stop, and it has saved its state: exit code 130."""
+class Interrupted(KeyboardInterrupt):
+    """A person or the system asked the run to stop, and it has saved its state: exit code 130.
+
+    Like `KeyboardInterrupt`, it passes through code that catches `Exception`: a sweep ends with it.
+    """

@@ -17,6 +17,17 @@ class Facts(NamedTuple):
     smallest: int  # items in its smallest class
 
 
+class Pick(NamedTuple):
+    """What one episode of N ways is made of, before any item is touched.
+
+    The order of `classes` is random and gives the labels 0 … N−1.
+    """
+
+    classes: np.ndarray  # (N)
+    items: np.ndarray  # (N, K+Q) positions in `Split.items`, support first
+    turns: np.ndarray  # (N) quarter turns
+
+
 @dataclass(frozen=True)
 class Images:
     """A prepared data set: what the cache keeps.
@@ -76,6 +87,35 @@ class Split:
     def shape(self) -> tuple[int, ...]:
         """Shape of one item, (C, H, W)."""
         return tuple(self.items.shape[1:])
+
+    def pick(self, rng: np.random.Generator, ways: int, shots: int, queries: int) -> Pick:
+        """Draw N classes without repetition and K+Q items of each, without repetition."""
+        classes = rng.choice(len(self.names), ways, replace=False)
+        items = np.stack(
+            [
+                self.first[c] + rng.choice(self.counts[c], shots + queries, replace=False)
+                for c in classes
+            ]
+        )
+        turns = self.turns[classes]
+        if self.spin:
+            turns = (turns + rng.integers(4, size=ways)) % 4
+        return Pick(classes, items, turns)
+
+    def gather(
+        self, picks: Sequence[Pick], shots: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Support x (T, N·K, C, H, W) and y (T, N·K), query x (T, N·Q, C, H, W) and y (T, N·Q)."""
+        x = self.items[np.stack([pick.items for pick in picks])]  # (T, N, K+Q, C, H, W)
+        turns = np.stack([pick.turns for pick in picks])  # (T, N)
+        for turn in (1, 2, 3):
+            chosen = turns == turn
+            if chosen.any():
+                x[chosen] = np.rot90(x[chosen], turn, axes=(-2, -1))
+        tasks, ways, each = x.shape[:3]
+        y = np.broadcast_to(np.arange(ways)[None, :, None], (tasks, ways, each))
+        halves = (x[:, :, :shots], y[:, :, :shots], x[:, :, shots:], y[:, :, shots:])
+        return tuple(a.reshape(tasks, -1, *a.shape[3:]) for a in halves)
 
 
 def select(

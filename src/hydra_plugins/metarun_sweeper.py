@@ -1,0 +1,20 @@
+"""A sweep in which a job that cannot be composed fails alone, and the others run.
+
+Hydra finds plug-ins in the namespace package `hydra_plugins` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+from metarun.sweep import legal
+
+
+class MetarunSweeper(BasicSweeper):
+    """Hydra's own sweeper; a job with mistakes becomes one that only carries them."""
+
+    def get_job_batch(self) -> Sequence[Sequence[str]]:
+        loader = self.hydra_context.config_loader
+        return [legal(loader, self.config, job) for job in super().get_job_batch()]

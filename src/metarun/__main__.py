@@ -1,0 +1,5 @@
+"""`python -m metarun`."""
+
+from metarun.cli import entry
+
+entry()

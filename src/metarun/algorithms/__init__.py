@@ -1,0 +1,44 @@
+"""Learners, one a file. They know nothing of files, loggers or Hydra."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from metarun.episodes import Episodes
+
+
+class Algorithm(nn.Module):
+    """A few-shot learner: two verbs, so that every family fits the same loop.
+
+    Made as `Learner(backbone, ways, **keys of its YAML file)`, where `ways` is that of its training
+    episodes.
+
+    Attributes:
+        per_label_head: the learner has weights of its own for each label, so that it can only be
+            tested with as many ways as it was trained with.
+        batch_norm: whose statistics normalise a query in evaluation: `transductive` (those of the
+            query batch) or `inductive` (a prediction depends on the support and that query only).
+    """
+
+    per_label_head: bool = False
+    batch_norm: str = "inductive"
+
+    def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
+        """Add the meta-gradient of the mean loss over the T tasks to `.grad`.
+
+        Returns:
+            The scores of each task, each (T), as `metarun.scores.score` gives them.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.accumulate")
+
+    def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        """Query outputs (T, N·Q, N) after adapting to the support alone.
+
+        The learner's own parameters and buffers stay as they were.
+
+        Args:
+            support_x: (T, N·K, *shape).
+            support_y: (T, N·K) labels.
+            query_x: (T, N·Q, *shape).
+        """
+        raise NotImplementedError(f"{type(self).__name__}.predict")

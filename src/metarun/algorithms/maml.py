@@ -1,0 +1,90 @@
+"""Model-agnostic meta-learning."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import NonNegativeInt, PositiveFloat
+from torch import Tensor, nn
+
+from metarun.adaptation import adapt
+from metarun.algorithms import Algorithm
+from metarun.backbones.norm import normalised_by
+from metarun.episodes import Episodes
+from metarun.scores import loss_of, score
+
+
+class MAML(Algorithm):
+    """Learns initial weights from which a few gradient steps on the support solve a new task.
+
+    Finn, Abbeel & Levine 2017, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks",
+    algorithm 2. The inner loss is the mean over the N·K support items: the authors' code divides
+    their sum by K, so its learning rates are N times smaller than the equivalent one here.
+
+    Args:
+        backbone: maps (B, *shape) to (B, features).
+        ways: N, the outputs of the linear head.
+        inner_lr: step size α of the inner loop.
+        inner_steps: inner steps in training.
+        test_inner_steps: inner steps in evaluation.
+        first_order: leave out the second derivatives.
+        batch_norm: how queries are normalised, in training and evaluation. `transductive`: by the
+            statistics of the task's query batch, as published; `inductive`: by those of the support
+            under the adapted weights (MetaBN, Bronskill et al. 2020). The support is always
+            normalised by itself, and running averages are not used.
+    """
+
+    per_label_head = True
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        ways: int,
+        *,
+        inner_lr: PositiveFloat = 0.4,
+        inner_steps: NonNegativeInt = 1,
+        test_inner_steps: NonNegativeInt = 3,
+        first_order: bool = False,
+        batch_norm: Literal["transductive", "inductive"] = "transductive",
+    ) -> None:
+        super().__init__()
+        self.net = nn.Sequential(backbone, nn.Linear(backbone.features, ways))
+        self.inner_lr, self.first_order, self.batch_norm = inner_lr, first_order, batch_norm
+        self.inner_steps, self.test_inner_steps = inner_steps, test_inner_steps
+
+    def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
+        outputs = []
+        for sx, sy, qx, qy in zip(
+            episodes.support_x,
+            episodes.support_y,
+            episodes.query_x,
+            episodes.query_y,
+            strict=True,
+        ):
+            logits = self._adapt_and_apply(sx, sy, qx, self.inner_steps, self.first_order)
+            (loss_of(logits, qy) / len(episodes)).backward()
+            outputs.append(logits.detach())
+        return score(torch.stack(outputs), episodes.query_y)
+
+    def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        outputs = []
+        for sx, sy, qx in zip(support_x, support_y, query_x, strict=True):
+            with torch.enable_grad():
+                logits = self._adapt_and_apply(sx, sy, qx, self.test_inner_steps, first_order=True)
+            outputs.append(logits.detach())
+        return torch.stack(outputs)
+
+    def _adapt_and_apply(
+        self, sx: Tensor, sy: Tensor, qx: Tensor, steps: int, first_order: bool
+    ) -> Tensor:
+        """Logits (N·Q, N) of one task's queries after its inner loop."""
+        with normalised_by(self.net, "batch"):
+            adapted = adapt(
+                self.net, sx, sy, steps=steps, lr=self.inner_lr, first_order=first_order
+            )
+        if self.batch_norm == "transductive":
+            with normalised_by(adapted, "batch"):
+                return adapted(qx)
+        with normalised_by(adapted, len(sx)):
+            return adapted(torch.cat([sx, qx]))[len(sx) :]

@@ -1,0 +1,110 @@
+"""Prototypical networks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import PositiveFloat
+from torch import Tensor, nn
+
+from metarun.algorithms import Algorithm
+from metarun.backbones.norm import normalised_by
+from metarun.episodes import Episodes
+from metarun.scores import loss_of, score
+
+Distance = Literal["squared_euclidean", "euclidean", "cosine"]
+
+
+def prototypes(z: Tensor, y: Tensor, ways: int) -> Tensor:
+    """Mean embedding of each class, (T, N, D) (Snell et al. 2017, equation 1).
+
+    Args:
+        z: (T, N·K, D) embedded support.
+        y: (T, N·K) labels.
+    """
+    member = F.one_hot(y, ways).to(z.dtype)  # (T, N·K, N)
+    return member.transpose(1, 2) @ z / member.sum(1).unsqueeze(-1)
+
+
+def similarity(z: Tensor, centres: Tensor, distance: Distance) -> Tensor:
+    """Logits (T, N·Q, N): minus the distance, or the cosine, of each query to each prototype.
+
+    Args:
+        z: (T, N·Q, D) embedded queries.
+        centres: (T, N, D) prototypes.
+    """
+    if distance == "cosine":
+        return F.normalize(z, dim=-1) @ F.normalize(centres, dim=-1).transpose(1, 2)
+    squared = (z.unsqueeze(2) - centres.unsqueeze(1)).square().sum(-1)
+    if distance == "squared_euclidean":
+        return -squared
+    return -squared.clamp_min(1e-12).sqrt()  # the root has no finite slope at 0
+
+
+class ProtoNet(Algorithm):
+    """Labels a query by its nearest prototype, the mean embedding of a class's support.
+
+    Snell, Swersky & Zemel 2017, "Prototypical Networks for Few-shot Learning", equations 1 and 2:
+    a softmax over minus the squared Euclidean distances.
+
+    Args:
+        backbone: maps (B, *shape) to (B, features).
+        ways: not used: prototypes need no head.
+        distance: between query and prototype. Plain Euclidean distance has the same arg max as
+            squared but another loss; cosine is a similarity.
+        temperature: divides the logits; default 1 for distances and 0.1 for the cosine, whose logits
+            would otherwise be too close to each other to learn from.
+        batch_norm: `inductive`: running averages in evaluation, as published; `transductive`: the
+            statistics of the query batch, and of the support for the support. In training the
+            support and queries of a task are one batch.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        ways: int,
+        *,
+        distance: Distance = "squared_euclidean",
+        temperature: PositiveFloat | None = None,
+        batch_norm: Literal["transductive", "inductive"] = "inductive",
+    ) -> None:
+        super().__init__()
+        self.backbone, self.distance, self.batch_norm = backbone, distance, batch_norm
+        self.temperature = temperature or (0.1 if distance == "cosine" else 1.0)
+
+    def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
+        self.backbone.train()
+        outputs = []
+        for sx, sy, qx, qy in zip(
+            episodes.support_x,
+            episodes.support_y,
+            episodes.query_x,
+            episodes.query_y,
+            strict=True,
+        ):
+            z = self.backbone(torch.cat([sx, qx])).unsqueeze(0)
+            logits = self._logits(z[:, : len(sx)], sy.unsqueeze(0), z[:, len(sx) :])
+            (loss_of(logits[0], qy) / len(episodes)).backward()
+            outputs.append(logits.detach())
+        return score(torch.cat(outputs), episodes.query_y)
+
+    @torch.no_grad()
+    def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        self.backbone.eval()
+        if self.batch_norm == "transductive":
+            with normalised_by(self.backbone, "batch"):
+                support = torch.stack([self.backbone(x) for x in support_x])
+                query = torch.stack([self.backbone(x) for x in query_x])
+        else:
+            support, query = (
+                self.backbone(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+                for x in (support_x, query_x)
+            )
+        return self._logits(support, support_y, query)
+
+    def _logits(self, support: Tensor, support_y: Tensor, query: Tensor) -> Tensor:
+        """Logits (T, N·Q, N) from embeddings (T, items, D)."""
+        centres = prototypes(support, support_y, int(support_y.max()) + 1)
+        return similarity(query, centres, self.distance) / self.temperature

@@ -1,0 +1,105 @@
+"""From a configuration node to what it names: checked against the signature, then called."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, Field, ValidationError, create_model
+
+from metarun.config import nearest
+from metarun.errors import Refused
+from metarun.settings import explain
+
+
+def blueprint(
+    group: str, node: Mapping[str, Any], folders: Iterable[Path] = ()
+) -> Callable[..., Any]:
+    """What `node._target_` names, with the node's other keys as its keyword arguments.
+
+    The keyword-only arguments of the target are the keys of its YAML file; their annotations say
+    what is right. Positional arguments are for the caller of the blueprint.
+
+    Args:
+        group: the node's name, for messages.
+        folders: a user's own config folders. They may name targets of their own, which are looked
+            for in these folders first; besides those, only what is inside metarun is ever called.
+
+    Raises:
+        Refused: a line for each key that is unknown, missing, of a wrong type or out of range.
+    """
+    path = node.get("_target_")
+    target = _find(f"{group}._target_", path, list(folders))
+    given = {key: value for key, value in node.items() if key != "_target_"}
+    hints = get_type_hints(
+        target.__init__ if inspect.isclass(target) else target, include_extras=True
+    )
+    parameters = {
+        p.name: p
+        for p in inspect.signature(target).parameters.values()
+        if p.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    mistakes = [
+        f"{group}.{key}: no such key{nearest(f'{group}.{key}', [f'{group}.{p}' for p in parameters])}"
+        for key in given
+        if key not in parameters
+    ]
+    model = create_model(
+        str(path),
+        __config__=ConfigDict(strict=True, allow_inf_nan=False, protected_namespaces=()),
+        **{
+            # Under an alias, since a field may not be called like a method of the model.
+            f"key_{p.name}": (
+                hints.get(p.name, Any),
+                Field(... if p.default is p.empty else p.default, alias=p.name),
+            )
+            for p in parameters.values()
+        },
+    )
+    known = {key: value for key, value in given.items() if key in parameters}
+    try:
+        model.model_validate(known)
+    except ValidationError as error:
+        mistakes += explain(error, prefix=group)
+    if mistakes:
+        raise Refused(*mistakes)
+    return partial(target, **known)
+
+
+def target_of(blueprint: Callable[..., Any]) -> Any:
+    """The class or function behind a blueprint."""
+    return blueprint.func if isinstance(blueprint, partial) else blueprint
+
+
+def _find(key: str, path: Any, folders: list[Path]) -> Callable[..., Any]:
+    """Import the dotted `path`, if metarun or a user's own folder vouches for it."""
+    if not isinstance(path, str) or not re.fullmatch(r"\w+(\.\w+)+", path):
+        raise Refused(f"{key}={path}: should be a dotted name, e.g. metarun.algorithms.maml.MAML")
+    vouched = [f for f in folders if path in _targets_named_in(f)]
+    if not path.startswith("metarun.") and not vouched:
+        raise Refused(
+            f"{key}={path}: neither metarun's nor named in a folder of your own; "
+            "give that folder with --config-dir"
+        )
+    for folder in vouched:
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise Refused(f"{key}={path}: cannot be imported ({error})") from error
+    if not callable(found):
+        raise Refused(f"{key}={path}: is not a class or function")
+    return found
+
+
+def _targets_named_in(folder: Path) -> set[str]:
+    files = (file.read_text("utf-8") for file in folder.rglob("*.yaml"))
+    return {m[1] for text in files for m in re.finditer(r"_target_:\s*['\"]?([\w.]+)", text)}

@@ -1,0 +1,251 @@
+"""From argv to a command; imports nothing heavy before the request is known to be sound."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from metarun import __version__
+from metarun.errors import Interrupted, Refused, RunFailed
+
+HELP = """\
+metarun {version}: few-shot and meta-learning experiments
+
+  metarun algo=maml data=omniglot shots=5     train, then test the best validation checkpoint
+  metarun -m algo=maml,protonet shots=1,5     every combination, one table
+  metarun resume=RUN_DIR [steps=N]            go on where a run or a sweep stopped
+  metarun evaluate run=RUN_DIR [shots=5 …]    test a trained run under another protocol
+  metarun list [GROUP]                        what can be chosen
+
+Choices and values are written key=value, in any order; algo.inner_lr=0.1 sets a choice's own key.
+  --cfg job             print the configuration and stop
+  --info                print how it is composed and stop
+  --config-dir DIR      a folder of your own with algo/, data/, … to choose from
+  -sc install=bash      print the shell's tab completion: eval "$(metarun -sc install=bash)"
+  --hydra-help          all flags of Hydra, which does the composing
+
+Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted and saved.
+"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was typed, taken apart.
+
+    Attributes:
+        words: what follows the command, without flags.
+        flags: Hydra's own.
+        line: the whole command, as one could type it again.
+    """
+
+    words: list[str]
+    flags: argparse.Namespace
+    line: str
+
+    def take(self, key: str) -> str | None:
+        """Remove `key=value` from the words; its value without quotes."""
+        found = [w for w in self.words if w.startswith(f"{key}=")]
+        for word in found:
+            self.words.remove(word)
+        if not found:
+            return None
+        value = found[-1].partition("=")[2]
+        quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+        return value[1:-1] if quoted else value
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; returns the exit code."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors are ours to print
+    try:
+        return _dispatch(list(argv))
+    except Refused as refused:
+        _complain(*refused.mistakes)
+        return 2
+    except RunFailed as failed:
+        _complain(str(failed))
+        return 1
+    except KeyboardInterrupt as stop:
+        saved = isinstance(stop, Interrupted) and str(stop)
+        _complain(f"interrupted; {stop}" if saved else "interrupted")
+        return 130
+    except BrokenPipeError:  # `metarun list | head`
+        sys.stdout = None
+        return 0
+    except Exception as error:
+        if os.environ.get("METARUN_TRACEBACK"):
+            raise
+        text = " ".join(str(error).split()) or "no message"
+        _complain(f"{type(error).__name__}: {text} (METARUN_TRACEBACK=1 shows where)")
+        return 1
+
+
+def _dispatch(argv: list[str]) -> int:
+    commands: dict[str, Callable[[Request], int]] = {
+        "train": _train,
+        "evaluate": _evaluate,
+        "list": _list,
+    }
+    line = shlex.join(["metarun", *argv])
+    if {"-h", "--help"} & set(argv) or argv == ["help"]:
+        print(HELP.format(version=__version__), end="")
+        return 0
+    if argv == ["--version"]:
+        print(__version__)
+        return 0
+    name = argv.pop(0) if argv and argv[0].isidentifier() else "train"
+    if name not in commands:
+        from metarun.config import nearest
+
+        offered = ", ".join(commands)
+        raise Refused(f"{name}: no such command{nearest(name, commands)} ({offered})")
+    words, flags = _take_apart(argv)
+    return commands[name](Request(words, flags, line))
+
+
+def _take_apart(argv: list[str]) -> tuple[list[str], argparse.Namespace]:
+    """Overrides and Hydra's flags, in any order."""
+    from hydra._internal.utils import get_args_parser
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> None:
+            raise Refused(f"{message}; metarun --help shows what can be typed")
+
+    parser = get_args_parser()
+    parser.__class__ = Parser
+    flags = parser.parse_intermixed_args(argv)
+    return flags.overrides, flags
+
+
+def _train(request: Request) -> int:
+    flags = request.flags
+    if flags.cfg or flags.info or flags.shell_completion or flags.hydra_help:
+        return _show(request)
+    folder = request.take("resume")
+    if folder is not None:
+        return _resume(request, Path(folder))
+    if flags.multirun:
+        from metarun import sweep
+
+        return sweep.start(request.words, flags.config_dir)
+
+    from omegaconf import OmegaConf
+
+    from metarun.config import compose, user_folders, without_hydra
+
+    cfg = compose(request.words, flags.config_dir)
+    config = OmegaConf.to_container(without_hydra(cfg), resolve=True)
+    out = Path(cfg.hydra.run.dir)
+
+    from metarun.train import train
+
+    _conclude(out, train(config, out, request.line, user_folders(cfg)))
+    return 0
+
+
+def _resume(request: Request, folder: Path) -> int:
+    from metarun import saved
+
+    own = request.flags.config_dir
+    if (folder / "multirun.yaml").is_file():
+        from metarun import sweep
+
+        return sweep.go_on(folder, request.words, own)
+    typed = request.words
+    config = saved.amend(saved.load(folder, "resume"), typed, saved.RESUMABLE, "resume", own)
+
+    from metarun.train import resume
+
+    _conclude(folder, resume(config, folder, [Path(own)] if own else []))
+    return 0
+
+
+def _evaluate(request: Request) -> int:
+    from metarun import saved
+
+    own, folder = request.flags.config_dir, request.take("run")
+    if folder is None:
+        raise Refused("evaluate: say which run: metarun evaluate run=RUN_DIR [shots=5 …]")
+    split = request.take("split") or "test"
+    if split not in ("train", "val", "test"):
+        raise Refused(f"split={split}: should be train, val or test")
+    name = request.take("name")
+    if name is not None and (Path(name).name != name or name in ("", ".", "..")):
+        raise Refused(f"name={name}: should be the name of a folder, without slashes")
+    typed = [
+        w.replace("episodes=", "test_episodes=", 1) if w.startswith("episodes=") else w
+        for w in request.words
+    ]
+    run = Path(folder)
+    config = saved.amend(saved.load(run, "run"), typed, saved.RETESTABLE, "evaluate", own)
+
+    from metarun.retest import retest
+
+    _conclude(*retest(config, run, split, name, request.line, [Path(own)] if own else []))
+    return 0
+
+
+def _list(request: Request) -> int:
+    from metarun.config import GROUPS, choices, nearest
+
+    for group in request.words:
+        if group not in GROUPS:
+            raise Refused(
+                f"list {group}: no such group{nearest(group, GROUPS)} ({', '.join(GROUPS)})"
+            )
+    for group in request.words or GROUPS:
+        offered = choices(group, request.flags.config_dir)
+        width = max((len(name) for name in offered), default=0)
+        print(f"{group}=")
+        for name, meaning in offered.items():
+            print(f"  {name:<{width}}  {meaning}".rstrip())
+    return 0
+
+
+def _show(request: Request) -> int:
+    """Hydra's own commands: print a configuration, explain it, complete a line."""
+    from hydra._internal.utils import get_args_parser
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from metarun.config import hydra_for, one_line, quote_path
+
+    flags, typed = request.flags, [quote_path(w) for w in request.words]
+    hydra = hydra_for(flags.config_dir)
+    try:
+        if flags.cfg:
+            hydra.show_cfg("config", typed, flags.cfg, flags.package, flags.resolve)
+        elif flags.info:
+            hydra.show_info(flags.info, "config", typed)
+        elif flags.shell_completion:
+            hydra.shell_completion("config", typed)
+        else:
+            hydra.hydra_help("config", get_args_parser(), flags)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise Refused(one_line(error)) from error
+    return 0
+
+
+def _conclude(folder: Path, result: dict) -> None:
+    """The table that a run ends with."""
+    from metarun.display import console
+    from metarun.results import table
+
+    screen = console()
+    screen.print(table([(folder.name, result)]))
+    screen.print(f"{folder / 'result.json'}", soft_wrap=True, markup=False)
+
+
+def _complain(*mistakes: str) -> None:
+    for line in mistakes:
+        print(f"metarun: {' '.join(line.split())}", file=sys.stderr)

@@ -1,0 +1,103 @@
+"""The outer loop's step: an optimizer, its schedule and its clipping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import nn
+
+Schedule = Literal["none", "step", "cosine"]
+
+
+class Outer:
+    """Steps the learner's parameters against the meta-gradient.
+
+    Args:
+        optimizer: any of torch's.
+        steps: outer steps of the whole run, the length of the cosine.
+        schedule: `none`; `step`: multiply the rate by `decay` after every `decay_every` steps;
+            `cosine`: down to 0 over the run (Loshchilov & Hutter 2017, without restarts).
+        clip: largest norm of the meta-gradient; `None` leaves it.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        steps: int,
+        schedule: Schedule,
+        decay_every: int,
+        decay: float,
+        clip: float | None,
+    ) -> None:
+        self.optimizer, self.steps, self.schedule = optimizer, steps, schedule
+        self.decay_every, self.decay, self.clip = decay_every, decay, clip
+        self.lr = optimizer.param_groups[0]["lr"]
+
+    def factor(self, step: int) -> float:
+        """What the rate is multiplied by in outer step `step` (from 0): a function of it alone."""
+        if self.schedule == "step":
+            return self.decay ** (step // self.decay_every)
+        if self.schedule == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return 1.0
+
+    def step(self, step: int) -> float:
+        """Take outer step number `step` (from 0); returns the norm of the meta-gradient.
+
+        Raises:
+            FloatingPointError: the meta-gradient is not finite; the parameters are left alone.
+        """
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        limit = math.inf if self.clip is None else self.clip
+        norm = float(nn.utils.clip_grad_norm_(parameters, limit))
+        if not math.isfinite(norm):
+            raise FloatingPointError(f"the norm of the meta-gradient is {norm}")
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr * self.factor(step)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return norm
+
+
+def adam(
+    parameters: Iterable[nn.Parameter],
+    steps: int,
+    *,
+    lr: PositiveFloat = 1e-3,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    weight_decay: NonNegativeFloat = 0.0,
+    schedule: Schedule = "none",
+    decay_every: PositiveInt = 2000,
+    decay: PositiveFloat = 0.5,
+    clip: PositiveFloat | None = None,
+) -> Outer:
+    """Adam (Kingma & Ba 2015), with decoupled weight decay (Loshchilov & Hutter 2019)."""
+    optimizer = torch.optim.AdamW(
+        parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay
+    )
+    return Outer(optimizer, steps, schedule, decay_every, decay, clip)
+
+
+def sgd(
+    parameters: Iterable[nn.Parameter],
+    steps: int,
+    *,
+    lr: PositiveFloat = 0.1,
+    momentum: NonNegativeFloat = 0.9,
+    nesterov: bool = False,
+    weight_decay: NonNegativeFloat = 0.0,
+    schedule: Schedule = "none",
+    decay_every: PositiveInt = 2000,
+    decay: PositiveFloat = 0.5,
+    clip: PositiveFloat | None = None,
+) -> Outer:
+    """Stochastic gradient descent with momentum."""
+    optimizer = torch.optim.SGD(
+        parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
+    )
+    return Outer(optimizer, steps, schedule, decay_every, decay, clip)

@@ -1,0 +1,164 @@
+"""The parts of a run: checked together, then built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metarun.algorithms import Algorithm
+from metarun.build import blueprint, target_of
+from metarun.data.classes import Facts
+from metarun.episodes import SPLITS, Sampler
+from metarun.errors import Refused
+
+
+@dataclass
+class Parts:
+    """All that `train.py` puts together. Nothing in it has written to the run folder.
+
+    Attributes:
+        config: the resolved configuration, plain containers.
+        splits: `train`, `val`, `test`.
+        learner: with its initial weights, on `device`.
+        optimizer, logger: blueprints, to be called by the loop.
+    """
+
+    config: dict[str, Any]
+    splits: dict[str, Any]
+    learner: Algorithm
+    optimizer: Callable[..., Any]
+    logger: Callable[..., Any]
+    device: torch.device
+    dtype: torch.dtype
+
+    def training(self) -> Sampler:
+        c = self.config
+        return Sampler.training(
+            self.splits["train"],
+            c["train_ways"],
+            c["train_shots"],
+            c["train_queries"],
+            seed=c["seed"],
+            device=self.device,
+            dtype=self.dtype,
+        )
+
+    def frozen(self, split: str) -> Sampler:
+        c = self.config
+        return Sampler.frozen(
+            self.splits[split],
+            c["ways"],
+            c["shots"],
+            c["queries"],
+            split=split,
+            eval_seed=c["eval_seed"],
+            device=self.device,
+            dtype=self.dtype,
+        )
+
+
+@dataclass
+class Mistakes:
+    """Gathers what is wrong, so that it is all said at once."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def catch(self, call: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return call(*args)
+        except Refused as refused:
+            self.lines += refused.mistakes
+            return None
+
+    def settle(self) -> None:
+        if self.lines:
+            raise Refused(*dict.fromkeys(self.lines))
+
+
+def assemble(
+    config: dict[str, Any], folders: Sequence[Path] = (), used: tuple[str, ...] = SPLITS
+) -> Parts:
+    """Check every node and how the choices fit, load the data and build the learner.
+
+    Args:
+        config: resolved, with its top-level keys checked already.
+        folders: a user's own config folders, which may name targets of their own.
+        used: the splits that this command draws episodes from.
+
+    Raises:
+        Refused: with a line for every mistake.
+    """
+    mistakes = Mistakes()
+    groups = ("data", "backbone", "algo", "optimizer", "logger")
+    plans = {g: mistakes.catch(blueprint, g, config[g], folders) for g in groups}
+    device = mistakes.catch(_device, config["device"])
+    if plans["algo"] is not None:
+        mistakes.lines += _heads(config, target_of(plans["algo"]))
+    data = mistakes.catch(plans["data"]) if plans["data"] is not None else None
+    if data is not None:
+        mistakes.lines += misfits(config, mistakes.catch(data.facts) or {}, used)
+    mistakes.settle()
+
+    splits = data.load()
+    mistakes.lines += misfits(config, {s: splits[s].facts for s in splits}, used)
+    mistakes.settle()
+
+    if config["threads"] is not None:
+        torch.set_num_threads(config["threads"])
+    config = {**config, "threads": torch.get_num_threads()}
+    dtype = getattr(torch, config["precision"])
+    torch.manual_seed(config["seed"])  # initial weights depend on the seed and the shapes alone
+    backbone = plans["backbone"](splits[used[0]].shape)
+    learner = plans["algo"](backbone, config["train_ways"]).to(device=device, dtype=dtype)
+    return Parts(config, splits, learner, plans["optimizer"], plans["logger"], device, dtype)
+
+
+def misfits(
+    config: dict[str, Any], facts: dict[str, Facts | None], used: tuple[str, ...]
+) -> list[str]:
+    """Where the episodes asked for do not fit the classes and items there are."""
+    lines = []
+    name = config["choices"]["data"]
+    for split in used:
+        fact = facts.get(split)
+        if fact is None:
+            continue
+        prefix = "train_" if split == "train" else ""
+        ways, shots, queries = (config[prefix + k] for k in ("ways", "shots", "queries"))
+        if prefix and (ways, shots, queries) == tuple(
+            config[k] for k in ("ways", "shots", "queries")
+        ):
+            prefix = ""
+        if ways > fact.classes:
+            lines.append(
+                f"{prefix}ways={ways}: the {split} split of {name} has {fact.classes} classes"
+            )
+        if shots + queries > fact.smallest:
+            lines.append(
+                f"{prefix}shots={shots} {prefix}queries={queries}: a class of {name} has "
+                f"{fact.smallest} items; shots + queries can be {fact.smallest} at most"
+            )
+    return lines
+
+
+def _heads(config: dict[str, Any], learner: Any) -> list[str]:
+    if getattr(learner, "per_label_head", False) and config["ways"] != config["train_ways"]:
+        return [
+            f"ways={config['ways']} train_ways={config['train_ways']}: {config['choices']['algo']} "
+            "has a head for each label, so it is tested with as many ways as it is trained with"
+        ]
+    return []
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise Refused(f"device={name}: not on this machine; device=cpu always is") from error
+    return torch.device(name)

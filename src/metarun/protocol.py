@@ -1,0 +1,75 @@
+"""What a figure depends on, in words and hashes; and the figure itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metarun import plots, results
+from metarun.evaluation import interval
+from metarun.parts import Parts
+
+
+def protocol(parts: Parts, split: str, episodes: int) -> dict[str, Any]:
+    """Everything that the figure on the first `episodes` episodes of `split` depends on."""
+    c = parts.config
+    sampler = parts.frozen(split)
+    return {
+        "data": c["choices"]["data"],
+        "data_settings": {k: v for k, v in c["data"].items() if k not in ("root", "cache")},
+        "split": split,
+        "split_sha256": parts.splits[split].sha256,
+        "episodes": episodes,
+        "episodes_sha256": sampler.sha256(episodes),
+        "eval_seed": c["eval_seed"],
+        "ways": c["ways"],
+        "shots": c["shots"],
+        "queries": c["queries"],
+        "batch_norm": parts.learner.batch_norm,
+        "augmentation": "none",
+        "selection": "best validation accuracy",
+        "interval": "95 %, Student's t over episodes",
+        "precision": c["precision"],
+        "algo": c["algo"],
+        "backbone": c["backbone"],
+        "train_split_sha256": parts.splits["train"].sha256,
+    }
+
+
+def keep(
+    parts: Parts, folder: Path, split: str, scores: Mapping[str, np.ndarray]
+) -> tuple[dict[str, Any], dict[str, Path]]:
+    """Write `test_episodes.csv` and `episodes.png` for the scores of frozen episodes.
+
+    Returns:
+        Each score with its interval, and the pictures.
+    """
+    results.write_episodes(folder, scores)
+    picture = plots.episode(folder, parts.learner, parts.frozen(split))
+    figures = {name: interval(values) for name, values in scores.items()}
+    return (
+        {**figures, "episodes": len(next(iter(scores.values())))},
+        {"episodes": picture} if picture else {},
+    )
+
+
+def record(parts: Parts, command: str, seconds: float, **more: Any) -> dict[str, Any]:
+    """The `run` part of `result.json`."""
+    c = parts.config
+    return {
+        "command": command,
+        **{group: c["choices"][group] for group in ("algo", "backbone", "optimizer")},
+        "parameters": sum(p.numel() for p in parts.learner.parameters()),
+        "seed": c["seed"],
+        "steps": c["steps"],
+        "meta_batch": c["meta_batch"],
+        **{key: c[key] for key in ("train_ways", "train_shots", "train_queries")},
+        "wall_seconds": round(seconds, 2),
+        **more,
+        "device": str(parts.device),
+        "threads": c["threads"],
+        "versions": results.versions(),
+    }

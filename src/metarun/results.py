@@ -1,0 +1,114 @@
+"""`result.json`: a number and how it came about; and the tables made of such numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from metarun import __version__
+from metarun.files import write_whole
+
+PACKAGES = ("torch", "learn2learn", "numpy", "hydra-core", "omegaconf", "wandb", "pillow")
+
+
+def versions() -> dict[str, str]:
+    """What the figures were computed with."""
+    found = {"metarun": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def write(folder: Path, result: Mapping[str, Any]) -> None:
+    """Write `result.json`; what is not a number becomes null, as JSON has no NaN."""
+    text = json.dumps(_finite(result), indent=2, ensure_ascii=False)
+    write_whole(folder / "result.json", text + "\n")
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """The folder's `result.json`, or `None` where there is none that can be read."""
+    try:
+        return json.loads((folder / "result.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def write_episodes(folder: Path, scores: Mapping[str, np.ndarray]) -> None:
+    """Write `test_episodes.csv`: a row for each test episode, so that learners can be paired."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["episode", *scores])
+    columns = [values.tolist() for values in scores.values()]
+    rows.writerows([i, *row] for i, row in enumerate(zip(*columns, strict=True)))
+    write_whole(folder / "test_episodes.csv", text.getvalue())
+
+
+def percent(stat: Mapping[str, Any] | None) -> str:
+    """`98.41 ± 0.30 %`, or `–` where there is no figure."""
+    if not stat or stat.get("mean") is None:
+        return "–"
+    ci = stat.get("ci95")
+    return f"{100 * stat['mean']:.2f}" + (f" ± {100 * ci:.2f} %" if ci is not None else " %")
+
+
+def figure(scores: Mapping[str, Any] | None) -> str:
+    """The headline of `test` or `val`: accuracy as a percentage, or the squared error."""
+    if scores and "mse" in scores:
+        stat = scores["mse"]
+        return f"{stat['mean']:.4f} ± {stat['ci95'] or math.nan:.4f}"
+    return percent((scores or {}).get("accuracy"))
+
+
+def table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Table:
+    """One line a run: name, what was learned, the protocol, and its figures."""
+    grid = Table(box=box.SIMPLE_HEAD)
+    for title in ("run", "algo", "data", "task", "test accuracy", "best validation", "steps"):
+        grid.add_column(title, no_wrap=True)
+    grid.add_column("time", justify="right", no_wrap=True)
+    for name, result in rows:
+        protocol, run = result.get("protocol", {}), result.get("run", {})
+        done = result.get("status") == "completed"
+        task = "{ways}-way {shots}-shot".format(**protocol) if "ways" in protocol else "–"
+        best = (result.get("val") or {}).get("best_step")
+        grid.add_row(
+            name,
+            str(run.get("algo", "–")),
+            str(protocol.get("data", "–")),
+            task,
+            figure(result.get("test")) if done else str(result.get("status", "–")),
+            figure(result.get("val")) + (f" (step {best})" if best is not None else ""),
+            str(run.get("steps", "–")),
+            clock(run.get("wall_seconds")),
+        )
+    return grid
+
+
+def clock(seconds: float | None) -> str:
+    """`1:02:03`, or `2:03` under an hour."""
+    if seconds is None:
+        return "–"
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,80 @@
+"""A trained run, tested under another protocol."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from metarun import checkpoint, results
+from metarun.display import Display
+from metarun.errors import Refused
+from metarun.evaluation import evaluate
+from metarun.interruption import Stop
+from metarun.parts import assemble
+from metarun.protocol import keep, protocol, record
+
+
+def retest(
+    config: dict[str, Any],
+    run: Path,
+    split: str,
+    name: str | None,
+    command: str,
+    folders: Sequence[Path] = (),
+) -> tuple[Path, dict[str, Any]]:
+    """Test the best checkpoint of `run` on frozen episodes of `split`.
+
+    Args:
+        config: the run's saved configuration with what was typed.
+        name: of the folder under `evaluations/`; by default it is made from the protocol.
+
+    Returns:
+        The new folder and what its `result.json` holds.
+    """
+    state = checkpoint.load(run / "checkpoints" / "best.pt")
+    parts = assemble(config, folders, used=(split,))
+    try:
+        parts.learner.load_state_dict(state["learner"])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise Refused(f"run={run}: its weights do not fit what was asked for: {reason}") from error
+    episodes = config["test_episodes"]
+    default = f"{split}_{config['ways']}w{config['shots']}s{config['queries']}q_{episodes}"
+    began = time.monotonic()
+    with Stop() as stop, Display() as display:
+        proceed = display.during("test", episodes, stop)
+        scores = evaluate(parts.learner, parts.frozen(split), episodes, proceed)
+    folder = _new_folder(run / "evaluations", name, default)
+    test, _ = keep(parts, folder, split, scores)
+    result = {
+        "status": "completed",
+        "test": test,
+        "val": state["best"],
+        "protocol": protocol(parts, split, episodes),
+        "run": record(parts, command, time.monotonic() - began, checkpoint_step=state["step"]),
+    }
+    results.write(folder, result)
+    return folder, result
+
+
+def _new_folder(parent: Path, name: str | None, default: str) -> Path:
+    """A folder that was not there: nothing is overwritten."""
+    try:
+        parent.mkdir(exist_ok=True)
+        if name is not None:
+            if (parent / name).exists():
+                raise Refused(f"name={name}: {parent / name} is there already")
+            (parent / name).mkdir()
+            return parent / name
+        number = 1
+        while True:
+            folder = parent / (default if number == 1 else f"{default}_{number}")
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                number += 1
+    except OSError as error:
+        raise Refused(f"{parent}: cannot be written to ({error.strerror})") from error

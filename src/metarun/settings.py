@@ -1,0 +1,83 @@
+"""The keys of every run, with their types and ranges. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise ValueError("should be auto, cpu, cuda, cuda:N or mps")
+    return name
+
+
+class Settings(BaseModel):
+    """Everything outside the groups; the groups' own keys are checked against what they build."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    ways: Annotated[int, Field(ge=2)]
+    shots: Count
+    queries: Count
+    train_ways: Annotated[int, Field(ge=2)]
+    train_shots: Count
+    train_queries: Count
+    steps: Count
+    meta_batch: Count
+    eval_every: Count
+    log_every: Count
+    val_episodes: Count
+    test_episodes: Annotated[int, Field(ge=2)]
+    seed: Seed
+    eval_seed: Seed
+    device: Annotated[str, AfterValidator(_device)]
+    precision: Literal["float32", "float64"]
+    threads: Count | None
+    tags: list[str]
+    out: Annotated[str, Field(min_length=1)]
+    data_home: Annotated[str, Field(min_length=1)]
+    choices: dict[str, str | None]
+    algo: dict[str, Any]
+    data: dict[str, Any]
+    backbone: dict[str, Any]
+    optimizer: dict[str, Any]
+    logger: dict[str, Any]
+
+
+def explain(error: ValidationError, prefix: str = "") -> list[str]:
+    """One line for each mistake pydantic found: key, what would be right, value."""
+    lines = []
+    wrong = {".".join(map(str, d["loc"])): d["input"] for d in error.errors()}
+    for detail in error.errors():
+        followed = str(detail["loc"][0]).removeprefix("train_")
+        if followed != detail["loc"][0] and wrong.get(followed, ...) == detail["input"]:
+            continue  # train_shots follows shots: one mistake, one line
+        # Positions below the key (a branch of a union, an item of a list) say nothing to a user,
+        # but the numbers of items do.
+        where = [str(part) for part in detail["loc"] if str(part).isidentifier()][:1]
+        key = ".".join(([prefix] if prefix else []) + where)
+        message = detail["msg"].removeprefix("Value error, ")
+        message = message.removeprefix("Input ")
+        message = message[0].lower() + message[1:]
+        if detail["type"] == "missing":
+            lines.append(f"{key}: missing")
+        else:
+            lines.append(f"{key}={show(detail['input'])}: {message}")
+    return list(dict.fromkeys(lines))
+
+
+def show(value: Any) -> str:
+    """A value as one would type it, shortened."""
+    text = {None: "null", True: "true", False: "false"}.get(value) if _plain(value) else None
+    text = text if text is not None else str(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool)

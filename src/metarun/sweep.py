@@ -1,0 +1,166 @@
+"""Many runs from one command: Hydra's multirun, each job validated alone, one table at the end."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from metarun.config import (
+    check,
+    compose,
+    examine,
+    hydra_for,
+    one_line,
+    parse,
+    quote,
+    quote_path,
+    user_folders,
+)
+from metarun.errors import Refused, RunFailed
+
+REFUSED = "refused"  # the key of a job that only carries its mistakes
+
+
+def start(typed: Sequence[str], folder: str | None) -> int:
+    """Run a sweep; returns the exit code.
+
+    Raises:
+        Refused: what was typed cannot be read as a sweep.
+    """
+    _, mistakes = parse(hydra_for(folder).config_loader, typed, sweep=True)
+    if any(word.lstrip("+").startswith(("out=", "hydra.run.dir=")) for word in typed):
+        mistakes.append("out: with -m each job has its own folder; hydra.sweep.dir=DIR holds them")
+    if mistakes:
+        raise Refused(*mistakes)
+    words = [quote_path(word) for word in typed]
+    sweep = _folder(words, folder)
+    if (sweep / "multirun.yaml").exists():
+        raise Refused(
+            f"hydra.sweep.dir={sweep}: holds a sweep already; "
+            f"choose another folder, or go on with that sweep: metarun resume={sweep}"
+        )
+    return _run(words, sweep, folder, go_on=False)
+
+
+def go_on(sweep: Path, typed: Sequence[str], folder: str | None) -> int:
+    """Go on with a sweep: finished jobs stay, interrupted ones go on, the others start."""
+    if typed:
+        raise Refused(f"{typed[0]}: a sweep goes on as it was typed; resume={sweep} alone")
+    saved = OmegaConf.load(sweep / "multirun.yaml").hydra.overrides
+    words = [*saved.task, *(w for w in saved.hydra if not w.startswith("hydra.sweep.dir"))]
+    return _run(words, sweep, folder, go_on=True)
+
+
+def legal(loader: ConfigLoader, master: DictConfig, job: Sequence[str]) -> Sequence[str]:
+    """The overrides of a job, or, where they cannot be composed, one that carries the mistakes.
+
+    So the job still gets its folder and its `result.json`, under any launcher.
+    """
+    current = HydraConfig.get() if HydraConfig.initialized() else None
+    _, mistakes = examine(loader, job)
+    if current is not None:
+        HydraConfig.instance().cfg = OmegaConf.create({"hydra": current})
+    if not mistakes:
+        return job
+    carried = json.dumps({"mistakes": mistakes, "typed": list(job)}).encode().hex()
+    return [f"++{REFUSED}={quote(carried)}"]
+
+
+def job(cfg: DictConfig, go_on: bool) -> float:
+    """One job of a sweep, in the folder that Hydra made for it.
+
+    Returns:
+        The validation accuracy (minus the squared error for regression) for sweepers that optimise
+        it; `nan` where the job failed, which its `result.json` tells.
+    """
+    from metarun import results
+    from metarun.display import complain, console
+
+    hydra = HydraConfig.get()
+    out = Path(hydra.runtime.output_dir)
+    carried = json.loads(bytes.fromhex(cfg[REFUSED])) if REFUSED in cfg else None
+    typed = carried["typed"] if carried else list(hydra.overrides.task)
+    line = shlex.join(["metarun", *typed])
+    console().print(f"\njob {hydra.job.num}: {' '.join(typed)}", markup=False, soft_wrap=True)
+    before = results.read(out) or {}
+    if go_on and before.get("status") == "completed":
+        console().print("  finished before")
+        return _value(before)
+    try:
+        if carried:
+            raise Refused(*carried["mistakes"])
+        return _value(_train_or_resume(cfg, out, line, go_on))
+    except Refused as refused:
+        results.write(
+            out, {"status": "failed", "error": refused.mistakes, "run": {"command": line}}
+        )
+        for mistake in refused.mistakes:
+            complain(f"job {hydra.job.num}: {mistake}")
+    except RunFailed as failed:
+        complain(f"job {hydra.job.num}: {failed}")
+    return math.nan
+
+
+def _train_or_resume(cfg: DictConfig, out: Path, line: str, go_on: bool) -> dict[str, Any]:
+    mistakes = check(cfg)
+    if mistakes:
+        raise Refused(*mistakes)
+    config = OmegaConf.to_container(cfg, resolve=True)
+    config["out"] = str(out)
+    folders = user_folders(OmegaConf.create({"hydra": HydraConfig.get()}))
+
+    from metarun.train import resume, train
+
+    if go_on and (out / "checkpoints" / "last.pt").exists():
+        return resume(config, out, folders)
+    return train(config, out, line, folders, afresh=go_on)
+
+
+def _run(words: list[str], sweep: Path, folder: str | None, go_on: bool) -> int:
+    hydra = hydra_for(folder)
+    words = [w for w in words if not w.startswith("hydra.sweep.dir=")]
+    words.append(f"hydra.sweep.dir={quote(str(sweep))}")
+    try:
+        hydra.multirun("config", partial(job, go_on=go_on), words)
+    except HydraException as error:
+        raise Refused(one_line(error)) from error
+    finally:
+        failed = _conclude(sweep)
+    return int(failed)
+
+
+def _folder(words: list[str], folder: str | None) -> Path:
+    """Where the sweep goes; the jobs' own overrides do not matter for it."""
+    return Path(compose([w for w in words if w.startswith("hydra.sweep.")], folder).hydra.sweep.dir)
+
+
+def _conclude(sweep: Path) -> bool:
+    """Print the sweep's table; says whether a job failed."""
+    from metarun import results
+    from metarun.display import console
+
+    folders = sorted(
+        (f for f in sweep.glob("*") if (f / "result.json").is_file()),
+        key=lambda f: (len(f.name), f.name),
+    )
+    rows = [(f.name, results.read(f) or {"status": "unreadable"}) for f in folders]
+    if rows:
+        screen = console()
+        screen.print(results.table(rows))
+        screen.print(str(sweep), soft_wrap=True, markup=False)
+    return any(result["status"] != "completed" for _, result in rows)
+
+
+def _value(result: dict[str, Any]) -> float:
+    val = result["val"]
+    return val["accuracy"]["mean"] if "accuracy" in val else -val["mse"]["mean"]

@@ -1,0 +1,262 @@
+"""The entry point: parts → loop → result."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+
+from metarun import checkpoint, metrics, plots, results
+from metarun.display import Display
+from metarun.errors import Interrupted, Refused, RunFailed
+from metarun.evaluation import better, evaluate, headline, interval
+from metarun.files import write_whole
+from metarun.interruption import Stop
+from metarun.loggers import Logger, Run
+from metarun.optimizers import Outer
+from metarun.parts import Parts, assemble
+from metarun.protocol import keep, protocol, record
+
+log = logging.getLogger(__name__)
+OWN = ("config.yaml", "metrics.jsonl", "result.json", "checkpoints")
+
+
+class Clock:
+    """Adds the time since its last lap to keys of the state, so that it survives a resume."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.state, self.last = state, time.monotonic()
+
+    def lap(self, *keys: str) -> None:
+        now = time.monotonic()
+        for key in keys:
+            self.state[key] += now - self.last
+        self.last = now
+
+
+def train(
+    config: dict[str, Any],
+    out: Path,
+    command: str,
+    folders: Sequence[Path] = (),
+    afresh: bool = False,
+) -> dict[str, Any]:
+    """Train from the beginning in the folder `out`, test the best checkpoint, return the result.
+
+    Args:
+        config: resolved and checked, plain containers.
+        command: what the user typed, for the record.
+        folders: the user's own config folders.
+        afresh: a job of a sweep that stopped before its first checkpoint starts again.
+
+    Raises:
+        Refused: the request was wrong, and nothing was written.
+        RunFailed, Interrupted: `result.json` says so.
+    """
+    taken = [name for name in OWN if (out / name).exists()]
+    if taken and not afresh:
+        raise Refused(
+            f"out={out}: holds a run already ({taken[0]}); "
+            f"choose another folder, or go on with that run: metarun resume={out}"
+        )
+    parts = assemble(config, folders)
+    try:
+        (out / "checkpoints").mkdir(parents=True, exist_ok=afresh)
+        (out / metrics.NAME).unlink(missing_ok=True)
+        _keep_config(parts, out)
+    except OSError as error:
+        raise Refused(f"out={out}: cannot be written to ({error.strerror})") from error
+    start = {"step": 0, "validated": 0, "best": None, "recent": []}
+    clocks = {"wall_seconds": 0.0, "step_seconds": 0.0}
+    return _guarded(parts, out, {**start, **clocks, "id": secrets.token_hex(4), "command": command})
+
+
+def resume(config: dict[str, Any], out: Path, folders: Sequence[Path] = ()) -> dict[str, Any]:
+    """Go on in the folder `out` from its last checkpoint, as if never stopped.
+
+    Args:
+        config: the saved configuration with what was typed.
+
+    Raises:
+        Refused: there is nothing to go on from, or nothing left to do.
+    """
+    state = checkpoint.load(out / "checkpoints" / "last.pt")
+    if config["steps"] < state["step"]:
+        raise Refused(f"steps={config['steps']}: {out} has done {state['step']} already")
+    finished = (results.read(out) or {}).get("status") == "completed"
+    if finished and config["steps"] == state["step"]:
+        raise Refused(
+            f"resume={out}: finished after {state['step']} steps; steps=N with a larger N goes on"
+        )
+    parts = assemble(config, folders)
+    _keep_config(parts, out)
+    metrics.cut(out, state["step"], state["validated"])
+    return _guarded(parts, out, state)
+
+
+def _guarded(parts: Parts, out: Path, state: dict[str, Any]) -> dict[str, Any]:
+    """`run`, with whatever ends it early written down."""
+    handler = logging.FileHandler(out / "run.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger("metarun")
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    log.info("%s", state["command"])
+    try:
+        return run(parts, out, state)
+    except (Interrupted, KeyboardInterrupt):
+        log.info("interrupted after step %d", state["step"])
+        _write_result(parts, out, state, "interrupted")
+        raise
+    except Exception as error:
+        log.exception("failed after step %d", state["step"])
+        line = str(error) if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
+        _write_result(parts, out, state, "failed", error=line)
+        raise RunFailed(f"{line} (traceback in {out / 'run.log'})") from error
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+def run(parts: Parts, out: Path, state: dict[str, Any]) -> dict[str, Any]:
+    """Train, keep what validates best, test it."""
+    config, learner = parts.config, parts.learner
+    outer = parts.optimizer(learner.parameters(), config["steps"])
+    clock = Clock(state)
+    resumed = "learner" in state
+    if resumed:
+        learner.load_state_dict(state.pop("learner"))
+        outer.optimizer.load_state_dict(state.pop("optimizer"))
+    _write_result(parts, out, state, "running")
+    about = Run(out, state["id"], out.name, config, config["tags"], resumed)
+    logger = parts.logger(about)
+    final: dict[str, float] = {}
+    pictures: dict[str, Path] = {}
+    try:
+        with Stop() as stop, Display(config["steps"], state["step"]) as display:
+            meta_train(parts, out, state, outer, logger, clock, stop, display)
+            best = checkpoint.load(out / "checkpoints" / "best.pt", parts.device)
+            learner.load_state_dict(best["learner"])
+            proceed = display.during("test", config["test_episodes"], stop)
+            scores = evaluate(learner, parts.frozen("test"), config["test_episodes"], proceed)
+        test, pictures = keep(parts, out, "test", scores)
+        clock.lap("wall_seconds")
+        pictures["curves"] = plots.curves(out, out.name)
+        final = {f"test/{k}": test[k]["mean"] for k in test if k != "episodes"}
+        return _write_result(parts, out, state, "completed", test=test)
+    except Interrupted:
+        raise Interrupted(
+            f"step {state['step']} of {config['steps']} is saved; go on with: metarun resume={out}"
+        ) from None
+    finally:
+        logger.finish(final, pictures, failed=not final)
+
+
+def meta_train(
+    parts: Parts,
+    out: Path,
+    state: dict[str, Any],
+    outer: Outer,
+    logger: Logger,
+    clock: Clock,
+    stop: Stop,
+    display: Display,
+) -> None:
+    """The loop, from `state["step"]` to the last step, with validation and checkpoints."""
+    config, learner = parts.config, parts.learner
+    steps, batch, episodes = config["steps"], config["meta_batch"], config["val_episodes"]
+    training, validation = parts.training(), parts.frozen("val")
+
+    def save(name: str) -> None:
+        weights = {"learner": learner.state_dict(), "optimizer": outer.optimizer.state_dict()}
+        checkpoint.save(out / "checkpoints" / name, {**state, **weights, "config": config})
+
+    def note(split: str, values: dict[str, float]) -> None:
+        metrics.append(out, state["step"], split, values)
+        logger.log(state["step"], {f"{split}/{name}": value for name, value in values.items()})
+
+    try:
+        while True:
+            step = state["step"]  # outer steps done
+            due = step > 0 and (step % config["eval_every"] == 0 or step == steps)
+            if due and state["validated"] < step:
+                proceed = display.during("validate", episodes, stop)
+                scores = evaluate(learner, validation, episodes, proceed)
+                val = {name: interval(values) for name, values in scores.items()}
+                if state["best"] is None or better(val, state["best"]):
+                    state["best"] = {"best_step": step, **val}
+                    save("best.pt")
+                note(
+                    "val", {**{k: v["mean"] for k, v in val.items()}, "ci95": headline(val)["ci95"]}
+                )
+                state["validated"] = step
+                clock.lap("wall_seconds")
+                save("last.pt")
+                display.validated(step, val, state["best"]["best_step"])
+            if step == steps:
+                return
+
+            # What a learner draws in a step depends on the step alone: nothing to save.
+            torch.manual_seed(number_for(config["seed"], step))
+            numbers = range(step * batch, (step + 1) * batch)
+            clock.lap("wall_seconds")
+            tasks = training.batch(numbers)
+            scores = {name: float(v.mean()) for name, v in learner.accumulate(tasks).items()}
+            try:
+                scores["gradient_norm"] = outer.step(step)
+            except FloatingPointError as error:
+                raise RunFailed(
+                    f"step {step + 1}: {error}, the loss {scores['loss']}; training episodes "
+                    f"{numbers[0]} to {numbers[-1]} of seed {config['seed']}; "
+                    "a smaller learning rate or optimizer.clip may help"
+                ) from error
+            clock.lap("wall_seconds", "step_seconds")
+
+            state["step"] = step + 1
+            state["recent"].append(scores)
+            display.step(step + 1, scores)
+            if (step + 1) % config["log_every"] == 0 or step + 1 == steps:
+                recent, state["recent"] = state["recent"], []
+                note("train", {k: float(np.mean([r[k] for r in recent])) for k in scores})
+            stop.check()
+    except Interrupted:
+        save("last.pt")
+        raise
+
+
+def number_for(seed: int, step: int) -> int:
+    """The number that seeds torch in outer step `step`."""
+    return int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
+
+
+def _write_result(
+    parts: Parts, out: Path, state: dict[str, Any], status: str, **found: Any
+) -> dict[str, Any]:
+    seconds = state["step_seconds"]
+    done = state["step"] * parts.config["meta_batch"]
+    result = {
+        "status": status,
+        **found,
+        "val": state["best"],
+        "protocol": protocol(parts, "test", parts.config["test_episodes"]),
+        "run": record(
+            parts,
+            state["command"],
+            state["wall_seconds"],
+            steps_done=state["step"],
+            episodes_per_second=round(done / seconds, 2) if seconds else None,
+        ),
+    }
+    results.write(out, result)
+    return result
+
+
+def _keep_config(parts: Parts, out: Path) -> None:
+    write_whole(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(parts.config)))
