@@ -1,0 +1,97 @@
+"""Drawing a letter again and again, each time a little differently.
+
+Random numbers fix a few whole numbers per drawing; from there on all arithmetic is on integers, so
+the pixels do not depend on the processor or the build of numpy.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+SIZE = 28  # pixels: height and width of a drawing
+FINE = 2  # each pixel is the mean of FINE × FINE samples
+ONE = 256  # fixed point: one pixel of the source
+KNOTS = 4  # the elastic field is bent at KNOTS × KNOTS places
+SOURCE = 96  # pixels: height and width of the source bitmap
+
+
+class Strength(NamedTuple):
+    """How far drawings differ. Each value is drawn evenly from −x … x, or from low … high."""
+
+    turn: float = 15.0  # degrees
+    shear: float = 0.25
+    extent: tuple[float, float] = (15.0, 22.0)  # pixels of the drawing that the longer side spans
+    aspect: float = 0.2  # natural logarithm of width over height, beside the letter's own
+    shift: float = 2.0  # pixels of the drawing
+    bend: float = 1.5  # pixels of the drawing, at each knot of the elastic field
+
+
+USUAL = Strength()
+
+
+def _spline() -> np.ndarray:
+    """Weights (samples, KNOTS) in 1/ONE that carry knots to samples, smoothly (cosine)."""
+    at = (np.arange(SIZE * FINE) + 0.5) / (SIZE * FINE) * (KNOTS - 1)
+    left = np.minimum(at.astype(int), KNOTS - 2)
+    part = (1 - np.cos((at - left) * math.pi)) / 2
+    weights = np.zeros((SIZE * FINE, KNOTS))
+    rows = np.arange(SIZE * FINE)
+    weights[rows, left], weights[rows, left + 1] = 1 - part, part
+    return np.rint(weights * ONE).astype(np.int32)
+
+
+SPLINE = _spline()
+
+
+def coordinates(
+    rng: np.random.Generator, longer: int, strength: Strength
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where in the source each sample of one drawing lies: rows, columns (samples, samples), 1/ONE.
+
+    Args:
+        longer: pixels of the source that the letter's longer side spans.
+    """
+    s = strength
+    turn = math.radians(rng.uniform(-s.turn, s.turn))
+    shear = rng.uniform(-s.shear, s.shear)
+    stretch = math.exp(rng.uniform(-s.aspect, s.aspect) / 2)
+    scale = longer / rng.uniform(*s.extent)  # source pixels in a pixel of the drawing
+    shift = rng.uniform(-s.shift, s.shift, 2)
+    knots = rng.uniform(-s.bend, s.bend, (2, KNOTS, KNOTS))
+
+    cos, sin = math.cos(turn), math.sin(turn)
+    # (row, column) of the drawing, from its middle, → of the source: turn, then shear and stretch
+    matrix = np.array([[cos, sin], [-sin, cos]]) @ np.array([[1, 0], [shear, 1]])
+    matrix = np.diag([stretch, 1 / stretch]) @ matrix * scale
+    a = np.rint(matrix * ONE).astype(np.int32)  # 1/ONE source pixels a pixel
+    move = np.rint(shift * 2 * FINE).astype(np.int32)  # half samples
+    field = np.rint(knots * scale * ONE).astype(np.int32)
+
+    middle = 2 * np.arange(SIZE * FINE, dtype=np.int32) + 1 - SIZE * FINE  # half samples
+    y, x = middle[:, None] - move[0], middle[None, :] - move[1]
+    bent = SPLINE @ field @ SPLINE.T // ONE**2
+    rows, columns = (
+        (a[i, 0] * y + a[i, 1] * x) // (2 * FINE) + bent[i] + SOURCE * ONE // 2 - ONE // 2
+        for i in (0, 1)
+    )
+    return rows, columns
+
+
+def sample(source: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Bilinear samples of `source` (SOURCE, SOURCE), averaged to a drawing (SIZE, SIZE) uint8."""
+    padded = np.zeros((SOURCE + 3, SOURCE + 3), dtype=np.int32)
+    padded[1:-2, 1:-2] = source
+    rows = np.clip(rows + ONE, 0, (SOURCE + 1) * ONE)
+    columns = np.clip(columns + ONE, 0, (SOURCE + 1) * ONE)
+    top, down = rows // ONE, rows % ONE
+    left, right = columns // ONE, columns % ONE
+    flat, at = padded.ravel(), top * (SOURCE + 3) + left
+    above = flat[at] * (ONE - right) + flat[at + 1] * right
+    at += SOURCE + 3
+    below = flat[at] * (ONE - right) + flat[at + 1] * right
+    value = above * (ONE - down) + below * down
+    value = value.reshape(SIZE, FINE, SIZE, FINE).sum(axis=(1, 3))
+    return (value // (FINE * ONE) ** 2).astype(np.uint8)
