@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shlex
 import sys
@@ -67,6 +68,7 @@ def entry() -> None:
 def main(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors are ours to print
+    logging.raiseExceptions = False  # a closed pipe is no news
     try:
         return _dispatch(list(argv))
     except Refused as refused:
@@ -139,17 +141,24 @@ def _train(request: Request) -> int:
 
         return sweep.start(request.words, flags.config_dir)
 
-    from omegaconf import OmegaConf
+    from metarun.config import examine, hydra_for, plain, user_folders
 
-    from metarun.config import compose, user_folders, without_hydra
+    cfg, mistakes = examine(hydra_for(flags.config_dir).config_loader, request.words)
+    if mistakes:
+        # Keys of a choice are checked against the code behind it, which takes seconds to import:
+        # worth it only if one was typed.
+        if cfg is not None and any("." in word.partition("=")[0] for word in request.words):
+            from metarun.parts import Mistakes, plan
 
-    cfg = compose(request.words, flags.config_dir)
-    config = OmegaConf.to_container(without_hydra(cfg), resolve=True)
+            plan(plain(cfg), user_folders(cfg), more := Mistakes())
+            mistakes += more.lines
+        raise Refused(*dict.fromkeys(mistakes))
     out = Path(cfg.hydra.run.dir)
 
     from metarun.train import train
 
-    _conclude(out, train(config, out, request.line, user_folders(cfg)))
+    result = train({**plain(cfg), "out": str(out)}, out, request.line, user_folders(cfg))
+    _conclude(out, result)
     return 0
 
 
@@ -242,7 +251,7 @@ def _conclude(folder: Path, result: dict) -> None:
     from metarun.results import table
 
     screen = console()
-    screen.print(table([(folder.name, result)]))
+    screen.print(table([("", result)]))
     screen.print(f"{folder / 'result.json'}", soft_wrap=True, markup=False)
 
 

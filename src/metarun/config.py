@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import hydra.version
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
@@ -43,6 +44,7 @@ def hydra_for(folder: str | None) -> Hydra:
     """Hydra over the shipped tree and, after it, a user's own folder."""
     if folder is not None and not Path(folder).is_dir():
         raise Refused(f"--config-dir {folder}: no such folder")
+    hydra.version.setbase("1.3")  # jobs stay in the folder they were called from
     GlobalHydra.instance().clear()
     search = create_config_search_path(str(conf_dir()))
     if folder is not None:
@@ -87,10 +89,7 @@ def examine(loader: ConfigLoader, typed: Sequence[str]) -> tuple[DictConfig | No
 def check(cfg: DictConfig) -> list[str]:
     """Mistakes in the top-level keys; where there are none, paths become absolute."""
     try:
-        plain = OmegaConf.to_container(without_hydra(cfg), resolve=True)
-        Settings.model_validate(
-            {k: v for k, v in plain.items() if k not in ("experiment", "debug")}
-        )
+        Settings.model_validate(plain(cfg))
     except ValidationError as error:
         return explain(error)
     except OmegaConfBaseException as error:
@@ -102,9 +101,10 @@ def check(cfg: DictConfig) -> list[str]:
     return []
 
 
-def without_hydra(cfg: DictConfig) -> DictConfig:
-    """The job's own configuration."""
-    return OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The job's own configuration, resolved, in plain containers."""
+    own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    return OmegaConf.to_container(own, resolve=True)
 
 
 def parse(
@@ -200,6 +200,15 @@ def _wrong_choice(loader: ConfigLoader, override: Override) -> str | None:
     return None
 
 
+def _siblings(node: Any, key: str) -> str:
+    """What there is where `key` was looked for, if that is a group."""
+    parent = key.rpartition(".")[0]
+    names = (
+        [str(name) for name in node if name != "_target_"] if isinstance(node, DictConfig) else []
+    )
+    return f" ({parent} has {', '.join(names)})" if parent and names else ""
+
+
 def _unknown_key(base: DictConfig, override: Override) -> str | None:
     key = override.key_or_group
     if key in GROUPS or "/" in key or key == "hydra" or key.startswith("hydra."):
@@ -211,7 +220,7 @@ def _unknown_key(base: DictConfig, override: Override) -> str | None:
         elif isinstance(node, DictConfig) and part in node:
             node = node._get_node(part)
         else:
-            return f"{key}: no such key{nearest(key, keys(base))}"
+            return f"{key}: no such key{nearest(key, keys(base)) or _siblings(node, key)}"
     return None
 
 

@@ -15,6 +15,8 @@ from metarun.data.classes import Facts
 from metarun.episodes import SPLITS, Sampler
 from metarun.errors import Refused
 
+BUILT = ("data", "backbone", "algo", "optimizer", "logger")
+
 
 @dataclass
 class Parts:
@@ -93,8 +95,7 @@ def assemble(
         Refused: with a line for every mistake.
     """
     mistakes = Mistakes()
-    groups = ("data", "backbone", "algo", "optimizer", "logger")
-    plans = {g: mistakes.catch(blueprint, g, config[g], folders) for g in groups}
+    plans = plan(config, folders, mistakes)
     device = mistakes.catch(_device, config["device"])
     if plans["algo"] is not None:
         mistakes.lines += _heads(config, target_of(plans["algo"]))
@@ -117,30 +118,39 @@ def assemble(
     return Parts(config, splits, learner, plans["optimizer"], plans["logger"], device, dtype)
 
 
+def plan(
+    config: dict[str, Any], folders: Sequence[Path], mistakes: Mistakes
+) -> dict[str, Callable[..., Any] | None]:
+    """The blueprint of each group, or `None` where its node has a mistake."""
+    return {g: mistakes.catch(blueprint, g, config[g], folders) for g in BUILT}
+
+
 def misfits(
-    config: dict[str, Any], facts: dict[str, Facts | None], used: tuple[str, ...]
+    config: dict[str, Any], facts: dict[str, Facts | None], used: Sequence[str]
 ) -> list[str]:
     """Where the episodes asked for do not fit the classes and items there are."""
     lines = []
     name = config["choices"]["data"]
-    for split in used:
-        fact = facts.get(split)
-        if fact is None:
+    training = {k: config[f"train_{k}"] for k in ("ways", "shots", "queries")}
+    testing = {k: config[k] for k in training}
+    known = {split: facts[split] for split in used if facts.get(split) is not None}
+    for prefix, task, held_out in (("train_", training, False), ("", testing, True)):
+        mine = {s: f for s, f in known.items() if (s != "train") == held_out}
+        if not mine or (prefix and task == testing and len(known) > 1):
             continue
-        prefix = "train_" if split == "train" else ""
-        ways, shots, queries = (config[prefix + k] for k in ("ways", "shots", "queries"))
-        if prefix and (ways, shots, queries) == tuple(
-            config[k] for k in ("ways", "shots", "queries")
-        ):
-            prefix = ""
-        if ways > fact.classes:
+        if task == training == testing:  # one task for all splits: one line for all
+            mine = known
+        split, fewest = min(mine.items(), key=lambda item: item[1].classes)
+        if task["ways"] > fewest.classes:
             lines.append(
-                f"{prefix}ways={ways}: the {split} split of {name} has {fact.classes} classes"
+                f"{prefix}ways={task['ways']}: the {split} split of {name} has "
+                f"{fewest.classes} classes"
             )
-        if shots + queries > fact.smallest:
+        smallest = min(fact.smallest for fact in mine.values())
+        if task["shots"] + task["queries"] > smallest:
             lines.append(
-                f"{prefix}shots={shots} {prefix}queries={queries}: a class of {name} has "
-                f"{fact.smallest} items; shots + queries can be {fact.smallest} at most"
+                f"{prefix}shots={task['shots']} {prefix}queries={task['queries']}: a class of "
+                f"{name} has {smallest} items; shots + queries can be {smallest} at most"
             )
     return lines
 

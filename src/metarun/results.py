@@ -74,23 +74,25 @@ def figure(scores: Mapping[str, Any] | None) -> str:
 
 
 def table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Table:
-    """One line a run: name, what was learned, the protocol, and its figures."""
-    grid = Table(box=box.SIMPLE_HEAD)
-    for title in ("run", "algo", "data", "task", "test accuracy", "best validation", "steps"):
-        grid.add_column(title, no_wrap=True)
-    grid.add_column("time", justify="right", no_wrap=True)
+    """One line a run: its name (if the runs have any), the task, and its figures."""
+    rows = list(rows)
+    named = any(name for name, _ in rows)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in (*["run"][: int(named)], "algo", "data", "task", "test", "validation"):
+        grid.add_column(title, overflow="fold")
+    grid.add_column("steps", justify="right")
+    grid.add_column("time", justify="right")
     for name, result in rows:
         protocol, run = result.get("protocol", {}), result.get("run", {})
         done = result.get("status") == "completed"
         task = "{ways}-way {shots}-shot".format(**protocol) if "ways" in protocol else "–"
-        best = (result.get("val") or {}).get("best_step")
         grid.add_row(
-            name,
+            *[name][: int(named)],
             str(run.get("algo", "–")),
             str(protocol.get("data", "–")),
             task,
             figure(result.get("test")) if done else str(result.get("status", "–")),
-            figure(result.get("val")) + (f" (step {best})" if best is not None else ""),
+            figure(result.get("val")),
             str(run.get("steps", "–")),
             clock(run.get("wall_seconds")),
         )

@@ -153,7 +153,13 @@ def _conclude(sweep: Path) -> bool:
         (f for f in sweep.glob("*") if (f / "result.json").is_file()),
         key=lambda f: (len(f.name), f.name),
     )
-    rows = [(f.name, results.read(f) or {"status": "unreadable"}) for f in folders]
+    found = [results.read(f) or {"status": "unreadable"} for f in folders]
+    typed = [shlex.split(r.get("run", {}).get("command", "")) for r in found]
+    shared = set.intersection(*map(set, typed)) if typed else set()
+    rows = [
+        (" ".join([f.name, *(w for w in words if w not in shared)]), result)
+        for f, words, result in zip(folders, typed, found, strict=True)
+    ]
     if rows:
         screen = console()
         screen.print(results.table(rows))
