@@ -12,8 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 SIZE = 28  # pixels: height and width of a drawing
-FINE = 2  # each pixel is the mean of FINE × FINE samples
-ONE = 256  # fixed point: one pixel of the source
+FINE_BITS = 1
+FINE = 1 << FINE_BITS  # each pixel is the mean of FINE × FINE samples
+BITS = 8
+ONE = 1 << BITS  # fixed point: one pixel of the source
 KNOTS = 4  # the elastic field is bent at KNOTS × KNOTS places
 SOURCE = 96  # pixels: height and width of the source bitmap
 
@@ -72,9 +74,9 @@ def coordinates(
 
     middle = 2 * np.arange(SIZE * FINE, dtype=np.int32) + 1 - SIZE * FINE  # half samples
     y, x = middle[:, None] - move[0], middle[None, :] - move[1]
-    bent = SPLINE @ field @ SPLINE.T // ONE**2
+    bent = SPLINE @ field @ SPLINE.T >> 2 * BITS
     rows, columns = (
-        (a[i, 0] * y + a[i, 1] * x) // (2 * FINE) + bent[i] + SOURCE * ONE // 2 - ONE // 2
+        (a[i, 0] * y + a[i, 1] * x >> 1 + FINE_BITS) + bent[i] + SOURCE * ONE // 2 - ONE // 2
         for i in (0, 1)
     )
     return rows, columns
@@ -86,12 +88,12 @@ def sample(source: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndar
     padded[1:-2, 1:-2] = source
     rows = np.clip(rows + ONE, 0, (SOURCE + 1) * ONE)
     columns = np.clip(columns + ONE, 0, (SOURCE + 1) * ONE)
-    top, down = rows // ONE, rows % ONE
-    left, right = columns // ONE, columns % ONE
-    flat, at = padded.ravel(), top * (SOURCE + 3) + left
-    above = flat[at] * (ONE - right) + flat[at + 1] * right
+    down, right = rows & (ONE - 1), columns & (ONE - 1)
+    at = (rows >> BITS) * (SOURCE + 3) + (columns >> BITS)
+    flat = padded.ravel()
+    above = (flat[at] << BITS) + (flat[at + 1] - flat[at]) * right
     at += SOURCE + 3
-    below = flat[at] * (ONE - right) + flat[at + 1] * right
-    value = above * (ONE - down) + below * down
-    value = value.reshape(SIZE, FINE, SIZE, FINE).sum(axis=(1, 3))
-    return (value // (FINE * ONE) ** 2).astype(np.uint8)
+    below = (flat[at] << BITS) + (flat[at + 1] - flat[at]) * right
+    value = (above << BITS) + (below - above) * down
+    value = sum(value[i::FINE, j::FINE] for i in range(FINE) for j in range(FINE))
+    return (value >> 2 * (BITS + FINE_BITS)).astype(np.uint8)

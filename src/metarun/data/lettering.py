@@ -15,7 +15,7 @@ from metarun.errors import Refused
 
 RASTER = 100  # font size in pixels at which letters are compared
 SIDE = 32  # pixels: letters are compared with their longer side brought to this
-ALIKE = 0.90  # overlap (Dice) from which two letters count as one
+ALIKE = 0.88  # overlap (Dice) from which two letters count as one
 
 
 class Face:
@@ -80,9 +80,10 @@ def letters(points: Iterable[int]) -> dict[int, str]:
 def overlaps(bitmaps: Sequence[np.ndarray]) -> np.ndarray:
     """Dice overlap of each pair of letters, (n, n) in 0…1, wherever they stand and however large.
 
-    Case pairs such as `o O` and `c C` overlap fully: drawings vary in size and position, so nobody
-    could tell them apart.
+    Case pairs such as `s S` and `o O` overlap nearly fully: drawings vary in size and position, so
+    nobody could tell them apart.
     """
+    # whole numbers, so that the products are exact whatever library multiplies them
     flat = np.stack([_standard(bitmap) for bitmap in bitmaps]).reshape(len(bitmaps), -1)
     ink = (flat * flat).sum(axis=1)
     return 2 * (flat @ flat.T) / (ink[:, None] + ink[None, :])
@@ -101,7 +102,7 @@ def distinct(overlap: np.ndarray, alike: float = ALIKE) -> list[int]:
 
 
 def _standard(bitmap: np.ndarray) -> np.ndarray:
-    """(SIDE, SIDE) float, 0…1: the longer side fills the square, the ink is centred in it."""
+    """(SIDE, SIDE) float, 0…255: the longer side fills the square, the ink is centred in it."""
     from PIL import Image
 
     height, width = bitmap.shape
@@ -110,4 +111,4 @@ def _standard(bitmap: np.ndarray) -> np.ndarray:
     square = Image.new("L", (SIDE, SIDE))
     corner = (SIDE - size[0]) // 2, (SIDE - size[1]) // 2
     square.paste(Image.fromarray(bitmap).resize(size, Image.Resampling.BOX), corner)
-    return np.asarray(square, dtype=np.float64) / 255
+    return np.asarray(square, dtype=np.float64)

@@ -158,8 +158,8 @@ def decode(root: Path, sources: list[Path]) -> dict[str, dict[str, np.ndarray]]:
 def shrink(ink: np.ndarray) -> np.ndarray:
     """(M, 105, 105) bool → (M, 28, 28) uint8, 0…255: each pixel the share of ink in its area.
 
-    The same as Pillow's BOX filter, but exact: areas are counted in quarters of a pixel, as
-    105 · 4 = 28 · 15, and whole numbers this small are exact in float32.
+    Areas are counted in quarters of a pixel, as 105 · 4 = 28 · 15: whole numbers, exact in
+    float32, so the result depends on no imaging library and no processor.
     """
     quarters = np.arange(SIDE * 4)
     weights = np.zeros((SMALL, SIDE), np.float32)
