@@ -97,6 +97,9 @@ def test_no_network_is_one_line(closed_port, tmp_path):
     assert line.startswith(url)
     assert line.endswith("put both files into X")
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(Refused):
+        fetch(url, tmp_path / "new" / "file.zip", SHA256)
+    assert list(tmp_path.iterdir()) == [], "nor a folder made for it"
 
 
 def test_a_server_that_says_nothing_is_given_up(tmp_path):

@@ -51,6 +51,7 @@ def prepared(folder: Path, key: str, make: Callable[[], Images]) -> Images:
         images = stored(folder, key)  # another process may have made it while this one waited
         if images is not None:
             return images
+        log.info("preparing %s, once", folder)
         made = make()
         with _naming_the_key(folder):
             _write(folder, key, made)

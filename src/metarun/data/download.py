@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -10,6 +11,8 @@ import time
 from pathlib import Path
 
 from metarun.errors import Refused
+
+log = logging.getLogger(__name__)
 
 TIMEOUT = 30.0  # seconds without a byte
 
@@ -20,7 +23,8 @@ def fetch(
     """Download `url` to `target` unless something is there already.
 
     The file appears under its name only when it is complete and its checksum fits; until then it
-    lives in a folder of its own beside, which is removed whatever happens.
+    lives in a folder of its own beside, which is removed whatever happens, as is a folder that was
+    made for nothing.
 
     Args:
         checksum: of the file, as `md5:…` or `sha256:…`.
@@ -39,6 +43,8 @@ def fetch(
     advice = by_hand or f"put it at {target} by hand"
     progress = _Progress(target.name) if sys.stderr.isatty() else False
     answers: list[requests.Response] = []  # pooch leaves the answer open when it fails
+    ours = not target.parent.exists()
+    log.info("downloading %s to %s", url, target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as part:
@@ -71,6 +77,9 @@ def fetch(
             answer.close()
         if progress:
             progress.close()
+        if ours and not target.exists():
+            with contextlib.suppress(OSError):
+                target.parent.rmdir()
     return target
 
 

@@ -82,7 +82,10 @@ class Omniglot:
         # to be told even when the cache has all that is needed
         ours = self.root.absolute().parent == self.folder.absolute().parent.parent
         if not ours and not self.root.is_dir():
-            raise Refused(f"data.root={self.root}: no such folder; {self._by_hand(list(ARCHIVES))}")
+            raise Refused(
+                f"data.root={self.root}: no such folder; {self._by_hand(list(ARCHIVES))}, "
+                "or leave data.root out to have them downloaded"
+            )
         images = prepared(self.folder, f"omniglot {CONTENT} {PREPARATION}", self._prepare)
         spin = self.rotations == "episode"
         return {
