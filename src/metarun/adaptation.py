@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-
+import gym_notices.notices
 from torch import Tensor, nn
 
 from metarun.scores import loss_of
 
-with contextlib.redirect_stderr(io.StringIO()):  # gym, which it imports, prints a farewell
-    import learn2learn as l2l
+gym_notices.notices.notices.clear()  # learn2learn imports gym, which would print its farewell
+import learn2learn as l2l  # noqa: E402
 
 
 def adapt(
@@ -19,8 +17,8 @@ def adapt(
     """A copy of `net` after `steps` gradient steps on the mean loss of one task's support.
 
     θ' ← θ' − lr·∇L(θ'; support), from θ' = θ (Finn et al. 2017, equation 1). The copy stays
-    connected to `net`: the gradient of what it computes reaches θ. Every parameter adapts, the scale
-    and shift of batch normalisation included.
+    connected to `net`: the gradient of what it computes reaches θ. Every parameter adapts, the
+    scale and shift of batch normalisation included.
 
     Args:
         x: (N·K, *shape) support of one task.

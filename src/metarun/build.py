@@ -45,8 +45,9 @@ def blueprint(
         for p in inspect.signature(target).parameters.values()
         if p.kind is inspect.Parameter.KEYWORD_ONLY
     }
+    names = [f"{group}.{name}" for name in parameters]
     mistakes = [
-        f"{group}.{key}: no such key{nearest(f'{group}.{key}', [f'{group}.{p}' for p in parameters])}"
+        f"{group}.{key}: no such key{nearest(f'{group}.{key}', names)}"
         for key in given
         if key not in parameters
     ]

@@ -15,7 +15,7 @@ FORMAT = 1
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` (tensors, numbers, strings, lists, dicts) to `path`, replacing it as a whole."""
+    """Write `state` (tensors, numbers, strings, lists, dicts), replacing `path` as a whole."""
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **state}, buffer)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     except FileNotFoundError:
         raise Refused(f"{path}: no such checkpoint: the run stopped before it saved one") from None
     except Exception as error:  # torch raises whatever the damage leads to
-        reason = str(error).splitlines()[0][:120]
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise Refused(f"{path}: damaged, or not a metarun checkpoint ({reason})") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,8 +147,10 @@ def _train(request: Request) -> int:
     cfg, mistakes = examine(hydra_for(flags.config_dir).config_loader, request.words)
     if mistakes:
         # Keys of a choice are checked against the code behind it, which takes seconds to import:
-        # worth it only if one was typed.
-        if cfg is not None and any("." in word.partition("=")[0] for word in request.words):
+        # worth it only if one was typed that is not among the mistakes yet.
+        named = {mistake.partition(":")[0] for mistake in mistakes}
+        typed = {word.partition("=")[0].lstrip("+") for word in request.words}
+        if cfg is not None and any("." in key for key in typed - named):
             from metarun.parts import Mistakes, plan
 
             plan(plain(cfg), user_folders(cfg), more := Mistakes())
@@ -237,12 +240,23 @@ def _show(request: Request) -> int:
         elif flags.info:
             hydra.show_info(flags.info, "config", typed)
         elif flags.shell_completion:
+            _skip_command(os.environ)
             hydra.shell_completion("config", typed)
         else:
             hydra.hydra_help("config", get_args_parser(), flags)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise Refused(one_line(error)) from error
     return 0
+
+
+def _skip_command(environment: MutableMapping[str, str]) -> None:
+    """Hydra completes overrides; it does not know of a command before them."""
+    line = environment.get("COMP_LINE", "")
+    match = re.match(r"\S+\s+((?:train|evaluate)\s+)", line)
+    if match:
+        environment["COMP_LINE"] = line[: match.start(1)] + line[match.end(1) :]
+        point = int(environment.get("COMP_POINT") or len(line))
+        environment["COMP_POINT"] = str(max(point - len(match[1]), match.start(1)))
 
 
 def _conclude(folder: Path, result: dict) -> None:

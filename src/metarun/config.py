@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from metarun.errors import Refused
-from metarun.settings import Settings, explain
+from metarun.settings import Settings, explain, show
 
 PATHS = ("out", "data.root", "data.cache", "data_home", "hydra.run.dir", "hydra.sweep.dir")
 GROUPS = ("algo", "data", "backbone", "optimizer", "logger", "experiment", "debug")
@@ -189,14 +189,14 @@ def _is_choice(override: Override) -> bool:
 
 def _wrong_choice(loader: ConfigLoader, override: Override) -> str | None:
     group, value = override.key_or_group, override.value()
-    if group not in GROUPS or override.is_delete() or value is None:
+    if group not in GROUPS or override.is_delete():
         return None
     options = loader.get_group_options(group)
     several = isinstance(value, list) and group in ("experiment", "debug")
     for name in value if several else [value]:
-        if str(name) not in options:
+        if name not in options:
             hint = nearest(str(name), options)
-            return f"{group}={name}: no such choice{hint} ({', '.join(options) or 'none'})"
+            return f"{group}={show(name)}: no such choice{hint} ({', '.join(options) or 'none'})"
     return None
 
 

@@ -84,7 +84,7 @@ class Sampler:
 
     @classmethod
     def frozen(cls, tasks: Tasks, *args: Any, split: str, eval_seed: int, **kwargs: Any) -> Sampler:
-        """Evaluation episode i is a function of (eval_seed, split, i): the same for every learner."""
+        """Evaluation episode i is a function of (eval_seed, split, i), whoever the learner is."""
         return cls(tasks, *args, key=(1, eval_seed, SPLITS.index(split)), **kwargs)
 
     def pick(self, number: int) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes | str) -> None:
-    """Write `path` so that a reader, or a power cut, finds the old content or the new, never half."""
+    """Write `path` so that a reader, or a power cut, finds the old content or the new one."""
     if isinstance(data, str):
         data = data.encode()
     handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -1,4 +1,4 @@
-"""How outputs are judged: cross-entropy and accuracy, or squared error where targets are numbers."""
+"""How outputs are judged: cross-entropy and accuracy, or the squared error of numbers."""
 
 from __future__ import annotations
 

@@ -1,0 +1,31 @@
+"""Layers over the flattened input."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+
+from metarun.backbones.mlp import MLP
+
+
+def test_finns_network_for_omniglot() -> None:
+    net = MLP((1, 28, 28))
+    assert net.features == 64
+    assert net(torch.rand(3, 1, 28, 28)).shape == (3, 64)
+    widths = [784, 256, 128, 64, 64]
+    linear = sum(a * b + b for a, b in pairwise(widths))
+    assert sum(p.numel() for p in net.parameters()) == linear + 2 * sum(widths[1:])
+
+
+def test_vectors_without_normalisation() -> None:
+    net = MLP((5,), hidden=[7], batch_norm=False)
+    x = torch.rand(1, 5)
+    layer = net.layers[1]
+    torch.testing.assert_close(net(x), (x @ layer.weight.T + layer.bias).relu())
+
+
+def test_no_layer_is_the_input_itself() -> None:
+    net = MLP((2, 3), hidden=[])
+    assert net.features == 6
+    assert net(torch.ones(4, 2, 3)).shape == (4, 6)

@@ -1,0 +1,73 @@
+"""W&B for real, offline, read back; and its troubles, which cost the run nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+
+
+def records(run: Path) -> list[dict]:
+    """What the offline run holds, by wandb's own reader."""
+    (folder,) = (run / "wandb").glob("offline-run-*")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_an_offline_run_read_back(metarun: Metarun) -> None:
+    code, _, err = metarun(*TINY, "logger=wandb", "tags=[a,b]", "out=run")
+    assert (code, err) == (0, [])
+    text = json.dumps(records(Path("run")))
+    for name in ("train/loss", "train/accuracy", "val/accuracy", "test/accuracy", "meta_batch"):
+        assert name in text
+    media = {p.name.split("_")[0] for p in Path("run/wandb").rglob("*.png")}
+    assert media == {"curves", "episodes"}
+
+
+def test_a_resumed_run_keeps_its_id(metarun: Metarun) -> None:
+    metarun(*TINY, "logger=wandb", "out=run")
+    metarun("resume=run", "steps=6", *TINY[:2])
+    ids = {p.name.rsplit("-", 1)[1] for p in Path("run/wandb").glob("offline-run-*")}
+    assert len(ids) == 1
+
+
+def test_wandb_mode_is_heard_where_the_config_leaves_it_open(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    metarun(*TINY, "logger=wandb", "out=quiet")
+    assert not list(Path("quiet").glob("wandb/offline-run-*"))
+    metarun(*TINY, "logger=wandb", "logger.mode=offline", "out=loud")
+    assert list(Path("loud").glob("wandb/offline-run-*"))
+
+
+@pytest.mark.parametrize("moment", ["init", "log", "finish"])
+def test_trouble_is_said_once_and_costs_the_run_nothing(
+    metarun: Metarun, moment: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import wandb
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError("the disk is full")
+
+    if moment == "init":
+        monkeypatch.setattr(wandb, "init", broken)
+    else:
+        monkeypatch.setattr(wandb.Run, moment, broken)
+    with caplog.at_level(logging.WARNING):
+        code, _, err = metarun(*TINY, "logger=wandb", "out=run")
+    assert (code, err) == (0, [])
+    troubles = [r.getMessage() for r in caplog.records if "W&B" in r.getMessage()]
+    assert troubles == ["W&B is off for the rest of this run: the disk is full"]
+    assert json.loads(Path("run/result.json").read_text())["status"] == "completed"

@@ -1,0 +1,220 @@
+"""Every command through its console script, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import OWN, TINY
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+SCRIPT = Path(sys.executable).with_name("metarun")
+
+
+def shell(folder: Path, *argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [SCRIPT, *argv],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_train_evaluate_resume_and_list(tmp_path: Path) -> None:
+    trained = shell(tmp_path, "train", *TINY, "algo=maml", "out=run", "logger=wandb")
+    assert (trained.returncode, trained.stderr) == (0, "")
+    assert "step 4/4" in trained.stdout
+    assert "5-way 1-shot" in trained.stdout
+    (log,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
+    assert log.stat().st_size > 1000
+
+    tested = shell(tmp_path, "evaluate", "run=run", "shots=5", *TINY[:2], "episodes=6")
+    assert (tested.returncode, tested.stderr) == (0, "")
+    assert "5-way 5-shot" in tested.stdout
+
+    resumed = shell(tmp_path, "resume=run", "steps=6", "logger=none", *TINY[:2])
+    assert (resumed.returncode, resumed.stderr) == (0, "")
+    assert "step 6/6" in resumed.stdout
+
+    listed = shell(tmp_path, "list", "algo", *TINY[:2])
+    assert listed.returncode == 0
+    for name in ("maml", "protonet", "nearest_item"):
+        assert f"  {name} " in listed.stdout
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
+
+
+def test_a_sweep_with_flags_anywhere(tmp_path: Path) -> None:
+    done = shell(tmp_path, "shots=1,5", "-m", *TINY, "hydra.sweep.dir=s w,e")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "0 shots=1" in done.stdout
+    assert "1 shots=5" in done.stdout
+    assert (tmp_path / "s w,e" / "1" / "result.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["--help"], ["list"], ["--version"], ["algo=mamml"], ["shots=-1"], ["+algo.foo=1"], ["lst"]],
+)
+def test_what_needs_no_torch_does_not_import_it(tmp_path: Path, argv: list[str]) -> None:
+    code = (
+        "import sys; from metarun.cli import main; main(sys.argv[1:]); "
+        "sys.exit(bool({'torch', 'learn2learn', 'wandb', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *argv], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["algo=mamml"], "algo=mamml: no such choice; did you mean maml? ("),
+        (["shots=-1"], "shots=-1: should be greater than or equal to 1"),
+        (
+            ["shots=30", "data=omniglot"],
+            "shots=30 queries=15: a class of omniglot has 20 items; shots + queries can be 20",
+        ),
+        (["+algo.foo=1"], "algo.foo: no such key (algo has "),
+        (["trian"], "trian: no such command; did you mean train? ("),
+        (["--bogus"], "unrecognized arguments: --bogus; metarun --help shows"),
+        (["list", "alg"], "list alg: no such group; did you mean algo? ("),
+        (["evaluate", "shots=5"], "evaluate: say which run: metarun evaluate run=RUN_DIR"),
+        (["evaluate", "run=x", "split=tset"], "split=tset: should be train, val or test"),
+        (["evaluate", "run=x", "name=../y"], "name=../y: should be the name of a folder"),
+        (["-m", "out=x", "shots=1,5"], "out: with -m each job has its own folder"),
+        (["--config-dir", "nowhere"], "--config-dir nowhere: no such folder"),
+    ],
+)
+def test_a_wrong_request_is_one_plain_line_and_leaves_nothing(
+    tmp_path: Path, argv: list[str], line: str
+) -> None:
+    done = shell(tmp_path, *argv)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"metarun: {line}")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_keys_of_a_choice_are_named_with_the_rest(metarun: Metarun) -> None:
+    code, _, err = metarun("shots=0", "algo.temperature=-1", "optimizer.lr=0", "algo.x=1")
+    assert code == 2
+    assert [line.split(":")[1].strip() for line in err] == [
+        "algo.x",
+        "shots=0",
+        "algo.temperature=-1",
+        "optimizer.lr=0",
+    ]
+
+
+@pytest.mark.parametrize("name", ["mit Leerzeichen", "Umläute", "[b] {c}", "a=b", "1,2", "it's"])
+def test_folders_of_any_name(metarun: Metarun, name: str) -> None:
+    assert metarun(*TINY, f"out={name}/run")[0] == 0
+    assert Path(name, "run", "result.json").is_file()
+    assert metarun("evaluate", f"run={name}/run", *TINY[:2])[0] == 0
+    assert metarun(f"resume={name}/run", "steps=5", *TINY[:2])[0] == 0
+
+
+def test_ctrl_c_finishes_the_step_and_exits_130(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [SCRIPT, *TINY, "steps=100000", "eval_every=100000", "out=run"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run" / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.startswith("metarun: interrupted; step ")
+    assert err.count("\n") == 1
+    assert json.loads((tmp_path / "run/result.json").read_text())["status"] == "interrupted"
+
+
+def test_on_a_terminal_there_is_a_live_line(tmp_path: Path) -> None:
+    primary, secondary = pty.openpty()
+    process = subprocess.Popen(
+        [SCRIPT, *TINY, "steps=30", "out=run"],
+        cwd=tmp_path,
+        stdin=secondary,
+        stdout=secondary,
+        stderr=secondary,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"},
+    )
+    os.close(secondary)
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(primary, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not chunk:
+            break
+        shown += chunk
+    os.close(primary)
+    assert process.wait(60) == 0
+    text = shown.decode()
+    assert "train" in text
+    assert "/30" in text
+    assert "\x1b[2K" in text  # the line is drawn anew
+    assert "5-way 1-shot" in text
+
+
+def test_hydras_own_flags(metarun: Metarun) -> None:
+    code, out, _ = metarun("--cfg", "job", "algo=maml", "shots=5")
+    assert code == 0
+    assert "shots: 5" in out
+    assert "inner_lr: 0.4" in out
+    assert metarun("algo=maml", "--cfg", "job", "--resolve", "-p", "algo")[0] == 0
+    assert metarun("--cfg", "job", "algo=mamml")[0] == 2
+    code, out, _ = metarun("--info", "defaults")
+    assert code == 0
+    assert list(Path().iterdir()) == []
+
+
+def test_tab_completion(tmp_path: Path) -> None:
+    installed = shell(tmp_path, "-sc", "install=bash")
+    assert installed.returncode == 0
+    assert "complete" in installed.stdout
+
+    def complete(line: str) -> list[str]:
+        asked = shell(tmp_path, "-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)))
+        assert asked.returncode == 0
+        return asked.stdout.split()
+
+    assert complete("metarun algo=") == ["algo=maml", "algo=protonet"]
+    assert complete("metarun algo=maml algo.inner_l") == ["algo.inner_lr="]
+    assert "optimizer=adam" in complete("metarun train algo=maml optimizer=")
+
+
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    done = subprocess.run(
+        f"'{SCRIPT}' list | head -1", shell=True, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("algo=\n", "")
+
+
+def test_a_folder_of_ones_own_brings_a_learner_and_data(metarun: Metarun) -> None:
+    code, _, err = metarun(
+        "--config-dir", str(OWN), "data=blobs", "algo=nearest_item", "debug=tiny", "out=run"
+    )
+    assert (code, err) == (0, [])
+    assert json.loads(Path("run/result.json").read_text())["run"]["algo"] == "nearest_item"
+    code, _, err = metarun("evaluate", "run=run")
+    assert code == 2
+    assert all("--config-dir" in line for line in err)

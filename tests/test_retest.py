@@ -1,0 +1,82 @@
+"""`metarun evaluate`: the stored figure again, or another protocol, and nothing overwritten."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+FOLDER = TINY[:2]
+
+
+def read(path: str) -> dict:
+    return json.loads(Path(path, "result.json").read_text())
+
+
+@pytest.mark.parametrize("algo", ["maml", "protonet"])
+def test_the_stored_figure_is_repeated_exactly(metarun: Metarun, algo: str) -> None:
+    metarun(*TINY, f"algo={algo}", "out=run")
+    assert metarun("evaluate", "run=run", "name=again", *FOLDER)[0] == 0
+    stored, again = read("run"), read("run/evaluations/again")
+    assert again["test"] == stored["test"]
+    assert again["protocol"] == stored["protocol"]
+    rows = [Path(p, "test_episodes.csv").read_text() for p in ("run", "run/evaluations/again")]
+    assert rows[0] == rows[1]
+
+
+def test_another_protocol_is_written_down(metarun: Metarun) -> None:
+    metarun(*TINY, "out=run")
+    before = read("run")
+    words = ("shots=4", "ways=7", "queries=2", "episodes=5", "split=val", "eval_seed=3")
+    assert metarun("evaluate", "run=run", *words, *FOLDER)[0] == 0
+    found = read("run/evaluations/val_7w4s2q_5")
+    expected = {"ways": 7, "shots": 4, "queries": 2, "split": "val", "eval_seed": 3}
+    assert expected.items() <= found["protocol"].items()
+    assert found["test"]["episodes"] == 5
+    assert read("run") == before
+
+
+def test_nothing_is_overwritten(metarun: Metarun) -> None:
+    metarun(*TINY, "out=run")
+    for _ in range(2):
+        assert metarun("evaluate", "run=run", *FOLDER)[0] == 0
+    names = {p.name for p in Path("run/evaluations").iterdir()}
+    assert names == {"test_5w1s3q_8", "test_5w1s3q_8_2"}
+    assert metarun("evaluate", "run=run", "name=mine", *FOLDER)[0] == 0
+    code, _, err = metarun("evaluate", "run=run", "name=mine", *FOLDER)
+    assert code == 2
+    assert err[0].startswith("metarun: name=mine: ")
+
+
+def test_inductive_and_transductive_are_one_key_apart(metarun: Metarun) -> None:
+    metarun(*TINY, "algo=maml", "out=run")
+    metarun("evaluate", "run=run", "algo.batch_norm=inductive", "name=inductive", *FOLDER)
+    found = read("run/evaluations/inductive")
+    assert found["protocol"]["batch_norm"] == "inductive"
+    assert found["test"]["loss"] != read("run")["test"]["loss"]
+
+
+def test_what_evaluate_cannot_change_is_refused(metarun: Metarun) -> None:
+    metarun(*TINY, "algo=maml", "out=run")
+    code, _, err = metarun("evaluate", "run=run", "steps=5", "algo=protonet", *FOLDER)
+    assert code == 2
+    assert [line.split(":")[1] for line in err] == [" algo", " steps"]
+    code, _, err = metarun("evaluate", "run=run", "ways=3", *FOLDER)
+    assert code == 2
+    assert err[0].startswith("metarun: ways=3 train_ways=5: maml has a head for each label")
+    code, _, err = metarun("evaluate", "run=run", "shots=18", "algo.inner_lrr=1", *FOLDER)
+    assert code == 2
+    assert not Path("run/evaluations").exists()
+
+
+def test_a_run_without_a_checkpoint_says_so(metarun: Metarun) -> None:
+    metarun(*TINY, "out=run")
+    Path("run/checkpoints/best.pt").unlink()
+    code, _, err = metarun("evaluate", "run=run", *FOLDER)
+    assert code == 2
+    assert "no such checkpoint" in err[0]

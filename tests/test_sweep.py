@@ -1,0 +1,104 @@
+"""A sweep validates each job alone, ends with one table, and can go on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metarun.algorithms.protonet import ProtoNet
+from tests.conftest import TINY
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+
+
+def status(sweep: str) -> dict[str, str]:
+    files = Path(sweep).glob("*/result.json")
+    return {f.parent.name: json.loads(f.read_text())["status"] for f in files}
+
+
+def test_an_invalid_job_fails_alone_and_the_others_run(metarun: Metarun) -> None:
+    code, out, err = metarun(
+        "-m", *TINY, "algo=protonet,mamml", "shots=1,-1", "hydra.sweep.dir=sweep"
+    )
+    assert code == 1
+    assert status("sweep") == {"0": "completed", "1": "failed", "2": "failed", "3": "failed"}
+    assert err == [
+        "metarun: job 1: shots=-1: should be greater than or equal to 1",
+        "metarun: job 2: algo=mamml: no such choice; did you mean maml? (maml, nearest_item, "
+        "protonet)",
+        "metarun: job 3: algo=mamml: no such choice; did you mean maml? (maml, nearest_item, "
+        "protonet)",
+        "metarun: job 3: shots=-1: should be greater than or equal to 1",
+    ]
+    failed = json.loads(Path("sweep/2/result.json").read_text())
+    assert failed["error"] == [err[1].removeprefix("metarun: job 2: ")]
+    assert failed["run"]["command"].endswith("algo=mamml shots=1")
+    for line in ("0 algo=protonet shots=1", "1 algo=protonet shots=-1", "failed"):
+        assert line in out
+
+
+def test_a_job_that_breaks_down_does_not_end_the_sweep(metarun: Metarun) -> None:
+    original, calls = ProtoNet.accumulate, []
+
+    def accumulate(self: Any, episodes: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("no luck")
+        return original(self, episodes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProtoNet, "accumulate", accumulate)
+        code, _, err = metarun("-m", *TINY, "shots=1,2", "hydra.sweep.dir=sweep")
+    assert code == 1
+    assert err[0].startswith("metarun: job 0: RuntimeError: no luck")
+    assert status("sweep") == {"0": "failed", "1": "completed"}
+
+
+def test_an_interrupted_sweep_goes_on(metarun: Metarun) -> None:
+    words = ["-m", *TINY, "shots=1,2,3"]
+    metarun(*words, "hydra.sweep.dir=whole")
+    original, calls = ProtoNet.accumulate, []
+
+    def accumulate(self: Any, episodes: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 4 + 2:  # in the second job's second step
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, episodes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProtoNet, "accumulate", accumulate)
+        code, _, err = metarun(*words, "hydra.sweep.dir=halves")
+    assert code == 130
+    assert err[-1].startswith("metarun: interrupted; step 2 of 4 is saved")
+    assert status("halves") == {"0": "completed", "1": "interrupted"}
+    first = Path("halves/0/result.json").read_bytes()
+
+    code, out, err = metarun("resume=halves", *TINY[:2])
+    assert (code, err) == (0, [])
+    assert Path("halves/0/result.json").read_bytes() == first
+    for job in "012":
+        whole, halves = (
+            json.loads(Path(s, job, "result.json").read_text())["test"] for s in ("whole", "halves")
+        )
+        assert whole == halves
+
+
+def test_a_sweeps_folder_is_not_used_twice(metarun: Metarun) -> None:
+    words = ["-m", *TINY, "shots=1,2", "hydra.sweep.dir=sweep"]
+    assert metarun(*words)[0] == 0
+    code, _, err = metarun(*words)
+    assert code == 2
+    assert err[0].startswith("metarun: hydra.sweep.dir=sweep: holds a sweep already;")
+
+
+def test_jobs_stay_in_the_folder_they_were_called_from(metarun: Metarun) -> None:
+    here = Path.cwd()
+    metarun("-m", *TINY, "shots=1,2", "hydra.sweep.dir=sweep")
+    assert Path.cwd() == here
+    assert not Path("sweep/0/sweep").exists()

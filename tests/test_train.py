@@ -1,0 +1,282 @@
+"""A run from its parts to its result: what it writes, how it stops, and how it goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from metarun import checkpoint
+from metarun.algorithms.protonet import ProtoNet
+from metarun.metrics import read as read_metrics
+from tests.conftest import TINY
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+
+
+def result(run: str | Path) -> dict[str, Any]:
+    return json.loads((Path(run) / "result.json").read_text("utf-8"))
+
+
+def without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        timed = ("wall_seconds", "step_seconds", "episodes_per_second", "command", "id")
+        return {k: without_times(v) for k, v in value.items() if k not in timed}
+    return value
+
+
+def assert_same_run(a: str, b: str) -> None:
+    """Same weights, same metrics, same figures, to the last bit."""
+    assert read_metrics(Path(a)) == read_metrics(Path(b))
+    assert without_times(result(a)) == without_times(result(b))
+    assert Path(a, "test_episodes.csv").read_text() == Path(b, "test_episodes.csv").read_text()
+    for name in ("last.pt", "best.pt"):
+        one, two = (checkpoint.load(Path(r, "checkpoints", name)) for r in (a, b))
+        assert one["learner"].keys() == two["learner"].keys()
+        assert all(torch.equal(one["learner"][k], two["learner"][k]) for k in one["learner"])
+        torch.testing.assert_close(one["optimizer"], two["optimizer"], rtol=0, atol=0)
+        assert {k: one[k] for k in ("step", "validated", "best", "recent")} == {
+            k: two[k] for k in ("step", "validated", "best", "recent")
+        }
+
+
+def test_a_run_folder_holds_what_the_contract_names(metarun: Metarun) -> None:
+    code, out, err = metarun("train", *TINY, "out=run")
+    assert (code, err) == (0, [])
+    for name in ("config.yaml", "metrics.jsonl", "result.json", "run.log", "test_episodes.csv"):
+        assert Path("run", name).is_file()
+    for name in ("curves.png", "episodes.png"):
+        assert Path("run", name).read_bytes().startswith(b"\x89PNG")
+    found = result("run")
+    assert found["status"] == "completed"
+    assert found["test"]["episodes"] == 8
+    assert 0 <= found["test"]["accuracy"]["mean"] <= 1
+    assert found["val"]["best_step"] in (2, 4)
+    protocol = found["protocol"]
+    expected = {"data": "blobs", "split": "test", "ways": 5, "shots": 1, "queries": 3}
+    assert expected.items() <= protocol.items()
+    assert protocol["batch_norm"] == "inductive"
+    assert protocol["selection"] == "best validation accuracy"
+    assert len(protocol["split_sha256"]) == len(protocol["episodes_sha256"]) == 64
+    assert {"command", "algo", "backbone", "parameters", "seed", "steps"} <= found["run"].keys()
+    assert {"wall_seconds", "episodes_per_second", "device", "versions"} <= found["run"].keys()
+    assert out.rstrip().endswith("result.json")
+
+
+def test_the_figure_is_the_mean_of_the_episodes_that_are_listed(metarun: Metarun) -> None:
+    metarun(*TINY, "out=run")
+    rows = list(csv.DictReader(Path("run/test_episodes.csv").read_text().splitlines()))
+    assert [int(r["episode"]) for r in rows] == list(range(8))
+    values = np.array([float(r["accuracy"]) for r in rows])
+    assert result("run")["test"]["accuracy"]["mean"] == pytest.approx(values.mean())
+
+
+def test_metrics_have_a_line_for_each_logged_step_and_validation(metarun: Metarun) -> None:
+    metarun(*TINY, "out=run", "log_every=2", "steps=5")
+    lines = [(x["step"], x["split"]) for x in read_metrics(Path("run"))]
+    train, val = "train", "val"
+    assert lines == [(2, train), (2, val), (4, train), (4, val), (5, train), (5, val)]
+
+
+def test_the_checkpoint_that_is_tested_is_chosen_on_validation(metarun: Metarun) -> None:
+    """Trap: selecting on test."""
+    metarun(*TINY, "out=run", "steps=6", "optimizer.lr=0.1")
+    vals = [x for x in read_metrics(Path("run")) if x["split"] == "val"]
+    best = max(vals, key=lambda x: (x["accuracy"], -x["step"]))
+    assert result("run")["val"]["best_step"] == best["step"]
+    assert checkpoint.load(Path("run/checkpoints/best.pt"))["step"] == best["step"]
+    _, _, _ = metarun("evaluate", "run=run", *TINY[:2])
+    (again,) = Path("run/evaluations").iterdir()
+    assert result(again)["test"] == result("run")["test"]
+
+
+def test_the_same_command_gives_the_same_run(metarun: Metarun) -> None:
+    for out in ("a", "b"):
+        metarun(*TINY, f"out={out}", "algo=maml")
+    assert_same_run("a", "b")
+
+
+def test_another_seed_is_another_run_on_the_same_test(metarun: Metarun) -> None:
+    metarun(*TINY, "out=a")
+    metarun(*TINY, "out=b", "seed=1")
+    a, b = result("a"), result("b")
+    assert a["protocol"]["episodes_sha256"] == b["protocol"]["episodes_sha256"]
+    assert a["test"]["loss"] != b["test"]["loss"]
+
+
+def test_a_folder_with_a_run_is_never_written_to(metarun: Metarun) -> None:
+    metarun(*TINY, "out=run")
+    before = {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()}
+    code, _, err = metarun(*TINY, "out=run")
+    assert code == 2
+    assert err == [
+        "metarun: out=run: holds a run already (config.yaml); choose another folder, "
+        "or go on with that run: metarun resume=run"
+    ]
+    assert before == {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()}
+
+
+def test_what_is_refused_leaves_no_folder(metarun: Metarun) -> None:
+    for wrong in ("shots=30", "ways=13", "algo.temperature=-1", "algo.foo=1", "shots=0"):
+        code, _, err = metarun(*TINY, "out=run", wrong)
+        assert (code, len(err)) == (2, 1), err
+        assert not Path("run").exists()
+
+
+def test_choices_that_do_not_fit_together_are_all_named(metarun: Metarun) -> None:
+    code, _, err = metarun(*TINY, "algo=maml", "ways=13", "train_ways=4", "train_queries=30")
+    assert code == 2
+    assert err == [
+        "metarun: ways=13 train_ways=4: maml has a head for each label, so it is tested with as "
+        "many ways as it is trained with",
+        "metarun: train_shots=1 train_queries=30: a class of blobs has 20 items; shots + queries "
+        "can be 20 at most",
+        "metarun: ways=13: the val split of blobs has 12 classes",
+    ]
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, learner: type, call: int, number: int) -> None:
+    """Send this process a signal in the learner's `call`-th training step."""
+    original, calls = learner.accumulate, []
+
+    def accumulate(self: Any, episodes: Any) -> Any:
+        calls.append(1)
+        if len(calls) == call:
+            os.kill(os.getpid(), number)
+        return original(self, episodes)
+
+    monkeypatch.setattr(learner, "accumulate", accumulate)
+
+
+@pytest.mark.parametrize("algo", ["protonet", "maml"])
+@pytest.mark.parametrize(("call", "number"), [(1, signal.SIGINT), (3, signal.SIGTERM)])
+def test_an_interrupted_run_goes_on_as_if_never_stopped(
+    metarun: Metarun, algo: str, call: int, number: int
+) -> None:
+    from metarun.algorithms.maml import MAML
+
+    options = [*TINY, f"algo={algo}", "steps=5", "log_every=2", "optimizer.schedule=cosine"]
+    metarun(*options, "out=whole")
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_at(patch, {"protonet": ProtoNet, "maml": MAML}[algo], call, number)
+        code, _, err = metarun(*options, "out=halves")
+    assert code == 130
+    assert err == [
+        f"metarun: interrupted; step {call} of 5 is saved; go on with: metarun resume=halves"
+    ]
+    assert result("halves")["status"] == "interrupted"
+    code, _, err = metarun("resume=halves", *TINY[:2])
+    assert (code, err) == (0, [])
+    assert_same_run("whole", "halves")
+
+
+@pytest.mark.parametrize("evaluation", [1, 2, 3])
+def test_an_interrupted_validation_or_test_is_done_again(metarun: Metarun, evaluation: int) -> None:
+    """Calls 1–2 and 3–4 of `predict` are the validations of 9 episodes, the rest the test."""
+    options = [*TINY, "val_episodes=9"]
+    metarun(*options, "out=whole")
+    original, calls = ProtoNet.predict, []
+
+    def predict(self: Any, *args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2 * evaluation - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProtoNet, "predict", predict)
+        code, _, _ = metarun(*options, "out=halves")
+    assert code == 130
+    assert metarun("resume=halves", *TINY[:2])[0] == 0
+    assert_same_run("whole", "halves")
+
+
+def test_more_steps_go_on_from_the_end(metarun: Metarun) -> None:
+    metarun(*TINY, "out=long", "steps=8")
+    metarun(*TINY, "out=short", "steps=4")
+    code, _, err = metarun("resume=short", *TINY[:2])
+    assert code == 2
+    assert err == ["metarun: resume=short: finished after 4 steps; steps=N with a larger N goes on"]
+    assert metarun("resume=short", "steps=8", *TINY[:2])[0] == 0
+    assert_same_run("long", "short")
+
+
+def test_resume_refuses_what_would_make_it_another_run(metarun: Metarun) -> None:
+    metarun(*TINY, "out=run")
+    code, _, err = metarun("resume=run", "ways=3", "data=glyphs", "steps=9", *TINY[:2])
+    assert code == 2
+    assert [line.split(":")[1] for line in err] == [" data", " ways"]
+    code, _, err = metarun("resume=run", "steps=3", *TINY[:2])
+    assert (code, err) == (2, ["metarun: steps=3: run has done 4 already"])
+    code, _, err = metarun("resume=nowhere")
+    assert (code, err) == (2, ["metarun: resume=nowhere: no such folder"])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_within_the_step(metarun: Metarun) -> None:
+    original, calls = ProtoNet.accumulate, []
+
+    def accumulate(self: Any, episodes: Any) -> Any:
+        scores = original(self, episodes)
+        calls.append(1)
+        if len(calls) == 3:
+            next(self.parameters()).grad.fill_(torch.nan)
+        return scores
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProtoNet, "accumulate", accumulate)
+        code, _, err = metarun(*TINY, "out=run")
+    assert code == 1
+    assert len(err) == 1
+    assert err[0].startswith("metarun: step 3: the norm of the meta-gradient is nan, the loss")
+    assert "training episodes 4 to 5 of seed 0" in err[0]
+    assert result("run")["status"] == "failed"
+    assert "Traceback" in Path("run/run.log").read_text()
+    assert checkpoint.load(Path("run/checkpoints/last.pt"))["step"] == 2
+    assert metarun("resume=run", *TINY[:2])[0] == 0
+    metarun(*TINY, "out=whole")
+    assert_same_run("whole", "run")
+
+
+def test_a_failure_in_a_learner_is_one_line_and_a_traceback_in_the_log(metarun: Metarun) -> None:
+    def broken(self: Any, episodes: Any) -> Any:
+        raise RuntimeError("out of\nmemory")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProtoNet, "accumulate", broken)
+        code, _, err = metarun(*TINY, "out=run")
+    assert code == 1
+    assert err == [f"metarun: RuntimeError: out of memory (traceback in {Path('run/run.log')})"]
+    assert result("run")["status"] == "failed"
+    assert result("run")["error"] == "RuntimeError: out of\nmemory"
+
+
+def test_a_folder_that_cannot_be_written_is_refused(metarun: Metarun) -> None:
+    Path("file").write_text("mine")
+    code, _, err = metarun(*TINY, "out=file/run")
+    assert (code, err) == (2, ["metarun: out=file/run: cannot be written to (Not a directory)"])
+    assert Path("file").read_text() == "mine"
+
+
+def test_double_precision(metarun: Metarun) -> None:
+    metarun(*TINY, "out=run", "precision=float64")
+    weights = checkpoint.load(Path("run/checkpoints/best.pt"))["learner"]
+    assert {w.dtype for k, w in weights.items() if "num_batches" not in k} == {torch.float64}
+
+
+@pytest.mark.parametrize("algo", ["protonet", "maml"])
+def test_training_beats_chance_on_an_easy_task(metarun: Metarun, algo: str) -> None:
+    """Not only does it run: it learns."""
+    noisy = [*TINY, "data.noise=90", "test_episodes=40", "eval_every=30", f"algo={algo}"]
+    metarun(*noisy, "out=untrained", "steps=1", "optimizer.lr=1e-9")
+    metarun(*noisy, "out=trained", "steps=30", "optimizer.lr=3e-3", "log_every=10")
+    before, after = (result(r)["test"]["accuracy"]["mean"] for r in ("untrained", "trained"))
+    assert after > 0.7
+    assert after > before + 0.2
