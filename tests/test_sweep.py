@@ -79,7 +79,7 @@ def test_an_interrupted_sweep_goes_on(metarun: Metarun) -> None:
     assert status("halves") == {"0": "completed", "1": "interrupted"}
     first = Path("halves/0/result.json").read_bytes()
 
-    code, out, err = metarun("resume=halves", *TINY[:2])
+    code, _, err = metarun("resume=halves", *TINY[:2])
     assert (code, err) == (0, [])
     assert Path("halves/0/result.json").read_bytes() == first
     for job in "012":

@@ -54,8 +54,8 @@ class ProtoNet(Algorithm):
         ways: not used: prototypes need no head.
         distance: between query and prototype. Plain Euclidean distance has the same arg max as
             squared but another loss; cosine is a similarity.
-        temperature: divides the logits; default 1 for distances and 0.1 for the cosine, whose logits
-            would otherwise be too close to each other to learn from.
+        temperature: divides the logits; default 1 for distances and 0.1 for the cosine, whose
+            logits would otherwise be too close to each other to learn from.
         batch_norm: `inductive`: running averages in evaluation, as published; `transductive`: the
             statistics of the query batch, and of the support for the support. In training the
             support and queries of a task are one batch.

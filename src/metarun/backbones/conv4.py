@@ -16,13 +16,13 @@ class Conv4(nn.Module):
 
     - `downsample: max_pool`, `readout: flatten` (Vinyals et al. 2016, section 4.1; Snell et al.
       2017, section 3): 28×28 → 64 features, 84×84 → 1,600.
-    - `downsample: stride`, `readout: mean` (Finn et al. 2017, section 5.2): strided convolutions and
-      the mean over the positions that are left: 64 features at any size.
+    - `downsample: stride`, `readout: mean` (Finn et al. 2017, section 5.2): strided convolutions
+      and the mean over the positions that are left: 64 features at any size.
 
     Args:
         shape: (C, H, W) of one item.
         filters: channels of each block.
-        downsample: max-pool after each block, rounding down, or convolve with stride 2, rounding up.
+        downsample: max-pool after each block, rounding down, or stride 2, rounding up.
         readout: all positions side by side, or their mean.
 
     Raises:
@@ -54,8 +54,8 @@ class Conv4(nn.Module):
             channels, size = filters, [(n + 1) // 2 if strided else n // 2 for n in size]
         if min(size) < 1:
             raise Refused(
-                f"backbone.downsample=max_pool: pictures of {shape[1]}×{shape[2]} are too small for "
-                "four poolings (16×16 at least); backbone.downsample=stride takes any size"
+                f"backbone.downsample=max_pool: pictures of {shape[1]}×{shape[2]} are too small "
+                "for four poolings (16×16 at least); backbone.downsample=stride takes any size"
             )
         self.blocks = nn.Sequential(*blocks)
         self.readout = readout

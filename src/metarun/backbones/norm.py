@@ -18,8 +18,8 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
     `statistics` is one of
 
-    - `"running"`: as in torch: the batch in training, which the running averages follow; the running
-      averages in evaluation;
+    - `"running"`: as in torch: the batch in training, which the running averages follow; the
+      running averages in evaluation;
     - `"batch"`: the batch itself, in training and evaluation; no buffer is read or written, so
       nothing leaks from task to task;
     - n: the first n rows of the batch, for all its rows: put the support first, and each query is

@@ -113,7 +113,7 @@ class Split:
             if chosen.any():
                 x[chosen] = np.rot90(x[chosen], turn, axes=(-2, -1))
         tasks, ways, each = x.shape[:3]
-        y = np.broadcast_to(np.arange(ways)[None, :, None], (tasks, ways, each))
+        y = np.tile(np.arange(ways)[None, :, None], (tasks, 1, each))
         halves = (x[:, :, :shots], y[:, :, :shots], x[:, :, shots:], y[:, :, shots:])
         return tuple(a.reshape(tasks, -1, *a.shape[3:]) for a in halves)
 
