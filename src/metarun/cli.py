@@ -70,6 +70,9 @@ def main(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors are ours to print
     logging.raiseExceptions = False  # a closed pipe is no news
+    log = logging.getLogger("metarun")
+    log.setLevel(logging.INFO)
+    log.addHandler(screen := _Screen())
     try:
         return _dispatch(list(argv))
     except Refused as refused:
@@ -91,6 +94,8 @@ def main(argv: Sequence[str]) -> int:
         text = " ".join(str(error).split()) or "no message"
         _complain(f"{type(error).__name__}: {text} (METARUN_TRACEBACK=1 shows where)")
         return 1
+    finally:
+        log.removeHandler(screen)
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -267,6 +272,16 @@ def _conclude(folder: Path, result: dict) -> None:
     screen = console()
     screen.print(table([("", result)]))
     screen.print(f"{folder / 'result.json'}", soft_wrap=True, markup=False)
+
+
+class _Screen(logging.Handler):
+    """Shows warnings, and what the data layer does while one waits."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            _complain(record.getMessage())
+        elif record.levelno == logging.INFO and record.name.startswith("metarun.data"):
+            print(record.getMessage(), flush=True)
 
 
 def _complain(*mistakes: str) -> None:

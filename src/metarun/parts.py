@@ -14,6 +14,7 @@ from metarun.build import blueprint, target_of
 from metarun.data.classes import Facts
 from metarun.episodes import SPLITS, Sampler
 from metarun.errors import Refused
+from metarun.memory import keep_freed_memory
 
 BUILT = ("data", "backbone", "algo", "optimizer", "logger")
 
@@ -108,6 +109,7 @@ def assemble(
     mistakes.lines += misfits(config, {s: splits[s].facts for s in splits}, used)
     mistakes.settle()
 
+    keep_freed_memory()
     if config["threads"] is not None:
         torch.set_num_threads(config["threads"])
     config = {**config, "threads": torch.get_num_threads()}

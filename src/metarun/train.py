@@ -107,7 +107,6 @@ def _guarded(parts: Parts, out: Path, state: dict[str, Any]) -> dict[str, Any]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger("metarun")
     root.addHandler(handler)
-    root.setLevel(logging.INFO)
     log.info("%s", state["command"])
     try:
         return run(parts, out, state)
