@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,23 @@ from metarun.files import write_whole
 RIGHT, WRONG = "#2a9d5c", "#d1495b"
 
 
-def curves(out: Path, title: str) -> Path:
+def curves(out: Path, config: Mapping[str, Any]) -> Path:
     """Draw loss and accuracy (or squared error) over the steps of `metrics.jsonl`."""
+    choices = config["choices"]
+    labels = {
+        "train": "training, {train_ways}-way {train_shots}-shot".format(**config),
+        "val": "validation, {ways}-way {shots}-shot".format(**config),
+    }
     lines = metrics.read(out)
     second = "mse" if any("mse" in line for line in lines) else "accuracy"
     figure = Figure(figsize=(10, 3.8), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(f"{choices['algo']} on {choices['data']}")
     for axes, name in zip(figure.subplots(1, 2), ("loss", second), strict=True):
         for split, style in (("train", {"alpha": 0.7}), ("val", {"marker": "o", "ms": 3})):
             mine = [x for x in lines if x["split"] == split and x.get(name) is not None]
             steps = [x["step"] for x in mine]
             values = np.array([x[name] for x in mine], dtype=float)
-            axes.plot(
-                steps, values, label={"train": "training", "val": "validation"}[split], **style
-            )
+            axes.plot(steps, values, label=labels[split], **style)
             if split == "val" and name == second and mine:
                 ci = np.array([x["ci95"] or 0 for x in mine])
                 axes.fill_between(steps, values - ci, values + ci, alpha=0.2, color="C1")

@@ -147,7 +147,7 @@ def run(parts: Parts, out: Path, state: dict[str, Any]) -> dict[str, Any]:
             scores = evaluate(learner, parts.frozen("test"), config["test_episodes"], proceed)
         test, pictures = keep(parts, out, "test", scores)
         clock.lap("wall_seconds")
-        pictures["curves"] = plots.curves(out, out.name)
+        pictures["curves"] = plots.curves(out, config)
         final = {f"test/{k}": test[k]["mean"] for k in test if k != "episodes"}
         return _write_result(parts, out, state, "completed", test=test)
     except Interrupted:

@@ -1,0 +1,40 @@
+"""Accuracy of the nearest support picture, by raw pixels, on the frozen test episodes.
+
+    .venv/bin/python scripts/nearest_pixel.py data=glyphs shots=1
+
+Takes the keys of `metarun`. A trained learner has to be far above this figure.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+
+from metarun.config import compose, plain
+from metarun.episodes import Episodes
+from metarun.evaluation import interval
+from metarun.parts import assemble
+from metarun.results import percent
+
+
+def accuracy(episodes: Episodes) -> torch.Tensor:
+    """(T) share of queries whose nearest support picture has their label."""
+    distance = torch.cdist(episodes.query_x.flatten(2), episodes.support_x.flatten(2))
+    labels = episodes.support_y.gather(1, distance.argmin(-1))
+    return (labels == episodes.query_y).double().mean(1)
+
+
+def main(typed: list[str]) -> None:
+    parts = assemble(plain(compose(typed)))
+    sampler, config = parts.frozen("test"), parts.config
+    number = config["test_episodes"]
+    scores = torch.cat([accuracy(sampler.batch([i])) for i in range(number)]).numpy()
+    print(
+        f"{config['choices']['data']} {config['ways']}-way {config['shots']}-shot, "
+        f"nearest pixels: {percent(interval(scores))} ({number} episodes)"
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
