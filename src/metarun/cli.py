@@ -278,7 +278,7 @@ class _Screen(logging.Handler):
     """Shows warnings, and what the data layer does while one waits."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno >= logging.WARNING:
+        if record.levelno == logging.WARNING:  # errors end the command, which says so
             _complain(record.getMessage())
         elif record.levelno == logging.INFO and record.name.startswith("metarun.data"):
             print(record.getMessage(), flush=True)

@@ -43,7 +43,7 @@ class WandbLogger:
             project=project,
             entity=entity,
             group=group,
-            dir=str(run.folder),
+            dir=str(run.folder.absolute()),  # W&B writes from a process of its own
             id=run.id,
             name=run.name,
             resume="allow" if run.resumed else None,
