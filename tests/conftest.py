@@ -63,4 +63,5 @@ def episodes(
     y = np.tile(np.arange(ways)[None, :, None], (tasks, 1, shots + queries))
     parts = (x[:, :, :shots], y[:, :, :shots], x[:, :, shots:], y[:, :, shots:])
     sx, sy, qx, qy = (torch.from_numpy(a.reshape(tasks, -1, *a.shape[3:]).copy()) for a in parts)
-    return Episodes(sx.to(dtype), sy, qx.to(dtype), qy)
+    classes = torch.from_numpy(np.stack([rng.permutation(10)[:ways] for _ in range(tasks)]))
+    return Episodes(sx.to(dtype), sy, qx.to(dtype), qy, classes)

@@ -21,6 +21,7 @@ def one(make: object = sgd, steps: int = 10, **options: object) -> tuple[nn.Para
     [
         ({}, [1, 1, 1, 1, 1]),
         ({"schedule": "step", "decay_every": 2, "decay": 0.5}, [1, 1, 0.5, 0.5, 0.25]),
+        ({"schedule": "linear"}, [1 - s / 10 for s in range(5)]),
         ({"schedule": "cosine"}, [0.5 * (1 + math.cos(math.pi * s / 10)) for s in range(5)]),
     ],
 )

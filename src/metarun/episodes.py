@@ -23,12 +23,15 @@ class Episodes:
         support_y: (T, N·K) labels 0 … N−1, grouped by label.
         query_x: (T, N·Q, *shape).
         query_y: (T, N·Q).
+        classes: (T, N) which class of the split each label stands for, or `None` where tasks are
+            not made of classes. For learners that train on all classes at once; others ignore it.
     """
 
     support_x: Tensor
     support_y: Tensor
     query_x: Tensor
     query_y: Tensor
+    classes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.support_x)
@@ -94,8 +97,11 @@ class Sampler:
 
     def batch(self, numbers: Iterable[int]) -> Episodes:
         """The episodes with these numbers, as one batch."""
-        arrays = self.tasks.gather([self.pick(i) for i in numbers], self.shots)
-        return Episodes(*(self._tensor(a) for a in arrays))
+        picks = [self.pick(i) for i in numbers]
+        arrays = self.tasks.gather(picks, self.shots)
+        known = [pick.classes for pick in picks if hasattr(pick, "classes")]
+        classes = self._tensor(np.stack(known)) if known else None
+        return Episodes(*(self._tensor(a) for a in arrays), classes)
 
     def sha256(self, episodes: int) -> str:
         """Identifies the first `episodes` episodes: the tasks they come from and every choice."""

@@ -10,7 +10,7 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import nn
 
-Schedule = Literal["none", "step", "cosine"]
+Schedule = Literal["none", "step", "cosine", "linear"]
 
 
 class Outer:
@@ -20,7 +20,8 @@ class Outer:
         optimizer: any of torch's.
         steps: outer steps of the whole run, the length of the cosine.
         schedule: `none`; `step`: multiply the rate by `decay` after every `decay_every` steps;
-            `cosine`: down to 0 over the run (Loshchilov & Hutter 2017, without restarts).
+            `cosine`: down to 0 over the run (Loshchilov & Hutter 2017, without restarts);
+            `linear`: down to 0 over the run.
         clip: largest norm of the meta-gradient; `None` leaves it.
     """
 
@@ -43,6 +44,8 @@ class Outer:
             return self.decay ** (step // self.decay_every)
         if self.schedule == "cosine":
             return 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        if self.schedule == "linear":
+            return 1 - step / self.steps
         return 1.0
 
     def step(self, step: int) -> float:

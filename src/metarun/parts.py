@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from metarun.algorithms import Algorithm
+from metarun.algorithms import Algorithm, Task
 from metarun.build import blueprint, target_of
 from metarun.data.classes import Facts
 from metarun.episodes import SPLITS, Sampler
@@ -116,7 +116,8 @@ def assemble(
     dtype = getattr(torch, config["precision"])
     torch.manual_seed(config["seed"])  # initial weights depend on the seed and the shapes alone
     backbone = plans["backbone"](splits[used[0]].shape)
-    learner = plans["algo"](backbone, config["train_ways"]).to(device=device, dtype=dtype)
+    task = Task(config["train_ways"], config["train_shots"], splits["train"].facts.classes)
+    learner = plans["algo"](backbone, task).to(device=device, dtype=dtype)
     return Parts(config, splits, learner, plans["optimizer"], plans["logger"], device, dtype)
 
 

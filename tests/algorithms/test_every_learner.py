@@ -5,27 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metarun.algorithms import Algorithm
-from metarun.algorithms.maml import MAML
-from metarun.algorithms.protonet import ProtoNet
-from metarun.backbones.conv4 import Conv4
+from tests.algorithms.learners import SHIPPED, STATISTICS, build
 from tests.conftest import episodes
 
-LEARNERS = {"maml": MAML, "protonet": ProtoNet}
-STATISTICS = ("transductive", "inductive")
-
-
-def build(name: str, batch_norm: str) -> Algorithm:
-    torch.manual_seed(0)
-    net = Conv4((1, 28, 28), filters=6, downsample="stride", readout="mean")
-    learner = LEARNERS[name](net, 3, batch_norm=batch_norm).double()
-    learner.accumulate(episodes(dtype=torch.float64))  # so that running averages are not the first
-    learner.zero_grad()
-    return learner
-
-
 both = pytest.mark.parametrize("batch_norm", STATISTICS)
-every = pytest.mark.parametrize("name", sorted(LEARNERS))
+every = pytest.mark.parametrize("name", SHIPPED)
 
 
 @every

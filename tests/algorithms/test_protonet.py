@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from metarun.algorithms import Task
 from metarun.algorithms.protonet import ProtoNet, prototypes, similarity
 from metarun.backbones.conv4 import Conv4
 from metarun.episodes import Episodes
@@ -55,7 +56,7 @@ def test_prototypes_are_class_means_whatever_the_order() -> None:
 )
 def test_logits_and_loss_of_the_case_by_hand(distance: str, logits: tuple[float, float]) -> None:
     e = by_hand()
-    learner = ProtoNet(Identity(), 2, distance=distance)
+    learner = ProtoNet(Identity(), Task(2), distance=distance)
     found = learner.predict(e.support_x, e.support_y, e.query_x)
     torch.testing.assert_close(found, torch.tensor([[logits]]))
     loss = math.log(1 + math.exp(logits[1] - logits[0]))
@@ -65,7 +66,7 @@ def test_logits_and_loss_of_the_case_by_hand(distance: str, logits: tuple[float,
 
 def test_the_gradient_of_the_case_by_hand() -> None:
     """Scaling the plane by s makes the logits −s² and −5s²: d loss/ds = −8·p₁ at s = 1."""
-    learner = ProtoNet(Identity(), 2)
+    learner = ProtoNet(Identity(), Task(2))
     learner.accumulate(by_hand())
     p1 = 1 / (1 + math.exp(4))
     assert learner.backbone.scale.grad.item() == pytest.approx(-8 * p1, rel=1e-5)
@@ -84,25 +85,27 @@ def test_squared_and_plain_distance_agree_on_the_nearest_but_not_on_the_loss() -
 def test_a_query_on_its_prototype_has_a_finite_gradient() -> None:
     e = by_hand()
     e.query_x[:] = torch.tensor([1.0, 0.0])
-    learner = ProtoNet(Identity(), 2, distance="euclidean")
+    learner = ProtoNet(Identity(), Task(2), distance="euclidean")
     learner.accumulate(e)
     assert learner.backbone.scale.grad.isfinite()
 
 
 def test_temperature_divides_the_logits() -> None:
     e = by_hand()
-    warm = ProtoNet(Identity(), 2, temperature=4.0).predict(e.support_x, e.support_y, e.query_x)
+    warm = ProtoNet(Identity(), Task(2), temperature=4.0).predict(
+        e.support_x, e.support_y, e.query_x
+    )
     torch.testing.assert_close(warm, torch.tensor([[[-0.25, -1.25]]]))
 
 
 def test_evaluation_ways_need_not_be_those_of_training() -> None:
     e = episodes(ways=7)
-    learner = ProtoNet(Conv4((1, 28, 28), filters=4), ways=3)
+    learner = ProtoNet(Conv4((1, 28, 28), filters=4), task=Task(3))
     assert learner.predict(e.support_x, e.support_y, e.query_x).shape == (2, 28, 7)
 
 
 def test_running_averages_follow_training_and_rest_in_evaluation() -> None:
-    learner = ProtoNet(Conv4((1, 28, 28), filters=4), ways=3)
+    learner = ProtoNet(Conv4((1, 28, 28), filters=4), Task(3))
     norm = learner.backbone.blocks[1]
     learner.accumulate(episodes())
     trained = norm.running_mean.clone()

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from pydantic import PositiveFloat
 from torch import Tensor, nn
 
-from metarun.algorithms import Algorithm
+from metarun.algorithms import Algorithm, Task
 from metarun.episodes import Episodes
 from metarun.scores import score
 
@@ -13,7 +13,7 @@ from metarun.scores import score
 class NearestItem(Algorithm):
     """1-nearest neighbour on raw inputs; a scale is learned so that there is something to learn."""
 
-    def __init__(self, backbone: nn.Module, ways: int, *, power: PositiveFloat = 2.0) -> None:
+    def __init__(self, backbone: nn.Module, task: Task, *, power: PositiveFloat = 2.0) -> None:
         super().__init__()
         self.scale, self.power = nn.Parameter(torch.ones(())), power
 

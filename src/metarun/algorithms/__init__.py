@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
 from metarun.episodes import Episodes
 
 
+class Task(NamedTuple):
+    """What a learner is told of the tasks that it will be trained on.
+
+    Attributes:
+        outputs: numbers that a head gives for each item: the ways, or the size of a target.
+        shots: support items a class.
+        classes: meta-train classes in all; 0 where tasks are not made of classes.
+    """
+
+    outputs: int
+    shots: int = 1
+    classes: int = 0
+
+
 class Algorithm(nn.Module):
     """A few-shot learner: two verbs, so that every family fits the same loop.
 
-    Made as `Learner(backbone, ways, **keys of its YAML file)`, where `ways` is that of its training
-    episodes.
+    Made as `Learner(backbone, task, **keys of its YAML file)`.
 
     Attributes:
         per_label_head: the learner has weights of its own for each label, so that it can only be

@@ -9,7 +9,7 @@ from pydantic import NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 
 from metarun.adaptation import adapt
-from metarun.algorithms import Algorithm
+from metarun.algorithms import Algorithm, Task
 from metarun.backbones.norm import normalised_by
 from metarun.episodes import Episodes
 from metarun.scores import loss_of, score
@@ -24,7 +24,7 @@ class MAML(Algorithm):
 
     Args:
         backbone: maps (B, *shape) to (B, features).
-        ways: N, the outputs of the linear head.
+        task: its outputs are those of the linear head.
         inner_lr: step size α of the inner loop.
         inner_steps: inner steps in training.
         test_inner_steps: inner steps in evaluation.
@@ -40,7 +40,7 @@ class MAML(Algorithm):
     def __init__(
         self,
         backbone: nn.Module,
-        ways: int,
+        task: Task,
         *,
         inner_lr: PositiveFloat = 0.4,
         inner_steps: NonNegativeInt = 1,
@@ -49,7 +49,7 @@ class MAML(Algorithm):
         batch_norm: Literal["transductive", "inductive"] = "transductive",
     ) -> None:
         super().__init__()
-        self.net = nn.Sequential(backbone, nn.Linear(backbone.features, ways))
+        self.net = nn.Sequential(backbone, nn.Linear(backbone.features, task.outputs))
         self.inner_lr, self.first_order, self.batch_norm = inner_lr, first_order, batch_norm
         self.inner_steps, self.test_inner_steps = inner_steps, test_inner_steps
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import PositiveFloat
 from torch import Tensor, nn
 
-from metarun.algorithms import Algorithm
+from metarun.algorithms import Algorithm, Task
 from metarun.backbones.norm import normalised_by
 from metarun.episodes import Episodes
 from metarun.scores import loss_of, score
@@ -51,7 +51,7 @@ class ProtoNet(Algorithm):
 
     Args:
         backbone: maps (B, *shape) to (B, features).
-        ways: not used: prototypes need no head.
+        task: not used: prototypes need no head.
         distance: between query and prototype. Plain Euclidean distance has the same arg max as
             squared but another loss; cosine is a similarity.
         temperature: divides the logits; default 1 for distances and 0.1 for the cosine, whose
@@ -64,7 +64,7 @@ class ProtoNet(Algorithm):
     def __init__(
         self,
         backbone: nn.Module,
-        ways: int,
+        task: Task,
         *,
         distance: Distance = "squared_euclidean",
         temperature: PositiveFloat | None = None,
