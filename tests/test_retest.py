@@ -53,12 +53,22 @@ def test_nothing_is_overwritten(metarun: Metarun) -> None:
     assert err[0].startswith("metarun: name=mine: ")
 
 
-def test_inductive_and_transductive_are_one_key_apart(metarun: Metarun) -> None:
-    metarun(*TINY, "algo=maml", "out=run")
-    metarun("evaluate", "run=run", "algo.batch_norm=inductive", "name=inductive", *FOLDER)
-    found = read("run/evaluations/inductive")
-    assert found["protocol"]["batch_norm"] == "inductive"
-    assert found["test"]["loss"] != read("run")["test"]["loss"]
+@pytest.mark.parametrize("algo", ["maml", "protonet"])
+def test_both_kinds_of_batch_norm_are_reported_and_one_is_the_protocols(
+    metarun: Metarun, algo: str
+) -> None:
+    metarun(*TINY, f"algo={algo}", "out=run")
+    for kind in ("inductive", "transductive"):
+        words = ("run=run", f"algo.batch_norm={kind}", f"name={kind}")
+        _, out, _ = metarun("evaluate", *words, *FOLDER)
+        assert "inductive batch norm: " in out
+        assert "transductive batch norm: " in out
+    one, two = (read(f"run/evaluations/{k}") for k in ("inductive", "transductive"))
+    assert one["protocol"]["batch_norm"] == "inductive"
+    assert one["test_by_batch_norm"] == two["test_by_batch_norm"]
+    assert one["test"]["loss"] == one["test_by_batch_norm"]["inductive"]["loss"]
+    assert two["test"]["loss"] == one["test_by_batch_norm"]["transductive"]["loss"]
+    assert one["test"]["loss"] != two["test"]["loss"]
 
 
 def test_what_evaluate_cannot_change_is_refused(metarun: Metarun) -> None:

@@ -267,10 +267,12 @@ def _skip_command(environment: MutableMapping[str, str]) -> None:
 def _conclude(folder: Path, result: dict) -> None:
     """The table that a run ends with."""
     from metarun.display import console
-    from metarun.results import table
+    from metarun.results import figure, table
 
     screen = console()
     screen.print(table([("", result)]))
+    for name, scores in result.get("test_by_batch_norm", {}).items():
+        screen.print(f"{name} batch norm: {figure(scores)}", markup=False)
     screen.print(f"{folder / 'result.json'}", soft_wrap=True, markup=False)
 
 

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from metarun import checkpoint, results
+from metarun.algorithms import Algorithm
+from metarun.backbones.norm import BatchNorm
 from metarun.display import Display
 from metarun.errors import Refused
-from metarun.evaluation import evaluate
+from metarun.evaluation import evaluate, interval
 from metarun.interruption import Stop
 from metarun.parts import assemble
 from metarun.protocol import keep, protocol, record
+
+OTHER = {"transductive": "inductive", "inductive": "transductive"}
 
 
 def retest(
@@ -25,6 +29,8 @@ def retest(
     folders: Sequence[Path] = (),
 ) -> tuple[Path, dict[str, Any]]:
     """Test the best checkpoint of `run` on frozen episodes of `split`.
+
+    Where batch normalisation can make a difference, both kinds of statistics are reported.
 
     Args:
         config: the run's saved configuration with what was typed.
@@ -43,20 +49,34 @@ def retest(
     episodes = config["test_episodes"]
     default = f"{split}_{config['ways']}w{config['shots']}s{config['queries']}q_{episodes}"
     began = time.monotonic()
+    sampler, own = parts.frozen(split), parts.learner.batch_norm
     with Stop() as stop, Display() as display:
         proceed = display.during("test", episodes, stop)
-        scores = evaluate(parts.learner, parts.frozen(split), episodes, proceed)
+        scores = evaluate(parts.learner, sampler, episodes, proceed)
+        by_statistics = {own: scores}
+        if "batch_norm" in config["algo"] and _normalises(parts.learner):
+            parts.learner.batch_norm = other = OTHER[own]
+            by_statistics[other] = evaluate(parts.learner, sampler, episodes, proceed)
+            parts.learner.batch_norm = own
     folder = _new_folder(run / "evaluations", name, default)
     test, _ = keep(parts, folder, split, scores)
     result = {
         "status": "completed",
         "test": test,
+        "test_by_batch_norm": {
+            name: {score: interval(values) for score, values in found.items()}
+            for name, found in by_statistics.items()
+        },
         "val": state["best"],
         "protocol": protocol(parts, split, episodes),
         "run": record(parts, command, time.monotonic() - began, checkpoint_step=state["step"]),
     }
     results.write(folder, result)
     return folder, result
+
+
+def _normalises(learner: Algorithm) -> bool:
+    return any(isinstance(module, BatchNorm) for module in learner.modules())
 
 
 def _new_folder(parent: Path, name: str | None, default: str) -> Path:
