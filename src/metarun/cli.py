@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
-import re
 import shlex
 import sys
-from collections.abc import Callable, MutableMapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from metarun import __version__
 from metarun.errors import Interrupted, Refused, RunFailed
+from metarun.request import Request
 
 HELP = """\
 metarun {version}: few-shot and meta-learning experiments
@@ -33,32 +31,6 @@ Choices and values are written key=value, in any order; algo.inner_lr=0.1 sets a
 
 Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted and saved.
 """
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was typed, taken apart.
-
-    Attributes:
-        words: what follows the command, without flags.
-        flags: Hydra's own.
-        line: the whole command, as one could type it again.
-    """
-
-    words: list[str]
-    flags: argparse.Namespace
-    line: str
-
-    def take(self, key: str) -> str | None:
-        """Remove `key=value` from the words; its value without quotes."""
-        found = [w for w in self.words if w.startswith(f"{key}=")]
-        for word in found:
-            self.words.remove(word)
-        if not found:
-            return None
-        value = found[-1].partition("=")[2]
-        quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-        return value[1:-1] if quoted else value
 
 
 def entry() -> None:
@@ -117,28 +89,16 @@ def _dispatch(argv: list[str]) -> int:
 
         offered = ", ".join(commands)
         raise Refused(f"{name}: no such command{nearest(name, commands)} ({offered})")
-    words, flags = _take_apart(argv)
-    return commands[name](Request(words, flags, line))
-
-
-def _take_apart(argv: list[str]) -> tuple[list[str], argparse.Namespace]:
-    """Overrides and Hydra's flags, in any order."""
-    from hydra._internal.utils import get_args_parser
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> None:
-            raise Refused(f"{message}; metarun --help shows what can be typed")
-
-    parser = get_args_parser()
-    parser.__class__ = Parser
-    flags = parser.parse_intermixed_args(argv)
-    return flags.overrides, flags
+    return commands[name](Request.of(argv, line))
 
 
 def _train(request: Request) -> int:
     flags = request.flags
     if flags.cfg or flags.info or flags.shell_completion or flags.hydra_help:
-        return _show(request)
+        from metarun.inspection import show
+
+        show(request.words, flags)
+        return 0
     folder = request.take("resume")
     if folder is not None:
         return _resume(request, Path(folder))
@@ -227,41 +187,6 @@ def _list(request: Request) -> int:
         for name, meaning in offered.items():
             print(f"  {name:<{width}}  {meaning}".rstrip())
     return 0
-
-
-def _show(request: Request) -> int:
-    """Hydra's own commands: print a configuration, explain it, complete a line."""
-    from hydra._internal.utils import get_args_parser
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from metarun.config import hydra_for, one_line, quote_path
-
-    flags, typed = request.flags, [quote_path(w) for w in request.words]
-    hydra = hydra_for(flags.config_dir)
-    try:
-        if flags.cfg:
-            hydra.show_cfg("config", typed, flags.cfg, flags.package, flags.resolve)
-        elif flags.info:
-            hydra.show_info(flags.info, "config", typed)
-        elif flags.shell_completion:
-            _skip_command(os.environ)
-            hydra.shell_completion("config", typed)
-        else:
-            hydra.hydra_help("config", get_args_parser(), flags)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise Refused(one_line(error)) from error
-    return 0
-
-
-def _skip_command(environment: MutableMapping[str, str]) -> None:
-    """Hydra completes overrides; it does not know of a command before them."""
-    line = environment.get("COMP_LINE", "")
-    match = re.match(r"\S+\s+((?:train|evaluate)\s+)", line)
-    if match:
-        environment["COMP_LINE"] = line[: match.start(1)] + line[match.end(1) :]
-        point = int(environment.get("COMP_POINT") or len(line))
-        environment["COMP_POINT"] = str(max(point - len(match[1]), match.start(1)))
 
 
 def _conclude(folder: Path, result: dict) -> None:
