@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from metarun.algorithms.protonet import ProtoNet
-from tests.conftest import TINY
+from metarun.config import choices
+from tests.conftest import OWN, TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
 
@@ -28,12 +29,11 @@ def test_an_invalid_job_fails_alone_and_the_others_run(metarun: Metarun) -> None
     )
     assert code == 1
     assert status("sweep") == {"0": "completed", "1": "failed", "2": "failed", "3": "failed"}
+    offered = ", ".join(choices("algo", str(OWN)))
     assert err == [
         "metarun: job 1: shots=-1: should be greater than or equal to 1",
-        "metarun: job 2: algo=mamml: no such choice; did you mean maml? (maml, nearest_item, "
-        "protonet)",
-        "metarun: job 3: algo=mamml: no such choice; did you mean maml? (maml, nearest_item, "
-        "protonet)",
+        f"metarun: job 2: algo=mamml: no such choice; did you mean maml? ({offered})",
+        f"metarun: job 3: algo=mamml: no such choice; did you mean maml? ({offered})",
         "metarun: job 3: shots=-1: should be greater than or equal to 1",
     ]
     failed = json.loads(Path("sweep/2/result.json").read_text())
