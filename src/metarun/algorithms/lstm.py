@@ -1,0 +1,179 @@
+"""The meta-learner LSTM."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metarun.algorithms import Algorithm, Task
+from metarun.backbones.norm import normalised_by
+from metarun.episodes import Episodes
+from metarun.scores import loss_of, score
+
+
+def preprocess(x: Tensor, p: float = 10.0) -> Tensor:
+    """Size and sign of each number on a scale that a network can read, (…) → (…, 2).
+
+    (log|x| / p, sign x) where |x| ≥ e⁻ᵖ, else (−1, eᵖ·x) (Ravi & Larochelle 2017, section 3.2,
+    after Andrychowicz et al. 2016, appendix A).
+    """
+    least = math.exp(-p)
+    size = x.abs()
+    large = size >= least
+    logs = torch.where(large, size.clamp_min(least).log() / p, -1.0)
+    return torch.stack([logs, torch.where(large, x.sign(), x / least)], -1)
+
+
+class State(NamedTuple):
+    """What the meta-learner carries from update to update, for each of P coordinates.
+
+    Attributes:
+        cell: (P) cell state c, the parameters θ of the learner.
+        forget, input: (P) gates before their sigmoid.
+        first: output and cell of the first layer, each (P, hidden).
+    """
+
+    cell: Tensor
+    forget: Tensor
+    input: Tensor
+    first: tuple[Tensor, Tensor]
+
+
+class MetaLSTM(nn.Module):
+    """One update of all coordinates, by weights that they share and states of their own.
+
+    The first layer is an ordinary LSTM that reads the preprocessed gradient and loss; its output
+    stands for [∇, L] in the gates of the second (Ravi & Larochelle 2017, section 3.1):
+
+        i = σ(W_I · [first, θ, i'] + b_I)
+        f = σ(W_F · [first, θ, f'] + b_F)
+        c = f ⊙ c' + i ⊙ (−∇)                          (equation 2)
+
+    As in the known re-runs, i' and f' are the gates before their sigmoid, 0 at first; W are drawn
+    from ±0.01, b_F from 4…6 and b_I from −5…−4, so that learning begins near gradient descent with
+    a small rate (section 3.1).
+    """
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.first = nn.LSTMCell(4, hidden)
+        self.forget, self.input = nn.Linear(hidden + 2, 1), nn.Linear(hidden + 2, 1)
+        for gate, low, high in ((self.forget, 4.0, 6.0), (self.input, -5.0, -4.0)):
+            nn.init.uniform_(gate.weight, -0.01, 0.01)
+            nn.init.uniform_(gate.bias, low, high)
+
+    def start(self, cell: Tensor) -> State:
+        """The state before the first update, with the learner's initial parameters (P)."""
+        zero = torch.zeros_like(cell)
+        rest = cell.new_zeros(len(cell), self.first.hidden_size)
+        return State(cell, zero, zero, (rest, rest))
+
+    def forward(self, loss: Tensor, gradient: Tensor, state: State) -> State:
+        """The state after one update.
+
+        Args:
+            loss: the learner's loss at `state.cell`, a scalar.
+            gradient: (P) its gradient.
+        """
+        told = torch.cat([preprocess(gradient), preprocess(loss).expand(len(gradient), 2)], -1)
+        first = self.first(told, state.first)
+
+        def gate(layer: nn.Linear, before: Tensor) -> Tensor:
+            return layer(torch.cat([first[0], torch.stack([state.cell, before], -1)], -1))[:, 0]
+
+        forget, input = gate(self.forget, state.forget), gate(self.input, state.input)
+        cell = forget.sigmoid() * state.cell - input.sigmoid() * gradient
+        return State(cell, forget, input, first)
+
+
+class LSTM(Algorithm):
+    """An LSTM learns to be the optimizer of another network, and where that network starts.
+
+    Ravi & Larochelle 2017, "Optimization as a Model for Few-Shot Learning", algorithm 1: the cell
+    state is the parameter vector of the learner, its initial value c₀ is learned (here these are
+    the parameters of `net`), and each update reads the loss and gradient of the support. Losses
+    and gradients that the LSTM reads are constants in the meta-gradient ("gradient independence",
+    section 3.3), so there are no second derivatives. What differs from the paper:
+
+    - Each update sees the whole support, not a mini-batch of it, so that the order of the support
+      does not matter; at 5 ways and up to 5 shots the re-runs' batch of 25 is the same.
+    - No running averages: the paper collects them anew in each episode, so that nothing leaks from
+      one to the next; here each batch is normalised as `batch_norm` says.
+
+    Memory and time grow with P·hidden·inner_steps for P learner parameters: keep the learner small.
+
+    Args:
+        backbone: maps (B, *shape) to (B, features).
+        task: its outputs are those of the learner's linear head.
+        inner_steps: updates of the learner, in training and evaluation.
+        hidden: units of the first layer for each coordinate.
+        batch_norm: how queries are normalised, in training and evaluation. `transductive`: by the
+            statistics of the task's query batch; `inductive`: by those of the support under the
+            adapted weights (MetaBN, Bronskill et al. 2020). The support is normalised by itself.
+    """
+
+    per_label_head = True
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        task: Task,
+        *,
+        inner_steps: PositiveInt = 8,
+        hidden: PositiveInt = 20,
+        batch_norm: Literal["transductive", "inductive"] = "transductive",
+    ) -> None:
+        super().__init__()
+        self.net = nn.Sequential(backbone, nn.Linear(backbone.features, task.outputs))
+        self.meta = MetaLSTM(hidden)
+        self.inner_steps, self.batch_norm = inner_steps, batch_norm
+
+    def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
+        outputs = []
+        for sx, sy, qx, qy in zip(
+            episodes.support_x,
+            episodes.support_y,
+            episodes.query_x,
+            episodes.query_y,
+            strict=True,
+        ):
+            logits = self._adapt_and_apply(sx, sy, qx)
+            (loss_of(logits, qy) / len(episodes)).backward()
+            outputs.append(logits.detach())
+        return score(torch.stack(outputs), episodes.query_y)
+
+    @torch.no_grad()
+    def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        tasks = zip(support_x, support_y, query_x, strict=True)
+        return torch.stack([self._adapt_and_apply(*task) for task in tasks])
+
+    def loss_and_gradient(self, cell: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The learner's loss on (x, y) with the parameters `cell`, and its gradient: constants."""
+        with torch.enable_grad(), normalised_by(self.net, "batch"):
+            cell = cell.detach().requires_grad_()
+            loss = loss_of(self._outputs(cell, x), y)
+            (gradient,) = torch.autograd.grad(loss, cell)
+        return loss.detach(), gradient
+
+    def _adapt_and_apply(self, sx: Tensor, sy: Tensor, qx: Tensor) -> Tensor:
+        """Outputs (N·Q, N) for one task's queries after the updates on its support."""
+        state = self.meta.start(torch.cat([p.flatten() for p in self.net.parameters()]))
+        for _ in range(self.inner_steps):
+            state = self.meta(*self.loss_and_gradient(state.cell, sx, sy), state)
+        if self.batch_norm == "transductive":
+            with normalised_by(self.net, "batch"):
+                return self._outputs(state.cell, qx)
+        with normalised_by(self.net, len(sx)):
+            return self._outputs(state.cell, torch.cat([sx, qx]))[len(sx) :]
+
+    def _outputs(self, cell: Tensor, x: Tensor) -> Tensor:
+        """Outputs of the learner with the parameters (P) that `cell` holds."""
+        own = dict(self.net.named_parameters())
+        pieces = cell.split([p.numel() for p in own.values()])
+        parameters = {k: piece.view_as(own[k]) for k, piece in zip(own, pieces, strict=True)}
+        return functional_call(self.net, parameters, (x,))

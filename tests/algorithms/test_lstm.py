@@ -1,0 +1,228 @@
+"""The meta-learner LSTM against its equations written out, and against finite differences."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metarun.algorithms import Task
+from metarun.algorithms.lstm import LSTM, MetaLSTM, preprocess
+from metarun.backbones.mlp import MLP
+from metarun.episodes import Episodes
+from tests.conftest import episodes
+
+
+class Identity(nn.Module):
+    features = 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def learner(hidden: tuple[int, ...] = (3,), **options: object) -> LSTM:
+    """A smooth learner, whose meta-learner reads more into its inputs than it does at first."""
+    torch.manual_seed(0)
+    net = MLP((3,), hidden=list(hidden))
+    for layer in net.modules():
+        if isinstance(layer, nn.ReLU):  # a kink within a difference's reach would spoil it
+            layer.forward = F.softplus
+    return lively(LSTM(net, Task(3), **{"inner_steps": 2, "hidden": 2, **options}).double())
+
+
+def lively(model: LSTM) -> LSTM:
+    """Gates half open, that depend on all they are given."""
+    torch.manual_seed(1)
+    for gate in (model.meta.forget, model.meta.input):
+        nn.init.normal_(gate.weight, std=0.5)
+        nn.init.normal_(gate.bias)
+    return model
+
+
+def small(tasks: int = 2, seed: int = 0) -> Episodes:
+    return episodes(tasks, ways=3, shots=2, queries=3, shape=(3,), seed=seed, dtype=torch.float64)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        (1.0, (0.0, 1.0)),
+        (-math.exp(5), (0.5, -1.0)),
+        (math.exp(-9), (-0.9, 1.0)),
+        (-math.exp(-11), (-1.0, -math.exp(-1))),
+        (0.0, (-1.0, 0.0)),
+    ],
+)
+def test_large_numbers_become_a_logarithm_and_small_ones_are_stretched(
+    x: float, expected: tuple[float, float]
+) -> None:
+    found = preprocess(torch.tensor([x], dtype=torch.float64))
+    torch.testing.assert_close(found, torch.tensor([expected], dtype=torch.float64))
+
+
+def test_preprocessing_is_continuous_where_the_cases_meet() -> None:
+    edge = math.exp(-10)
+    near = torch.tensor([edge * (1 - 1e-9), edge * (1 + 1e-9)], dtype=torch.float64)
+    below, above = preprocess(near)
+    torch.testing.assert_close(below, above)
+
+
+def test_two_updates_of_three_parameters_by_hand() -> None:
+    """A line through the plane: its gradients, the LSTM and the gates in plain numpy."""
+    torch.manual_seed(3)
+    model = lively(LSTM(Identity(), Task(1), inner_steps=2, hidden=2).double())
+    rng = np.random.default_rng(0)
+    x, y, query = rng.normal(size=(4, 2)), rng.normal(size=(4, 1)), rng.normal(size=(5, 2))
+    w = {k: v.detach().numpy() for k, v in model.meta.named_parameters()}
+    theta = np.concatenate([p.detach().numpy().ravel() for p in model.net.parameters()])
+    assert theta.shape == (3,)
+
+    def prep(g: float) -> tuple[float, float]:
+        if abs(g) >= math.exp(-10):
+            return math.log(abs(g)) / 10, math.copysign(1, g)
+        return -1.0, math.exp(10) * g
+
+    h, c = np.zeros((3, 2)), np.zeros((3, 2))
+    i, f = np.zeros(3), np.zeros(3)
+    for _ in range(2):
+        error = x @ theta[:2] + theta[2] - y[:, 0]
+        loss = np.mean(error**2)
+        gradient = np.append(2 * error @ x, 2 * error.sum()) / 4
+        theta_next = np.empty(3)
+        for j in range(3):
+            told = np.array([*prep(gradient[j]), *prep(loss)])
+            z = w["first.weight_ih"] @ told + w["first.bias_ih"]
+            z += w["first.weight_hh"] @ h[j] + w["first.bias_hh"]
+            enter, keep, new, leave = z[:2], z[2:4], z[4:6], z[6:]
+            c[j] = sigmoid(keep) * c[j] + sigmoid(enter) * np.tanh(new)
+            h[j] = sigmoid(leave) * np.tanh(c[j])
+            i[j] = w["input.weight"][0] @ np.array([*h[j], theta[j], i[j]]) + w["input.bias"][0]
+            f[j] = w["forget.weight"][0] @ np.array([*h[j], theta[j], f[j]]) + w["forget.bias"][0]
+            theta_next[j] = sigmoid(f[j]) * theta[j] - sigmoid(i[j]) * gradient[j]
+        theta = theta_next
+
+    found = model.predict(*(torch.from_numpy(a)[None] for a in (x, y, query)))
+    np.testing.assert_allclose(found[0, :, 0].numpy(), query @ theta[:2] + theta[2], rtol=1e-10)
+
+
+def test_with_gates_that_read_nothing_it_is_gradient_descent_with_decay() -> None:
+    model, e = learner(hidden=(), inner_steps=3), small(tasks=1)
+    for gate, bias in ((model.meta.forget, 2.0), (model.meta.input, -0.5)):
+        nn.init.zeros_(gate.weight)
+        nn.init.constant_(gate.bias, bias)
+    w, b = (p.detach().clone().requires_grad_() for p in model.net[1].parameters())
+    keep, lr = torch.sigmoid(torch.tensor([2.0, -0.5], dtype=torch.float64))
+    for _ in range(3):
+        loss = F.cross_entropy(e.support_x[0] @ w.T + b, e.support_y[0])
+        dw, db = torch.autograd.grad(loss, (w, b))
+        w = (keep * w - lr * dw).detach().requires_grad_()
+        b = (keep * b - lr * db).detach().requires_grad_()
+    found = model.predict(e.support_x, e.support_y, e.query_x)
+    torch.testing.assert_close(found[0], (e.query_x[0] @ w.T + b).detach())
+
+
+def meta_gradient(model: LSTM, e: Episodes) -> Tensor:
+    model.zero_grad()
+    model.accumulate(e)
+    return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+def finite_differences(model: LSTM, e: Episodes, step: float = 1e-5) -> Tensor:
+    """Central differences of the mean query loss in every parameter."""
+    slopes = []
+    for p in model.parameters():
+        for i in range(p.numel()):
+            flat, ends = p.data.view(-1), []
+            for sign in (1, -1):
+                flat[i] += sign * step
+                ends.append(model.accumulate(e)["loss"].mean().item())
+                flat[i] -= sign * step
+            slopes.append((ends[0] - ends[1]) / (2 * step))
+    return torch.tensor(slopes, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("batch_norm", ["transductive", "inductive"])
+def test_the_meta_gradient_is_that_of_finite_differences_with_the_gradients_held(
+    batch_norm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradient independence (section 3.3): what the LSTM reads is recorded once, then replayed."""
+    model, e = learner(batch_norm=batch_norm), small()
+    real, tape = model.loss_and_gradient, []
+
+    def record(*args: Tensor) -> tuple[Tensor, Tensor]:
+        tape.append(real(*args))
+        return tape[-1]
+
+    monkeypatch.setattr(model, "loss_and_gradient", record)
+    found = meta_gradient(model, e)
+    assert len(tape) == 2 * 2  # tasks, updates
+    assert not any(t.requires_grad for pair in tape for t in pair)
+
+    calls = iter(range(10**9))
+    monkeypatch.setattr(model, "loss_and_gradient", lambda *_: tape[next(calls) % len(tape)])
+    torch.testing.assert_close(found, finite_differences(model, e), rtol=1e-5, atol=1e-8)
+
+
+def test_the_meta_gradient_leaves_second_derivatives_out() -> None:
+    """Without the tape the differences see how gradients depend on the parameters."""
+    model, e = learner(), small(tasks=1)
+    found, true = meta_gradient(model, e), finite_differences(model, e)
+    assert (found - true).norm() > 0.01 * true.norm()
+
+
+def test_the_starting_point_and_the_optimizer_are_both_learned() -> None:
+    model, e = learner(), small()
+    meta_gradient(model, e)
+    assert model.net[1].weight.grad.abs().sum() > 0
+    assert model.net[0].layers[1].weight.grad.abs().sum() > 0
+    assert all(p.grad.abs().sum() > 0 for p in model.meta.parameters())
+
+
+def test_gates_start_near_gradient_descent_with_a_small_rate() -> None:
+    """Trap: forget bias 4 to 6, input bias −5 to −4."""
+    biases = []
+    for seed in range(20):
+        torch.manual_seed(seed)
+        meta = MetaLSTM(20)
+        biases.append((meta.forget.bias.item(), meta.input.bias.item()))
+        assert max(meta.forget.weight.abs().max(), meta.input.weight.abs().max()) <= 0.01
+    forget, enter = zip(*biases, strict=True)
+    assert 4 <= min(forget) < max(forget) <= 6
+    assert -5 <= min(enter) < max(enter) <= -4
+
+
+def test_coordinates_share_the_optimizer_but_not_its_state() -> None:
+    meta = MetaLSTM(5).double()
+    order, cell = torch.randperm(7), torch.randn(7, dtype=torch.float64)
+    state, shuffled = meta.start(cell), meta.start(cell[order])
+    for _ in range(3):
+        loss, gradient = torch.rand((), dtype=torch.float64), torch.randn(7, dtype=torch.float64)
+        state = meta(loss, gradient, state)
+        shuffled = meta(loss, gradient[order], shuffled)
+    torch.testing.assert_close(shuffled.cell, state.cell[order])
+
+
+def test_the_outer_loss_is_the_mean_over_tasks() -> None:
+    """Trap: a sum would scale the outer step with the meta-batch."""
+    model, both = learner(), small(tasks=2)
+    parts = list(vars(both).values())[:4]
+    one = [Episodes(*(part[t : t + 1] for part in parts)) for t in (0, 1)]
+    separate = torch.stack([meta_gradient(model, e) for e in one]).mean(0)
+    torch.testing.assert_close(meta_gradient(model, both), separate)
+
+
+def test_no_statistics_go_from_one_episode_to_the_next() -> None:
+    """Trap: batch-norm statistics are reset for each episode; no buffer is written at all."""
+    model = learner()
+    before = {k: v.clone() for k, v in model.named_buffers()}
+    model.accumulate(small())
+    assert before
+    assert all(torch.equal(v, before[k]) for k, v in model.named_buffers())
