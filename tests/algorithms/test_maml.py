@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
+import copy
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
 
-from metarun.algorithms import Task
+from metarun.adaptation import l2l
 from metarun.algorithms.maml import MAML
-from metarun.backbones.mlp import MLP
 from metarun.backbones.norm import BatchNorm
-from tests.conftest import episodes
+from tests.algorithms.gradients import finite_differences, gradient, same_as_wrapper, small, smooth
 
-
-def learner(seed: int = 0, hidden: tuple[int, ...] = (4,), **options: object) -> MAML:
-    torch.manual_seed(seed)
-    net = MLP((6,), hidden=list(hidden))
-    for layer in net.modules():
-        if isinstance(layer, nn.ReLU):  # a kink within a difference's reach would spoil it
-            layer.forward = F.softplus
-    return MAML(net, Task(3), **options).double()
-
-
-def small(tasks: int = 2, seed: int = 0) -> object:
-    return episodes(tasks, ways=3, shots=2, queries=3, shape=(6,), seed=seed, dtype=torch.float64)
-
-
-def gradient(model: MAML, e: object) -> Tensor:
-    model.zero_grad()
-    model.accumulate(e)
-    return torch.cat([p.grad.flatten() for p in model.parameters()])
-
-
-def finite_differences(model: MAML, e: object, step: float = 1e-5) -> Tensor:
-    """Central differences of the mean query loss in every parameter."""
-    slopes = []
-    for p in model.parameters():
-        for i in range(p.numel()):
-            flat, ends = p.data.view(-1), []
-            for sign in (1, -1):
-                flat[i] += sign * step
-                ends.append(model.accumulate(e)["loss"].mean().item())
-                flat[i] -= sign * step
-            slopes.append((ends[0] - ends[1]) / (2 * step))
-    return torch.tensor(slopes, dtype=torch.float64)
+learner = partial(smooth, MAML)
 
 
 @pytest.mark.parametrize("batch_norm", ["transductive", "inductive"])
@@ -56,32 +25,11 @@ def test_the_meta_gradient_is_that_of_finite_differences(inner_steps: int, batch
     torch.testing.assert_close(gradient(model, small()), expected, rtol=1e-5, atol=1e-8)
 
 
-def test_first_order_is_another_gradient_of_the_same_loss() -> None:
-    """Trap: first order by accident."""
-    exact, first = (learner(inner_lr=0.3, first_order=f) for f in (False, True))
-    a, b = gradient(exact, small()), gradient(first, small())
-    assert (a - b).norm() > 0.01 * a.norm()
-    losses = [m.accumulate(small())["loss"] for m in (exact, first)]
-    assert torch.equal(*losses)
-
-
-def test_first_order_on_softmax_regression_is_its_closed_form() -> None:
-    """Without hidden layers the adapted weights and the gradient at them can be written down."""
-    alpha, e = 0.7, small(tasks=1)
-    model = learner(hidden=(), inner_lr=alpha, first_order=True)
-    weight = model.net[1].weight.detach().numpy()
-    bias = model.net[1].bias.detach().numpy()
-
-    def slope(x: np.ndarray, y: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple:
-        scores = np.exp(x @ w.T + b)
-        error = scores / scores.sum(1, keepdims=True) - np.eye(3)[y]
-        return error.T @ x / len(x), error.mean(0)
-
-    sx, sy, qx, qy = (t[0].numpy() for t in (e.support_x, e.support_y, e.query_x, e.query_y))
-    dw, db = slope(sx, sy, weight, bias)
-    gw, gb = slope(qx, qy, weight - alpha * dw, bias - alpha * db)
-    expected = np.concatenate([gw.ravel(), gb])
-    np.testing.assert_allclose(gradient(model, e).numpy(), expected, rtol=1e-9)
+@pytest.mark.parametrize("first_order", [False, True])
+def test_the_meta_gradient_is_that_of_learn2learns_wrapper(first_order: bool) -> None:
+    model = learner(inner_lr=0.3, inner_steps=2, first_order=first_order)
+    wrapper = l2l.algorithms.MAML(copy.deepcopy(model.net), lr=0.3, first_order=first_order)
+    same_as_wrapper(model, wrapper, [*wrapper.parameters()], steps=2)
 
 
 def test_the_outer_loss_is_the_mean_over_tasks() -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
-import torch
 from pydantic import NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 
-from metarun.adaptation import adapt
+from metarun.adaptation import accumulate_each, adapt, predict_each, query_outputs
 from metarun.algorithms import Algorithm, Task
 from metarun.backbones.norm import normalised_by
 from metarun.episodes import Episodes
-from metarun.scores import loss_of, score
 
 
 class MAML(Algorithm):
@@ -36,6 +35,7 @@ class MAML(Algorithm):
     """
 
     per_label_head = True
+    regresses = True
 
     def __init__(
         self,
@@ -54,37 +54,19 @@ class MAML(Algorithm):
         self.inner_steps, self.test_inner_steps = inner_steps, test_inner_steps
 
     def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
-        outputs = []
-        for sx, sy, qx, qy in zip(
-            episodes.support_x,
-            episodes.support_y,
-            episodes.query_x,
-            episodes.query_y,
-            strict=True,
-        ):
-            logits = self._adapt_and_apply(sx, sy, qx, self.inner_steps, self.first_order)
-            (loss_of(logits, qy) / len(episodes)).backward()
-            outputs.append(logits.detach())
-        return score(torch.stack(outputs), episodes.query_y)
+        options = {"steps": self.inner_steps, "first_order": self.first_order}
+        return accumulate_each(partial(self._outputs, **options), episodes)
 
     def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        outputs = []
-        for sx, sy, qx in zip(support_x, support_y, query_x, strict=True):
-            with torch.enable_grad():
-                logits = self._adapt_and_apply(sx, sy, qx, self.test_inner_steps, first_order=True)
-            outputs.append(logits.detach())
-        return torch.stack(outputs)
+        options = {"steps": self.test_inner_steps, "first_order": True}
+        return predict_each(partial(self._outputs, **options), support_x, support_y, query_x)
 
-    def _adapt_and_apply(
-        self, sx: Tensor, sy: Tensor, qx: Tensor, steps: int, first_order: bool
+    def _outputs(
+        self, sx: Tensor, sy: Tensor, qx: Tensor, *, steps: int, first_order: bool
     ) -> Tensor:
         """Logits (N·Q, N) of one task's queries after its inner loop."""
         with normalised_by(self.net, "batch"):
             adapted = adapt(
                 self.net, sx, sy, steps=steps, lr=self.inner_lr, first_order=first_order
             )
-        if self.batch_norm == "transductive":
-            with normalised_by(adapted, "batch"):
-                return adapted(qx)
-        with normalised_by(adapted, len(sx)):
-            return adapted(torch.cat([sx, qx]))[len(sx) :]
+        return query_outputs(adapted, sx, qx, self.batch_norm)
