@@ -1,0 +1,44 @@
+"""First-order MAML: its gradient in closed form, and what its configuration says."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from metarun.algorithms.maml import MAML
+from metarun.config import compose, plain
+from tests.algorithms.gradients import gradient, small, smooth
+
+
+def test_it_is_maml_but_for_the_second_derivatives() -> None:
+    fomaml, maml = (plain(compose([f"algo={name}"]))["algo"] for name in ("fomaml", "maml"))
+    assert fomaml == {**maml, "first_order": True}
+    assert maml["first_order"] is False
+
+
+def test_first_order_is_another_gradient_of_the_same_loss() -> None:
+    """Trap: first order by accident."""
+    exact, first = (smooth(MAML, inner_lr=0.3, first_order=f) for f in (False, True))
+    a, b = gradient(exact, small()), gradient(first, small())
+    assert (a - b).norm() > 0.01 * a.norm()
+    losses = [m.accumulate(small())["loss"] for m in (exact, first)]
+    assert torch.equal(*losses)
+
+
+def test_first_order_on_softmax_regression_is_its_closed_form() -> None:
+    """Without hidden layers the adapted weights and the gradient at them can be written down."""
+    alpha, e = 0.7, small(tasks=1)
+    model = smooth(MAML, hidden=(), inner_lr=alpha, first_order=True)
+    weight = model.net[1].weight.detach().numpy()
+    bias = model.net[1].bias.detach().numpy()
+
+    def slope(x: np.ndarray, y: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple:
+        scores = np.exp(x @ w.T + b)
+        error = scores / scores.sum(1, keepdims=True) - np.eye(3)[y]
+        return error.T @ x / len(x), error.mean(0)
+
+    sx, sy, qx, qy = (t[0].numpy() for t in (e.support_x, e.support_y, e.query_x, e.query_y))
+    dw, db = slope(sx, sy, weight, bias)
+    gw, gb = slope(qx, qy, weight - alpha * dw, bias - alpha * db)
+    expected = np.concatenate([gw.ravel(), gb])
+    np.testing.assert_allclose(gradient(model, e).numpy(), expected, rtol=1e-9)
