@@ -1,0 +1,80 @@
+"""Meta-SGD's gradients in weights and step sizes, against finite differences and learn2learn."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from metarun.adaptation import l2l
+from metarun.algorithms.maml import MAML
+from metarun.algorithms.meta_sgd import MetaSGD
+from tests.algorithms.gradients import finite_differences, gradient, same_as_wrapper, small, smooth
+
+
+def learner(**options: object) -> MetaSGD:
+    """With step sizes that differ from each other, one of them negative."""
+    model = smooth(MetaSGD, inner_lr=0.3, **options)
+    with torch.no_grad():
+        for lr in model.lrs:
+            lr += 0.2 * torch.rand_like(lr)
+        model.lrs[0][0, 0] = -0.1
+    return model
+
+
+@pytest.mark.parametrize("batch_norm", ["transductive", "inductive"])
+@pytest.mark.parametrize("inner_steps", [1, 2])
+def test_the_meta_gradient_is_that_of_finite_differences(inner_steps: int, batch_norm: str) -> None:
+    """In each weight and each step size."""
+    model = learner(inner_steps=inner_steps, batch_norm=batch_norm)
+    expected = finite_differences(model, small())
+    assert len(expected) == 2 * sum(p.numel() for p in model.net.parameters())
+    torch.testing.assert_close(gradient(model, small()), expected, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+def test_the_meta_gradient_is_that_of_learn2learns_wrapper(first_order: bool) -> None:
+    model = learner(first_order=first_order)
+    wrapper = l2l.algorithms.MetaSGD(copy.deepcopy(model.net), first_order=first_order)
+    wrapper.lrs = nn.ParameterList(nn.Parameter(lr.detach().clone()) for lr in model.lrs)
+    same_as_wrapper(model, wrapper, [*wrapper.module.parameters(), *wrapper.lrs], steps=1)
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+def test_one_step_is_that_of_the_paper(first_order: bool) -> None:
+    """θ' = θ − α∘g, and first order takes g for a constant: d loss/dα = −g∘(d loss/dθ')."""
+    model = smooth(MetaSGD, hidden=(), first_order=first_order)
+    e, (w, b) = small(tasks=1), model.net[1].parameters()
+    sx, sy, qx, qy = e.support_x[0], e.support_y[0], e.query_x[0], e.query_y[0]
+    gw, gb = torch.autograd.grad(
+        F.cross_entropy(sx @ w.T + b, sy), (w, b), create_graph=not first_order
+    )
+    aw, ab = (lr.detach().clone().requires_grad_() for lr in model.lrs)
+    logits = qx @ (w - aw * gw).T + b - ab * gb
+    expected = torch.autograd.grad(F.cross_entropy(logits, qy), (w, b, aw, ab))
+    found = gradient(model, e)
+    torch.testing.assert_close(found, torch.cat([g.flatten() for g in expected]))
+    with torch.no_grad():
+        predicted = model.predict(e.support_x, e.support_y, e.query_x)
+    torch.testing.assert_close(predicted[0], logits.detach())
+
+
+def test_equal_step_sizes_make_it_maml() -> None:
+    ours, maml = smooth(MetaSGD, inner_lr=0.3), smooth(MAML, inner_lr=0.3)
+    expected = gradient(maml, small())
+    torch.testing.assert_close(gradient(ours, small())[: len(expected)], expected)
+
+
+def test_step_sizes_start_at_the_inner_lr_and_are_trained() -> None:
+    model = smooth(MetaSGD, inner_lr=0.05)
+    assert all(lr.allclose(torch.full_like(lr, 0.05)) for lr in model.lrs)
+    assert [lr.shape for lr in model.lrs] == [p.shape for p in model.net.parameters()]
+    before = [lr.detach().clone() for lr in model.lrs]
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    model.accumulate(small())
+    optimizer.step()
+    moved = [(lr != was).all() for lr, was in zip(model.lrs, before, strict=True)]
+    assert sum(moved) >= len(moved) - 1  # the biases before batch normalisation have no slope
