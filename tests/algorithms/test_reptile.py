@@ -1,0 +1,189 @@
+"""Reptile's direction, the life of its inner Adam, its mini-batches and its evaluation."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from metarun.algorithms.reptile import Reptile, mini_batches
+from metarun.backbones.norm import normalised_by
+from metarun.config import compose, plain
+from metarun.optimizers import sgd
+from tests.algorithms.gradients import gradient, small, smooth
+
+learner = partial(smooth, Reptile)
+regression = partial(smooth, Reptile, hidden=(), inner_lr=0.1, inner_beta2=0.9)
+
+
+class Adam:
+    """Adam with β₁ = 0 on softmax regression, written out in numpy."""
+
+    def __init__(self, size: int) -> None:
+        self.v, self.t = np.zeros(size), 0
+
+    def train(self, theta: np.ndarray, x: np.ndarray, y: np.ndarray, steps: int) -> np.ndarray:
+        for _ in range(steps):
+            w, b = theta[:18].reshape(3, 6), theta[18:]
+            scores = np.exp(x @ w.T + b)
+            error = (scores / scores.sum(1, keepdims=True) - np.eye(3)[y]) / len(x)
+            g = np.concatenate([(error.T @ x).ravel(), error.sum(0)])
+            self.t += 1
+            self.v = 0.9 * self.v + 0.1 * g**2
+            theta = theta - 0.1 * g / (np.sqrt(self.v / (1 - 0.9**self.t)) + 1e-8)
+        return theta
+
+
+def flat(model: Reptile) -> np.ndarray:
+    return torch.cat([p.detach().flatten() for p in model.parameters()]).numpy().copy()
+
+
+def test_the_direction_over_two_tasks_is_that_worked_out_in_numpy() -> None:
+    """Each task starts from θ, but Adam's moments and count run on from the first to the second.
+
+    A mini-batch of 6 is the whole support, so that nothing is left to chance.
+    """
+    model, e = regression(inner_batch=6, inner_steps=3), small(tasks=2)
+    theta, adam = flat(model), Adam(21)
+    tasks = list(zip(e.support_x.numpy(), e.support_y.numpy(), strict=True))
+    for _ in range(2):  # the second time the state is that of the first
+        phi = [adam.train(theta, x, y, 3) for x, y in tasks]
+        np.testing.assert_allclose(gradient(model, e), theta - np.mean(phi, 0), rtol=1e-9)
+    np.testing.assert_allclose(model.second_moments, adam.v, rtol=1e-9)
+    assert model.steps_taken == 12
+    assert np.array_equal(flat(model), theta)
+
+    fresh = Adam(21).train(theta, *tasks[1], 3)  # the trap: a new Adam for each task
+    assert np.linalg.norm(phi[1] - fresh) > 0.01 * np.linalg.norm(fresh - theta)
+
+
+def test_the_inner_loop_is_torchs_adam_without_its_first_moment() -> None:
+    model, e = learner(inner_batch=6, inner_steps=4, inner_lr=0.01), small(tasks=1)
+    found, net = gradient(model, e), smooth(Reptile).net
+    start = torch.cat([p.detach().flatten() for p in net.parameters()])
+    adam = torch.optim.Adam(net.parameters(), 0.01, betas=(0.0, 0.999))
+    with normalised_by(net, "batch"):
+        for _ in range(4):
+            adam.zero_grad()
+            F.cross_entropy(net(e.support_x[0]), e.support_y[0]).backward()
+            adam.step()
+    end = torch.cat([p.detach().flatten() for p in net.parameters()])
+    torch.testing.assert_close(found, start - end, rtol=1e-5, atol=1e-9)
+
+
+def test_of_the_first_order_the_direction_is_the_gradient_of_the_loss() -> None:
+    """For one step, and second moments so large that Adam scales all slopes alike."""
+    model, e = learner(inner_batch=6, inner_steps=1), small(tasks=1)
+    model.second_moments.fill_(1e4)
+    model.steps_taken.fill_(10**9)
+    slopes = []
+    for p in model.net.parameters():
+        for i in range(p.numel()):
+            ends = []
+            for sign in (1, -1):
+                p.data.view(-1)[i] += sign * 1e-5
+                with torch.no_grad(), normalised_by(model.net, "batch"):
+                    ends.append(F.cross_entropy(model.net(e.support_x[0]), e.support_y[0]))
+                p.data.view(-1)[i] -= sign * 1e-5
+            slopes.append((ends[0] - ends[1]) / 2e-5)
+    expected = torch.stack(slopes) * 1e-3 / (0.999e4**0.5 + 1e-8)
+    torch.testing.assert_close(gradient(model, e), expected, rtol=1e-5, atol=1e-12)
+
+
+def test_the_outer_step_is_the_published_one_and_anneals_to_zero() -> None:
+    """θ ← θ + ε·mean(φ − θ) with ε = 1, 3/4, 1/2, 1/4 in a run of four steps."""
+    node = plain(compose(["algo=reptile"]))["optimizer"]
+    options = {k: v for k, v in node.items() if k != "_target_"}
+    model, e = regression(inner_batch=6, inner_steps=3), small(tasks=2)
+    outer, adam = sgd(model.parameters(), 4, **options), Adam(21)
+    for step, epsilon in enumerate([1.0, 0.75, 0.5, 0.25]):
+        theta = flat(model)
+        tasks = zip(e.support_x.numpy(), e.support_y.numpy(), strict=True)
+        phi = np.mean([adam.train(theta, x, y, 3) for x, y in tasks], 0)
+        model.accumulate(e)
+        outer.step(step)
+        np.testing.assert_allclose(flat(model), theta + epsilon * (phi - theta), rtol=1e-9)
+
+
+def test_evaluation_starts_each_task_from_the_state_of_training_and_leaves_it() -> None:
+    model = regression(inner_batch=6, inner_steps=3, eval_inner_batch=6, eval_inner_steps=5)
+    e, new = small(tasks=2), small(tasks=2, seed=1)
+    model.accumulate(e)
+    adam, theta = Adam(21), flat(model)
+    for x, y in zip(e.support_x.numpy(), e.support_y.numpy(), strict=True):
+        adam.train(theta, x, y, 3)
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    found = model.predict(new.support_x, new.support_y, new.query_x)
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+    for t in range(2):
+        own = Adam(21)
+        own.v, own.t = adam.v, adam.t
+        phi = own.train(theta, new.support_x[t].numpy(), new.support_y[t].numpy(), 5)
+        logits = new.query_x[t].numpy() @ phi[:18].reshape(3, 6).T + phi[18:]
+        np.testing.assert_allclose(found[t], logits, rtol=1e-9)
+
+
+def test_training_goes_on_from_a_checkpoint_to_the_bit() -> None:
+    """Trap: an inner Adam that starts again on resume."""
+
+    def step(model: Reptile, number: int) -> None:
+        torch.manual_seed(number)
+        model.zero_grad()
+        model.accumulate(small(seed=number))
+        torch.optim.SGD(model.parameters(), 1.0).step()
+
+    whole, first, second = (learner(seed=s, inner_batch=4) for s in (0, 0, 7))
+    for number in range(4):
+        step(whole, number)
+    step(first, 0)
+    step(first, 1)
+    second.load_state_dict(first.state_dict())
+    e = small(seed=9)
+    second.predict(e.support_x, e.support_y, e.query_x)  # validation leaves no trace
+    step(second, 2)
+    step(second, 3)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(("items", "size", "count"), [(50, 10, 5), (6, 4, 5), (5, 10, 3)])
+def test_mini_batches_are_shuffled_passes_end_to_end(items: int, size: int, count: int) -> None:
+    rows = mini_batches(items, size, count)
+    assert rows.shape == (count, size)
+    flat = rows.flatten()
+    for start in range(0, size * count - items + 1, items):
+        assert sorted(flat[start : start + items].tolist()) == list(range(items))
+    assert not torch.equal(rows, mini_batches(items, size, count))
+
+
+def test_an_inductive_query_shares_its_batch_with_the_whole_support_and_no_other_query() -> None:
+    """The batched forward is the loop over queries of the authors' code."""
+    model = learner(batch_norm="inductive", eval_inner_batch=6, eval_inner_steps=4)
+    e = small(tasks=1)
+    found = model.predict(e.support_x, e.support_y, e.query_x)[0]
+    net = smooth(Reptile).net
+    adam = torch.optim.Adam(net.parameters(), 1e-3, betas=(0.0, 0.999))
+    with normalised_by(net, "batch"):
+        for _ in range(4):
+            adam.zero_grad()
+            F.cross_entropy(net(e.support_x[0]), e.support_y[0]).backward()
+            adam.step()
+        with torch.no_grad():
+            rows = [net(torch.cat([e.support_x[0], q.unsqueeze(0)]))[-1] for q in e.query_x[0]]
+            together = net(torch.cat([e.support_x[0], e.query_x[0]]))[6:]
+    torch.testing.assert_close(found, torch.stack(rows), rtol=1e-6, atol=1e-6)
+    assert not torch.allclose(found, together, atol=1e-3)
+
+
+def test_evaluation_uses_its_own_mini_batches() -> None:
+    e = small()
+    args = (e.support_x, e.support_y, e.query_x)
+    a, b, c = (
+        learner(inner_lr=0.01, eval_inner_batch=size, eval_inner_steps=steps).predict(*args)
+        for size, steps in ((6, 5), (2, 5), (6, 10))
+    )
+    assert not torch.allclose(a, b, atol=1e-3)
+    assert not torch.allclose(a, c, atol=1e-3)
