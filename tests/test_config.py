@@ -60,7 +60,7 @@ def test_the_main_keys_are_the_contract() -> None:
         ("algo=mamml", "algo=mamml: no such choice; did you mean maml?"),
         ("data=omniglott", "data=omniglott: no such choice; did you mean omniglot?"),
         ("shots=-1", "shots=-1: should be greater than or equal to 1"),
-        ("ways=1", "ways=1: should be greater than or equal to 2"),
+        ("ways=0", "ways=0: should be greater than or equal to 1"),
         ("steps=many", "steps=many: should be a valid integer"),
         ("steps=1e3", "steps=1000.0: should be a valid integer"),
         ("shots=true", "shots=true: should be a valid integer"),

@@ -16,6 +16,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -189,15 +190,25 @@ def _is_choice(override: Override) -> bool:
 
 def _wrong_choice(loader: ConfigLoader, override: Override) -> str | None:
     group, value = override.key_or_group, override.value()
-    if group not in GROUPS or override.is_delete():
+    if group not in GROUPS:
         return None
-    options = loader.get_group_options(group)
+    if override.is_delete():
+        return None if group in ("experiment", "debug") else f"{group}: missing"
+    options = options_of(loader, group)
     several = isinstance(value, list) and group in ("experiment", "debug")
     for name in value if several else [value]:
         if name not in options:
             hint = nearest(str(name), options)
-            return f"{group}={show(name)}: no such choice{hint} ({', '.join(options) or 'none'})"
+            some = ", ".join(options) if len(options) <= 20 else f"metarun list {group}: all"
+            return f"{group}={show(name)}: no such choice{hint} ({some or 'none'})"
     return None
+
+
+def options_of(loader: ConfigLoader, group: str) -> list[str]:
+    """The choices of a group, those in its folders after its own: `demo`, `maml/omniglot_…`."""
+    folders = loader.get_group_options(group, ObjectType.GROUP)
+    nested = [f"{f}/{name}" for f in folders for name in options_of(loader, f"{group}/{f}")]
+    return loader.get_group_options(group) + nested
 
 
 def _siblings(node: Any, key: str) -> str:
@@ -250,7 +261,7 @@ def choices(group: str, folder: str | None = None) -> dict[str, str]:
     """What a group offers, with the meaning on the second line of its file."""
     loader = hydra_for(folder).config_loader
     found = {}
-    for name in loader.get_group_options(group):
+    for name in options_of(loader, group):
         found[name] = ""
         for source in loader.get_sources():
             if source.scheme() == "file":

@@ -106,6 +106,8 @@ def assemble(
     mistakes.settle()
 
     splits = data.load()
+    if splits["train"].facts is None:
+        mistakes.lines += _classless(config, target_of(plans["algo"]))
     mistakes.lines += misfits(config, {s: splits[s].facts for s in splits}, used)
     mistakes.settle()
 
@@ -116,8 +118,7 @@ def assemble(
     dtype = getattr(torch, config["precision"])
     torch.manual_seed(config["seed"])  # initial weights depend on the seed and the shapes alone
     backbone = plans["backbone"](splits[used[0]].shape)
-    task = Task(config["train_ways"], config["train_shots"], splits["train"].facts.classes)
-    learner = plans["algo"](backbone, task).to(device=device, dtype=dtype)
+    learner = plans["algo"](backbone, _task(config, splits["train"])).to(device=device, dtype=dtype)
     return Parts(config, splits, learner, plans["optimizer"], plans["logger"], device, dtype)
 
 
@@ -143,6 +144,8 @@ def misfits(
             continue
         if task == training == testing:  # one task for all splits: one line for all
             mine = known
+        if task["ways"] < 2:
+            lines.append(f"{prefix}ways={task['ways']}: should be greater than or equal to 2")
         split, fewest = min(mine.items(), key=lambda item: item[1].classes)
         if task["ways"] > fewest.classes:
             lines.append(
@@ -155,6 +158,29 @@ def misfits(
                 f"{prefix}shots={task['shots']} {prefix}queries={task['queries']}: a class of "
                 f"{name} has {smallest} items; shots + queries can be {smallest} at most"
             )
+    return lines
+
+
+def _task(config: dict[str, Any], train: Any) -> Task:
+    """What the learner is told: of the classes it will see, or of the size of a target."""
+    if train.facts is None:
+        return Task(train.outputs, config["train_shots"])
+    return Task(config["train_ways"], config["train_shots"], train.facts.classes)
+
+
+def _classless(config: dict[str, Any], learner: Any) -> list[str]:
+    """What does not go with tasks that have numbers to be predicted instead of classes."""
+    algo, data = config["choices"]["algo"], config["choices"]["data"]
+    lines = [
+        f"{key}={config[key]}: {data} has no classes; leave {key} out"
+        for key in ("ways", "train_ways")
+        if config[key] != 1 and (key == "ways" or config[key] != config["ways"])
+    ]
+    if not getattr(learner, "regresses", False):
+        lines.append(
+            f"algo={algo} data={data}: {algo} tells classes apart, and {data} has numbers to be "
+            "predicted; algo=maml predicts them"
+        )
     return lines
 
 

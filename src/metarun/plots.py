@@ -1,43 +1,46 @@
-"""Pictures of a run: its curves, and test episodes as the learner saw and labelled them."""
+"""Pictures of a run: its curves, and test episodes as the learner saw and answered them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from metarun import metrics
 from metarun.algorithms import Algorithm
-from metarun.episodes import Sampler
+from metarun.episodes import Episodes, Sampler
 from metarun.files import write_whole
+from metarun.results import setting
 
-RIGHT, WRONG = "#2a9d5c", "#d1495b"
+RIGHT, WRONG, POINT = "#2a9d5c", "#d1495b", "#7b2d8b"
 
 
 def curves(out: Path, config: Mapping[str, Any]) -> Path:
-    """Draw loss and accuracy (or squared error) over the steps of `metrics.jsonl`."""
+    """Draw loss and accuracy, or the squared error, over the steps of `metrics.jsonl`."""
     choices = config["choices"]
     labels = {
-        "train": "training, {train_ways}-way {train_shots}-shot".format(**config),
-        "val": "validation, {ways}-way {shots}-shot".format(**config),
+        "train": f"training, {setting(config['train_ways'], config['train_shots'])}",
+        "val": f"validation, {setting(config['ways'], config['shots'])}",
     }
     lines = metrics.read(out)
-    second = "mse" if any("mse" in line for line in lines) else "accuracy"
-    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    regression = any("mse" in line for line in lines)  # where the loss is the squared error
+    names = ["mse"] if regression else ["loss", "accuracy"]
+    figure = Figure(figsize=(5 * len(names), 3.8), layout="constrained")
     figure.suptitle(f"{choices['algo']} on {choices['data']}")
-    for axes, name in zip(figure.subplots(1, 2), ("loss", second), strict=True):
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for split, style in (("train", {"alpha": 0.7}), ("val", {"marker": "o", "ms": 3})):
             mine = [x for x in lines if x["split"] == split and x.get(name) is not None]
             steps = [x["step"] for x in mine]
             values = np.array([x[name] for x in mine], dtype=float)
             axes.plot(steps, values, label=labels[split], **style)
-            if split == "val" and name == second and mine:
+            if split == "val" and name == names[-1] and mine:
                 ci = np.array([x["ci95"] or 0 for x in mine])
                 axes.fill_between(steps, values - ci, values + ci, alpha=0.2, color="C1")
         axes.set_xlabel("outer step")
@@ -45,6 +48,76 @@ def curves(out: Path, config: Mapping[str, Any]) -> Path:
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     return _save(figure, out / "curves.png")
+
+
+def tested(out: Path, learner: Algorithm, sampler: Sampler) -> Path | None:
+    """Draw frozen episodes in `episodes.png`: pictures with their labels, or curves.
+
+    Returns:
+        The picture, or `None` where items are neither pictures nor points of a known function.
+    """
+    known = hasattr(sampler.tasks, "truth")
+    return adaptation(out, learner, sampler) if known else episode(out, learner, sampler)
+
+
+def adaptation(
+    out: Path, learner: Algorithm, sampler: Sampler, numbers: Sequence[int] = range(4)
+) -> Path:
+    """Draw what a learner predicts after 0, 1, … 10 inner steps on frozen regression tasks.
+
+    A learner without `test_inner_steps` has one curve a task (after Finn et al. 2017, figure 2).
+    """
+    low, high = sampler.tasks.domain
+    x = np.linspace(low, high, 201)[:, None]
+    batch, grid = sampler.batch(numbers), torch.from_numpy(x).to(sampler.device, sampler.dtype)
+    found = _after_each_step(learner, batch, grid.expand(len(batch), *grid.shape))
+    columns = min(len(batch), 2)
+    rows = -(-len(batch) // columns)
+    figure = Figure(figsize=(5.6 * columns, 3.1 * rows + 0.7), layout="constrained")
+    figure.suptitle(
+        f"test tasks, {setting(sampler.ways, sampler.shots)}, before and after adapting"
+    )
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True).flatten()
+    for t, (number, axes) in enumerate(zip(numbers, panels, strict=False)):
+        pick = sampler.pick(number)
+        axes.plot(x, sampler.tasks.truth(pick, x), color="0.1", lw=2, label="true function")
+        for i, (name, curves_of_step) in enumerate(found.items()):
+            axes.plot(x, curves_of_step[t], label=name, **_stroke(i, len(found)))
+        points = (batch.support_x[t].cpu(), batch.support_y[t].cpu())
+        axes.plot(*points, "^", color=POINT, ms=7, mec="white", label="support", zorder=3)
+        axes.set_title(f"test task {number}", fontsize=9)
+        axes.grid(alpha=0.3)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=8)
+    return _save(figure, out / "episodes.png")
+
+
+def _after_each_step(learner: Algorithm, batch: Episodes, x: Tensor) -> dict[str, np.ndarray]:
+    """Predictions at x, (T, points, 1), by the number of inner steps they come after."""
+    own = getattr(learner, "test_inner_steps", None)
+    found = {}
+    try:
+        for steps in [None] if own is None else sorted({*range(11), own}):
+            if steps is not None:
+                learner.test_inner_steps = steps
+            torch.manual_seed(0)  # as in evaluation
+            outputs = learner.predict(batch.support_x, batch.support_y, x).double().cpu().numpy()
+            name = "adapted" if steps is None else f"{steps} step" + "s" * (steps != 1)
+            found[name] = outputs
+    finally:
+        if own is not None:
+            learner.test_inner_steps = own
+    return found
+
+
+def _stroke(i: int, n: int) -> dict[str, Any]:
+    """Colour and style of curve i of n: dashed at the start, darker with each step."""
+    shade = i / max(n - 1, 1)
+    return {
+        "color": colormaps["viridis_r"](0.15 + 0.85 * shade) if n > 1 else RIGHT,
+        "ls": "--" if i == 0 and n > 1 else "-",
+        "lw": 1.6 if i in (0, 1, n - 1) else 0.7,
+    }
 
 
 def episode(out: Path, learner: Algorithm, sampler: Sampler, number: int = 0) -> Path | None:

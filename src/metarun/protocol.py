@@ -30,7 +30,9 @@ def protocol(parts: Parts, split: str, episodes: int) -> dict[str, Any]:
         "queries": c["queries"],
         "batch_norm": parts.learner.batch_norm,
         "augmentation": "none",
-        "selection": "best validation accuracy",
+        "selection": "lowest validation mse"
+        if parts.splits[split].facts is None
+        else "best validation accuracy",
         "interval": "95 %, Student's t over episodes",
         "precision": c["precision"],
         "algo": c["algo"],
@@ -48,7 +50,7 @@ def keep(
         Each score with its interval, and the pictures.
     """
     results.write_episodes(folder, scores)
-    picture = plots.episode(folder, parts.learner, parts.frozen(split))
+    picture = plots.tested(folder, parts.learner, parts.frozen(split))
     figures = {name: interval(values) for name, values in scores.items()}
     return (
         {**figures, "episodes": len(next(iter(scores.values())))},

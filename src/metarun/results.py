@@ -73,6 +73,11 @@ def figure(scores: Mapping[str, Any] | None) -> str:
     return percent((scores or {}).get("accuracy"))
 
 
+def setting(ways: int, shots: int) -> str:
+    """`5-way 1-shot`, or `10-shot` for regression, whose tasks have no classes."""
+    return f"{shots}-shot" if ways == 1 else f"{ways}-way {shots}-shot"
+
+
 def table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Table:
     """One line a run: its name (if the runs have any), the task, and its figures."""
     rows = list(rows)
@@ -85,7 +90,7 @@ def table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Table:
     for name, result in rows:
         protocol, run = result.get("protocol", {}), result.get("run", {})
         done = result.get("status") == "completed"
-        task = "{ways}-way {shots}-shot".format(**protocol) if "ways" in protocol else "–"
+        task = setting(protocol["ways"], protocol["shots"]) if "ways" in protocol else "–"
         grid.add_row(
             *[name][: int(named)],
             str(run.get("algo", "–")),

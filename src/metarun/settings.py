@@ -22,10 +22,10 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    ways: Annotated[int, Field(ge=2)]
+    ways: Count  # 1 where tasks are not made of classes, else 2 at least: parts.py knows
     shots: Count
     queries: Count
-    train_ways: Annotated[int, Field(ge=2)]
+    train_ways: Count
     train_shots: Count
     train_queries: Count
     steps: Count

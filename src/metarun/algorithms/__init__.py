@@ -31,11 +31,14 @@ class Algorithm(nn.Module):
     Attributes:
         per_label_head: the learner has weights of its own for each label, so that it can only be
             tested with as many ways as it was trained with.
+        regresses: the learner can also predict numbers: y may hold targets (T, N·K, *target)
+            instead of labels, with N = 1.
         batch_norm: whose statistics normalise a query in evaluation: `transductive` (those of the
             query batch) or `inductive` (a prediction depends on the support and that query only).
     """
 
     per_label_head: bool = False
+    regresses: bool = False
     batch_norm: str = "inductive"
 
     def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:

@@ -1,0 +1,69 @@
+"""Waves as published, by an independent reading of what was picked."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from metarun.data.sinusoid import Sinusoid
+from metarun.episodes import Sampler
+
+SPLITS = Sinusoid().load()
+
+
+def frozen(shots: int = 10, queries: int = 7, split: str = "test") -> Sampler:
+    return Sampler.frozen(
+        SPLITS[split], 1, shots, queries, split=split, eval_seed=0, dtype=torch.float64
+    )
+
+
+def test_an_episode_is_k_and_q_points_of_one_wave() -> None:
+    episodes = frozen().batch(range(3))
+    assert episodes.support_x.shape == episodes.support_y.shape == (3, 10, 1)
+    assert episodes.query_x.shape == episodes.query_y.shape == (3, 7, 1)
+    assert episodes.classes is None
+    for t in range(3):
+        wave = frozen().pick(t)
+        for x, y in (
+            (episodes.support_x[t], episodes.support_y[t]),
+            (episodes.query_x[t], episodes.query_y[t]),
+        ):
+            for (a,), (b,) in zip(x.tolist(), y.tolist(), strict=True):
+                assert b == float(wave.amplitude) * math.sin(a - float(wave.phase))
+
+
+def test_support_and_query_share_no_point() -> None:
+    episodes = frozen().batch(range(50))
+    both = torch.cat([episodes.support_x, episodes.query_x], 1).flatten(1)
+    assert all(len(set(points.tolist())) == 17 for points in both)
+
+
+def test_amplitudes_phases_and_points_fill_the_published_ranges() -> None:
+    sampler = Sampler.training(SPLITS["train"], 1, 5, 5, seed=0)
+    waves = [sampler.pick(i) for i in range(2000)]
+    for drawn, low, high in (
+        (np.array([w.amplitude for w in waves]), 0.1, 5.0),
+        (np.array([w.phase for w in waves]), 0.0, math.pi),
+        (np.concatenate([w.x for w in waves]), -5.0, 5.0),
+    ):
+        assert low <= drawn.min() < low + 0.01 * (high - low)
+        assert high >= drawn.max() > high - 0.01 * (high - low)
+        # the mean of a uniform draw, within five standard errors
+        error = (high - low) / math.sqrt(12 * drawn.size)
+        assert abs(drawn.mean() - (low + high) / 2) < 5 * error
+
+
+def test_splits_draw_other_waves_and_the_hash_names_them() -> None:
+    assert float(frozen(split="val").pick(0).phase) != float(frozen().pick(0).phase)
+    digests = {frozen(split=s).sha256(5) for s in ("val", "test")}
+    assert len(digests | {frozen(shots=9).sha256(5)}) == 3
+    assert frozen().sha256(5) in digests
+
+
+def test_what_a_split_says_of_itself() -> None:
+    assert Sinusoid().facts() == {"train": None, "val": None, "test": None}
+    for split in SPLITS.values():
+        assert (split.shape, split.outputs, split.facts) == ((1,), 1, None)
+        assert len(split.sha256) == 64
