@@ -1,7 +1,8 @@
-"""The four-block convolutional network of the few-shot papers, in its two published forms."""
+"""The four-block convolutional network of the few-shot papers, in its published forms."""
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import PositiveInt
@@ -12,21 +13,28 @@ from metarun.errors import Refused
 
 
 class Conv4(nn.Module):
-    """Four blocks of 3×3 convolution, batch normalisation and ReLU, each halving the picture.
+    """Four blocks of 3×3 convolution, batch normalisation and ReLU that halve the picture.
 
     - `downsample: max_pool`, `readout: flatten` (Vinyals et al. 2016, section 4.1; Snell et al.
       2017, section 3): 28×28 → 64 features, 84×84 → 1,600.
     - `downsample: stride`, `readout: mean` (Finn et al. 2017, section 5.2): strided convolutions
       and the mean over the positions that are left: 64 features at any size.
+    - `pools: 2` (Sung et al. 2018, section 3.4): only the first two blocks halve the picture, so
+      that what compares the feature maps still sees where things are: 28×28 → maps of 7×7.
 
     Args:
         shape: (C, H, W) of one item.
         filters: channels of each block.
         downsample: max-pool after each block, rounding down, or stride 2, rounding up.
+        pools: how many blocks, from the first on, do so.
         readout: all positions side by side, or their mean.
 
+    Attributes:
+        maps: (C, H, W) of the feature maps that the features are, side by side; `None` after a
+            mean.
+
     Raises:
-        Refused: the picture is too small to be halved four times.
+        Refused: the picture is too small to be halved so often.
     """
 
     def __init__(
@@ -35,31 +43,38 @@ class Conv4(nn.Module):
         *,
         filters: PositiveInt = 64,
         downsample: Literal["max_pool", "stride"] = "max_pool",
+        pools: Literal[0, 1, 2, 3, 4] = 4,
         readout: Literal["flatten", "mean"] = "flatten",
     ) -> None:
         super().__init__()
         if len(shape) != 3:
             raise Refused(f"backbone: Conv4 takes pictures (C, H, W), the data has {shape}")
         channels, *size = shape
-        strided = downsample == "stride"
         blocks: list[nn.Module] = []
-        for _ in range(4):
+        for block in range(4):
+            halved = block < pools
+            strided = halved and downsample == "stride"
             blocks += [
                 nn.Conv2d(channels, filters, 3, stride=2 if strided else 1, padding=1),
                 BatchNorm(filters),
-                nn.ReLU(),
             ]
-            if not strided:
-                blocks.append(nn.MaxPool2d(2))
-            channels, size = filters, [(n + 1) // 2 if strided else n // 2 for n in size]
+            if halved and not strided:
+                blocks.append(nn.MaxPool2d(2))  # before the ReLU: the same result, sooner
+            blocks.append(nn.ReLU())
+            if halved:
+                size = [(n + 1) // 2 if strided else n // 2 for n in size]
+            channels = filters
         if min(size) < 1:
+            least = 2**pools
             raise Refused(
                 f"backbone.downsample=max_pool: pictures of {shape[1]}×{shape[2]} are too small "
-                "for four poolings (16×16 at least); backbone.downsample=stride takes any size"
+                f"for {pools} poolings ({least}×{least} at least); backbone.downsample=stride "
+                "takes any size"
             )
         self.blocks = nn.Sequential(*blocks)
         self.readout = readout
-        self.features = filters if readout == "mean" else filters * size[0] * size[1]
+        self.maps = None if readout == "mean" else (filters, *size)
+        self.features = filters if self.maps is None else math.prod(self.maps)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, features)."""
