@@ -113,3 +113,32 @@ def test_running_averages_follow_training_and_rest_in_evaluation() -> None:
     e = episodes(seed=1)
     learner.predict(e.support_x, e.support_y, e.query_x)
     assert torch.equal(norm.running_mean, trained)
+
+
+def test_a_learned_temperature_starts_as_given_and_gets_its_gradient() -> None:
+    """At temperature τ the loss is log(1 + exp(−4/τ)): d loss/d log τ = p₁·4/τ."""
+    e = by_hand()
+    learner = ProtoNet(Identity(), Task(2), temperature=2.0, learn_temperature=True)
+    found = learner.predict(e.support_x, e.support_y, e.query_x)
+    torch.testing.assert_close(found, torch.tensor([[[-0.5, -2.5]]]))
+    learner.accumulate(e)
+    p1 = 1 / (1 + math.exp(2))
+    assert learner.log_temperature.grad.item() == pytest.approx(2 * p1, rel=1e-5)
+    with torch.no_grad():
+        learner.log_temperature.fill_(-5.0)
+    assert learner.temperature > 0
+
+
+def test_a_fixed_temperature_is_no_parameter() -> None:
+    assert list(ProtoNet(Identity(), Task(2)).state_dict()) == ["backbone.scale"]
+
+
+def test_transductive_queries_are_normalised_by_themselves_and_support_by_itself() -> None:
+    torch.manual_seed(0)
+    net = Conv4((1, 28, 28), filters=4).double()
+    e = episodes(tasks=1, dtype=torch.float64)
+    learner = ProtoNet(net, Task(3), batch_norm="transductive")
+    found = learner.predict(e.support_x, e.support_y, e.query_x)
+    net.train()
+    z, centres = net(e.query_x[0]), net(e.support_x[0]).unflatten(0, (3, 2)).mean(1)
+    torch.testing.assert_close(found[0], -torch.cdist(z, centres).square())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -10,7 +11,7 @@ from pydantic import PositiveFloat
 from torch import Tensor, nn
 
 from metarun.algorithms import Algorithm, Task
-from metarun.backbones.norm import normalised_by
+from metarun.algorithms.embedding import for_evaluation, for_training
 from metarun.episodes import Episodes
 from metarun.scores import loss_of, score
 
@@ -56,6 +57,8 @@ class ProtoNet(Algorithm):
             squared but another loss; cosine is a similarity.
         temperature: divides the logits; default 1 for distances and 0.1 for the cosine, whose
             logits would otherwise be too close to each other to learn from.
+        learn_temperature: train it with the rest, from that value on (not in the paper). Its
+            logarithm is the parameter, so that it stays positive.
         batch_norm: `inductive`: running averages in evaluation, as published; `transductive`: the
             statistics of the query batch, and of the support for the support. In training the
             support and queries of a task are one batch.
@@ -68,40 +71,31 @@ class ProtoNet(Algorithm):
         *,
         distance: Distance = "squared_euclidean",
         temperature: PositiveFloat | None = None,
+        learn_temperature: bool = False,
         batch_norm: Literal["transductive", "inductive"] = "inductive",
     ) -> None:
         super().__init__()
         self.backbone, self.distance, self.batch_norm = backbone, distance, batch_norm
-        self.temperature = temperature or (0.1 if distance == "cosine" else 1.0)
+        self.start = temperature or (0.1 if distance == "cosine" else 1.0)
+        self.log_temperature = (
+            nn.Parameter(torch.tensor(math.log(self.start))) if learn_temperature else None
+        )
+
+    @property
+    def temperature(self) -> Tensor | float:
+        return self.start if self.log_temperature is None else self.log_temperature.exp()
 
     def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
-        self.backbone.train()
         outputs = []
-        for sx, sy, qx, qy in zip(
-            episodes.support_x,
-            episodes.support_y,
-            episodes.query_x,
-            episodes.query_y,
-            strict=True,
-        ):
-            z = self.backbone(torch.cat([sx, qx])).unsqueeze(0)
-            logits = self._logits(z[:, : len(sx)], sy.unsqueeze(0), z[:, len(sx) :])
-            (loss_of(logits[0], qy) / len(episodes)).backward()
+        for task in for_training(self.backbone, episodes):
+            logits = self._logits(task.support, task.support_y, task.query)
+            (loss_of(logits[0], task.query_y[0]) / len(episodes)).backward()
             outputs.append(logits.detach())
         return score(torch.cat(outputs), episodes.query_y)
 
     @torch.no_grad()
     def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        self.backbone.eval()
-        if self.batch_norm == "transductive":
-            with normalised_by(self.backbone, "batch"):
-                support = torch.stack([self.backbone(x) for x in support_x])
-                query = torch.stack([self.backbone(x) for x in query_x])
-        else:
-            support, query = (
-                self.backbone(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-                for x in (support_x, query_x)
-            )
+        support, query = for_evaluation(self.backbone, support_x, query_x, self.batch_norm)
         return self._logits(support, support_y, query)
 
     def _logits(self, support: Tensor, support_y: Tensor, query: Tensor) -> Tensor:

@@ -1,0 +1,199 @@
+"""Relation scores and losses, by hand and against the published formula written out."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metarun.algorithms import Task
+from metarun.algorithms.relationnet import Relation, RelationNet
+from metarun.backbones.conv4 import Conv4
+from metarun.backbones.mlp import MLP
+from metarun.backbones.norm import BatchNorm
+from metarun.episodes import Episodes
+from metarun.errors import Refused
+from tests.conftest import episodes
+
+
+class Maps(nn.Module):
+    """Takes the input, of 1×4×4, for the feature maps."""
+
+    features, maps = 16, (1, 4, 4)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.scale * x).flatten(1)
+
+
+def by_hand(**options: object) -> tuple[RelationNet, Episodes]:
+    """A module with one filter, whose convolutions act on each place alone.
+
+    Maps are constant: support 1 and 2 (summed: 3) for label 0, 4 and 2 (6) for label 1; one query
+    at 4. The first convolution gives 5 + class − query, 4 and 7; the second hands it on; the linear
+    layers give 8 − 2·that: 0 and −6.
+    """
+    learner = RelationNet(Maps(), Task(2), filters=1, hidden=1, **options)
+    relation = learner.relation
+    with torch.no_grad():
+        for p in learner.relation.parameters():
+            p.zero_()
+        relation.first.weight[0, :, 1, 1] = torch.tensor([1.0, -1.0])  # class, query
+        relation.first.bias.fill_(5.0)
+        convolution, hidden, last = relation.rest[3], relation.rest[8], relation.rest[10]
+        convolution.weight[0, 0, 1, 1] = 1.0
+        hidden.weight.fill_(1.0)
+        last.weight.fill_(-2.0)
+        last.bias.fill_(8.0)
+        for layer in relation.modules():
+            if isinstance(layer, BatchNorm):  # running averages 0 and 1: hands on what it gets
+                layer.weight.fill_(math.sqrt(1 + layer.eps))
+    levels = torch.tensor([1.0, 2.0, 4.0, 2.0]).view(1, 4, 1, 1, 1).expand(1, 4, 1, 4, 4)
+    e = Episodes(
+        support_x=levels,
+        support_y=torch.tensor([[0, 0, 1, 1]]),
+        query_x=torch.full((1, 1, 1, 4, 4), 4.0),
+        query_y=torch.tensor([[0]]),
+    )
+    return learner, e
+
+
+def test_scores_by_hand() -> None:
+    learner, e = by_hand()
+    found = learner.predict(e.support_x, e.support_y, e.query_x)
+    torch.testing.assert_close(found, torch.tensor([[[0.0, -6.0]]]))
+    order = torch.tensor([2, 0, 3, 1])
+    mixed = learner.predict(e.support_x[:, order], e.support_y[:, order], e.query_x)
+    torch.testing.assert_close(mixed, found)
+
+
+@pytest.mark.parametrize(
+    ("loss", "value"),
+    [
+        ("mse", ((1 / (1 + math.e)) ** 2 + (1 / (1 + math.e**2)) ** 2) / 2),
+        ("cross_entropy", math.log(1 + math.exp(-3))),
+    ],
+)
+def test_losses_by_hand(loss: str, value: float) -> None:
+    """In training both blocks normalise the two pairs, 4 and 7, to −1 and 1, and cut to 0 and 1.
+
+    With linear layers 1 − 3·that the scores are 1 and −2.
+    """
+    learner, e = by_hand(loss=loss)
+    with torch.no_grad():
+        learner.relation.rest[10].weight.fill_(-3.0)
+        learner.relation.rest[10].bias.fill_(1.0)
+    scores = learner.accumulate(e)
+    assert scores["relation_loss"].tolist() == pytest.approx([value], rel=1e-3)
+    assert scores["loss"].tolist() == pytest.approx([math.log(1 + math.exp(-3))], rel=1e-3)
+
+
+def reference(
+    net: Relation, padding: int, classes: Tensor, query: Tensor, training: bool
+) -> Tensor:
+    """g(C(f(xᵢ), f(xⱼ))) with every pair's maps really put one behind the other."""
+    rows = [torch.cat([c, q]) for q in query for c in classes]
+    w = dict(net.named_parameters())
+    buffers = dict(net.named_buffers())
+    maps = torch.stack(rows)
+    for convolution, norm in (("first", "rest.0"), ("rest.3", "rest.4")):
+        maps = F.conv2d(maps, w[f"{convolution}.weight"], w[f"{convolution}.bias"], padding=padding)
+        if training:
+            mean, var = maps.mean((0, 2, 3)), maps.var((0, 2, 3), unbiased=False)
+        else:
+            mean, var = buffers[f"{norm}.running_mean"], buffers[f"{norm}.running_var"]
+        maps = (maps - mean[:, None, None]) / (var[:, None, None] + 1e-5).sqrt()
+        maps = maps * w[f"{norm}.weight"][:, None, None] + w[f"{norm}.bias"][:, None, None]
+        maps = F.max_pool2d(maps.relu(), 2)
+    hidden = (maps.flatten(1) @ w["rest.8.weight"].t() + w["rest.8.bias"]).relu()
+    scores = hidden @ w["rest.10.weight"].t() + w["rest.10.bias"]
+    return scores.view(len(query), len(classes))
+
+
+@pytest.mark.parametrize(("size", "padding"), [((4, 4), 1), ((7, 9), 1), ((10, 11), 0)])
+@pytest.mark.parametrize("training", [True, False])
+def test_the_module_is_the_published_one(
+    size: tuple[int, int], padding: int, training: bool
+) -> None:
+    """Two convolutions added are that of the maps one behind the other, pairs in their order."""
+    torch.manual_seed(0)
+    net = Relation((3, *size), filters=5, hidden=4).double()
+    net(torch.randn(2, 3, *size).double(), torch.randn(4, 3, *size).double())
+    net.train(training)
+    classes, query = torch.randn(3, 3, *size).double(), torch.randn(6, 3, *size).double()
+    expected = reference(net, padding, classes, query, training)
+    torch.testing.assert_close(net(classes, query), expected)
+
+
+@pytest.mark.parametrize(("shape", "flat"), [((1, 28, 28), 64), ((3, 84, 84), 576)])
+def test_published_sizes(shape: tuple[int, ...], flat: int) -> None:
+    """H of section 3.4: what the linear layers get."""
+    learner = RelationNet(Conv4(shape, pools=2), Task(5))
+    assert learner.relation.rest[8].in_features == flat
+    convolutions = (128 * 9 + 1) * 64 + (64 * 9 + 1) * 64
+    linear = (flat + 1) * 8 + 9
+    found = sum(p.numel() for p in learner.relation.parameters())
+    assert found == convolutions + 2 * 128 + linear
+
+
+def test_support_of_a_class_is_summed_not_averaged() -> None:
+    torch.manual_seed(0)
+    learner, e = RelationNet(Maps(), Task(3)).double(), maps(shots=2)
+    found = learner.predict(e.support_x, e.support_y, e.query_x)
+    summed = e.support_x.unflatten(1, (3, 2)).sum(2)
+    one = learner.predict(summed, torch.arange(3).expand(2, 3), e.query_x)
+    torch.testing.assert_close(found, one)
+
+
+def maps(**options: object) -> Episodes:
+    return episodes(shape=(1, 4, 4), dtype=torch.float64, **options)
+
+
+def test_the_gradient_is_that_of_the_mean_squared_error() -> None:
+    torch.manual_seed(0)
+    learner, e = RelationNet(Maps(), Task(3), filters=4).double(), maps(tasks=1)
+    learner.accumulate(e)
+    found = [p.grad.clone() for p in learner.parameters()]
+    scale = learner.backbone.scale
+    classes = (scale * e.support_x[0]).unflatten(0, (3, 2)).sum(1)
+    scores = reference(learner.relation, 1, classes, scale * e.query_x[0], training=True)
+    wanted = (torch.arange(3) == e.query_y[0].unsqueeze(1)).double()
+    (scores.sigmoid() - wanted).square().mean().backward(inputs=list(learner.parameters()))
+    for ours, p in zip(found, learner.parameters(), strict=True):
+        torch.testing.assert_close(ours, p.grad - ours)  # backward adds to what was there
+
+
+def test_transductive_pairs_are_normalised_by_the_tasks_own() -> None:
+    torch.manual_seed(0)
+    learner, e = RelationNet(Maps(), Task(3), batch_norm="transductive").double(), maps()
+    found = learner.predict(e.support_x, e.support_y, e.query_x)
+    for t in range(2):
+        classes = e.support_x[t].unflatten(0, (3, 2)).sum(1)
+        expected = reference(learner.relation, 1, classes, e.query_x[t], training=True)
+        torch.testing.assert_close(found[t], expected)
+
+
+def test_any_number_of_ways() -> None:
+    e = episodes(ways=7)
+    learner = RelationNet(Conv4((1, 28, 28), filters=4, pools=2), Task(3), filters=4)
+    assert learner.predict(e.support_x, e.support_y, e.query_x).shape == (2, 28, 7)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "has"),
+    [
+        (MLP((6,)), "a vector"),
+        (Conv4((1, 28, 28), readout="mean"), "a vector"),
+        (Conv4((1, 28, 28)), "maps of 1×1"),
+    ],
+)
+def test_a_backbone_without_maps_is_refused_with_the_way_out(backbone: nn.Module, has: str) -> None:
+    with pytest.raises(Refused, match=f"^backbone: .*{has}; backbone=conv4_maps") as refused:
+        RelationNet(backbone, Task(5))
+    assert len(refused.value.mistakes) == 1
