@@ -178,6 +178,27 @@ def test_an_inductive_query_shares_its_batch_with_the_whole_support_and_no_other
     assert not torch.allclose(found, together, atol=1e-3)
 
 
+def test_how_queries_are_normalised_is_a_matter_of_evaluation_alone() -> None:
+    """One training run serves both figures, and measuring costs no forward pass for each query."""
+    e, states = small(), []
+    for batch_norm in ("transductive", "inductive"):
+        torch.manual_seed(0)
+        model = learner(batch_norm=batch_norm)
+        scores = model.accumulate(e)
+        states.append([*scores.values(), *model.state_dict().values()])
+    assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
+
+
+def test_the_meta_gradient_is_added_to_what_is_there() -> None:
+    model, e = regression(inner_batch=6), small()
+    once = gradient(model, e)
+    model = regression(inner_batch=6)
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    model.accumulate(e)
+    torch.testing.assert_close(torch.cat([p.grad.flatten() for p in model.parameters()]), once + 1)
+
+
 def test_evaluation_uses_its_own_mini_batches() -> None:
     e = small()
     args = (e.support_x, e.support_y, e.query_x)

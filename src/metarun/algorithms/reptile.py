@@ -61,8 +61,9 @@ class Reptile(Algorithm):
         eval_inner_batch: items in a mini-batch in evaluation.
         eval_inner_steps: mini-batches in evaluation.
         batch_norm: how queries are normalised, both as published. `transductive`: by the task's
-            query batch; `inductive`: each in one batch with the whole support. A mini-batch of the
-            inner loop is normalised by itself.
+            query batch; `inductive`: each in one batch with the whole support. It is a matter of
+            evaluation alone: a mini-batch of the inner loop is normalised by itself, and so are
+            the queries of training, which only measure.
     """
 
     per_label_head = True
@@ -100,8 +101,8 @@ class Reptile(Algorithm):
             net = self._trained(sx, sy, batches, self.second_moments, int(self.steps_taken))
             self.steps_taken += self.inner_steps
             mean += parameters_to_vector(net.parameters()).detach() / len(episodes)
-            with torch.no_grad():
-                outputs.append(self._query_outputs(net, sx, qx))
+            with torch.no_grad(), normalised_by(net, "batch"):
+                outputs.append(net(qx))
         weights = list(self.net.parameters())
         moves = (start - mean).split([p.numel() for p in weights])
         for p, move in zip(weights, moves, strict=True):
@@ -118,7 +119,13 @@ class Reptile(Algorithm):
         draws = torch.Generator().manual_seed(0)
         batches = mini_batches(len(sx), self.eval_inner_batch, self.eval_inner_steps, draws)
         net = self._trained(sx, sy, batches, self.second_moments.clone(), int(self.steps_taken))
-        return self._query_outputs(net, sx, qx)
+        with normalised_by(net, "batch"):
+            if self.batch_norm == "transductive":
+                return net(qx)
+            one = torch.func.vmap(  # a batch for each query, side by side
+                lambda query: net(torch.cat([sx, query.unsqueeze(0)]))[-1], chunk_size=CHUNK
+            )
+            return one(qx)
 
     def _trained(
         self, x: Tensor, y: Tensor, batches: Tensor, moments: Tensor, taken: int
@@ -138,15 +145,6 @@ class Reptile(Algorithm):
                 loss = loss_of(net(x[rows]), y[rows])
                 g = parameters_to_vector(torch.autograd.grad(loss, list(net.parameters())))
                 moments.mul_(self.inner_beta2).addcmul_(g, g, value=1 - self.inner_beta2)
-                unbiased = moments / (1 - self.inner_beta2**step)
-                weights.addcdiv_(g, unbiased.sqrt_().add_(EPSILON), value=-self.inner_lr)
+                scale = (moments / (1 - self.inner_beta2**step)).sqrt_().add_(EPSILON)
+                weights.addcdiv_(g, scale, value=-self.inner_lr)
         return net
-
-    def _query_outputs(self, net: nn.Module, sx: Tensor, qx: Tensor) -> Tensor:
-        with normalised_by(net, "batch"):
-            if self.batch_norm == "transductive":
-                return net(qx)
-            one = torch.func.vmap(
-                lambda query: net(torch.cat([sx, query.unsqueeze(0)]))[-1], chunk_size=CHUNK
-            )
-            return one(qx)
