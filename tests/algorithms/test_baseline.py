@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from metarun.algorithms import Task
 from metarun.algorithms.baseline import Baseline, linear
-from metarun.algorithms.fitting import embed, fit
+from metarun.algorithms.fitting import fit
 from metarun.backbones.conv4 import Conv4
 from metarun.backbones.mlp import MLP
 from metarun.episodes import Episodes
@@ -117,22 +117,6 @@ def test_running_averages_follow_training_and_rest_in_evaluation() -> None:
     assert trained.abs().sum() > 0
     model.predict(e.support_x, e.support_y, e.query_x)
     assert torch.equal(norm.running_mean, trained)
-
-
-def test_features_are_normalised_by_running_averages_or_by_the_items_of_their_task() -> None:
-    torch.manual_seed(0)
-    net = MLP((6,), hidden=[4]).double()
-    x = small().support_x
-    net(x[0])
-    maps = net.layers[1](x)
-    flat = maps.flatten(0, 1)
-    norm = net.layers[2]
-    running = (flat - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
-    torch.testing.assert_close(embed(net, x, "inductive").flatten(0, 1), running.relu())
-    own = (maps - maps.mean(1, keepdim=True)) / (
-        maps.var(1, correction=0, keepdim=True) + norm.eps
-    ).sqrt()
-    torch.testing.assert_close(embed(net, x, "transductive"), own.relu())
 
 
 def test_data_without_classes_is_refused() -> None:

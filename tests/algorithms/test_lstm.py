@@ -14,6 +14,7 @@ from metarun.algorithms import Task
 from metarun.algorithms.lstm import LSTM, MetaLSTM, preprocess
 from metarun.backbones.mlp import MLP
 from metarun.episodes import Episodes
+from tests.algorithms.gradients import finite_differences, gradient
 from tests.conftest import episodes
 
 
@@ -129,26 +130,6 @@ def test_with_gates_that_read_nothing_it_is_gradient_descent_with_decay() -> Non
     torch.testing.assert_close(found[0], (e.query_x[0] @ w.T + b).detach())
 
 
-def meta_gradient(model: LSTM, e: Episodes) -> Tensor:
-    model.zero_grad()
-    model.accumulate(e)
-    return torch.cat([p.grad.flatten() for p in model.parameters()])
-
-
-def finite_differences(model: LSTM, e: Episodes, step: float = 1e-5) -> Tensor:
-    """Central differences of the mean query loss in every parameter."""
-    slopes = []
-    for p in model.parameters():
-        for i in range(p.numel()):
-            flat, ends = p.data.view(-1), []
-            for sign in (1, -1):
-                flat[i] += sign * step
-                ends.append(model.accumulate(e)["loss"].mean().item())
-                flat[i] -= sign * step
-            slopes.append((ends[0] - ends[1]) / (2 * step))
-    return torch.tensor(slopes, dtype=torch.float64)
-
-
 @pytest.mark.parametrize("batch_norm", ["transductive", "inductive"])
 def test_the_meta_gradient_is_that_of_finite_differences_with_the_gradients_held(
     batch_norm: str, monkeypatch: pytest.MonkeyPatch
@@ -162,7 +143,7 @@ def test_the_meta_gradient_is_that_of_finite_differences_with_the_gradients_held
         return tape[-1]
 
     monkeypatch.setattr(model, "loss_and_gradient", record)
-    found = meta_gradient(model, e)
+    found = gradient(model, e)
     assert len(tape) == 2 * 2  # tasks, updates
     assert not any(t.requires_grad for pair in tape for t in pair)
 
@@ -174,13 +155,13 @@ def test_the_meta_gradient_is_that_of_finite_differences_with_the_gradients_held
 def test_the_meta_gradient_leaves_second_derivatives_out() -> None:
     """Without the tape the differences see how gradients depend on the parameters."""
     model, e = learner(), small(tasks=1)
-    found, true = meta_gradient(model, e), finite_differences(model, e)
+    found, true = gradient(model, e), finite_differences(model, e)
     assert (found - true).norm() > 0.01 * true.norm()
 
 
 def test_the_starting_point_and_the_optimizer_are_both_learned() -> None:
     model, e = learner(), small()
-    meta_gradient(model, e)
+    gradient(model, e)
     assert model.net[1].weight.grad.abs().sum() > 0
     assert model.net[0].layers[1].weight.grad.abs().sum() > 0
     assert all(p.grad.abs().sum() > 0 for p in model.meta.parameters())
@@ -215,8 +196,8 @@ def test_the_outer_loss_is_the_mean_over_tasks() -> None:
     model, both = learner(), small(tasks=2)
     parts = list(vars(both).values())[:4]
     one = [Episodes(*(part[t : t + 1] for part in parts)) for t in (0, 1)]
-    separate = torch.stack([meta_gradient(model, e) for e in one]).mean(0)
-    torch.testing.assert_close(meta_gradient(model, both), separate)
+    separate = torch.stack([gradient(model, e) for e in one]).mean(0)
+    torch.testing.assert_close(gradient(model, both), separate)
 
 
 def test_no_statistics_go_from_one_episode_to_the_next() -> None:

@@ -118,6 +118,7 @@ class LSTM(Algorithm):
     """
 
     per_label_head = True
+    regresses = True
 
     def __init__(
         self,
