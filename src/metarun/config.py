@@ -79,7 +79,7 @@ def examine(loader: ConfigLoader, typed: Sequence[str]) -> tuple[DictConfig | No
         base = _compose(loader, filter(_is_choice, overrides))
         overrides, wrong = _sift(overrides, lambda o: _unknown_key(base, o))
         mistakes += wrong
-        cfg = _compose(loader, overrides)
+        cfg = base if all(map(_is_choice, overrides)) else _compose(loader, overrides)
         HydraConfig.instance().set_config(cfg)
         mistakes += check(cfg)
     except (HydraException, OmegaConfBaseException) as error:
@@ -206,9 +206,13 @@ def _wrong_choice(loader: ConfigLoader, override: Override) -> str | None:
 
 def options_of(loader: ConfigLoader, group: str) -> list[str]:
     """The choices of a group, those in its folders after its own: `demo`, `maml/omniglot_…`."""
-    folders = loader.get_group_options(group, ObjectType.GROUP)
-    nested = [f"{f}/{name}" for f in folders for name in options_of(loader, f"{group}/{f}")]
-    return loader.get_group_options(group) + nested
+    own, folders = set(), set()
+    for source in loader.get_sources():  # loader.get_group_options would copy them all each time
+        if source.available() and source.is_group(group):
+            own |= set(source.list(group, ObjectType.CONFIG))
+            folders |= set(source.list(group, ObjectType.GROUP))
+    nested = [f"{f}/{name}" for f in sorted(folders) for name in options_of(loader, f"{group}/{f}")]
+    return sorted(own) + nested
 
 
 def _siblings(node: Any, key: str) -> str:
