@@ -73,7 +73,8 @@ class RelationNet(Algorithm):
     Sung, Yang, Zhang, Xiang, Torr & Hospedales 2018, "Learning to Compare: Relation Network for
     Few-Shot Learning": r = g(C(f(xᵢ), f(xⱼ))) (equation 1), trained by the squared error of r
     against 1 for the query's class and 0 for the others (equation 2; here its mean over the pairs,
-    as in the authors' code). The maps of a class's shots are summed (section 3.2).
+    as in the authors' code). The maps of a class's shots are summed (section 3.2): the module has
+    to be trained with as many shots as it is tested with.
 
     Args:
         backbone: maps (B, *shape) to (B, features) and says in `maps` the (C, H, W) that they are.

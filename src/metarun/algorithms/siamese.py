@@ -56,7 +56,8 @@ class Siamese(Algorithm):
         backbone: maps (B, *shape) to (B, features).
         task: not used: there is no head for each label.
         pairs: pairs of each kind, drawn from each task.
-        class_score: a query's similarity to a class of several shots: to its `max` or `mean` item.
+        class_score: a query's similarity to a class of several shots: the `mean` over its items, or
+            the `max`. The paper has one shot.
         batch_norm: `inductive`: running averages in evaluation; `transductive`: the statistics of
             the query batch, and of the support for the support. In training the items of a task
             are one batch.
@@ -68,7 +69,7 @@ class Siamese(Algorithm):
         task: Task,
         *,
         pairs: PositiveInt = 500,
-        class_score: Literal["max", "mean"] = "max",
+        class_score: Literal["mean", "max"] = "mean",
         batch_norm: Literal["transductive", "inductive"] = "inductive",
     ) -> None:
         super().__init__()
