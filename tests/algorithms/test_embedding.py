@@ -70,6 +70,18 @@ def test_it_does_not_matter_which_label_a_class_has(name: str, batch_norm: str) 
 
 
 @pytest.mark.parametrize("name", METRIC)
+def test_training_goes_on_after_a_validation(name: str) -> None:
+    """Evaluation leaves modules in its own mode; the running averages follow training again."""
+    learner, e = build(name, "inductive"), episodes(seed=1, dtype=torch.float64)
+    learner.predict(e.support_x, e.support_y, e.query_x)
+    before = {k: v.clone() for k, v in learner.named_buffers()}
+    learner.accumulate(e)
+    averages = [k for k in before if "running" in k]
+    assert averages
+    assert not any(torch.equal(learner.get_buffer(k), before[k]) for k in averages)
+
+
+@pytest.mark.parametrize("name", METRIC)
 def test_the_scores_of_training_are_those_of_validation(name: str) -> None:
     """So that curves compare: cross-entropy and accuracy of N-way prediction, whatever is trained.
 
