@@ -16,7 +16,8 @@ from metarun import checkpoint
 from metarun.algorithms import Task
 from metarun.algorithms.maml import MAML
 from metarun.backbones.mlp import MLP
-from metarun.config import compose, plain
+from metarun.build import blueprint, target_of
+from metarun.config import choices, compose, conf_dir, plain
 from metarun.data.sinusoid import Waves
 from metarun.episodes import Sampler
 from metarun.metrics import read as read_metrics
@@ -152,3 +153,40 @@ def test_it_goes_on_as_if_never_stopped(metarun: Metarun) -> None:
     assert result("whole")["test"] == result("halves")["test"]
     a, b = (checkpoint.load(Path(r, "checkpoints/last.pt"))["learner"] for r in ("whole", "halves"))
     assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+PAIRS = sorted(p.stem.split("_sinusoid")[0] for p in (conf_dir() / "pair").glob("*_sinusoid.yaml"))
+
+
+def planned(name: str) -> Callable[..., Any]:
+    """The learner with its defaults, but an inner rate that suits errors of this size."""
+    node = plain(compose([f"algo={name}"]))["algo"]
+    return blueprint("algo", node | ({"inner_lr": 0.01} if "inner_lr" in node else {}))
+
+
+PLANS = {name: planned(name) for name in choices("algo")}
+REGRESSING = [name for name, made in PLANS.items() if target_of(made).regresses]
+
+
+@pytest.mark.parametrize("name", REGRESSING)
+def test_every_learner_that_says_it_regresses_does(name: str) -> None:
+    torch.manual_seed(0)
+    net = MLP((1,), hidden=[20, 20], batch_norm=False)
+    learner = PLANS[name](net, Task(1, shots=10)).double()
+    e = Sampler.training(Waves(), 1, 10, 10, seed=0, dtype=torch.float64).batch(range(4))
+    assert learner.predict(e.support_x, e.support_y, e.query_x).shape == (4, 10, 1)
+    optimizer = torch.optim.Adam(learner.parameters(), 1e-2)
+    errors = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        errors.append(learner.accumulate(e)["mse"].mean().item())
+        optimizer.step()
+    assert errors[-1] < 0.9 * errors[0]
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_every_learner_with_settings_for_waves_runs_with_them(metarun: Metarun, name: str) -> None:
+    assert name in REGRESSING
+    code, _, err = metarun(*SHORT, f"algo={name}", "steps=2", "eval_every=1")
+    assert (code, err) == (0, [])
+    assert Path("run/episodes.png").is_file()
