@@ -94,6 +94,11 @@ def test_what_needs_no_torch_does_not_import_it(tmp_path: Path, argv: list[str])
         (["evaluate", "run=x", "split=tset"], "split=tset: should be train, val or test"),
         (["evaluate", "run=x", "name=../y"], "name=../y: should be the name of a folder"),
         (["-m", "out=x", "shots=1,5"], "out: with -m each job has its own folder"),
+        (["evaluate", "-m", "run=x", "shots=1,2"], "-m: this command does not take it"),
+        (["--config-name", "x"], "--config-name: this command does not take it"),
+        (["resume="], "resume=: name a folder: resume=RUN_DIR"),
+        (["resume", "x"], "resume: name the folder with =: metarun resume=RUN_DIR"),
+        (["--cfg", "job", "shots=0"], "shots=0: should be greater than or equal to 1"),
         (["--config-dir", "nowhere"], "--config-dir nowhere: no such folder"),
     ],
 )
@@ -173,6 +178,12 @@ def test_on_a_terminal_there_is_a_live_line(tmp_path: Path) -> None:
     assert "/30" in text
     assert "\x1b[2K" in text  # the line is drawn anew
     assert "5-way 1-shot" in text
+
+
+def test_a_terminal_without_the_signs_still_gets_its_figures(tmp_path: Path) -> None:
+    done = shell(tmp_path, *TINY, "out=run", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "5-way 1-shot" in done.stdout
 
 
 def test_hydras_own_flags(metarun: Metarun) -> None:

@@ -72,6 +72,7 @@ def test_the_main_keys_are_the_contract() -> None:
         ("optimizer.lrr=1", "optimizer.lrr: no such key; did you mean optimizer.lr?"),
         ("lr=1", "lr: no such key; did you mean optimizer.lr?"),
         ("shot=1", "shot: no such key; did you mean shots?"),
+        ("choices.algo=maml", "choices.algo: says what was chosen; choose with algo=NAME"),
         ("shots", "shots: not an override: should be key=value"),
         ("shots=1,5", "shots=1,5: several values are a sweep: add -m, or quote the value"),
         ("shots=[", "shots=[: not an override: "),

@@ -90,3 +90,21 @@ def test_a_run_without_a_checkpoint_says_so(metarun: Metarun) -> None:
     code, _, err = metarun("evaluate", "run=run", *FOLDER)
     assert code == 2
     assert "no such checkpoint" in err[0]
+
+
+def test_the_training_split_does_not_limit_what_is_tested_on_it(metarun: Metarun) -> None:
+    metarun(*TINY, "out=run")
+    code, _, err = metarun("evaluate", "run=run", "split=train", "shots=18", *FOLDER)
+    assert code == 2
+    assert err == [
+        "metarun: shots=18 queries=3: a class of blobs has 20 items; shots + queries can be 20 "
+        "at most"
+    ]
+
+
+def test_other_data_does_not_change_what_the_run_was_trained_on(metarun: Metarun) -> None:
+    metarun(*TINY, "out=run")
+    assert metarun("evaluate", "run=run", "data.classes=60", "name=more", *FOLDER)[0] == 0
+    own, other = read("run")["protocol"], read("run/evaluations/more")["protocol"]
+    assert own["split_sha256"] != other["split_sha256"]
+    assert own["train_split_sha256"] == other["train_split_sha256"]

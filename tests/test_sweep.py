@@ -75,7 +75,7 @@ def test_an_interrupted_sweep_goes_on(metarun: Metarun) -> None:
         patch.setattr(ProtoNet, "accumulate", accumulate)
         code, _, err = metarun(*words, "hydra.sweep.dir=halves")
     assert code == 130
-    assert err[-1].startswith("metarun: interrupted; step 2 of 4 is saved")
+    assert err == ["metarun: interrupted; the sweep can go on: metarun resume=halves"]
     assert status("halves") == {"0": "completed", "1": "interrupted"}
     first = Path("halves/0/result.json").read_bytes()
 
@@ -102,3 +102,36 @@ def test_jobs_stay_in_the_folder_they_were_called_from(metarun: Metarun) -> None
     metarun("-m", *TINY, "shots=1,2", "hydra.sweep.dir=sweep")
     assert Path.cwd() == here
     assert not Path("sweep/0/sweep").exists()
+
+
+def test_a_finished_run_in_a_jobs_folder_keeps_its_figures(metarun: Metarun) -> None:
+    words = ["-m", *TINY, "shots=1,2", "hydra.sweep.subdir=same", "hydra.sweep.dir=sweep"]
+    code, _, err = metarun(*words)
+    assert code == 1
+    assert any("job 1: out=" in line and "holds a run already" in line for line in err)
+    assert status("sweep") == {"same": "completed"}
+
+
+def test_jobs_in_nested_folders_are_counted(metarun: Metarun) -> None:
+    nested = "hydra.sweep.subdir=${algo.distance}/${shots}"
+    code, out, _ = metarun("-m", *TINY, "shots=1,90", nested, "hydra.sweep.dir=sweep")
+    assert code == 1
+    assert "squared_euclidean/90" in out
+
+
+def test_the_sweeps_folder_may_depend_on_what_its_jobs_share(metarun: Metarun) -> None:
+    metarun("-m", *TINY, "shots=1,2", "steps=2", "hydra.sweep.dir=sweep${steps}")
+    assert status("sweep2") == {"0": "completed", "1": "completed"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "hydra: 3", "a: [", "hydra: {overrides: {task: ['+hydra.callbacks.x=1'], hydra: []}}"],
+)
+def test_a_strangers_sweep_is_not_replayed(metarun: Metarun, content: str) -> None:
+    Path("sweep").mkdir()
+    Path("sweep/multirun.yaml").write_text(content)
+    code, _, err = metarun("resume=sweep")
+    assert code == 2
+    assert err[0].startswith(f"metarun: {Path('sweep/multirun.yaml')}: ")
+    assert len(err) == 1

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from metarun import checkpoint
 from metarun.algorithms.protonet import ProtoNet
@@ -28,8 +29,8 @@ def result(run: str | Path) -> dict[str, Any]:
 
 def without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        timed = ("wall_seconds", "step_seconds", "episodes_per_second", "command", "id")
-        return {k: without_times(v) for k, v in value.items() if k not in timed}
+        told = ("wall_seconds", "step_seconds", "episodes_per_second", "command", "resumed_with")
+        return {k: without_times(v) for k, v in value.items() if k not in told}
     return value
 
 
@@ -280,3 +281,67 @@ def test_training_beats_chance_on_an_easy_task(metarun: Metarun, algo: str) -> N
     before, after = (result(r)["test"]["accuracy"]["mean"] for r in ("untrained", "trained"))
     assert after > 0.7
     assert after > before + 0.2
+
+
+def test_a_run_stopped_before_its_first_checkpoint_starts_again(metarun: Metarun) -> None:
+    metarun(*TINY, "out=whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "save", lambda *_: None)  # as after kill -9
+        interrupt_at(patch, ProtoNet, 1, signal.SIGINT)
+        assert metarun(*TINY, "out=run")[0] == 130
+    assert not list(Path("run/checkpoints").iterdir())
+    assert metarun("resume=run", *TINY[:2])[0] == 0
+    assert_same_run("whole", "run")
+
+
+def test_an_edited_configuration_is_not_resumed(metarun: Metarun) -> None:
+    metarun(*TINY, "out=run")
+    file, before = Path("run/config.yaml"), Path("run/result.json").read_bytes()
+    file.write_text(file.read_text().replace("filters: 8", "filters: 16"))
+    code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
+    assert code == 2
+    assert err == [f"metarun: {file}: backbone.filters=16: the run was trained with 8"]
+    assert Path("run/result.json").read_bytes() == before
+
+
+def test_two_processes_do_not_train_in_one_folder(metarun: Metarun) -> None:
+    metarun(*TINY, "out=run")
+    with FileLock("run/.lock"):
+        code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
+    assert (code, err) == (2, ["metarun: run: another process is running in this folder"])
+    assert metarun("resume=run", "steps=6", *TINY[:2])[0] == 0
+
+
+@pytest.mark.parametrize("name", ["curves.png", "test_episodes.csv", "run.log"])
+def test_a_users_own_files_are_not_overwritten(metarun: Metarun, name: str) -> None:
+    Path("figures").mkdir()
+    Path("figures", name).write_text("mine")
+    code, _, err = metarun(*TINY, "out=figures")
+    assert code == 2
+    assert err[0].startswith(f"metarun: out=figures: holds a run already ({name})")
+    assert [p.name for p in Path("figures").iterdir()] == [name]
+
+
+def test_many_test_episodes_do_not_delay_the_start(metarun: Metarun) -> None:
+    """Their hash is taken when there is a figure that it belongs to."""
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_at(patch, ProtoNet, 1, signal.SIGINT)
+        code, _, _ = metarun(*TINY, "out=run", f"test_episodes={10**9}")
+    assert code == 130
+    assert result("run")["protocol"]["episodes_sha256"] is None
+
+
+def test_what_was_typed_to_go_on_is_kept(metarun: Metarun) -> None:
+    metarun(*TINY, "out=run")
+    metarun("resume=run", "steps=6", *TINY[:2])
+    found = result("run")["run"]
+    assert found["command"].endswith("out=run")
+    assert found["resumed_with"] == [f"metarun resume=run steps=6 {' '.join(TINY[:2])}"]
+
+
+def test_a_learner_without_anything_to_learn_is_refused(metarun: Metarun) -> None:
+    words = [*TINY[:4], "backbone=mlp", "backbone.hidden=[]", "out=run"]
+    code, _, err = metarun(*words)
+    assert code == 2
+    assert err == ["metarun: algo=protonet backbone=mlp: together they have nothing to learn"]
+    assert not Path("run").exists()

@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, Field, ValidationError, create_model
 
-from metarun.config import nearest
+from metarun.config import GROUPS, nearest
 from metarun.errors import Refused
 from metarun.settings import explain
 
@@ -102,5 +102,6 @@ def _find(key: str, path: Any, folders: list[Path]) -> Callable[..., Any]:
 
 
 def _targets_named_in(folder: Path) -> set[str]:
-    files = (file.read_text("utf-8") for file in folder.rglob("*.yaml"))
+    # Only where choices live: a run folder beside them holds a stranger's config.yaml, perhaps.
+    files = (f.read_text("utf-8") for group in GROUPS for f in (folder / group).rglob("*.yaml"))
     return {m[1] for text in files for m in re.finditer(r"_target_:\s*['\"]?([\w.]+)", text)}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from metarun import __version__
-from metarun.errors import Interrupted, Refused, RunFailed
+from metarun.errors import Interrupted, Refused, RunFailed, complain
 from metarun.request import Request
 
 HELP = """\
@@ -35,6 +35,9 @@ Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted a
 
 def entry() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal without ± still gets its figures
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     sys.exit(main(sys.argv[1:]))
 
 
@@ -48,14 +51,14 @@ def main(argv: Sequence[str]) -> int:
     try:
         return _dispatch(list(argv))
     except Refused as refused:
-        _complain(*refused.mistakes)
+        complain(*refused.mistakes)
         return 2
     except RunFailed as failed:
-        _complain(str(failed))
+        complain(str(failed))
         return 1
     except KeyboardInterrupt as stop:
         saved = isinstance(stop, Interrupted) and str(stop)
-        _complain(f"interrupted; {stop}" if saved else "interrupted")
+        complain(f"interrupted; {stop}" if saved else "interrupted")
         return 130
     except BrokenPipeError:  # `metarun list | head`
         sys.stdout = None
@@ -64,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
         if os.environ.get("METARUN_TRACEBACK"):
             raise
         text = " ".join(str(error).split()) or "no message"
-        _complain(f"{type(error).__name__}: {text} (METARUN_TRACEBACK=1 shows where)")
+        complain(f"{type(error).__name__}: {text} (METARUN_TRACEBACK=1 shows where)")
         return 1
     finally:
         log.removeHandler(screen)
@@ -87,6 +90,8 @@ def _dispatch(argv: list[str]) -> int:
     if name not in commands:
         from metarun.config import nearest
 
+        if name == "resume":
+            raise Refused("resume: name the folder with =: metarun resume=RUN_DIR")
         offered = ", ".join(commands)
         raise Refused(f"{name}: no such command{nearest(name, commands)} ({offered})")
     return commands[name](Request.of(argv, line))
@@ -94,14 +99,16 @@ def _dispatch(argv: list[str]) -> int:
 
 def _train(request: Request) -> int:
     flags = request.flags
+    request.accept("--cfg", "--info", "-m", "-sc", "--hydra-help", "--config-dir")
     if flags.cfg or flags.info or flags.shell_completion or flags.hydra_help:
         from metarun.inspection import show
 
         show(request.words, flags)
         return 0
-    folder = request.take("resume")
+    folder = request.folder("resume")
     if folder is not None:
-        return _resume(request, Path(folder))
+        request.accept("--config-dir")
+        return _resume(request, folder)
     if flags.multirun:
         from metarun import sweep
 
@@ -121,7 +128,7 @@ def _train(request: Request) -> int:
             plan(plain(cfg), user_folders(cfg), more := Mistakes())
             mistakes += more.lines
         raise Refused(*dict.fromkeys(mistakes))
-    out = Path(cfg.hydra.run.dir)
+    out = Path(cfg.hydra.run.dir).expanduser()
 
     from metarun.train import train
 
@@ -143,15 +150,17 @@ def _resume(request: Request, folder: Path) -> int:
 
     from metarun.train import resume
 
-    _conclude(folder, resume(config, folder, [Path(own)] if own else []))
+    result = resume(config, folder, request.line, [Path(own)] if own else [])
+    _conclude(folder, result)
     return 0
 
 
 def _evaluate(request: Request) -> int:
     from metarun import saved
 
-    own, folder = request.flags.config_dir, request.take("run")
-    if folder is None:
+    request.accept("--config-dir")
+    own, run = request.flags.config_dir, request.folder("run")
+    if run is None:
         raise Refused("evaluate: say which run: metarun evaluate run=RUN_DIR [shots=5 …]")
     split = request.take("split") or "test"
     if split not in ("train", "val", "test"):
@@ -163,7 +172,6 @@ def _evaluate(request: Request) -> int:
         w.replace("episodes=", "test_episodes=", 1) if w.startswith("episodes=") else w
         for w in request.words
     ]
-    run = Path(folder)
     config = saved.amend(saved.load(run, "run"), typed, saved.RETESTABLE, "evaluate", own)
 
     from metarun.retest import retest
@@ -175,6 +183,7 @@ def _evaluate(request: Request) -> int:
 def _list(request: Request) -> int:
     from metarun.config import GROUPS, choices, nearest
 
+    request.accept("--config-dir")
     for group in request.words:
         if group not in GROUPS:
             raise Refused(
@@ -206,11 +215,6 @@ class _Screen(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno == logging.WARNING:  # errors end the command, which says so
-            _complain(record.getMessage())
+            complain(record.getMessage())
         elif record.levelno == logging.INFO and record.name.startswith("metarun.data"):
             print(record.getMessage(), flush=True)
-
-
-def _complain(*mistakes: str) -> None:
-    for line in mistakes:
-        print(f"metarun: {' '.join(line.split())}", file=sys.stderr)

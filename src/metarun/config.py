@@ -162,7 +162,8 @@ def one_line(error: Exception) -> str:
     """The first lines of an error's message, without what only helps in a debugger."""
     lines = [line.strip() for line in str(error).splitlines()]
     lines = [line for line in lines if line and not line.startswith(("full_key", "object_type"))]
-    return " ".join(lines[:2]) or type(error).__name__
+    text = " ".join(lines) or type(error).__name__
+    return text if len(text) <= 300 else text[:299] + "…"
 
 
 def _compose(loader: ConfigLoader, overrides: Iterable[Override]) -> DictConfig:
@@ -228,6 +229,8 @@ def _unknown_key(base: DictConfig, override: Override) -> str | None:
     key = override.key_or_group
     if key in GROUPS or "/" in key or key == "hydra" or key.startswith("hydra."):
         return None
+    if key.partition(".")[0] == "choices":
+        return f"{key}: says what was chosen; choose with {key.rpartition('.')[2]}=NAME"
     node: Any = base
     for part in key.split("."):
         if isinstance(node, ListConfig) and part.isdigit() and int(part) < len(node):

@@ -19,11 +19,6 @@ def console() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
-def complain(line: str) -> None:
-    """One plain line on standard error, never wrapped."""
-    print(f"metarun: {line}", file=sys.stderr, flush=True)
-
-
 class Display:
     """Shows training as it goes. A context manager: the live line goes away at its end."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 
 class Refused(Exception):
     """The request was wrong: nothing was run, nothing was written, exit code 2.
@@ -24,3 +26,9 @@ class Interrupted(KeyboardInterrupt):
 
     Like `KeyboardInterrupt`, it passes through code that catches `Exception`: a sweep ends with it.
     """
+
+
+def complain(*mistakes: str) -> None:
+    """One plain line each on standard error, never wrapped."""
+    for line in mistakes:
+        print(f"metarun: {' '.join(line.split())}", file=sys.stderr, flush=True)

@@ -11,7 +11,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from metarun.config import hydra_for, one_line, quote_path
+from metarun.config import examine, hydra_for, one_line, quote_path
 from metarun.errors import Refused
 
 
@@ -23,6 +23,10 @@ def show(words: Sequence[str], flags: argparse.Namespace) -> None:
     """
     typed = [quote_path(word) for word in words]
     hydra = hydra_for(flags.config_dir)
+    if flags.cfg or flags.info:
+        _, mistakes = examine(hydra.config_loader, words)
+        if mistakes:
+            raise Refused(*mistakes)
     try:
         if flags.cfg:
             hydra.show_cfg("config", typed, flags.cfg, flags.package, flags.resolve)

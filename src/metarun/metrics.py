@@ -28,14 +28,17 @@ def read(out: Path) -> list[dict[str, Any]]:
     if (out / NAME).exists():
         for text in (out / NAME).read_text("utf-8").splitlines():
             try:
-                lines.append(json.loads(text))
-            except ValueError:
+                line = json.loads(text)
+                lines.append({"step": line["step"], "split": line["split"], **line})
+            except (ValueError, TypeError, KeyError):
                 break
     return lines
 
 
 def cut(out: Path, step: int, validated: int) -> None:
     """Drop what was recorded after the checkpoint that a run goes on from."""
+    if not (out / NAME).exists():
+        return
     reached = {"train": step, "val": validated}
     kept = [x for x in read(out) if x["step"] <= reached[x["split"]]]
     write_whole(out / NAME, "".join(json.dumps(x) + "\n" for x in kept))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ import torch
 from metarun.algorithms import Algorithm, Task
 from metarun.build import blueprint, target_of
 from metarun.data.classes import Facts
-from metarun.episodes import SPLITS, Sampler
+from metarun.episodes import Sampler
 from metarun.errors import Refused
 from metarun.memory import keep_freed_memory
 
+RUN = {"train": "train_", "val": "", "test": ""}
 BUILT = ("data", "backbone", "algo", "optimizer", "logger")
 
 
@@ -26,12 +27,14 @@ class Parts:
     Attributes:
         config: the resolved configuration, plain containers.
         splits: `train`, `val`, `test`.
+        task: what the learner was told of its tasks.
         learner: with its initial weights, on `device`.
         optimizer, logger: blueprints, to be called by the loop.
     """
 
     config: dict[str, Any]
     splits: dict[str, Any]
+    task: Task
     learner: Algorithm
     optimizer: Callable[..., Any]
     logger: Callable[..., Any]
@@ -83,14 +86,19 @@ class Mistakes:
 
 
 def assemble(
-    config: dict[str, Any], folders: Sequence[Path] = (), used: tuple[str, ...] = SPLITS
+    config: dict[str, Any],
+    folders: Sequence[Path] = (),
+    used: Mapping[str, str] = RUN,
+    task: Task | None = None,
 ) -> Parts:
     """Check every node and how the choices fit, load the data and build the learner.
 
     Args:
         config: resolved, with its top-level keys checked already.
         folders: a user's own config folders, which may name targets of their own.
-        used: the splits that this command draws episodes from.
+        used: the splits that this command draws episodes from, each with the prefix of the keys
+            that say how many ways, shots and queries.
+        task: what the learner was told when it was trained; by default, what this data says.
 
     Raises:
         Refused: with a line for every mistake.
@@ -117,9 +125,13 @@ def assemble(
     config = {**config, "threads": torch.get_num_threads()}
     dtype = getattr(torch, config["precision"])
     torch.manual_seed(config["seed"])  # initial weights depend on the seed and the shapes alone
-    backbone = plans["backbone"](splits[used[0]].shape)
-    learner = plans["algo"](backbone, _task(config, splits["train"])).to(device=device, dtype=dtype)
-    return Parts(config, splits, learner, plans["optimizer"], plans["logger"], device, dtype)
+    backbone = plans["backbone"](splits["train"].shape)
+    task = task or _task(config, splits["train"])
+    learner = plans["algo"](backbone, task).to(device=device, dtype=dtype)
+    if not any(p.requires_grad for p in learner.parameters()):
+        algo, net = config["choices"]["algo"], config["choices"]["backbone"]
+        raise Refused(f"algo={algo} backbone={net}: together they have nothing to learn")
+    return Parts(config, splits, task, learner, plans["optimizer"], plans["logger"], device, dtype)
 
 
 def plan(
@@ -130,33 +142,30 @@ def plan(
 
 
 def misfits(
-    config: dict[str, Any], facts: dict[str, Facts | None], used: Sequence[str]
+    config: dict[str, Any], facts: Mapping[str, Facts | None], used: Mapping[str, str]
 ) -> list[str]:
     """Where the episodes asked for do not fit the classes and items there are."""
     lines = []
     name = config["choices"]["data"]
-    training = {k: config[f"train_{k}"] for k in ("ways", "shots", "queries")}
-    testing = {k: config[k] for k in training}
     known = {split: facts[split] for split in used if facts.get(split) is not None}
-    for prefix, task, held_out in (("train_", training, False), ("", testing, True)):
-        mine = {s: f for s, f in known.items() if (s != "train") == held_out}
-        if not mine or (prefix and task == testing and len(known) > 1):
-            continue
-        if task == training == testing:  # one task for all splits: one line for all
-            mine = known
-        if task["ways"] < 2:
-            lines.append(f"{prefix}ways={task['ways']}: should be greater than or equal to 2")
+    tasks = {p: tuple(config[p + k] for k in ("ways", "shots", "queries")) for p in used.values()}
+    if len(set(tasks.values())) == 1:  # one task for all splits: one line for all
+        used = dict.fromkeys(used, "")
+    for prefix in dict.fromkeys(used[split] for split in known):
+        ways, shots, queries = (config[prefix + k] for k in ("ways", "shots", "queries"))
+        mine = {split: fact for split, fact in known.items() if used[split] == prefix}
+        if ways < 2:
+            lines.append(f"{prefix}ways={ways}: should be greater than or equal to 2")
         split, fewest = min(mine.items(), key=lambda item: item[1].classes)
-        if task["ways"] > fewest.classes:
+        if ways > fewest.classes:
             lines.append(
-                f"{prefix}ways={task['ways']}: the {split} split of {name} has "
-                f"{fewest.classes} classes"
+                f"{prefix}ways={ways}: the {split} split of {name} has {fewest.classes} classes"
             )
         smallest = min(fact.smallest for fact in mine.values())
-        if task["shots"] + task["queries"] > smallest:
+        if shots + queries > smallest:
             lines.append(
-                f"{prefix}shots={task['shots']} {prefix}queries={task['queries']}: a class of "
-                f"{name} has {smallest} items; shots + queries can be {smallest} at most"
+                f"{prefix}shots={shots} {prefix}queries={queries}: a class of {name} has "
+                f"{smallest} items; shots + queries can be {smallest} at most"
             )
     return lines
 

@@ -13,17 +13,23 @@ from metarun.evaluation import interval
 from metarun.parts import Parts
 
 
-def protocol(parts: Parts, split: str, episodes: int) -> dict[str, Any]:
-    """Everything that the figure on the first `episodes` episodes of `split` depends on."""
+def protocol(
+    parts: Parts, split: str, episodes: int, trained: Mapping[str, Any], finished: bool = True
+) -> dict[str, Any]:
+    """Everything that the figure on the first `episodes` episodes of `split` depends on.
+
+    Args:
+        trained: `train_data` and `train_split_sha256` of the run.
+        finished: there is a figure, so its episodes are identified, which means drawing them anew.
+    """
     c = parts.config
-    sampler = parts.frozen(split)
     return {
         "data": c["choices"]["data"],
         "data_settings": {k: v for k, v in c["data"].items() if k not in ("root", "cache")},
         "split": split,
         "split_sha256": parts.splits[split].sha256,
         "episodes": episodes,
-        "episodes_sha256": sampler.sha256(episodes),
+        "episodes_sha256": parts.frozen(split).sha256(episodes) if finished else None,
         "eval_seed": c["eval_seed"],
         "ways": c["ways"],
         "shots": c["shots"],
@@ -37,6 +43,14 @@ def protocol(parts: Parts, split: str, episodes: int) -> dict[str, Any]:
         "precision": c["precision"],
         "algo": c["algo"],
         "backbone": c["backbone"],
+        **trained,
+    }
+
+
+def trained_on(parts: Parts) -> dict[str, Any]:
+    """What a run that is trained with these parts learns from."""
+    return {
+        "train_data": parts.config["choices"]["data"],
         "train_split_sha256": parts.splits["train"].sha256,
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from metarun.errors import Refused
 
@@ -51,3 +52,38 @@ class Request:
         value = found[-1].partition("=")[2]
         quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
         return value[1:-1] if quoted else value
+
+    def folder(self, key: str) -> Path | None:
+        """Remove `key=FOLDER` from the words; `~` is one's home.
+
+        Raises:
+            Refused: there is no name after the `=`.
+        """
+        value = self.take(key)
+        if value is None:
+            return None
+        if not value:
+            raise Refused(f"{key}=: name a folder: {key}=RUN_DIR")
+        return Path(value).expanduser()
+
+    def accept(self, *flags: str) -> None:
+        """Refuse the flags that this command would not heed.
+
+        Raises:
+            Refused: with a line for each.
+        """
+        offered = {
+            "cfg": "--cfg",
+            "info": "--info",
+            "multirun": "-m",
+            "shell_completion": "-sc",
+            "hydra_help": "--hydra-help",
+            "config_dir": "--config-dir",
+            "config_name": "--config-name",
+            "config_path": "--config-path",
+            "experimental_rerun": "--experimental-rerun",
+        }
+        wrong = [flag for name, flag in offered.items() if getattr(self.flags, name, None)]
+        wrong = [flag for flag in wrong if flag not in flags]
+        if wrong:
+            raise Refused(*(f"{flag}: this command does not take it" for flag in wrong))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from metarun import checkpoint, results
-from metarun.algorithms import Algorithm
+from metarun.algorithms import Algorithm, Task
 from metarun.backbones.norm import BatchNorm
 from metarun.display import Display
 from metarun.errors import Refused
@@ -40,7 +40,9 @@ def retest(
         The new folder and what its `result.json` holds.
     """
     state = checkpoint.load(run / "checkpoints" / "best.pt")
-    parts = assemble(config, folders, used=(split,))
+    if name is not None and (run / "evaluations" / name).exists():
+        raise Refused(f"name={name}: {run / 'evaluations' / name} is there already")
+    parts = assemble(config, folders, used={split: ""}, task=Task(*state["task"]))
     try:
         parts.learner.load_state_dict(state["learner"])
     except RuntimeError as error:
@@ -68,7 +70,7 @@ def retest(
             for name, found in by_statistics.items()
         },
         "val": state["best"],
-        "protocol": protocol(parts, split, episodes),
+        "protocol": protocol(parts, split, episodes, state["trained_on"]),
         "run": record(parts, command, time.monotonic() - began, checkpoint_step=state["step"]),
     }
     results.write(folder, result)
@@ -84,8 +86,6 @@ def _new_folder(parent: Path, name: str | None, default: str) -> Path:
     try:
         parent.mkdir(exist_ok=True)
         if name is not None:
-            if (parent / name).exists():
-                raise Refused(f"name={name}: {parent / name} is there already")
             (parent / name).mkdir()
             return parent / name
         number = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from metarun.config import GROUPS, check, compose, hydra_for, keys, nearest, parse
 from metarun.errors import Refused
+from metarun.settings import show
 
 RESUMABLE = ("steps", "logger", "device", "threads", "tags", "data.root", "data.cache")
 RETESTABLE = (
@@ -72,3 +73,23 @@ def amend(
     if mistakes:
         raise Refused(*dict.fromkeys(mistakes))
     return OmegaConf.to_container(saved, resolve=True)
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Keys that would make a resumed run another one, a line each, with both values."""
+    old, new = (dict(_leaves(OmegaConf.create(c))) for c in (before, now))
+    free = (*RESUMABLE, "out", "data_home")
+    return [
+        f"{key}={show(new.get(key))}: the run was trained with {show(old.get(key))}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+        and not any(key == f or key.startswith(f"{f}.") for f in free)
+    ]
+
+
+def _leaves(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
+    for key in keys(cfg):
+        value = OmegaConf.select(cfg, key)
+        yield key, OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    for group in GROUPS:
+        yield f"{group}._target_", OmegaConf.select(cfg, f"{group}._target_")

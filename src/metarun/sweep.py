@@ -14,6 +14,8 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from metarun.config import (
     check,
@@ -26,8 +28,9 @@ from metarun.config import (
     quote_path,
     user_folders,
 )
-from metarun.errors import Refused, RunFailed
+from metarun.errors import Interrupted, Refused, RunFailed, complain
 
+REPLAYED = ("hydra.sweep.subdir=", "hydra.searchpath=", "hydra/launcher=", "hydra/sweeper=")
 REFUSED = "refused"  # the key of a job that only carries its mistakes
 
 
@@ -56,8 +59,17 @@ def go_on(sweep: Path, typed: Sequence[str], folder: str | None) -> int:
     """Go on with a sweep: finished jobs stay, interrupted ones go on, the others start."""
     if typed:
         raise Refused(f"{typed[0]}: a sweep goes on as it was typed; resume={sweep} alone")
-    saved = OmegaConf.load(sweep / "multirun.yaml").hydra.overrides
-    words = [*saved.task, *(w for w in saved.hydra if not w.startswith("hydra.sweep.dir"))]
+    file = sweep / "multirun.yaml"
+    try:
+        saved = OmegaConf.load(file).hydra.overrides
+        words = [*map(str, saved.task), *map(str, saved.hydra)]
+    except (OSError, YAMLError, OmegaConfBaseException, AttributeError, TypeError) as error:
+        raise Refused(f"{file}: is not what a sweep leaves there ({one_line(error)})") from error
+    own = ("hydra.sweep.dir=", "hydra.mode=")  # set below
+    words = [w for w in words if not w.startswith(own)]
+    for word in words:  # Hydra would build what its own keys name, and the file may be a stranger's
+        if word.lstrip("+~").startswith("hydra") and not word.startswith(REPLAYED):
+            raise Refused(f"{file}: {word}: cannot be replayed; only {', '.join(REPLAYED)}")
     return _run(words, sweep, folder, go_on=True)
 
 
@@ -67,7 +79,8 @@ def legal(loader: ConfigLoader, master: DictConfig, job: Sequence[str]) -> Seque
     So the job still gets its folder and its `result.json`, under any launcher.
     """
     current = HydraConfig.get() if HydraConfig.initialized() else None
-    _, mistakes = examine(loader, job)
+    found = [w for w in master.hydra.overrides.hydra if w.startswith("hydra.searchpath=")]
+    _, mistakes = examine(loader, [*found, *job])
     if current is not None:
         HydraConfig.instance().cfg = OmegaConf.create({"hydra": current})
     if not mistakes:
@@ -84,7 +97,7 @@ def job(cfg: DictConfig, go_on: bool) -> float:
         it; `nan` where the job failed, which its `result.json` tells.
     """
     from metarun import results
-    from metarun.display import complain, console
+    from metarun.display import console
 
     hydra = HydraConfig.get()
     out = Path(hydra.runtime.output_dir)
@@ -101,9 +114,11 @@ def job(cfg: DictConfig, go_on: bool) -> float:
             raise Refused(*carried["mistakes"])
         return _value(_train_or_resume(cfg, out, line, go_on))
     except Refused as refused:
-        results.write(
-            out, {"status": "failed", "error": refused.mistakes, "run": {"command": line}}
-        )
+        if before:  # the run that is in this folder keeps its figures
+            reason = "; ".join(refused.mistakes)
+            raise RunFailed(f"job {hydra.job.num}: {reason}") from refused
+        failed = {"status": "failed", "error": refused.mistakes, "run": {"command": line}}
+        results.write(out, failed)
         for mistake in refused.mistakes:
             complain(f"job {hydra.job.num}: {mistake}")
     except RunFailed as failed:
@@ -122,7 +137,7 @@ def _train_or_resume(cfg: DictConfig, out: Path, line: str, go_on: bool) -> dict
     from metarun.train import resume, train
 
     if go_on and (out / "checkpoints" / "last.pt").exists():
-        return resume(config, out, folders)
+        return resume(config, out, line, folders)
     return train(config, out, line, folders, afresh=go_on)
 
 
@@ -134,14 +149,23 @@ def _run(words: list[str], sweep: Path, folder: str | None, go_on: bool) -> int:
         hydra.multirun("config", partial(job, go_on=go_on), words)
     except HydraException as error:
         raise Refused(one_line(error)) from error
+    except KeyboardInterrupt as stop:
+        raise Interrupted(f"the sweep can go on: metarun resume={sweep}") from stop
     finally:
         failed = _conclude(sweep)
     return int(failed)
 
 
 def _folder(words: list[str], folder: str | None) -> Path:
-    """Where the sweep goes; the jobs' own overrides do not matter for it."""
-    return Path(compose([w for w in words if w.startswith("hydra.sweep.")], folder).hydra.sweep.dir)
+    """Where the sweep goes, which may depend on what all its jobs share."""
+    loader = hydra_for(folder).config_loader
+    shared = [
+        o.input_line for o in parse(loader, words, sweep=True)[0] if not o.is_sweep_override()
+    ]
+    cfg, _ = examine(loader, shared)
+    if cfg is None:  # each job will say what is wrong with it
+        cfg = compose([word for word in words if word.startswith("hydra.sweep.")], folder)
+    return Path(cfg.hydra.sweep.dir).expanduser()
 
 
 def _conclude(sweep: Path) -> bool:
@@ -149,15 +173,16 @@ def _conclude(sweep: Path) -> bool:
     from metarun import results
     from metarun.display import console
 
+    files = sweep.rglob("result.json")
     folders = sorted(
-        (f for f in sweep.glob("*") if (f / "result.json").is_file()),
-        key=lambda f: (len(f.name), f.name),
+        (f.parent for f in files if f.parent.parent.name != "evaluations"),
+        key=lambda f: (len(str(f)), str(f)),
     )
     found = [results.read(f) or {"status": "unreadable"} for f in folders]
     typed = [shlex.split(r.get("run", {}).get("command", "")) for r in found]
     shared = set.intersection(*map(set, typed)) if typed else set()
     rows = [
-        (" ".join([f.name, *(w for w in words if w not in shared)]), result)
+        (" ".join([str(f.relative_to(sweep)), *(w for w in words if w not in shared)]), result)
         for f, words, result in zip(folders, typed, found, strict=True)
     ]
     if rows:

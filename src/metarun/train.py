@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from metarun import checkpoint, metrics, plots, results
@@ -22,10 +23,14 @@ from metarun.interruption import Stop
 from metarun.loggers import Logger, Run
 from metarun.optimizers import Outer
 from metarun.parts import Parts, assemble
-from metarun.protocol import keep, protocol, record
+from metarun.protocol import keep, protocol, record, trained_on
+from metarun.saved import differences
 
 log = logging.getLogger(__name__)
-OWN = ("config.yaml", "metrics.jsonl", "result.json", "checkpoints")
+OWN = (
+    *("config.yaml", "metrics.jsonl", "result.json", "checkpoints", "run.log"),
+    *("test_episodes.csv", "curves.png", "episodes.png", "evaluations"),
+)
 
 
 class Clock:
@@ -69,16 +74,24 @@ def train(
     parts = assemble(config, folders)
     try:
         (out / "checkpoints").mkdir(parents=True, exist_ok=afresh)
-        (out / metrics.NAME).unlink(missing_ok=True)
-        _keep_config(parts, out)
     except OSError as error:
         raise Refused(f"out={out}: cannot be written to ({error.strerror})") from error
-    start = {"step": 0, "validated": 0, "best": None, "recent": []}
-    clocks = {"wall_seconds": 0.0, "step_seconds": 0.0}
-    return _guarded(parts, out, {**start, **clocks, "id": secrets.token_hex(4), "command": command})
+    return _guarded(parts, out, _start(parts, command))
 
 
-def resume(config: dict[str, Any], out: Path, folders: Sequence[Path] = ()) -> dict[str, Any]:
+def _start(parts: Parts, command: str) -> dict[str, Any]:
+    """The state of a run that has not taken a step."""
+    return {
+        **{"step": 0, "validated": 0, "best": None, "recent": []},
+        **{"wall_seconds": 0.0, "step_seconds": 0.0},
+        **{"id": secrets.token_hex(4), "command": command, "resumed_with": []},
+        **{"task": list(parts.task), "trained_on": trained_on(parts)},
+    }
+
+
+def resume(
+    config: dict[str, Any], out: Path, command: str, folders: Sequence[Path] = ()
+) -> dict[str, Any]:
     """Go on in the folder `out` from its last checkpoint, as if never stopped.
 
     Args:
@@ -87,7 +100,14 @@ def resume(config: dict[str, Any], out: Path, folders: Sequence[Path] = ()) -> d
     Raises:
         Refused: there is nothing to go on from, or nothing left to do.
     """
-    state = checkpoint.load(out / "checkpoints" / "last.pt")
+    last = out / "checkpoints" / "last.pt"
+    if not last.exists():  # stopped before its first checkpoint: nothing is lost by starting again
+        parts = assemble(config, folders)
+        return _guarded(parts, out, _start(parts, command))
+    state = checkpoint.load(last)
+    changed = differences(state["config"], config)
+    if changed:
+        raise Refused(*(f"{out / 'config.yaml'}: {line}" for line in changed))
     if config["steps"] < state["step"]:
         raise Refused(f"steps={config['steps']}: {out} has done {state['step']} already")
     finished = (results.read(out) or {}).get("status") == "completed"
@@ -96,19 +116,25 @@ def resume(config: dict[str, Any], out: Path, folders: Sequence[Path] = ()) -> d
             f"resume={out}: finished after {state['step']} steps; steps=N with a larger N goes on"
         )
     parts = assemble(config, folders)
-    _keep_config(parts, out)
-    metrics.cut(out, state["step"], state["validated"])
+    state["resumed_with"].append(command)
     return _guarded(parts, out, state)
 
 
 def _guarded(parts: Parts, out: Path, state: dict[str, Any]) -> dict[str, Any]:
-    """`run`, with whatever ends it early written down."""
+    """`run`, alone in its folder, with whatever ends it early written down."""
+    lock = FileLock(out / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise Refused(f"{out}: another process is running in this folder") from None
     handler = logging.FileHandler(out / "run.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger("metarun")
     root.addHandler(handler)
-    log.info("%s", state["command"])
+    log.info("%s", [state["command"], *state["resumed_with"]][-1])
     try:
+        _keep_config(parts, out)
+        metrics.cut(out, state["step"], state["validated"])
         return run(parts, out, state)
     except (Interrupted, KeyboardInterrupt):
         log.info("interrupted after step %d", state["step"])
@@ -122,6 +148,7 @@ def _guarded(parts: Parts, out: Path, state: dict[str, Any]) -> dict[str, Any]:
     finally:
         root.removeHandler(handler)
         handler.close()
+        lock.release()
 
 
 def run(parts: Parts, out: Path, state: dict[str, Any]) -> dict[str, Any]:
@@ -244,11 +271,18 @@ def _write_result(
         "status": status,
         **found,
         "val": state["best"],
-        "protocol": protocol(parts, "test", parts.config["test_episodes"]),
+        "protocol": protocol(
+            parts,
+            "test",
+            parts.config["test_episodes"],
+            state["trained_on"],
+            bool(found.get("test")),
+        ),
         "run": record(
             parts,
             state["command"],
             state["wall_seconds"],
+            resumed_with=state["resumed_with"],
             steps_done=state["step"],
             episodes_per_second=round(done / seconds, 2) if seconds else None,
         ),

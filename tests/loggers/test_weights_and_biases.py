@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -37,8 +40,9 @@ def test_an_offline_run_read_back(metarun: Metarun) -> None:
 def test_a_resumed_run_keeps_its_id(metarun: Metarun) -> None:
     metarun(*TINY, "logger=wandb", "out=run")
     metarun("resume=run", "steps=6", *TINY[:2])
-    ids = {p.name.rsplit("-", 1)[1] for p in Path("run/wandb").glob("offline-run-*")}
-    assert len(ids) == 1
+    ids = [p.name.split("-")[3] for p in Path("run/wandb").glob("offline-run-*")]
+    assert len(ids) == 2
+    assert len(set(ids)) == 1
 
 
 def test_wandb_mode_is_heard_where_the_config_leaves_it_open(
@@ -68,3 +72,27 @@ def test_trouble_is_said_once_and_costs_the_run_nothing(
     assert code == 0
     assert err == ["metarun: W&B is off for the rest of this run: the disk is full"]
     assert json.loads(Path("run/result.json").read_text())["status"] == "completed"
+
+
+def test_online_without_a_key_asks_nothing_and_stays_offline(tmp_path: Path) -> None:
+    """On a terminal, where W&B would prompt and wait."""
+    script = str(Path(sys.executable).with_name("metarun"))
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    primary, secondary = pty.openpty()
+    process = subprocess.Popen(
+        [script, *TINY, "logger=wandb", "logger.mode=online", "out=run"],
+        cwd=tmp_path,
+        stdin=secondary,
+        stdout=secondary,
+        stderr=secondary,
+        env={**environment, "HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc")},
+    )
+    os.close(secondary)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while chunk := os.read(primary, 65536):
+            shown += chunk
+    os.close(primary)
+    assert process.wait(60) == 0
+    assert b"W&B has no key here, so it logs offline" in shown
+    assert list(tmp_path.glob("run/wandb/offline-run-*"))

@@ -39,6 +39,10 @@ class WandbLogger:
     ) -> None:
         import wandb
 
+        mode = mode or os.environ.get("WANDB_MODE") or "offline"
+        if mode == "online" and not wandb.login(prompt=False):
+            log.warning("W&B has no key here, so it logs offline; `wandb login` stores one")
+            mode = "offline"
         self.run = wandb.init(
             project=project,
             entity=entity,
@@ -49,7 +53,7 @@ class WandbLogger:
             resume="allow" if run.resumed else None,
             config=run.config,
             tags=run.tags,
-            mode=mode or os.environ.get("WANDB_MODE") or "offline",
+            mode=mode,
             reinit="create_new",
             settings=wandb.Settings(
                 console="off",
