@@ -10,8 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from metarun.config import GROUPS, choices, compose, conf_dir, plain, quote_path
+from metarun.config import compose, plain
 from metarun.errors import Refused
+from metarun.overrides import quote_path
+from metarun.tree import GROUPS, choices, conf_dir
 from tests.conftest import OWN
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from metarun.build import blueprint
-from metarun.config import choices, compose, conf_dir, plain
+from metarun.config import compose, plain
 from metarun.errors import Refused
+from metarun.tree import choices, conf_dir
 
 ALL = choices("experiment")
 CELLS = [name for name in ALL if re.search(r"/omniglot_\d+way_\dshot$", name)]

@@ -17,10 +17,11 @@ from metarun.algorithms import Task
 from metarun.algorithms.maml import MAML
 from metarun.backbones.mlp import MLP
 from metarun.build import blueprint, target_of
-from metarun.config import choices, compose, conf_dir, plain
+from metarun.config import compose, plain
 from metarun.data.sinusoid import Waves
 from metarun.episodes import Sampler
 from metarun.metrics import read as read_metrics
+from metarun.tree import choices, conf_dir
 from tests.conftest import TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from metarun.algorithms.protonet import ProtoNet
-from metarun.config import choices
+from metarun.tree import choices
 from tests.conftest import OWN, TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]

@@ -13,9 +13,10 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, Field, ValidationError, create_model
 
-from metarun.config import GROUPS, nearest
 from metarun.errors import Refused
+from metarun.overrides import nearest
 from metarun.settings import explain
+from metarun.tree import GROUPS
 
 
 def blueprint(

@@ -88,7 +88,7 @@ def _dispatch(argv: list[str]) -> int:
         return 0
     name = argv.pop(0) if argv and argv[0].isidentifier() else "train"
     if name not in commands:
-        from metarun.config import nearest
+        from metarun.overrides import nearest
 
         if name == "resume":
             raise Refused("resume: name the folder with =: metarun resume=RUN_DIR")
@@ -114,7 +114,8 @@ def _train(request: Request) -> int:
 
         return sweep.start(request.words, flags.config_dir)
 
-    from metarun.config import examine, hydra_for, plain, user_folders
+    from metarun.config import examine, plain
+    from metarun.tree import hydra_for, user_folders
 
     cfg, mistakes = examine(hydra_for(flags.config_dir).config_loader, request.words)
     if mistakes:
@@ -181,7 +182,8 @@ def _evaluate(request: Request) -> int:
 
 
 def _list(request: Request) -> int:
-    from metarun.config import GROUPS, choices, nearest
+    from metarun.overrides import nearest
+    from metarun.tree import GROUPS, choices
 
     request.accept("--config-dir")
     for group in request.words:

@@ -11,8 +11,10 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from metarun.config import examine, hydra_for, one_line, quote_path
+from metarun.config import examine
 from metarun.errors import Refused
+from metarun.overrides import one_line, quote_path
+from metarun.tree import hydra_for
 
 
 def show(words: Sequence[str], flags: argparse.Namespace) -> None:

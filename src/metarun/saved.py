@@ -9,9 +9,11 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from metarun.config import GROUPS, check, compose, hydra_for, keys, nearest, parse
+from metarun.config import check, compose
 from metarun.errors import Refused
+from metarun.overrides import keys, nearest, parse
 from metarun.settings import show
+from metarun.tree import GROUPS, hydra_for
 
 RESUMABLE = ("steps", "logger", "device", "threads", "tags", "data.root", "data.cache")
 RETESTABLE = (

@@ -17,18 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from metarun.config import (
-    check,
-    compose,
-    examine,
-    hydra_for,
-    one_line,
-    parse,
-    quote,
-    quote_path,
-    user_folders,
-)
+from metarun.config import check, compose, examine
 from metarun.errors import Interrupted, Refused, RunFailed, complain
+from metarun.overrides import one_line, parse, quote, quote_path
+from metarun.tree import hydra_for, user_folders
 
 REPLAYED = ("hydra.sweep.subdir=", "hydra.searchpath=", "hydra/launcher=", "hydra/sweeper=")
 REFUSED = "refused"  # the key of a job that only carries its mistakes

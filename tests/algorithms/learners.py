@@ -8,7 +8,8 @@ import torch
 
 from metarun.algorithms import Algorithm, Task
 from metarun.build import blueprint
-from metarun.config import choices, compose, plain
+from metarun.config import compose, plain
+from metarun.tree import choices
 from tests.conftest import episodes
 
 SHIPPED = sorted(choices("algo"))

@@ -109,7 +109,7 @@ def test_the_outer_step_is_the_published_one_and_anneals_to_zero() -> None:
 
 
 def test_evaluation_starts_each_task_from_the_state_of_training_and_leaves_it() -> None:
-    model = regression(inner_batch=6, inner_steps=3, eval_inner_batch=6, eval_inner_steps=5)
+    model = regression(inner_batch=6, inner_steps=3, test_inner_batch=6, test_inner_steps=5)
     e, new = small(tasks=2), small(tasks=2, seed=1)
     model.accumulate(e)
     adam, theta = Adam(21), flat(model)
@@ -161,7 +161,7 @@ def test_mini_batches_are_shuffled_passes_end_to_end(items: int, size: int, coun
 
 def test_an_inductive_query_shares_its_batch_with_the_whole_support_and_no_other_query() -> None:
     """The batched forward is the loop over queries of the authors' code."""
-    model = learner(batch_norm="inductive", eval_inner_batch=6, eval_inner_steps=4)
+    model = learner(batch_norm="inductive", test_inner_batch=6, test_inner_steps=4)
     e = small(tasks=1)
     found = model.predict(e.support_x, e.support_y, e.query_x)[0]
     net = smooth(Reptile).net
@@ -203,7 +203,7 @@ def test_evaluation_uses_its_own_mini_batches() -> None:
     e = small()
     args = (e.support_x, e.support_y, e.query_x)
     a, b, c = (
-        learner(inner_lr=0.01, eval_inner_batch=size, eval_inner_steps=steps).predict(*args)
+        learner(inner_lr=0.01, test_inner_batch=size, test_inner_steps=steps).predict(*args)
         for size, steps in ((6, 5), (2, 5), (6, 10))
     )
     assert not torch.allclose(a, b, atol=1e-3)

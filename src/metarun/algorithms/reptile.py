@@ -6,7 +6,7 @@ import copy
 from typing import Literal
 
 import torch
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
@@ -58,8 +58,8 @@ class Reptile(Algorithm):
         inner_beta2: its decay of second moments.
         inner_batch: items in a mini-batch in training.
         inner_steps: mini-batches in training.
-        eval_inner_batch: items in a mini-batch in evaluation.
-        eval_inner_steps: mini-batches in evaluation.
+        test_inner_batch: items in a mini-batch in evaluation.
+        test_inner_steps: mini-batches in evaluation.
         batch_norm: how queries are normalised, both as published. `transductive`: by the task's
             query batch; `inductive`: each in one batch with the whole support. It is a matter of
             evaluation alone: a mini-batch of the inner loop is normalised by itself, and so are
@@ -78,15 +78,15 @@ class Reptile(Algorithm):
         inner_beta2: PositiveFloat = 0.999,
         inner_batch: PositiveInt = 10,
         inner_steps: PositiveInt = 5,
-        eval_inner_batch: PositiveInt = 5,
-        eval_inner_steps: PositiveInt = 50,
+        test_inner_batch: PositiveInt = 5,
+        test_inner_steps: NonNegativeInt = 50,
         batch_norm: Literal["transductive", "inductive"] = "transductive",
     ) -> None:
         super().__init__()
         self.net = nn.Sequential(backbone, nn.Linear(backbone.features, task.outputs))
         self.inner_lr, self.inner_beta2 = inner_lr, inner_beta2
         self.inner_batch, self.inner_steps = inner_batch, inner_steps
-        self.eval_inner_batch, self.eval_inner_steps = eval_inner_batch, eval_inner_steps
+        self.test_inner_batch, self.test_inner_steps = test_inner_batch, test_inner_steps
         self.batch_norm = batch_norm
         weights = parameters_to_vector(self.net.parameters()).detach()
         self.register_buffer("second_moments", torch.zeros_like(weights))
@@ -117,7 +117,7 @@ class Reptile(Algorithm):
         order = sx.flatten(1).sum(1).argsort(stable=True)
         sx, sy = sx[order], sy[order]
         draws = torch.Generator().manual_seed(0)
-        batches = mini_batches(len(sx), self.eval_inner_batch, self.eval_inner_steps, draws)
+        batches = mini_batches(len(sx), self.test_inner_batch, self.test_inner_steps, draws)
         net = self._trained(sx, sy, batches, self.second_moments.clone(), int(self.steps_taken))
         with normalised_by(net, "batch"):
             if self.batch_norm == "transductive":

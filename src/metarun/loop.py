@@ -1,0 +1,109 @@
+"""The loop: episodes, meta-gradient, outer step; validation and checkpoints when they are due."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from metarun import checkpoint, metrics
+from metarun.display import Display
+from metarun.errors import Interrupted, RunFailed
+from metarun.evaluation import better, evaluate, headline, interval
+from metarun.interruption import Stop
+from metarun.loggers import Logger
+from metarun.optimizers import Outer
+from metarun.parts import Parts
+
+
+class Clock:
+    """Adds the time since its last lap to keys of the state, so that it survives a resume."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.state, self.last = state, time.monotonic()
+
+    def lap(self, *keys: str) -> None:
+        now = time.monotonic()
+        for key in keys:
+            self.state[key] += now - self.last
+        self.last = now
+
+
+def meta_train(
+    parts: Parts,
+    out: Path,
+    state: dict[str, Any],
+    outer: Outer,
+    logger: Logger,
+    clock: Clock,
+    stop: Stop,
+    display: Display,
+) -> None:
+    """The loop, from `state["step"]` to the last step, with validation and checkpoints."""
+    config, learner = parts.config, parts.learner
+    steps, batch, episodes = config["steps"], config["meta_batch"], config["val_episodes"]
+    training, validation = parts.training(), parts.frozen("val")
+
+    def save(name: str) -> None:
+        weights = {"learner": learner.state_dict(), "optimizer": outer.optimizer.state_dict()}
+        checkpoint.save(out / "checkpoints" / name, {**state, **weights, "config": config})
+
+    def note(split: str, values: dict[str, float]) -> None:
+        metrics.append(out, state["step"], split, values)
+        logger.log(state["step"], {f"{split}/{name}": value for name, value in values.items()})
+
+    try:
+        while True:
+            step = state["step"]  # outer steps done
+            due = step > 0 and (step % config["eval_every"] == 0 or step == steps)
+            if due and state["validated"] < step:
+                proceed = display.during("validate", episodes, stop)
+                scores = evaluate(learner, validation, episodes, proceed)
+                val = {name: interval(values) for name, values in scores.items()}
+                if state["best"] is None or better(val, state["best"]):
+                    state["best"] = {"best_step": step, **val}
+                    save("best.pt")
+                note(
+                    "val", {**{k: v["mean"] for k, v in val.items()}, "ci95": headline(val)["ci95"]}
+                )
+                state["validated"] = step
+                clock.lap("wall_seconds")
+                save("last.pt")
+                display.validated(step, val, state["best"]["best_step"])
+            if step == steps:
+                return
+
+            # What a learner draws in a step depends on the step alone: nothing to save.
+            torch.manual_seed(number_for(config["seed"], step))
+            numbers = range(step * batch, (step + 1) * batch)
+            clock.lap("wall_seconds")
+            tasks = training.batch(numbers)
+            scores = {name: float(v.mean()) for name, v in learner.accumulate(tasks).items()}
+            try:
+                scores["gradient_norm"] = outer.step(step)
+            except FloatingPointError as error:
+                raise RunFailed(
+                    f"step {step + 1}: {error}, the loss {scores['loss']}; training episodes "
+                    f"{numbers[0]} to {numbers[-1]} of seed {config['seed']}; "
+                    "a smaller learning rate or optimizer.clip may help"
+                ) from error
+            clock.lap("wall_seconds", "step_seconds")
+
+            state["step"] = step + 1
+            state["recent"].append(scores)
+            display.step(step + 1, scores)
+            if (step + 1) % config["log_every"] == 0 or step + 1 == steps:
+                recent, state["recent"] = state["recent"], []
+                note("train", {k: float(np.mean([r[k] for r in recent])) for k in scores})
+            stop.check()
+    except Interrupted:
+        save("last.pt")
+        raise
+
+
+def number_for(seed: int, step: int) -> int:
+    """The number that seeds torch in outer step `step`."""
+    return int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
