@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from metarun import cli
+from metarun import cli, properties
 from metarun.episodes import Episodes
 
 OWN = Path(__file__).parent / "own"
@@ -47,21 +47,6 @@ def metarun(
     return call
 
 
-def episodes(
-    tasks: int = 2,
-    ways: int = 3,
-    shots: int = 2,
-    queries: int = 4,
-    shape: tuple[int, ...] = (1, 28, 28),
-    seed: int = 0,
-    dtype: torch.dtype = torch.float32,
-) -> Episodes:
-    """Random episodes in which a class's items resemble each other."""
-    rng = np.random.default_rng(seed)
-    centres = rng.uniform(0, 1, (tasks, ways, 1, *shape))
-    x = centres + rng.normal(0, 0.3, (tasks, ways, shots + queries, *shape))
-    y = np.tile(np.arange(ways)[None, :, None], (tasks, 1, shots + queries))
-    parts = (x[:, :, :shots], y[:, :, :shots], x[:, :, shots:], y[:, :, shots:])
-    sx, sy, qx, qy = (torch.from_numpy(a.reshape(tasks, -1, *a.shape[3:]).copy()) for a in parts)
-    classes = torch.from_numpy(np.stack([rng.permutation(10)[:ways] for _ in range(tasks)]))
-    return Episodes(sx.to(dtype), sy, qx.to(dtype), qy, classes)
+def episodes(*args: Any, dtype: torch.dtype = torch.float32, **kwargs: Any) -> Episodes:
+    """Random episodes in which a class's items resemble each other, in single precision."""
+    return properties.episodes(*args, dtype=dtype, **kwargs)
