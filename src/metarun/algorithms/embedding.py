@@ -57,16 +57,16 @@ def for_evaluation(
         embedded = [_together(net, sx, qx) for sx, qx in pairs]
     else:
         with normalised_by(net, "batch"):
-            embedded = [(net(_laid_out(sx))[None], net(_laid_out(qx))[None]) for sx, qx in pairs]
+            embedded = [(net(laid_out(sx))[None], net(laid_out(qx))[None]) for sx, qx in pairs]
     support, query = zip(*embedded, strict=True)
     return torch.cat(support), torch.cat(query)
 
 
 def _together(net: nn.Module, sx: Tensor, qx: Tensor) -> tuple[Tensor, Tensor]:
-    z = net(_laid_out(torch.cat([sx, qx]))).unsqueeze(0)
+    z = net(laid_out(torch.cat([sx, qx]))).unsqueeze(0)
     return z[:, : len(sx)], z[:, len(sx) :]
 
 
-def _laid_out(x: Tensor) -> Tensor:
+def laid_out(x: Tensor) -> Tensor:
     """Pictures with their channels innermost, which convolution and pooling take in faster."""
     return x.to(memory_format=torch.channels_last) if x.dim() == 4 else x

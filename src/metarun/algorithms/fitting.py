@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.algorithms import Task
+from metarun.algorithms.embedding import laid_out
 from metarun.episodes import Episodes
 from metarun.errors import Refused
 from metarun.scores import loss_of, score
@@ -38,9 +39,7 @@ def train_on_all_classes(
         The scores of each task among all classes, each (T).
     """
     backbone.train()
-    x = torch.cat([episodes.support_x, episodes.query_x], 1).flatten(0, 1)
-    if x.dim() == 4:  # pictures with their channels innermost: convolution takes them in faster
-        x = x.to(memory_format=torch.channels_last)
+    x = laid_out(torch.cat([episodes.support_x, episodes.query_x], 1).flatten(0, 1))
     y = episodes.classes.gather(1, torch.cat([episodes.support_y, episodes.query_y], 1))
     outputs = head(backbone(x))
     loss_of(outputs, y.flatten()).backward()
