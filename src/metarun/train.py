@@ -100,6 +100,8 @@ def resume(
             f"resume={out}: finished after {state['step']} steps; steps=N with a larger N goes on"
         )
     parts = assemble(config, folders)
+    if trained_on(parts) != state["trained_on"]:
+        raise Refused(f"resume={out}: its training data has changed; a new run can learn from it")
     state["resumed_with"].append(command)
     return _guarded(parts, out, state)
 
