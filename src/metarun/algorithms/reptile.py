@@ -29,7 +29,7 @@ def mini_batches(
     than a pass holds items twice.
     """
     passes = -(-size * count // items)
-    rows = torch.cat([torch.randperm(items, generator=generator) for _ in range(passes)])
+    rows = torch.cat([torch.randperm(items, generator=generator) for _ in range(max(passes, 1))])
     return rows[: size * count].view(count, size)
 
 
