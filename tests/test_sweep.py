@@ -89,6 +89,15 @@ def test_an_interrupted_sweep_goes_on(metarun: Metarun) -> None:
         assert whole == halves
 
 
+def test_a_job_that_was_refused_is_refused_again(metarun: Metarun) -> None:
+    first = metarun("-m", *TINY, "shots=1,90", "hydra.sweep.dir=sweep")
+    again = metarun("resume=sweep", *TINY[:2])
+    assert first[0] == again[0] == 1
+    assert first[2] == again[2]
+    assert len(again[2]) == 1
+    assert status("sweep") == {"0": "completed", "1": "failed"}
+
+
 def test_a_sweeps_folder_is_not_used_twice(metarun: Metarun) -> None:
     words = ["-m", *TINY, "shots=1,2", "hydra.sweep.dir=sweep"]
     assert metarun(*words)[0] == 0

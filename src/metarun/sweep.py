@@ -106,7 +106,7 @@ def job(cfg: DictConfig, go_on: bool) -> float:
             raise Refused(*carried["mistakes"])
         return _value(_train_or_resume(cfg, out, line, go_on))
     except Refused as refused:
-        if before:  # the run that is in this folder keeps its figures
+        if (out / "config.yaml").exists():  # the run that is in this folder keeps its figures
             reason = "; ".join(refused.mistakes)
             raise RunFailed(f"job {hydra.job.num}: {reason}") from refused
         failed = {"status": "failed", "error": refused.mistakes, "run": {"command": line}}

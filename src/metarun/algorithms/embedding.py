@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from metarun.backbones.norm import normalised_by
 from metarun.episodes import Episodes
+from metarun.scores import loss_of, score
 
 
 class Embedded(NamedTuple):
@@ -36,6 +37,25 @@ def for_training(net: nn.Module, episodes: Episodes) -> Iterator[Embedded]:
         task = slice(t, t + 1)
         support, query = _together(net, episodes.support_x[t], episodes.query_x[t])
         yield Embedded(support, episodes.support_y[task], query, episodes.query_y[task])
+
+
+def accumulate_each(
+    net: nn.Module, logits_of: Callable[[Tensor, Tensor, Tensor], Tensor], episodes: Episodes
+) -> dict[str, Tensor]:
+    """Add the gradient of the mean query loss over the tasks to `.grad`, one task after another.
+
+    Args:
+        logits_of: embedded support, its labels and embedded queries → logits (1, N·Q, N).
+
+    Returns:
+        The scores of each task.
+    """
+    outputs = []
+    for task in for_training(net, episodes):
+        logits = logits_of(task.support, task.support_y, task.query)
+        (loss_of(logits[0], task.query_y[0]) / len(episodes)).backward()
+        outputs.append(logits.detach())
+    return score(torch.cat(outputs), episodes.query_y)
 
 
 def for_evaluation(

@@ -10,9 +10,8 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from metarun.algorithms import Algorithm, Task
-from metarun.algorithms.embedding import for_evaluation, for_training
+from metarun.algorithms.embedding import accumulate_each, for_evaluation
 from metarun.episodes import Episodes
-from metarun.scores import loss_of, score
 
 
 def log_probabilities(
@@ -105,13 +104,8 @@ class MatchingNet(Algorithm):
         self.context = FullContext(backbone.features, fce_steps) if fce else None
 
     def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
-        outputs = []
-        for task in for_training(self.backbone, episodes):
-            logits = self._logits(task.support, task.support_y, task.query)
-            # Cross-entropy of log probabilities is the negative log likelihood: they sum to 1.
-            (loss_of(logits[0], task.query_y[0]) / len(episodes)).backward()
-            outputs.append(logits.detach())
-        return score(torch.cat(outputs), episodes.query_y)
+        # Cross-entropy of log probabilities is the negative log likelihood: they sum to 1.
+        return accumulate_each(self.backbone, self._logits, episodes)
 
     @torch.no_grad()
     def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:

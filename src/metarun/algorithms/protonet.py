@@ -11,9 +11,8 @@ from pydantic import PositiveFloat
 from torch import Tensor, nn
 
 from metarun.algorithms import Algorithm, Task
-from metarun.algorithms.embedding import for_evaluation, for_training
+from metarun.algorithms.embedding import accumulate_each, for_evaluation
 from metarun.episodes import Episodes
-from metarun.scores import loss_of, score
 
 Distance = Literal["squared_euclidean", "euclidean", "cosine"]
 
@@ -86,12 +85,7 @@ class ProtoNet(Algorithm):
         return self.start if self.log_temperature is None else self.log_temperature.exp()
 
     def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
-        outputs = []
-        for task in for_training(self.backbone, episodes):
-            logits = self._logits(task.support, task.support_y, task.query)
-            (loss_of(logits[0], task.query_y[0]) / len(episodes)).backward()
-            outputs.append(logits.detach())
-        return score(torch.cat(outputs), episodes.query_y)
+        return accumulate_each(self.backbone, self._logits, episodes)
 
     @torch.no_grad()
     def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
