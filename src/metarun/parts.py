@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,13 @@ import torch
 
 from metarun.algorithms import Algorithm, Task
 from metarun.build import blueprint, target_of
+from metarun.data import audit
 from metarun.data.classes import Facts
 from metarun.episodes import Sampler
 from metarun.errors import Refused
 from metarun.memory import keep_freed_memory
 
+log = logging.getLogger(__name__)
 RUN = {"train": "train_", "val": "", "test": ""}
 BUILT = ("data", "backbone", "algo", "optimizer", "logger")
 
@@ -116,8 +119,11 @@ def assemble(
     splits = data.load()
     if splits["train"].facts is None:
         mistakes.lines += _classless(config, target_of(plans["algo"]))
-    mistakes.lines += misfits(config, {s: splits[s].facts for s in splits}, used)
+    mistakes.lines += misfits(config, {s: splits[s].facts for s in splits}, used, splits)
+    mistakes.lines += audit.shared_classes(splits)
     mistakes.settle()
+    for line in audit.shared_items(splits):
+        log.warning("data=%s: %s", config["choices"]["data"], line)
 
     keep_freed_memory()
     if config["threads"] is not None:
@@ -142,9 +148,16 @@ def plan(
 
 
 def misfits(
-    config: dict[str, Any], facts: Mapping[str, Facts | None], used: Mapping[str, str]
+    config: dict[str, Any],
+    facts: Mapping[str, Facts | None],
+    used: Mapping[str, str],
+    splits: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Where the episodes asked for do not fit the classes and items there are."""
+    """Where the episodes asked for do not fit the classes and items there are.
+
+    Args:
+        splits: lets the classes that are too small be named.
+    """
     lines = []
     name = config["choices"]["data"]
     known = {split: facts[split] for split in used if facts.get(split) is not None}
@@ -161,11 +174,13 @@ def misfits(
             lines.append(
                 f"{prefix}ways={ways}: the {split} split of {name} has {fewest.classes} classes"
             )
-        smallest = min(fact.smallest for fact in mine.values())
-        if shots + queries > smallest:
+        split, fewest = min(mine.items(), key=lambda item: item[1].smallest)
+        if shots + queries > fewest.smallest:
+            short = audit.small_classes(splits[split], shots + queries) if splits else []
+            which = f" ({audit.named(short)})" if short else ""
             lines.append(
                 f"{prefix}shots={shots} {prefix}queries={queries}: a class of {name} has "
-                f"{smallest} items; shots + queries can be {smallest} at most"
+                f"{fewest.smallest} items{which}; shots + queries can be {fewest.smallest} at most"
             )
     return lines
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metarun.data.cache import prepared, stored
-from metarun.data.classes import Images
+from metarun.data.classes import Class, Images
 from metarun.errors import Refused
 
 
 def some_images(seed: int = 0) -> Images:
     items = np.random.default_rng(seed).integers(0, 256, (6, 1, 4, 5), dtype=np.uint8)
+    items[5] = items[1]
     return Images.of(items, ["A/1", "Ä/2, [x]"], [2, 4])
 
 
-def never() -> Images:
+def some_classes(seed: int = 0) -> Iterator[Class]:
+    images = some_images(seed)
+    yield Class("A/1", images.items[:2])
+    yield Class("Ä/2, [x]", images.items[2:])
+
+
+def never() -> Iterator[Class]:
     raise AssertionError("prepared again")
 
 
@@ -36,29 +44,74 @@ def visible(folder: Path) -> list[str]:
 
 def test_what_is_stored_comes_back_read_only(tmp_path):
     made = some_images()
-    for make in (lambda: made, never):
+    for make in (some_classes, never):
         images = prepared(tmp_path / "set", "key", make)
         assert np.array_equal(images.items, made.items)
         assert images.items.dtype == np.uint8
-        assert (images.names, images.counts, images.digests) == (
-            made.names,
-            made.counts,
-            made.digests,
-        )
+        notes = [(i.names, i.counts, i.digests, i.copies) for i in (images, made)]
+        assert notes[0] == notes[1]
+        assert images.copies == (((1, "A/1/1"), (5, "Ä/2, [x]/3")),)
         with pytest.raises(ValueError, match="read-only"):
             images.items[0] = 0
     assert visible(tmp_path / "set") == ["index.json", "items"]
 
 
 def test_the_array_is_mapped_not_read(tmp_path):
-    images = prepared(tmp_path / "set", "key", some_images)
+    images = prepared(tmp_path / "set", "key", some_classes)
     assert isinstance(images.items.base, np.memmap)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
+def test_the_array_is_one_that_numpy_reads(tmp_path, dtype):
+    rows = np.arange(40).reshape(10, 4).astype(dtype)
+    prepared(tmp_path, "key", lambda: iter([Class("a", rows[:3]), Class("b", rows[3:])]))
+    found = np.load(next(tmp_path.glob("items-*")), allow_pickle=False)
+    assert found.dtype == dtype
+    assert np.array_equal(found, rows)
+
+
+def test_classes_are_written_as_they_come(tmp_path):
+    """A data set larger than memory: no class is asked for before the last one is on file."""
+    sizes = []
+
+    def make() -> Iterator[Class]:
+        for k in range(3):
+            sizes.extend(p.stat().st_size for p in tmp_path.glob(".items-*.part"))
+            yield Class(str(k), np.full((4, 1 << 20), k, np.uint8))
+
+    prepared(tmp_path, "key", make)
+    assert sizes[1] >= 4 << 20
+    assert sizes[2] >= 8 << 20
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        [],
+        [Class("a", np.zeros((1, 2), np.uint8)), Class("b", np.zeros((1, 3), np.uint8))],
+        [Class("a", np.zeros((1, 2), np.uint8)), Class("b", np.zeros((1, 2), np.float32))],
+        [Class("a", np.array([["x"]], dtype=object))],
+    ],
+)
+def test_what_is_not_one_array_of_numbers_is_an_error(tmp_path, classes):
+    with pytest.raises(ValueError):
+        prepared(tmp_path, "key", lambda: iter(classes))
+    assert visible(tmp_path) == []
+
+
+def test_trouble_with_the_source_is_not_blamed_on_the_cache(tmp_path):
+    def make() -> Iterator[Class]:
+        yield from some_classes()
+        raise OSError(5, "the source's disk is broken")
+
+    with pytest.raises(OSError, match="source's disk"):
+        prepared(tmp_path, "key", make)
+
+
 def test_another_key_makes_it_anew_and_clears_the_old(tmp_path):
-    old = prepared(tmp_path, "old", lambda: some_images(0))
+    old = prepared(tmp_path, "old", lambda: some_classes(0))
     kept = old.items.copy()
-    new = prepared(tmp_path, "new", lambda: some_images(1))
+    new = prepared(tmp_path, "new", lambda: some_classes(1))
     assert np.array_equal(new.items, some_images(1).items)
     assert np.array_equal(old.items, kept), "a reader of the old array keeps what it has mapped"
     assert visible(tmp_path) == ["index.json", "items"]
@@ -78,10 +131,10 @@ def flip(path: Path) -> None:
 @pytest.mark.parametrize("which", ["index.json", "items-*"])
 @pytest.mark.parametrize("damage", [truncate, flip, Path.unlink, lambda p: p.write_bytes(b"")])
 def test_damage_is_noticed_and_repaired(tmp_path, which, damage):
-    prepared(tmp_path, "key", some_images)
+    prepared(tmp_path, "key", some_classes)
     damage(next(tmp_path.glob(which)))
     assert stored(tmp_path, "key") is None
-    repaired = prepared(tmp_path, "key", some_images)
+    repaired = prepared(tmp_path, "key", some_classes)
     assert np.array_equal(repaired.items, some_images().items)
     assert visible(tmp_path) == ["index.json", "items"]
 
@@ -94,16 +147,17 @@ def test_no_index_whatever_crashes(tmp_path, junk):
 
 
 def test_a_copy_elsewhere_is_taken_after_comparing_its_content(tmp_path):
-    prepared(tmp_path / "a", "key", some_images)
+    prepared(tmp_path / "a", "key", some_classes)
     shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copyfile)
     assert prepared(tmp_path / "b", "key", never).digests == some_images().digests
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, Refused("no"), ZeroDivisionError])
 def test_a_failing_preparation_leaves_the_old_one(tmp_path, error):
-    prepared(tmp_path, "old", some_images)
+    prepared(tmp_path, "old", some_classes)
 
-    def make() -> Images:
+    def make() -> Iterator[Class]:
+        yield from some_classes()
         raise error
 
     with pytest.raises(error if isinstance(error, type) else type(error)):
@@ -116,25 +170,25 @@ def test_an_interrupt_while_writing_leaves_no_part(tmp_path, monkeypatch, when):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    module, name = {"save": (np, "save"), "replace": (os, "replace")}[when]
+    module, name = {"save": (os, "fsync"), "replace": (os, "replace")}[when]
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module, name, interrupted)
-        prepared(tmp_path, "key", some_images)
+        prepared(tmp_path, "key", some_classes)
     assert visible(tmp_path) == []
-    prepared(tmp_path, "key", some_images)
+    prepared(tmp_path, "key", some_classes)
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path):
     (tmp_path / ".items-0.npy.part").write_bytes(b"half")
     (tmp_path / "items-0.npy").write_bytes(b"no index names me")
-    prepared(tmp_path, "key", some_images)
+    prepared(tmp_path, "key", some_classes)
     assert visible(tmp_path) == ["index.json", "items"]
 
 
 def test_a_cache_that_cannot_be_written_is_refused_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(Refused) as refused:
-        prepared(tmp_path / "file" / "set", "key", some_images)
+        prepared(tmp_path / "file" / "set", "key", some_classes)
     (line,) = refused.value.mistakes
     assert line.startswith(f"data.cache={tmp_path / 'file'}: ")
     assert "\n" not in line
@@ -144,26 +198,26 @@ def test_a_full_disk_is_refused_in_one_line(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Refused, match=r"data\.cache=.*No space left"):
-        prepared(tmp_path / "set", "key", some_images)
+        prepared(tmp_path / "set", "key", some_classes)
     assert visible(tmp_path / "set") == []
 
 
 def make_slowly(folder: Path, count: Path) -> None:
-    def make() -> Images:
+    def make() -> Iterator[Class]:
         count.open("a").write("made\n")
         time.sleep(0.3)
-        return some_images()
+        yield from some_classes()
 
     assert prepared(folder, "key", make).digests == some_images().digests
 
 
 def make_forever(folder: Path, count: Path) -> None:
-    def make() -> Images:
+    def make() -> Iterator[Class]:
         count.open("a").write("made\n")
         time.sleep(60)
-        return some_images()
+        yield from some_classes()
 
     prepared(folder, "key", make)
 

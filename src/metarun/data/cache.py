@@ -1,9 +1,10 @@
 """Prepared data sets on disk: made once, under a lock, memory-mapped ever after.
 
-A data set's folder holds `items-HASH.npy` (uint8, M × C × H × W) and `index.json`: the names,
-counts and digests of its classes, the key it was made for, and the size and time of the array's
-file. The index is replaced in one step and names its array, so a reader sees the old data set or
-the new one, never half of either, and what a killed process left behind is not looked at.
+A data set's folder holds `items-….npy` (M × the shape of an item) and `index.json`: the names,
+counts and digests of its classes, equal items, the key it was made for, and the size and time of
+the array's file. The array is written class by class, so a data set may be larger than memory. The
+index is replaced in one step and names its array, so a reader sees the old data set or the new one,
+never half of either, and what a killed process left behind is not looked at.
 """
 
 from __future__ import annotations
@@ -13,22 +14,24 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+import secrets
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from metarun.data.classes import Images
+from metarun.data.classes import Class, Images, Ledger
 from metarun.errors import Refused
 
-FORMAT = 1
+FORMAT = 2
+DTYPES = ("uint8", "float16", "float32")
 INDEX = "index.json"
 
 log = logging.getLogger(__name__)
 
 
-def prepared(folder: Path, key: str, make: Callable[[], Images]) -> Images:
+def prepared(folder: Path, key: str, make: Callable[[], Iterable[Class]]) -> Images:
     """The data set kept in `folder`, made first if it is not there.
 
     Processes that ask at the same time wait for the one that makes it; the lock ends with its
@@ -36,7 +39,8 @@ def prepared(folder: Path, key: str, make: Callable[[], Images]) -> Images:
 
     Args:
         key: identifies source and preparation; another key than the stored one makes it anew.
-        make: prepares the data set; what it raises is passed on and leaves the folder as it was.
+        make: prepares the data set, a class after the other, all of one shape and type; what it
+            raises is passed on and leaves the folder as it was.
 
     Returns:
         the data set, `items` being a read-only memory map.
@@ -52,10 +56,12 @@ def prepared(folder: Path, key: str, make: Callable[[], Images]) -> Images:
         if images is not None:
             return images
         log.info("preparing %s, once", folder)
-        made = make()
-        with _naming_the_key(folder):
-            _write(folder, key, made)
-            images = stored(folder, key)
+        try:
+            with _naming_the_key(folder):
+                _write(folder, key, _from_source(make))
+                images = stored(folder, key)
+        except _SourceError as error:
+            raise error.cause from None
     if images is None:
         raise Refused(f"data.cache={folder.parent}: {folder.name} cannot be read back from there")
     return images
@@ -79,9 +85,10 @@ def stored(folder: Path, key: str) -> Images | None:
             tuple(index["names"]),
             tuple(index["counts"]),
             tuple(index["digests"]),
+            tuple(tuple((k, name) for k, name in group) for group in index["copies"]),
         )
         stat = path.stat()
-        if (list(items.shape), str(items.dtype)) != (index["shape"], "uint8"):
+        if (list(items.shape), str(items.dtype)) != (index["shape"], index["dtype"]):
             return None
         if stat.st_size != index["bytes"]:
             return None
@@ -95,6 +102,20 @@ def stored(folder: Path, key: str) -> Images | None:
 
 def _seal(index: dict[str, object]) -> str:
     return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
+
+
+class _SourceError(Exception):
+    """What went wrong while the data was read, as opposed to written."""
+
+    def __init__(self, cause: BaseException) -> None:
+        self.cause = cause
+
+
+def _from_source(make: Callable[[], Iterable[Class]]) -> Iterator[Class]:
+    try:
+        yield from make()
+    except Exception as error:
+        raise _SourceError(error) from error
 
 
 @contextlib.contextmanager
@@ -128,28 +149,57 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _write(folder: Path, key: str, images: Images) -> None:
+def _write(folder: Path, key: str, classes: Iterable[Class]) -> None:
     """Write the array, then the index that names it, and clear away everything else."""
-    index = {
-        "format": FORMAT,
-        "key": key,
-        "names": list(images.names),
-        "counts": list(images.counts),
-        "digests": list(images.digests),
-        "shape": list(images.items.shape),
-    }
-    name = f"items-{_seal(index)[:16]}.npy"
-    array, table = folder / name, folder / INDEX
+    array, table = folder / f"items-{secrets.token_hex(8)}.npy", folder / INDEX
     try:
         with _replacing(array) as file:
-            np.save(file, np.ascontiguousarray(images.items), allow_pickle=False)
+            ledger, shape, dtype = _append(file, classes)
         stat = array.stat()
-        index |= {"array": name, "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        index = {
+            "format": FORMAT,
+            "key": key,
+            "names": ledger.names,
+            "counts": ledger.counts,
+            "digests": ledger.digests,
+            "copies": ledger.copies,
+            "shape": shape,
+            "dtype": dtype,
+            "array": array.name,
+            "bytes": stat.st_size,
+            "mtime_ns": stat.st_mtime_ns,
+        }
         index["sha256"] = _seal(index)
         with _replacing(table) as file:
             file.write(json.dumps(index, indent=1).encode())
     finally:
         _clear(folder)
+
+
+def _append(file: BinaryIO, classes: Iterable[Class]) -> tuple[Ledger, list[int], str]:
+    """Write the items of all classes as one array whose length is known at the end only."""
+    ledger, shape, dtype, start = Ledger(), None, None, 0
+    for some in classes:
+        items = ledger.enter(some)
+        if shape is None:
+            shape, dtype = items.shape[1:], items.dtype
+            start = _header(file, (0, *shape), dtype)
+        if (items.shape[1:], items.dtype) != (shape, dtype) or str(dtype) not in DTYPES:
+            raise ValueError(f"{some.name}: {items.dtype} {items.shape[1:]} after {dtype} {shape}")
+        file.write(items.data)
+    if shape is None or dtype is None:
+        raise ValueError("no classes to be kept")
+    whole = [sum(ledger.counts), *shape]
+    file.seek(0)
+    if _header(file, tuple(whole), dtype) != start:  # numpy leaves room for a length that grows
+        raise ValueError("the header of the array has outgrown its room")
+    return ledger, whole, str(dtype)
+
+
+def _header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> int:
+    about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, about)
+    return file.tell()
 
 
 @contextlib.contextmanager

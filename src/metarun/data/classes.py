@@ -17,6 +17,18 @@ class Facts(NamedTuple):
     smallest: int  # items in its smallest class
 
 
+class Class(NamedTuple):
+    """A class as it is prepared."""
+
+    name: str
+    items: np.ndarray  # (n, *shape)
+    files: Sequence[str] = ()  # what the items are called at their source, if they are
+
+
+Copies = tuple[tuple[tuple[int, str], ...], ...]
+"""Groups of items that are equal to the byte, each as its position and its name."""
+
+
 class Pick(NamedTuple):
     """What one episode of N ways is made of, before any item is touched.
 
@@ -33,28 +45,62 @@ class Images:
     """A prepared data set: what the cache keeps.
 
     Attributes:
-        items: (M, C, H, W) uint8, grouped by class; may be a read-only memory map.
+        items: (M, *shape), grouped by class; may be a read-only memory map. Pictures are uint8,
+            (C, H, W); features are floating-point vectors.
         names: the classes in the order of their items, e.g. `Greek/character01`.
         counts: items of each class; they add up to M.
         digests: sha256 of the items of each class.
+        copies: items that are equal.
     """
 
     items: np.ndarray
     names: tuple[str, ...]
     counts: tuple[int, ...]
     digests: tuple[str, ...]
+    copies: Copies = ()
 
     @classmethod
     def of(cls, items: np.ndarray, names: Sequence[str], counts: Sequence[int]) -> Images:
-        """Group `items` (M, C, H, W) by class and take the digest of each class."""
+        """Group `items` (M, *shape) by class and take the digest of each class."""
         if sum(counts) != len(items) or len(names) != len(counts):
             raise ValueError(f"{len(items)} items do not make {len(names)} classes of {counts}")
-        ends = np.cumsum(counts)
-        digests = tuple(
-            hashlib.sha256(np.ascontiguousarray(items[end - n : end]).tobytes()).hexdigest()
-            for end, n in zip(ends, counts, strict=True)
-        )
-        return cls(items, tuple(names), tuple(map(int, counts)), digests)
+        ledger = Ledger()
+        for name, some in zip(names, np.split(items, np.cumsum(counts)[:-1]), strict=True):
+            ledger.enter(Class(name, some))
+        return ledger.close(items)
+
+
+class Ledger:
+    """Takes note of classes one by one: names, counts, digests, equal items."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.counts: list[int] = []
+        self.digests: list[str] = []
+        self._found: dict[bytes, list[tuple[int, str]]] = {}  # digest of an item → where it is
+        self._total = 0
+
+    def enter(self, some: Class) -> np.ndarray:
+        """Take note of the next class; returns its items in one block of memory."""
+        items = np.ascontiguousarray(some.items)
+        files = some.files or [str(k) for k in range(len(items))]
+        for k, (item, file) in enumerate(zip(items, files, strict=True), start=self._total):
+            digest = hashlib.blake2b(item.tobytes(), digest_size=16).digest()
+            self._found.setdefault(digest, []).append((k, f"{some.name}/{file}"))
+        self.names.append(some.name)
+        self.counts.append(len(items))
+        self.digests.append(hashlib.sha256(items.tobytes()).hexdigest())
+        self._total += len(items)
+        return items
+
+    @property
+    def copies(self) -> Copies:
+        return tuple(tuple(places) for places in self._found.values() if len(places) > 1)
+
+    def close(self, items: np.ndarray) -> Images:
+        """The data set of all noted classes, whose items are `items`."""
+        notes = (self.names, self.counts, self.digests)
+        return Images(items, *map(tuple, notes), self.copies)
 
 
 @dataclass(frozen=True)
@@ -62,13 +108,14 @@ class Split:
     """The classes of one split. Rotated classes share the items of the class they turn.
 
     Attributes:
-        items: (M, C, H, W) uint8, those of the whole data set.
+        items: (M, *shape), those of the whole data set.
         names: (classes) names, e.g. `Greek/character01` or `Greek/character01/rot090`.
         first, counts: (classes) a class's items are `items[first : first + counts]`.
         turns: (classes) quarter turns, counter-clockwise, applied to each item of the class.
         spin: turn each class of an episode by a random multiple of 90°, the same for its support
             and query items.
         sha256: identifies the classes and their items.
+        copies: items of the whole data set that are equal.
     """
 
     items: np.ndarray
@@ -78,6 +125,7 @@ class Split:
     turns: np.ndarray
     spin: bool
     sha256: str
+    copies: Copies = ()
 
     @property
     def facts(self) -> Facts:
@@ -85,7 +133,7 @@ class Split:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one item, (C, H, W)."""
+        """Shape of one item, (C, H, W) for pictures."""
         return tuple(self.items.shape[1:])
 
     def pick(self, rng: np.random.Generator, ways: int, shots: int, queries: int) -> Pick:
@@ -105,8 +153,8 @@ class Split:
     def gather(
         self, picks: Sequence[Pick], shots: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Support x (T, N·K, C, H, W) and y (T, N·K), query x (T, N·Q, C, H, W) and y (T, N·Q)."""
-        x = self.items[np.stack([pick.items for pick in picks])]  # (T, N, K+Q, C, H, W)
+        """Support x (T, N·K, *shape) and y (T, N·K), query x (T, N·Q, *shape) and y (T, N·Q)."""
+        x = self.items[np.stack([pick.items for pick in picks])]  # (T, N, K+Q, *shape)
         turns = np.stack([pick.turns for pick in picks])  # (T, N)
         for turn in (1, 2, 3):
             chosen = turns == turn
@@ -145,4 +193,5 @@ def select(
         turns=np.array([t for _, _, t in chosen], dtype=np.int64),
         spin=spin,
         sha256=digest.hexdigest(),
+        copies=images.copies,
     )

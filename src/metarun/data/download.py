@@ -83,6 +83,16 @@ def fetch(
     return target
 
 
+def existing(root: Path, cache: Path, advice: str) -> None:
+    """Refuse a `data.root` that somebody typed and that is not there, whatever the cache holds.
+
+    Our own place, beside the cache, may be made by a download.
+    """
+    ours = root.absolute().parent == cache.absolute().parent
+    if not ours and not root.is_dir():
+        raise Refused(f"data.root={root}: no such folder; {advice}")
+
+
 def _reason(error: Exception) -> str:
     import requests
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from metarun.data import distortion, lettering
 from metarun.data.cache import prepared, stored
-from metarun.data.classes import Facts, Images, Split, select
+from metarun.data.classes import Class, Facts, Images, Split, select
 from metarun.data.distortion import USUAL, Strength
 from metarun.data.lettering import Face
 from metarun.errors import Refused
@@ -108,12 +108,10 @@ class Glyphs:
         return "\n".join(parts)
 
 
-def draw() -> Images:
-    """Find the classes and draw each of them 20 times: (20 · classes, 1, 28, 28)."""
-    classes = find_classes()
-    items = np.concatenate([drawings(point, faces) for point, (_, faces) in classes.items()])
-    names = [f"{alphabet}/{point:04X}" for point, (alphabet, _) in classes.items()]
-    return Images.of(items[:, None], names, [DRAWINGS] * len(names))
+def draw() -> Iterator[Class]:
+    """Find the classes and draw each of them 20 times."""
+    for point, (alphabet, faces) in find_classes().items():
+        yield Class(f"{alphabet}/{point:04X}", drawings(point, faces)[:, None])
 
 
 def find_classes() -> dict[int, tuple[str, list[Face]]]:

@@ -18,8 +18,8 @@ import numpy as np
 
 from metarun.data.archives import MEGABYTE, members
 from metarun.data.cache import prepared
-from metarun.data.classes import Facts, Images, Split, select
-from metarun.data.download import fetch
+from metarun.data.classes import Class, Facts, Split, select
+from metarun.data.download import existing, fetch
 from metarun.errors import Refused
 
 PREPARATION = 1  # raise it when the prepared array changes for equal files
@@ -78,14 +78,12 @@ class Omniglot:
         Raises:
             Refused: images are missing, altered or broken, or the cache cannot be written to.
         """
-        # our own place may be made, but a path that somebody typed and that is not there is a slip,
-        # to be told even when the cache has all that is needed
-        ours = self.root.absolute().parent == self.folder.absolute().parent.parent
-        if not ours and not self.root.is_dir():
-            raise Refused(
-                f"data.root={self.root}: no such folder; {self._by_hand(list(ARCHIVES))}, "
-                "or leave data.root out to have them downloaded"
-            )
+        advice = self._by_hand(list(ARCHIVES))
+        existing(
+            self.root,
+            self.folder.parent,
+            f"{advice}, or leave data.root out to have them downloaded",
+        )
         images = prepared(self.folder, f"omniglot {CONTENT} {PREPARATION}", self._prepare)
         spin = self.rotations == "episode"
         return {
@@ -93,17 +91,16 @@ class Omniglot:
             for name, names in self.classes.items()
         }
 
-    def _prepare(self) -> Images:
+    def _prepare(self) -> Iterator[Class]:
         drawings = decode(self.root, self._sources())
         expected = sorted(name for names in self.classes.values() for name in names)
         mistakes = _unlike(drawings, expected)
         if mistakes:
             raise Refused(f"data.root={self.root}: {mistakes}; {self._by_hand(list(ARCHIVES))}")
-        small = [
-            shrink(np.stack([drawings[name][k] for k in sorted(drawings[name])]))
-            for name in expected
-        ]
-        return Images.of(np.concatenate(small)[:, None], expected, [DRAWINGS] * len(expected))
+        for name in expected:
+            files = sorted(drawings[name])
+            small = shrink(np.stack([drawings[name][file] for file in files]))
+            yield Class(name, small[:, None], files)
 
     def _sources(self) -> list[Path]:
         """The zip file or the folder of each archive, downloaded if there is neither."""
