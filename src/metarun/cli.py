@@ -6,10 +6,9 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from metarun import __version__
+from metarun import __version__, commands
 from metarun.errors import Interrupted, Refused, RunFailed, complain
 from metarun.request import Request
 
@@ -74,11 +73,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _dispatch(argv: list[str]) -> int:
-    commands: dict[str, Callable[[Request], int]] = {
-        "train": _train,
-        "evaluate": _evaluate,
-        "list": _list,
-    }
     line = shlex.join(["metarun", *argv])
     if {"-h", "--help"} & set(argv) or argv == ["help"]:
         print(HELP.format(version=__version__), end="")
@@ -87,129 +81,13 @@ def _dispatch(argv: list[str]) -> int:
         print(__version__)
         return 0
     name = argv.pop(0) if argv and argv[0].isidentifier() else "train"
-    if name not in commands:
+    if name not in (offered := commands.names()):
         from metarun.overrides import nearest
 
         if name == "resume":
             raise Refused("resume: name the folder with =: metarun resume=RUN_DIR")
-        offered = ", ".join(commands)
-        raise Refused(f"{name}: no such command{nearest(name, commands)} ({offered})")
-    return commands[name](Request.of(argv, line))
-
-
-def _train(request: Request) -> int:
-    flags = request.flags
-    request.accept("--cfg", "--info", "-m", "-sc", "--hydra-help", "--config-dir")
-    if flags.cfg or flags.info or flags.shell_completion or flags.hydra_help:
-        from metarun.inspection import show
-
-        show(request.words, flags)
-        return 0
-    folder = request.folder("resume")
-    if folder is not None:
-        request.accept("--config-dir")
-        return _resume(request, folder)
-    if flags.multirun:
-        from metarun import sweep
-
-        return sweep.start(request.words, flags.config_dir)
-
-    from metarun.config import examine, plain
-    from metarun.tree import hydra_for, user_folders
-
-    cfg, mistakes = examine(hydra_for(flags.config_dir).config_loader, request.words)
-    if mistakes:
-        # Keys of a choice are checked against the code behind it, which takes seconds to import:
-        # worth it only if one was typed that is not among the mistakes yet.
-        named = {mistake.partition(":")[0] for mistake in mistakes}
-        typed = {word.partition("=")[0].lstrip("+") for word in request.words}
-        if cfg is not None and any("." in key for key in typed - named):
-            from metarun.parts import Mistakes, plan
-
-            plan(plain(cfg), user_folders(cfg), more := Mistakes())
-            mistakes += more.lines
-        raise Refused(*dict.fromkeys(mistakes))
-    out = Path(cfg.hydra.run.dir).expanduser()
-
-    from metarun.train import train
-
-    result = train({**plain(cfg), "out": str(out)}, out, request.line, user_folders(cfg))
-    _conclude(out, result)
-    return 0
-
-
-def _resume(request: Request, folder: Path) -> int:
-    from metarun import saved
-
-    own = request.flags.config_dir
-    if (folder / "multirun.yaml").is_file():
-        from metarun import sweep
-
-        return sweep.go_on(folder, request.words, own)
-    typed = request.words
-    config = saved.amend(saved.load(folder, "resume"), typed, saved.RESUMABLE, "resume", own)
-
-    from metarun.train import resume
-
-    result = resume(config, folder, request.line, [Path(own)] if own else [])
-    _conclude(folder, result)
-    return 0
-
-
-def _evaluate(request: Request) -> int:
-    from metarun import saved
-
-    request.accept("--config-dir")
-    own, run = request.flags.config_dir, request.folder("run")
-    if run is None:
-        raise Refused("evaluate: say which run: metarun evaluate run=RUN_DIR [shots=5 …]")
-    split = request.take("split") or "test"
-    if split not in ("train", "val", "test"):
-        raise Refused(f"split={split}: should be train, val or test")
-    name = request.take("name")
-    if name is not None and (Path(name).name != name or name in ("", ".", "..")):
-        raise Refused(f"name={name}: should be the name of a folder, without slashes")
-    typed = [
-        w.replace("episodes=", "test_episodes=", 1) if w.startswith("episodes=") else w
-        for w in request.words
-    ]
-    config = saved.amend(saved.load(run, "run"), typed, saved.RETESTABLE, "evaluate", own)
-
-    from metarun.retest import retest
-
-    _conclude(*retest(config, run, split, name, request.line, [Path(own)] if own else []))
-    return 0
-
-
-def _list(request: Request) -> int:
-    from metarun.overrides import nearest
-    from metarun.tree import GROUPS, choices
-
-    request.accept("--config-dir")
-    for group in request.words:
-        if group not in GROUPS:
-            raise Refused(
-                f"list {group}: no such group{nearest(group, GROUPS)} ({', '.join(GROUPS)})"
-            )
-    for group in request.words or GROUPS:
-        offered = choices(group, request.flags.config_dir)
-        width = max((len(name) for name in offered), default=0)
-        print(f"{group}=")
-        for name, meaning in offered.items():
-            print(f"  {name:<{width}}  {meaning}".rstrip())
-    return 0
-
-
-def _conclude(folder: Path, result: dict) -> None:
-    """The table that a run ends with."""
-    from metarun.display import console
-    from metarun.results import figure, table
-
-    screen = console()
-    screen.print(table([("", result)]))
-    for name, scores in result.get("test_by_batch_norm", {}).items():
-        screen.print(f"{name} batch norm: {figure(scores)}", markup=False)
-    screen.print(f"{folder / 'result.json'}", soft_wrap=True, markup=False)
+        raise Refused(f"{name}: no such command{nearest(name, offered)} ({', '.join(offered)})")
+    return commands.named(name)(Request.of(argv, line))
 
 
 class _Screen(logging.Handler):

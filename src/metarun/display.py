@@ -5,18 +5,29 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from metarun.interruption import Stop
-from metarun.results import clock, figure
+from metarun.results import clock, figure, table
 
 
 def console() -> Console:
     """Standard output; tables keep their width where there is no terminal to fit them to."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def conclude(folder: Path, result: Mapping[str, Any]) -> None:
+    """The table that a run ends with."""
+    screen = console()
+    screen.print(table([("", result)]))
+    for name, scores in result.get("test_by_batch_norm", {}).items():
+        screen.print(f"{name} batch norm: {figure(scores)}", markup=False)
+    screen.print(f"{folder / 'result.json'}", soft_wrap=True, markup=False)
 
 
 class Display:

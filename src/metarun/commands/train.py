@@ -1,0 +1,70 @@
+"""`metarun [train] …`, `metarun -m …`, `metarun resume=FOLDER`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from metarun.errors import Refused
+from metarun.request import Request
+
+
+def run(request: Request) -> int:
+    """Train; or sweep; or go on with either; or, by Hydra's flags, show and stop."""
+    flags = request.flags
+    request.accept("--cfg", "--info", "-m", "-sc", "--hydra-help", "--config-dir")
+    if flags.cfg or flags.info or flags.shell_completion or flags.hydra_help:
+        from metarun.inspection import show
+
+        show(request.words, flags)
+        return 0
+    folder = request.folder("resume")
+    if folder is not None:
+        request.accept("--config-dir")
+        return _resume(request, folder)
+    if flags.multirun:
+        from metarun import sweep
+
+        return sweep.start(request.words, flags.config_dir)
+
+    from metarun.config import examine, plain
+    from metarun.tree import hydra_for, user_folders
+
+    cfg, mistakes = examine(hydra_for(flags.config_dir).config_loader, request.words)
+    if mistakes:
+        # Keys of a choice are checked against the code behind it, which takes seconds to import:
+        # worth it only if one was typed that is not among the mistakes yet.
+        named = {mistake.partition(":")[0] for mistake in mistakes}
+        typed = {word.partition("=")[0].lstrip("+") for word in request.words}
+        if cfg is not None and any("." in key for key in typed - named):
+            from metarun.parts import Mistakes, plan
+
+            plan(plain(cfg), user_folders(cfg), more := Mistakes())
+            mistakes += more.lines
+        raise Refused(*dict.fromkeys(mistakes))
+    out = Path(cfg.hydra.run.dir).expanduser()
+
+    from metarun.display import conclude
+    from metarun.train import train
+
+    result = train({**plain(cfg), "out": str(out)}, out, request.line, user_folders(cfg))
+    conclude(out, result)
+    return 0
+
+
+def _resume(request: Request, folder: Path) -> int:
+    from metarun import saved
+
+    own = request.flags.config_dir
+    if (folder / "multirun.yaml").is_file():
+        from metarun import sweep
+
+        return sweep.go_on(folder, request.words, own)
+    typed = request.words
+    config = saved.amend(saved.load(folder, "resume"), typed, saved.RESUMABLE, "resume", own)
+
+    from metarun.display import conclude
+    from metarun.train import resume
+
+    result = resume(config, folder, request.line, [Path(own)] if own else [])
+    conclude(folder, result)
+    return 0
