@@ -56,7 +56,7 @@ class MetaLSTM(nn.Module):
 
     As in the known re-runs, i' and f' are the gates before their sigmoid, 0 at first; W are drawn
     from ±0.01, b_F from 4…6 and b_I from −5…−4, so that learning begins near gradient descent with
-    a small rate (section 3.1).
+    a small rate (section 3.3, initialization).
     """
 
     def __init__(self, hidden: int) -> None:
