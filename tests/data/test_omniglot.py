@@ -23,7 +23,8 @@ from PIL import Image
 
 from metarun.data import omniglot as module
 from metarun.data.classes import Facts
-from metarun.data.omniglot import Omniglot, content_hash, decode, published, shrink
+from metarun.data.omniglot import Omniglot, published
+from metarun.data.omniglot_images import content_hash, decode, shrink
 from metarun.errors import Refused
 
 SMALL = {  # a miniature: archive, alphabet, characters; the split takes both archives, as the real
@@ -403,7 +404,7 @@ def test_the_same_image_under_two_modes_is_the_same(tmp_path, drawings):
         file = tmp_path / mode / path
         file.parent.mkdir(parents=True)
         Image.fromarray(~ink).convert(mode).save(file)
-        found.append(decode(tmp_path / mode, [tmp_path / mode / "images_background"]))
+        found.append(decode([tmp_path / mode / "images_background"]))
     for images in found:
         (name,) = images
         assert np.array_equal(next(iter(images[name].values())), ink)

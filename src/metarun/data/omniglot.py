@@ -5,21 +5,17 @@ Lake, Salakhutdinov & Tenenbaum, 2015, https://github.com/brendenlake/omniglot (
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from metarun.data.archives import MEGABYTE, members
 from metarun.data.cache import prepared
 from metarun.data.classes import Class, Facts, Split, select
 from metarun.data.download import existing, fetch
+from metarun.data.omniglot_images import content_hash, decode, shrink
 from metarun.errors import Refused
 
 PREPARATION = 1  # raise it when the prepared array changes for equal files
@@ -31,7 +27,6 @@ ARCHIVES = {  # MD5 of the official containers, for downloads only: others hold 
 # content_hash of the whole data set
 CONTENT = "0ee83dbd9563c52640f85677dccd80dc9d8149a39b9ee2ca7f8237b9b4e1bc21"
 DRAWINGS = 20  # of each class
-SIDE, SMALL = 105, 28  # pixels: height and width of an official image, and of a prepared one
 TURNS = {"classes": (0, 1, 2, 3), "episode": (0,), "none": (0,)}
 
 
@@ -45,11 +40,16 @@ class Omniglot:
     Args:
         root: folder with the official files. It has to exist, unless it lies beside the cache.
         cache: folder for the prepared array; it holds `omniglot/`.
-        split: `vinyals`, 1,028 / 172 / 423 characters (Vinyals et al., 2016).
+        split: which characters train, validate and test:
+            `vinyals`, 1,028 / 172 / 423 (Vinyals et al., 2016), which cuts through an alphabet;
+            `background_evaluation`, 792 / 172 / 659, the authors' own: test is the 20 evaluation
+            alphabets, val five whole ones of the 30 background alphabets, those that validate in
+            `vinyals`; `alphabets`, 894 / 186 / 543, whole alphabets over all 50, with related
+            scripts together: test on the 14 Brahmic scripts, which training has none of.
         rotations: `classes` makes the copies turned by 90°, 180° and 270° classes of their own,
-            after the split (4,112 / 688 / 1,692); `episode` turns each class of an episode by a
+            after the split (four times as many); `episode` turns each class of an episode by a
             random multiple of 90°; `none` leaves them upright.
-        url: where the two zip files are downloaded from.
+        url: where the authors' files are downloaded from.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Omniglot:
         *,
         root: str,
         cache: str,
-        split: Literal["vinyals"] = "vinyals",
+        split: Literal["vinyals", "background_evaluation", "alphabets"] = "vinyals",
         rotations: Literal["classes", "episode", "none"] = "classes",
         url: str = "https://github.com/brendenlake/omniglot/raw/master/python",
     ) -> None:
@@ -92,7 +92,7 @@ class Omniglot:
         }
 
     def _prepare(self) -> Iterator[Class]:
-        drawings = decode(self.root, self._sources())
+        drawings = decode(self._sources())
         expected = sorted(name for names in self.classes.values() for name in names)
         mistakes = _unlike(drawings, expected)
         if mistakes:
@@ -130,53 +130,6 @@ def published(split: str) -> dict[str, list[str]]:
     }
 
 
-def decode(root: Path, sources: list[Path]) -> dict[str, dict[str, np.ndarray]]:
-    """Class name → file name → ink, (105, 105) bool, of all images in the zip files and folders.
-
-    Raises:
-        Refused: a file cannot be read, or is not an image of that size.
-    """
-    from PIL import Image
-
-    found: dict[str, dict[str, np.ndarray]] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # Pillow warns of images that would unpack to gigabytes
-        for source, path, content in ((s, *file) for s in sources for file in _files(s)):
-            alphabet, character, name = path.split("/")[-3:]
-            try:
-                image = Image.open(io.BytesIO(content), formats=["PNG"])
-                if image.size != (SIDE, SIDE):
-                    raise ValueError(f"{image.width}×{image.height} pixels, not {SIDE}×{SIDE}")
-                paper = np.asarray(image.convert("L")) > 127
-            except Exception as error:  # Pillow raises nearly anything on broken files
-                reason = "not a PNG" if "BytesIO" in str(error) else error
-                raise Refused(f"{source}: {path} cannot be read ({reason})") from error
-            found.setdefault(f"{alphabet}/{character}", {})[name] = ~paper
-    return found
-
-
-def shrink(ink: np.ndarray) -> np.ndarray:
-    """(M, 105, 105) bool → (M, 28, 28) uint8, 0…255: each pixel the share of ink in its area.
-
-    Areas are counted in quarters of a pixel, as 105 · 4 = 28 · 15: whole numbers, exact in
-    float32, so the result depends on no imaging library and no processor.
-    """
-    quarters = np.arange(SIDE * 4)
-    weights = np.zeros((SMALL, SIDE), np.float32)
-    np.add.at(weights, (quarters * SMALL // (SIDE * 4), quarters // 4), 1)
-    area = weights @ ink.astype(np.float32) @ weights.T  # 0 … 225
-    return np.floor(area * (255 / 225) + 0.5).astype(np.uint8)
-
-
-def content_hash(drawings: dict[str, dict[str, np.ndarray]]) -> str:
-    """sha256 over class names, file names and ink, in sorted order."""
-    digest = hashlib.sha256()
-    for name in sorted(drawings):
-        for file in sorted(drawings[name]):
-            digest.update(f"{name}/{file}\n".encode() + np.packbits(drawings[name][file]).tobytes())
-    return digest.hexdigest()
-
-
 def _unlike(drawings: dict[str, dict[str, np.ndarray]], expected: list[str]) -> str:
     """What is missing from the official data set, or too much; empty if nothing is."""
     kinds = {
@@ -205,19 +158,3 @@ def _present(root: Path, archive: str) -> Path | None:
             if path.exists():
                 return path
     return None
-
-
-def _files(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Path and content of each image: `…/Alphabet/characterNN/NNNN_MM.png`."""
-    image = re.compile(rf"{re.escape(source.stem)}/[^/]+/character\d+/[^/.][^/]*\.png")
-    if source.suffix == ".zip":
-        limits = {"member_limit": MEGABYTE, "total_limit": 256 * MEGABYTE}
-        yield from members(source, lambda name: bool(image.fullmatch(name)), **limits)
-        return
-    for path in source.glob("*/character*/*.png"):
-        name = path.relative_to(source.parent).as_posix()
-        if image.fullmatch(name):
-            try:
-                yield name, path.read_bytes()
-            except OSError as error:
-                raise Refused(f"{path}: cannot be read ({error.strerror or error})") from error
