@@ -19,6 +19,7 @@ metarun {version}: few-shot and meta-learning experiments
   metarun -m algo=maml,protonet shots=1,5     every combination, one table
   metarun resume=RUN_DIR [steps=N]            go on where a run or a sweep stopped
   metarun evaluate run=RUN_DIR [shots=5 …]    test a trained run under another protocol
+  metarun compare RUN_DIR RUN_DIR …           paired differences on the same test episodes
   metarun list [GROUP]                        what can be chosen
 
 Choices and values are written key=value, in any order; algo.inner_lr=0.1 sets a choice's own key.

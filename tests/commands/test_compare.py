@@ -1,0 +1,130 @@
+"""`metarun compare`, as it is typed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY
+from tests.test_compare import EPISODES, finished
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+
+
+def test_two_trained_runs_and_an_evaluation(metarun: Metarun) -> None:
+    for seed in (0, 1):
+        assert metarun(*TINY, f"seed={seed}", f"out=run{seed}")[0] == 0
+    assert metarun("evaluate", "run=run0", "name=again", *TINY[:2])[0] == 0
+    before = sorted(Path.cwd().rglob("*"))
+    code, out, err = metarun("compare", "run0", "run1", "run0/evaluations/again")
+    assert (code, err) == (0, [])
+    assert "run0 − run1" in out
+    same = next(line for line in out.splitlines() if "run0 − run0/evaluations/again" in line)
+    assert "+0.00 ± 0.00 points" in same
+    assert "not told apart" in same
+    assert "corrected for 3 comparisons (Holm); the intervals are not" in out
+    assert "8 episodes of blobs test, 5-way 1-shot, inductive batch norm" in out
+    assert sorted(Path.cwd().rglob("*")) == before
+
+
+@pytest.mark.parametrize(("score", "better"), [("accuracy", "high"), ("mse", "low")])
+def test_which_is_better(metarun: Metarun, score: str, better: str) -> None:
+    for name, value in (("low", 0.25), ("high", 0.5)):
+        folder, result = finished(Path(name), 0, score)
+        values = [value + 0.01 * (i % 3) for i in range(EPISODES)]
+        result["test"][score]["mean"] = sum(values) / EPISODES
+        (folder / "result.json").write_text(json.dumps(result))
+        rows = "".join(f"{i},{v}\n" for i, v in enumerate(values))
+        (folder / "test_episodes.csv").write_text(f"episode,{score}\n{rows}")
+    for pair in (("low", "high"), ("high", "low")):
+        code, out, _ = metarun("compare", *pair)
+        assert code == 0
+        assert f"{better} is better" in out
+
+
+def test_the_pairs_go_to_a_new_file(metarun: Metarun) -> None:
+    finished(Path("a"), 0)
+    finished(Path("b"), 1)
+    assert metarun("compare", "a", "b", "out=pairs.csv")[0] == 0
+    (row,) = csv.DictReader(Path("pairs.csv").read_text().splitlines())
+    assert (row["run_a"], row["run_b"]) == ("a", "b")
+    code, out, err = metarun("compare", "a", "b", "out=pairs.csv")
+    assert (code, out, err) == (2, "", ["metarun: out=pairs.csv: is there already"])
+
+
+def test_every_mistake_is_said_at_once(metarun: Metarun) -> None:
+    finished(Path("a"), 0)
+    Path("empty").mkdir()
+    code, out, err = metarun("compare", "a", "./a", "none", "empty", "shots=5", "out=x")
+    assert (code, out) == (2, "")
+    assert err == [
+        "metarun: a: the same folder as a: nothing to compare",
+        "metarun: shots=5: no such folder; compare takes folders, and out=FILE.csv",
+        "metarun: out=x: should end in .csv",
+        "metarun: none: no such folder",
+        "metarun: empty: holds no test: result.json is not there",
+    ]
+
+
+@pytest.mark.parametrize("words", [[], ["a"], ["a", "out=b.csv"]])
+def test_one_run_is_nothing_to_compare(metarun: Metarun, words: list[str]) -> None:
+    finished(Path("a"), 0)
+    code, _, err = metarun("compare", *words)
+    assert code == 2
+    assert err == ["metarun: compare: say which: metarun compare RUN_A RUN_B [RUN_C …]"]
+
+
+def test_another_protocol_is_refused_and_nothing_written(metarun: Metarun) -> None:
+    finished(Path("a"), 0)
+    finished(Path("b"), 1, batch_norm="transductive")
+    code, out, err = metarun("compare", "a", "b", "out=pairs.csv")
+    assert (code, out) == (2, "")
+    assert err[0] == (
+        "metarun: compare: batch_norm: inductive in a, transductive in b: not the same protocol"
+    )
+    assert not Path("pairs.csv").exists()
+
+
+def test_names_are_printed_as_they_are(metarun: Metarun) -> None:
+    finished(Path("[red]a[/red]"), 0)
+    finished(Path("b=1"), 1)
+    code, out, _ = metarun("compare", "[red]a[/red]", "b=1")
+    assert code == 0
+    assert "[red]a[/red] − b=1" in out
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+def test_without_rights(metarun: Metarun) -> None:
+    finished(Path("a"), 0)
+    folder, _ = finished(Path("b"), 1)
+    (folder / "result.json").chmod(0)
+    code, _, err = metarun("compare", "a", "b")
+    assert (code, len(err)) == (2, 1)
+    assert "Permission denied" in err[0]
+
+
+def test_a_pipe_is_not_waited_for(metarun: Metarun) -> None:
+    finished(Path("a"), 0)
+    folder, _ = finished(Path("b"), 1)
+    (folder / "test_episodes.csv").unlink()
+    os.mkfifo(folder / "test_episodes.csv")
+    code, _, err = metarun("compare", "a", "b")
+    assert (code, len(err)) == (2, 1)
+    assert "not a file" in err[0]
+
+
+def test_it_does_without_torch(tmp_path: Path) -> None:
+    finished(tmp_path / "a", 0)
+    finished(tmp_path / "b", 1)
+    code = (
+        "import sys; from metarun.cli import main; assert main(['compare', 'a', 'b']) == 0; "
+        "sys.exit(bool({'torch', 'learn2learn', 'wandb', 'matplotlib'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
