@@ -49,7 +49,7 @@ def test_the_defaults_are_the_contract() -> None:
 def test_the_main_keys_are_the_contract() -> None:
     keys = set(plain(compose([])))
     assert keys == {
-        *("algo", "data", "backbone", "optimizer", "logger", "choices"),
+        *("algo", "data", "backbone", "optimizer", "augmentation", "logger", "choices"),
         *("ways", "shots", "queries", "train_ways", "train_shots", "train_queries"),
         *("steps", "meta_batch", "eval_every", "log_every", "val_episodes", "test_episodes"),
         *("seed", "eval_seed", "device", "precision", "threads", "tags", "out", "data_home"),
@@ -168,7 +168,7 @@ def test_every_key_of_what_is_built_stands_in_its_file() -> None:
 
     from metarun.build import blueprint, target_of
 
-    for group in ("algo", "data", "backbone", "optimizer", "logger"):
+    for group in ("algo", "data", "backbone", "optimizer", "augmentation", "logger"):
         for name in choices(group):
             node = plain(compose([f"{group}={name}"]))[group]
             target = target_of(blueprint(group, node))

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metarun.augmentation import ImageAugmentation
 from metarun.data.classes import Images, Split, select
 from metarun.episodes import Sampler
 
@@ -157,3 +158,59 @@ def test_precision_is_that_of_the_sampler(dtype: torch.dtype) -> None:
     sampler = Sampler.training(split(5, 4), 5, 1, 1, seed=0, dtype=dtype)
     assert sampler.batch([0]).query_x.dtype == dtype
     assert sampler.batch([0]).query_y.dtype == torch.int64
+
+
+def shaken(tasks: Split) -> ImageAugmentation:
+    return ImageAugmentation(tasks.shape, crop=2, flip=True, jitter=0.5, rotation=0)
+
+
+@given(tasks)
+@settings(max_examples=20, deadline=None)
+def test_augmentation_changes_pictures_and_nothing_else(task: tuple) -> None:
+    ways, shots, queries, classes, seed, number = task
+    source = split(classes, 8)
+    plain = Sampler.training(source, ways, shots, queries, seed=seed)
+    changing = Sampler.training(source, ways, shots, queries, seed=seed, augment=shaken(source))
+    assert changing.sha256(3) == plain.sha256(3)
+    a, b = plain.batch([number]), changing.batch([number])
+    for part in ("support_y", "query_y", "classes"):
+        assert torch.equal(getattr(a, part), getattr(b, part))
+    assert not torch.equal(a.support_x, b.support_x) or not torch.equal(a.query_x, b.query_x)
+
+
+@given(st.integers(0, 2**63 - 1), st.lists(st.integers(0, 10**9), min_size=1, max_size=5))
+@settings(max_examples=20, deadline=None)
+def test_what_augmentation_draws_depends_on_seed_and_number_alone(
+    seed: int, numbers: list[int]
+) -> None:
+    source = split(10, 6)
+    sampler = Sampler.training(source, 5, 1, 3, seed=seed, augment=shaken(source))
+    together = sampler.batch(numbers)
+    for position, number in enumerate(numbers):
+        alone = sampler.batch([number])
+        assert torch.equal(together.support_x[position], alone.support_x[0])
+        assert torch.equal(together.query_x[position], alone.query_x[0])
+
+
+def test_support_and_query_are_each_changed_by_draws_of_their_own() -> None:
+    seen: list[np.ndarray] = []
+
+    class Spy:
+        def draw(self, rng: np.random.Generator, items: int) -> np.ndarray:
+            return rng.random((items, 1))
+
+        def __call__(self, x: torch.Tensor, drawn: np.ndarray) -> torch.Tensor:
+            assert x.shape == (len(drawn), 1, 4, 4)
+            seen.append(drawn)
+            return torch.zeros_like(x)
+
+    batch = Sampler.training(split(5, 6), 5, 1, 3, seed=0, augment=Spy()).batch([4, 5])
+    assert [len(drawn) for drawn in seen] == [2 * 5, 2 * 15]
+    assert len(set(np.concatenate(seen).ravel().tolist())) == 40
+    assert not batch.support_x.any() and not batch.query_x.any()
+
+
+def test_evaluation_episodes_cannot_be_augmented() -> None:
+    source = split(5, 6)
+    with pytest.raises(TypeError):
+        Sampler.frozen(source, 5, 1, 1, split="val", eval_seed=0, augment=shaken(source))

@@ -15,7 +15,7 @@ from metarun.tree import choices, conf_dir
 
 ALL = choices("experiment")
 CELLS = [name for name in ALL if re.search(r"/omniglot_\d+way_\dshot$", name)]
-BUILT = ("data", "backbone", "algo", "optimizer", "logger")
+BUILT = ("data", "backbone", "algo", "optimizer", "augmentation", "logger")
 # What a published figure depends on besides how long one trains: a quick variant keeps it.
 PROTOCOL = ("ways", "shots", "queries", "data", "backbone", "precision")
 

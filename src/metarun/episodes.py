@@ -11,7 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metarun.augmentation import Augmentation
+
 SPLITS = ("train", "val", "test")
+NORMALISATION = "uint8 / 255; other numbers as they are"  # of every split, see Sampler._tensor
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Sampler:
         tasks: the split to draw from.
         key: what the stream of episodes depends on besides their number.
         device, dtype: where episodes go, and the type of their x.
+        augment: changes the x of an episode, by random numbers that depend on what its other
+            choices depend on but are drawn apart: with or without, it holds the same items.
     """
 
     def __init__(
@@ -75,8 +80,9 @@ class Sampler:
         key: tuple[int, ...],
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        augment: Augmentation | None = None,
     ) -> None:
-        self.tasks, self.key = tasks, key
+        self.tasks, self.key, self.augment = tasks, key, augment
         self.ways, self.shots, self.queries = ways, shots, queries
         self.device, self.dtype = torch.device(device), dtype
 
@@ -88,6 +94,8 @@ class Sampler:
     @classmethod
     def frozen(cls, tasks: Tasks, *args: Any, split: str, eval_seed: int, **kwargs: Any) -> Sampler:
         """Evaluation episode i is a function of (eval_seed, split, i), whoever the learner is."""
+        if "augment" in kwargs:
+            raise TypeError("evaluation episodes are as the data has them")
         return cls(tasks, *args, key=(1, eval_seed, SPLITS.index(split)), **kwargs)
 
     def pick(self, number: int) -> Any:
@@ -97,11 +105,15 @@ class Sampler:
 
     def batch(self, numbers: Iterable[int]) -> Episodes:
         """The episodes with these numbers, as one batch."""
+        numbers = list(numbers)
         picks = [self.pick(i) for i in numbers]
         arrays = self.tasks.gather(picks, self.shots)
         known = [pick.classes for pick in picks if hasattr(pick, "classes")]
         classes = self._tensor(np.stack(known)) if known else None
-        return Episodes(*(self._tensor(a) for a in arrays), classes)
+        support_x, support_y, query_x, query_y = (self._tensor(a) for a in arrays)
+        if self.augment is not None:
+            support_x, query_x = self._augmented(self.augment, numbers, support_x, query_x)
+        return Episodes(support_x, support_y, query_x, query_y, classes)
 
     def sha256(self, episodes: int) -> str:
         """Identifies the first `episodes` episodes: the tasks they come from and every choice."""
@@ -111,6 +123,18 @@ class Sampler:
             for array in self.pick(i):
                 digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+    def _augmented(
+        self, augment: Augmentation, numbers: Sequence[int], support_x: Tensor, query_x: Tensor
+    ) -> tuple[Tensor, ...]:
+        shots = support_x.shape[1]  # items in the support of a task
+        streams = (np.random.SeedSequence((*self.key, i), spawn_key=(0,)) for i in numbers)
+        each = shots + query_x.shape[1]
+        drawn = np.stack([augment.draw(np.random.default_rng(s), each) for s in streams])
+        return tuple(
+            augment(x.flatten(0, 1), part.reshape(-1, *part.shape[2:])).view_as(x)
+            for x, part in ((support_x, drawn[:, :shots]), (query_x, drawn[:, shots:]))
+        )
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from metarun.algorithms import Algorithm, Task
+from metarun.augmentation import Augmentation
 from metarun.build import blueprint, target_of
 from metarun.data import audit
 from metarun.data.classes import Facts
@@ -20,7 +21,7 @@ from metarun.memory import keep_freed_memory
 
 log = logging.getLogger(__name__)
 RUN = {"train": "train_", "val": "", "test": ""}
-BUILT = ("data", "backbone", "algo", "optimizer", "logger")
+BUILT = ("data", "backbone", "algo", "optimizer", "augmentation", "logger")
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Parts:
         task: what the learner was told of its tasks.
         learner: with its initial weights, on `device`.
         optimizer, logger: blueprints, to be called by the loop.
+        augment: what training episodes go through, if anything.
     """
 
     config: dict[str, Any]
@@ -43,28 +45,24 @@ class Parts:
     logger: Callable[..., Any]
     device: torch.device
     dtype: torch.dtype
+    augment: Augmentation | None
 
     def training(self) -> Sampler:
-        c = self.config
         return Sampler.training(
             self.splits["train"],
-            c["train_ways"],
-            c["train_shots"],
-            c["train_queries"],
-            seed=c["seed"],
+            *task_of(self.config, "train_"),
+            seed=self.config["seed"],
             device=self.device,
             dtype=self.dtype,
+            augment=self.augment,
         )
 
     def frozen(self, split: str) -> Sampler:
-        c = self.config
         return Sampler.frozen(
             self.splits[split],
-            c["ways"],
-            c["shots"],
-            c["queries"],
+            *task_of(self.config),
             split=split,
-            eval_seed=c["eval_seed"],
+            eval_seed=self.config["eval_seed"],
             device=self.device,
             dtype=self.dtype,
         )
@@ -121,6 +119,9 @@ def assemble(
         mistakes.lines += _classless(config, target_of(plans["algo"]))
     mistakes.lines += misfits(config, {s: splits[s].facts for s in splits}, used, splits)
     mistakes.lines += audit.shared_classes(splits)
+    augment = None
+    if "train_" in used.values():  # evaluation needs none, and its data may be of another shape
+        augment = mistakes.catch(plans["augmentation"], splits["train"].shape)
     mistakes.settle()
     for line in audit.shared_items(splits):
         log.warning("data=%s: %s", config["choices"]["data"], line)
@@ -137,7 +138,8 @@ def assemble(
     if not any(p.requires_grad for p in learner.parameters()):
         algo, net = config["choices"]["algo"], config["choices"]["backbone"]
         raise Refused(f"algo={algo} backbone={net}: together they have nothing to learn")
-    return Parts(config, splits, task, learner, plans["optimizer"], plans["logger"], device, dtype)
+    blueprints = plans["optimizer"], plans["logger"]
+    return Parts(config, splits, task, learner, *blueprints, device, dtype, augment)
 
 
 def plan(
@@ -161,11 +163,11 @@ def misfits(
     lines = []
     name = config["choices"]["data"]
     known = {split: facts[split] for split in used if facts.get(split) is not None}
-    tasks = {p: tuple(config[p + k] for k in ("ways", "shots", "queries")) for p in used.values()}
+    tasks = {prefix: task_of(config, prefix) for prefix in used.values()}
     if len(set(tasks.values())) == 1:  # one task for all splits: one line for all
         used = dict.fromkeys(used, "")
     for prefix in dict.fromkeys(used[split] for split in known):
-        ways, shots, queries = (config[prefix + k] for k in ("ways", "shots", "queries"))
+        ways, shots, queries = task_of(config, prefix)
         mine = {split: fact for split, fact in known.items() if used[split] == prefix}
         if ways < 2:
             lines.append(f"{prefix}ways={ways}: should be greater than or equal to 2")
@@ -183,6 +185,11 @@ def misfits(
                 f"{fewest.smallest} items{which}; shots + queries can be {fewest.smallest} at most"
             )
     return lines
+
+
+def task_of(config: Mapping[str, Any], prefix: str = "") -> tuple[int, int, int]:
+    """Ways, shots and queries of evaluation, or of training with the prefix `train_`."""
+    return tuple(config[prefix + key] for key in ("ways", "shots", "queries"))
 
 
 def _task(config: dict[str, Any], train: Any) -> Task:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from metarun import plots, results
+from metarun.augmentation import none
+from metarun.episodes import NORMALISATION
 from metarun.evaluation import interval
 from metarun.parts import Parts
 
@@ -35,7 +37,8 @@ def protocol(
         "shots": c["shots"],
         "queries": c["queries"],
         "batch_norm": parts.learner.batch_norm,
-        "augmentation": "none",
+        "augmentation": _augmentation(c),
+        "normalisation": NORMALISATION,
         "selection": "lowest validation mse"
         if parts.splits[split].facts is None
         else "best validation accuracy",
@@ -45,6 +48,14 @@ def protocol(
         "backbone": c["backbone"],
         **trained,
     }
+
+
+def _augmentation(config: Mapping[str, Any]) -> Any:
+    """What training pictures went through; evaluation leaves them as they are."""
+    keys = dict(config["augmentation"])
+    if keys.pop("_target_") == f"{none.__module__}.{none.__name__}":
+        return "none"
+    return {config["choices"]["augmentation"]: keys}
 
 
 def trained_on(parts: Parts) -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from metarun.config import check, compose
 from metarun.errors import Refused
+from metarun.files import write_whole
 from metarun.overrides import keys, nearest, parse
 from metarun.settings import show
 from metarun.tree import GROUPS, hydra_for
@@ -20,6 +23,13 @@ RETESTABLE = (
     *("ways", "shots", "queries", "test_episodes", "eval_seed"),
     *("device", "threads", "data", "algo."),
 )
+MARK = "# sha256 of the lines above: "
+
+
+def keep_config(config: dict[str, Any], out: Path) -> None:
+    """Write `config.yaml`, whose last line tells whether the others are as they were written."""
+    text = OmegaConf.to_yaml(OmegaConf.create(config))
+    write_whole(out / "config.yaml", f"{text}{MARK}{_digest(text)}\n")
 
 
 def load(run: Path, key: str) -> DictConfig:
@@ -28,16 +38,40 @@ def load(run: Path, key: str) -> DictConfig:
     Args:
         key: what the user calls the folder, for messages.
     """
+    file = run / "config.yaml"
     try:
-        plain = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
+        text = file.read_text("utf-8")
+        plain = yaml.safe_load(text)
     except OSError:
         hint = "no such folder" if not run.exists() else "holds no run: config.yaml is not there"
         raise Refused(f"{key}={run}: {hint}") from None
-    except yaml.YAMLError as error:
-        raise Refused(f"{run / 'config.yaml'}: cannot be read ({error})") from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise Refused(f"{file}: cannot be read ({error})") from error
     if not isinstance(plain, dict):
-        raise Refused(f"{run / 'config.yaml'}: is not a configuration")
-    return OmegaConf.create(plain)
+        raise Refused(f"{file}: is not a configuration")
+    try:
+        body, _, digest = text.rpartition(MARK)
+        if digest.strip() != _digest(body):
+            _compare(run, plain)
+        return OmegaConf.create(plain)
+    except OmegaConfBaseException as error:
+        raise Refused(f"{file}: damaged ({str(error).splitlines()[0]})") from error
+
+
+def _compare(run: Path, plain: dict[str, Any]) -> None:
+    """Refuse a `config.yaml` that is not as it was written and differs from the last checkpoint."""
+    from metarun import checkpoint
+
+    file, state = run / "config.yaml", checkpoint.latest(run / "checkpoints")
+    if state is None or "config" not in state:
+        raise Refused(f"{file}: damaged or edited: its checksum does not fit; start a new run")
+    lines = differences(state["config"], plain, free=("out", "data_home"))
+    if lines:
+        raise Refused(*(f"{file}: {line}" for line in lines))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def amend(
@@ -77,16 +111,28 @@ def amend(
     return OmegaConf.to_container(saved, resolve=True)
 
 
-def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Keys that would make a resumed run another one, a line each, with both values."""
-    old, new = (dict(_leaves(OmegaConf.create(c))) for c in (before, now))
-    free = (*RESUMABLE, "out", "data_home")
+def differences(
+    before: dict[str, Any],
+    now: dict[str, Any],
+    free: Sequence[str] = (*RESUMABLE, "out", "data_home"),
+) -> list[str]:
+    """Keys that would make a resumed run another one, a line each, with both values.
+
+    Args:
+        free: keys that may differ, with all below them.
+    """
+    old, new = (dict(_leaves(OmegaConf.create(_completed(c)))) for c in (before, now))
     return [
         f"{key}={show(new.get(key))}: the run was trained with {show(old.get(key))}"
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key)
         and not any(key == f or key.startswith(f"{f}.") for f in free)
     ]
+
+
+def _completed(config: dict[str, Any]) -> dict[str, Any]:
+    """With what went without saying in runs of the first versions."""
+    return {"augmentation": {"_target_": "metarun.augmentation.none"}, **config}
 
 
 def _leaves(cfg: DictConfig) -> Iterator[tuple[str, Any]]:

@@ -47,6 +47,7 @@ class Settings(BaseModel):
     data: dict[str, Any]
     backbone: dict[str, Any]
     optimizer: dict[str, Any]
+    augmentation: dict[str, Any]
     logger: dict[str, Any]
 
 

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from metarun.errors import Refused
 
-GROUPS = ("algo", "data", "backbone", "optimizer", "logger", "experiment", "debug")
+GROUPS = ("algo", "data", "backbone", "optimizer", "augmentation", "logger", "experiment", "debug")
 
 
 def conf_dir() -> Path:
