@@ -53,7 +53,7 @@ def load(run: Path, key: str) -> DictConfig:
         body, _, digest = text.rpartition(MARK)
         if digest.strip() != _digest(body):
             _compare(run, plain)
-        return OmegaConf.create(plain)
+        return OmegaConf.create(_completed(plain))
     except OmegaConfBaseException as error:
         raise Refused(f"{file}: damaged ({str(error).splitlines()[0]})") from error
 
