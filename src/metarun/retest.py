@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from metarun import checkpoint, results
 from metarun.algorithms import Algorithm, Task
 from metarun.backbones.norm import BatchNorm
 from metarun.display import Display
+from metarun.episodes import Sampler
 from metarun.errors import Refused
 from metarun.evaluation import evaluate, interval
 from metarun.interruption import Stop
-from metarun.parts import assemble
+from metarun.parts import Parts, assemble
 from metarun.protocol import keep, protocol, record
 
 OTHER = {"transductive": "inductive", "inductive": "transductive"}
@@ -39,28 +42,17 @@ def retest(
     Returns:
         The new folder and what its `result.json` holds.
     """
+    refuse_taken(run, name)
     state = checkpoint.load(run / "checkpoints" / "best.pt")
-    if name is not None and (run / "evaluations" / name).exists():
-        raise Refused(f"name={name}: {run / 'evaluations' / name} is there already")
-    parts = assemble(config, folders, used={split: ""}, task=Task(*state["task"]))
-    try:
-        parts.learner.load_state_dict(state["learner"])
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise Refused(f"run={run}: its weights do not fit what was asked for: {reason}") from error
+    parts = restored(config, run, state, {split: ""}, folders)
     episodes = config["test_episodes"]
     default = f"{split}_{config['ways']}w{config['shots']}s{config['queries']}q_{episodes}"
     began = time.monotonic()
-    sampler, own = parts.frozen(split), parts.learner.batch_norm
     with Stop() as stop, Display() as display:
         proceed = display.during("test", episodes, stop)
-        scores = evaluate(parts.learner, sampler, episodes, proceed)
-        by_statistics = {own: scores}
-        if "batch_norm" in config["algo"] and _normalises(parts.learner):
-            parts.learner.batch_norm = other = OTHER[own]
-            by_statistics[other] = evaluate(parts.learner, sampler, episodes, proceed)
-            parts.learner.batch_norm = own
-    folder = _new_folder(run / "evaluations", name, default)
+        by_statistics = by_batch_norm(parts, parts.frozen(split), episodes, proceed)
+    scores = by_statistics[parts.learner.batch_norm]
+    folder = new_folder(run / "evaluations", name, default)
     test, _ = keep(parts, folder, split, scores)
     result = {
         "status": "completed",
@@ -77,11 +69,53 @@ def retest(
     return folder, result
 
 
+def refuse_taken(run: Path, name: str | None) -> None:
+    """Refuse a typed name of an evaluation that is there already."""
+    if name is not None and (run / "evaluations" / name).exists():
+        raise Refused(f"name={name}: {run / 'evaluations' / name} is there already")
+
+
+def restored(
+    config: dict[str, Any],
+    run: Path,
+    state: Mapping[str, Any],
+    used: Mapping[str, str],
+    folders: Sequence[Path],
+) -> Parts:
+    """The parts of a run with the weights of its checkpoint.
+
+    Args:
+        state: the checkpoint.
+        used: the splits that episodes are drawn from, as `metarun.parts.assemble` has it.
+    """
+    parts = assemble(config, folders, used=used, task=Task(*state["task"]))
+    try:
+        parts.learner.load_state_dict(state["learner"])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise Refused(f"run={run}: its weights do not fit what was asked for: {reason}") from error
+    return parts
+
+
+def by_batch_norm(
+    parts: Parts, sampler: Sampler, episodes: int, proceed: Callable[[int], None]
+) -> dict[str, dict[str, np.ndarray]]:
+    """The learner's scores under its own batch norm, and under the other where that may differ."""
+    learner = parts.learner
+    own = learner.batch_norm
+    found = {own: evaluate(learner, sampler, episodes, proceed)}
+    if "batch_norm" in parts.config["algo"] and _normalises(learner):
+        learner.batch_norm = other = OTHER[own]
+        found[other] = evaluate(learner, sampler, episodes, proceed)
+        learner.batch_norm = own
+    return found
+
+
 def _normalises(learner: Algorithm) -> bool:
     return any(isinstance(module, BatchNorm) for module in learner.modules())
 
 
-def _new_folder(parent: Path, name: str | None, default: str) -> Path:
+def new_folder(parent: Path, name: str | None, default: str) -> Path:
     """A folder that was not there: nothing is overwritten."""
     try:
         parent.mkdir(exist_ok=True)

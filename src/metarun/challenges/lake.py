@@ -1,0 +1,41 @@
+"""Omniglot's one-shot challenge: 20 runs of 20-way 1-shot classification within an alphabet.
+
+Lake, Salakhutdinov & Tenenbaum, 2015: what is learnt beforehand is learnt from the 30 background
+alphabets alone. They report an error rate, the mean over the runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metarun.data.lake import Runs
+
+TASK = {"ways": 20, "shots": 1, "queries": 1, "episodes": 20}
+BACKGROUND = "data=omniglot data.split=background_evaluation"
+PUBLISHED = "Lake et al. 2015: people 4.5 %, BPL 3.3 %"
+
+
+def admit(config: Mapping[str, Any]) -> list[str]:
+    """A line if the run was trained on anything but the background set."""
+    wanted = f"protocol=lake is for runs trained on the background set only: {BACKGROUND}"
+    data = config["data"]
+    if data.get("_target_") != "metarun.data.omniglot.Omniglot":
+        return [f"trained on data={config['choices']['data']}; {wanted}"]
+    if data.get("split") != "background_evaluation":
+        return [f"trained with data.split={data.get('split')}; {wanted}"]
+    return []
+
+
+def load(config: Mapping[str, Any]) -> Runs:
+    """The runs, downloaded if they are not in `data.root`."""
+    from metarun.data import lake
+
+    return lake.load(config["data"]["root"], config["data"]["url"])
+
+
+def verdict(test: Mapping[str, Any]) -> str:
+    """The error rate, beside that of people."""
+    mean, ci95 = (100 * test["error_rate"][key] for key in ("mean", "ci95"))
+    return f"error rate {mean:.1f} ± {ci95:.1f} % over {test['episodes']} runs ({PUBLISHED})"
