@@ -1,0 +1,173 @@
+"""One's own pictures: a folder of them for each class."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PositiveFloat
+
+from metarun.data import class_splits, picture_classes
+from metarun.data.audit import named
+from metarun.data.class_splits import SPLITS
+from metarun.data.classes import Facts, Split, select
+from metarun.data.folders import Listing, listing, subfolders
+from metarun.errors import Refused
+
+CALLED = {  # what the folder of a split may be called, in lower case
+    **{"train": "train", "training": "train"},
+    **{"val": "val", "valid": "val", "validation": "val"},
+    **{"test": "test", "testing": "test"},
+}
+LAYOUT = "it should hold a folder of pictures for each class: DIR/cat/*.jpg, DIR/dog/*.jpg, …"
+
+log = logging.getLogger(__name__)
+
+
+class ImageFolder:
+    """Pictures in a folder for each class, cut to squares of one size; see `pictures.picture`.
+
+    A class is a folder `depth` levels below `root`; all pictures in it and below are its own. Where
+    `root` holds the folders `train`, `val` and `test`, the classes are below those and split as
+    they say. A file may tell the split too; else it is made by `fractions` and `split_seed`.
+
+    Args:
+        root: the folder of the pictures; there is no default.
+        cache: folder for the prepared array; it holds `image_folder/`.
+        size: height and width of a prepared picture, in pixels.
+        colour: red, green and blue; else grey.
+        depth: 1 for `DIR/class/…`, 2 for `DIR/Alphabet/character/…`.
+        fractions: of the classes in train, val and test, or their numbers; 2 at least in each.
+        split_seed: another one makes another split.
+        split_file: JSON, `{"train": [names of classes], "val": […], "test": […]}`.
+        skip_broken: go on without files and classes that cannot be used, with a warning.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None,
+        cache: str,
+        size: Annotated[int, Field(ge=8, le=1024)] = 84,
+        colour: bool = True,
+        depth: Annotated[int, Field(ge=1, le=8)] = 1,
+        fractions: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)] = (
+            *(0.6, 0.2, 0.2),
+        ),
+        split_seed: Annotated[int, Field(ge=0)] = 0,
+        split_file: str | None = None,
+        skip_broken: bool = False,
+    ) -> None:
+        if not root:
+            raise Refused("data.root: name the folder of your pictures: data.root=DIR")
+        self.root = Path(root).expanduser()
+        self.cache = Path(cache).expanduser() / "image_folder"
+        self.size, self.colour, self.depth = size, colour, depth
+        self.fractions, self.split_seed = fractions, split_seed
+        self.split_file = split_file and Path(split_file).expanduser()
+        self.skip_broken = skip_broken
+
+    def facts(self) -> dict[str, Facts | None]:
+        """Classes and files of each split, by their names alone: no picture is opened.
+
+        Raises:
+            Refused: the folder is not there, or its classes cannot be split.
+        """
+        files = self.found.classes
+        return {
+            split: Facts(len(names), min((len(files[name]) for name in names), default=0))
+            for split, names in self.classes.items()
+        }
+
+    def load(self) -> dict[str, Split]:
+        """The splits `train`, `val` and `test`; the first call reads all pictures.
+
+        Raises:
+            Refused: naming all files and classes that cannot be used, or the cache that cannot be
+                written to.
+        """
+        used = {name for names in self.classes.values() for name in names}
+        unused = [name for name in self.found.classes if name not in used]
+        if unused:
+            log.info("in no split of %s: %s", self.split_file, named(unused))
+        wanted = {name: files for name, files in self.found.classes.items() if name in used}
+        chosen = Listing(self.root, wanted, self.found.mistakes)
+        images = picture_classes.prepare(
+            self.cache, chosen, self.size, self.colour, self.skip_broken
+        )
+        if self.found.stray:
+            log.warning("pictures that lie in no class folder: %s", named(self.found.stray))
+        there = set(images.names)
+        return {
+            split: select(images, [name for name in names if name in there])
+            for split, names in self.classes.items()
+        }
+
+    @cached_property
+    def classes(self) -> dict[str, list[str]]:
+        """The names of the classes of each split."""
+        if self._parts:
+            return {split: list(part.classes) for split, part in self._parts.items()}
+        known = self.found.classes
+        if self.split_file:
+            return class_splits.from_file(self._split_file_there(), known)
+        return class_splits.divide(known, self.fractions, self.split_seed)
+
+    @cached_property
+    def found(self) -> Listing:
+        """All classes of `root`."""
+        if not self._parts:
+            whole = listing(self.root, self.depth)
+        else:
+            whole = Listing(self.root)
+            for part in self._parts.values():
+                whole.classes.update(part.classes)
+                whole.mistakes += part.mistakes
+                whole.stray += part.stray
+        if not whole.classes and not whole.mistakes:
+            raise Refused(f"data.root={self.root}: no classes; {LAYOUT}")
+        return whole
+
+    @cached_property
+    def _parts(self) -> dict[str, Listing]:
+        """The listing of each split that has a folder; empty if there are none."""
+        if not self.root.is_dir():
+            there = "not a folder" if self.root.exists() else "no such folder"
+            raise Refused(f"data.root={self.root}: {there}; {LAYOUT}")
+        names = subfolders(self.root)
+        splits = {CALLED[name.lower()]: name for name in names if name.lower() in CALLED}
+        if self.split_file or not splits or (len(splits) < 3 and len(names) > len(splits)):
+            return {}
+        if len(splits) < 3:
+            missing = [split for split in SPLITS if split not in splits]
+            raise Refused(
+                f"data.root={self.root}: has {' and '.join(splits.values())}, and no "
+                f"{' or '.join(missing)} beside; put the classes themselves into one folder, "
+                "and data.fractions splits them"
+            )
+        beside = [name for name in names if name not in splits.values()]
+        if beside:
+            log.warning("%s: beside train, val and test, left alone: %s", self.root, named(beside))
+        parts = {split: listing(self.root / splits[split], self.depth) for split in SPLITS}
+        twice = sorted(
+            name
+            for name in set().union(*(part.classes for part in parts.values()))
+            if sum(name in part.classes for part in parts.values()) > 1
+        )
+        if twice:
+            raise Refused(
+                f"data.root={self.root}: {len(twice)} classes in more than one of train, val and "
+                f"test ({named(twice)}); a learner is tested on classes that it was not trained on:"
+                " put all pictures of a class into DIR/class, and data.fractions splits the classes"
+            )
+        empty = [split for split, part in parts.items() if not part.classes and not part.mistakes]
+        if empty:
+            raise Refused(f"data.root={self.root}: no classes in {' and '.join(empty)}; {LAYOUT}")
+        return parts
+
+    def _split_file_there(self) -> Path:
+        """As it was typed, or beside the pictures."""
+        beside = self.root / self.split_file
+        return beside if not self.split_file.exists() and beside.exists() else self.split_file

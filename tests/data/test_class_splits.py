@@ -1,0 +1,111 @@
+"""Classes are dealt out the same way everywhere; two at least to each split."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metarun.data.class_splits import divide, from_file
+from metarun.errors import Refused
+
+USUAL = [0.6, 0.2, 0.2]
+NAMES = [f"class {i}" for i in range(100)]
+
+
+def refusal(call, *args) -> list[str]:
+    with pytest.raises(Refused) as refused:
+        call(*args)
+    return refused.value.mistakes
+
+
+class TestShares:
+    @given(
+        st.integers(6, 300),
+        st.lists(st.floats(0.01, 1), min_size=3, max_size=3),
+        st.integers(0, 1000),
+    )
+    def test_every_class_is_in_one_split_of_about_the_share_asked_for(self, n, shares, seed):
+        shares = [share / sum(shares) for share in shares]
+        known = [f"{i}" for i in range(n)]
+        split = divide(known, shares, seed)
+        assert sorted(name for names in split.values() for name in names) == sorted(known)
+        sizes = [len(split[s]) for s in ("train", "val", "test")]
+        assert min(sizes) >= 2
+        if min(shares) * n >= 2:
+            assert all(abs(size - s * n) < 1 for size, s in zip(sizes, shares, strict=True))
+
+    @pytest.mark.parametrize("n, sizes", [(6, (2, 2, 2)), (7, (3, 2, 2)), (10, (6, 2, 2))])
+    def test_few_classes_are_enough_for_two_ways(self, n, sizes):
+        split = divide(NAMES[:n], USUAL, 0)
+        assert tuple(len(split[s]) for s in ("train", "val", "test")) == sizes
+
+    def test_counts_are_taken_at_their_word(self):
+        split = divide(NAMES, [64, 16, 20], 0)
+        assert [len(split[s]) for s in ("train", "val", "test")] == [64, 16, 20]
+        (line,) = refusal(divide, NAMES, [64, 16, 21], 0)
+        assert "data.fractions=[64, 16, 21]: numbers of classes should add up to the 100" in line
+        assert refusal(divide, NAMES, [98, 1, 1], 0)
+
+    def test_what_cannot_be_divided_is_refused(self):
+        (line,) = refusal(divide, NAMES[:5], USUAL, 0)
+        assert "5 classes cannot be divided; train, val and test need 2 each" in line
+        (line,) = refusal(divide, NAMES, [0.6, 0.2, 0.3], 0)
+        assert "should add up to 1, not 1.1" in line
+
+
+class TestStability:
+    def test_it_is_a_function_of_names_and_seed(self):
+        shuffled = random.Random(0).sample(NAMES, len(NAMES))
+        assert divide(NAMES, USUAL, 3) == divide(shuffled, USUAL, 3)
+        assert divide(NAMES, USUAL, 3) != divide(NAMES, USUAL, 4)
+
+    def test_it_is_the_same_as_ever(self):
+        """A change here changes the split of everyone's data: it wants a reason, and a note."""
+        split = divide(["ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen"], USUAL, 0)
+        assert split == {
+            "train": ["dog", "elk", "fox", "gnu"],
+            "val": ["ant", "bee"],
+            "test": ["cat", "hen"],
+        }
+
+    def test_another_class_moves_few(self):
+        before, now = divide(NAMES, USUAL, 0), divide([*NAMES, "one more"], USUAL, 0)
+        where = {name: split for split, names in before.items() for name in names}
+        moved = [n for split, names in now.items() for n in names if where.get(n, split) != split]
+        assert len(moved) <= 2
+
+
+class TestFile:
+    def write(self, tmp_path, content) -> object:
+        text = content if isinstance(content, str) else json.dumps(content)
+        (tmp_path / "split.json").write_text(text)
+        return tmp_path / "split.json"
+
+    def test_it_is_taken_as_it_is(self, tmp_path):
+        split = {"train": ["b", "a"], "val": ["c"], "test": ["d"]}
+        assert from_file(self.write(tmp_path, split | {"about": "mine"}), "abcde") == split
+
+    def test_all_mistakes_are_told(self, tmp_path):
+        file = self.write(tmp_path, {"train": ["a", "b", "x"], "val": ["a"], "test": []})
+        assert refusal(from_file, file, "abc") == [
+            f"data.split_file={file}: 1 class not in data.root: x",
+            f"data.split_file={file}: 1 class listed more than once: a",
+            f"data.split_file={file}: no classes in test",
+        ]
+
+    @pytest.mark.parametrize(
+        "content",
+        ["", "{", "[]", '{"train": ["a"]}', '{"train": "a", "val": "b", "test": "c"}', "[" * 99999],
+    )
+    def test_what_is_no_split_is_refused(self, tmp_path, content):
+        (line,) = refusal(from_file, self.write(tmp_path, content), "abc")
+        assert "is not JSON" in line or "should hold" in line
+        assert "\n" not in line
+
+    def test_a_file_that_is_not_there_or_no_file_is_refused(self, tmp_path):
+        assert "No such file" in refusal(from_file, tmp_path / "gone", "abc")[0]
+        assert "cannot be read" in refusal(from_file, tmp_path, "abc")[0]

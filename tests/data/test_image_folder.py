@@ -1,0 +1,343 @@
+"""A folder of one's own: split by class, prepared once, and every file that is wrong is named."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from metarun.data import folders, picture_classes
+from metarun.data.classes import Facts, Split
+from metarun.data.image_folder import ImageFolder
+from metarun.data.pictures import picture
+from metarun.errors import Refused
+
+SIX = ["ant", "bee", "cat", "dog", "elk", "fox"]
+
+
+def write(root: Path, classes: list[str], each: int = 3, side: int = 12) -> Path:
+    """Pictures of a colour of their own."""
+    rng = np.random.default_rng(len(classes))
+    for name in classes:
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for k in range(each):
+            colour = tuple(int(v) for v in rng.integers(0, 256, 3))
+            Image.new("RGB", (side, side + k), colour).save(root / name / f"{k:02d}.png")
+    return root
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    return write(tmp_path / "mine", SIX)
+
+
+def folder(root: Path, **keys: object) -> ImageFolder:
+    keys = {"cache": str(root.parent / "cache"), "size": 8, **keys}
+    return ImageFolder(root=str(root), **keys)
+
+
+def refusal(root: Path, **keys: object) -> list[str]:
+    with pytest.raises(Refused) as refused:
+        folder(root, **keys).load()
+    assert not any("\n" in line for line in refused.value.mistakes)
+    return refused.value.mistakes
+
+
+def names(splits: dict[str, Split]) -> dict[str, tuple[str, ...]]:
+    return {split: splits[split].names for split in splits}
+
+
+def broken(root: Path, name: str) -> Path:
+    path = root / name
+    path.write_bytes(path.read_bytes()[:40] if path.exists() else b"?")
+    return path
+
+
+def made(root: Path) -> set[Path]:
+    """The arrays that the cache holds."""
+    return set((root.parent / "cache").rglob("items-*.npy"))
+
+
+class TestPreparing:
+    @pytest.mark.parametrize("colour", [True, False])
+    def test_items_are_the_pictures_of_their_class(self, root, colour):
+        splits = folder(root, colour=colour).load()
+        assert sorted(n for split in splits.values() for n in split.names) == SIX
+        for split in splits.values():
+            assert split.facts == Facts(2, 3)
+            assert split.shape == (3 if colour else 1, 8, 8)
+            for name, first in zip(split.names, split.first, strict=True):
+                for k in range(3):
+                    expected = picture(str(root / name / f"{k:02d}.png"), 8, colour)
+                    assert np.array_equal(split.items[first + k], expected)
+
+    def test_sizes_are_told_before_a_picture_is_opened(self, root):
+        for name in SIX:
+            broken(root, f"{name}/00.png")
+        assert folder(root).facts() == dict.fromkeys(("train", "val", "test"), Facts(2, 3))
+        assert not (root.parent / "cache").exists()
+
+    def test_two_folders_or_sizes_do_not_fight_over_the_cache(self, root, tmp_path):
+        other = write(tmp_path / "other", SIX, each=4)
+        folder(root).load(), folder(other).load(), folder(root, size=9).load()
+        folder(root, colour=False).load()
+        before = made(root)
+        assert len(before) == 4
+        folder(root).load(), folder(other).load(), folder(root, size=9).load()
+        assert made(root) == before
+
+    def test_another_split_needs_no_other_array(self, root):
+        folder(root).load()
+        before = made(root)
+        folder(root, split_seed=1).load()
+        assert made(root) == before
+
+    @pytest.mark.parametrize("change", ["written", "added", "removed", "renamed"])
+    def test_any_change_of_the_files_is_noticed(self, root, change):
+        first = folder(root).load()
+        file = root / "ant" / "00.png"
+        if change == "written":
+            Image.new("RGB", (12, 12), "red").save(file)
+            os.utime(file, ns=(1, time.time_ns()))
+        elif change == "added":
+            shutil.copy(file, root / "ant" / "99.png")
+        elif change == "removed":
+            file.unlink()
+        else:
+            file.rename(root / "ant" / "50.png")
+        again = folder(root).load()
+        where = next(split for split, found in names(first).items() if "ant" in found)
+        assert first[where].sha256 != again[where].sha256
+
+    def test_the_second_start_opens_no_picture(self, root, monkeypatch):
+        first = folder(root).load()
+        monkeypatch.setattr(picture_classes.pictures, "read", None)
+        again = folder(root).load()
+        assert {n: s.sha256 for n, s in first.items()} == {n: s.sha256 for n, s in again.items()}
+
+
+class TestSplit:
+    def test_it_does_not_depend_on_where_the_folder_is_nor_on_its_order(self, root, tmp_path):
+        copy = tmp_path / "elsewhere" / "copy"
+        for name in reversed(SIX):
+            for file in sorted((root / name).iterdir(), reverse=True):
+                (copy / name).mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, copy / name)
+        one, two = folder(root).load(), folder(copy).load()
+        assert names(one) == names(two)
+        assert {n: s.sha256 for n, s in one.items()} == {n: s.sha256 for n, s in two.items()}
+
+    def test_another_seed_is_another_split(self, root):
+        assert len({str(names(folder(root, split_seed=k).load())) for k in range(5)}) > 1
+
+    @pytest.mark.parametrize("val", ["val", "Valid", "validation"])
+    def test_folders_of_splits_say_it_themselves(self, tmp_path, val):
+        root = tmp_path / "mine"
+        (
+            write(root / "train", ["a", "b", "c"]),
+            write(root / val, ["d"]),
+            write(root / "test", ["e"]),
+        )
+        expected = {"train": ("a", "b", "c"), "val": ("d",), "test": ("e",)}
+        assert names(folder(root).load()) == expected
+        assert folder(root).facts()["train"] == Facts(3, 3)
+
+    def test_the_same_classes_in_all_splits_are_no_few_shot_split(self, tmp_path):
+        root = tmp_path / "mine"
+        for split in ("train", "val", "test"):
+            write(root / split, SIX)
+        (line,) = refusal(root)
+        assert (
+            "6 classes in more than one of train, val and test (ant, bee, cat and 3 more)" in line
+        )
+        assert "put all pictures of a class into DIR/class" in line
+
+    def test_a_split_without_a_folder_is_missed(self, tmp_path):
+        root = tmp_path / "mine"
+        write(root / "train", SIX), write(root / "test", ["gnu"])
+        (line,) = refusal(root)
+        assert "has test and train, and no val beside" in line
+
+    def test_a_class_may_be_called_train(self, root):
+        write(root, ["train"])
+        assert sum(split.facts.classes for split in folder(root).load().values()) == 7
+
+    def test_a_file_may_say_it(self, root, caplog):
+        split = {"train": ["fox", "ant"], "val": ["bee"], "test": ["dog"]}
+        for place in (root.parent / "split.json", root / "beside.json"):
+            place.write_text(json.dumps(split))
+        caplog.set_level(logging.INFO)
+        for file in (str(root.parent / "split.json"), "beside.json"):
+            found = folder(root, split_file=file).load()
+            assert names(found) == {n: tuple(c) for n, c in split.items()}
+        assert "in no split of" in caplog.text
+        assert "cat, elk" in caplog.text
+
+    def test_classes_may_be_nested(self, tmp_path):
+        root = write(tmp_path / "mine", [f"{a}/{c}" for a in ("Greek", "Latin") for c in "abc"])
+        assert len(refusal(root)) == 1  # two classes cannot be divided
+        found = names(folder(root, depth=2).load())
+        assert "Greek/a" in {name for split in found.values() for name in split}
+
+
+class TestBroken:
+    def test_all_that_is_wrong_is_said_at_once(self, root):
+        write(root, ["gnu"], each=1)
+        (root / "ant" / "empty.jpg").touch()
+        cut, text = broken(root, "bee/01.png"), broken(root, "fox/notes.jpg")
+        lines = refusal(root)
+        assert len(lines) == 4
+        for part in (str(cut), str(text), f"{root}/gnu: 1 picture", f"{root}/ant/empty.jpg: empty"):
+            assert sum(part in line for line in lines) == 1
+        assert lines[-1].endswith("data.skip_broken=true goes on without what cannot be used")
+        assert not made(root)
+
+    def test_of_many_the_first_are_named_and_the_rest_counted(self, root):
+        write(root, SIX, each=5)
+        for name in SIX:
+            for k in range(3):
+                broken(root, f"{name}/{k:02d}.png")
+        lines = refusal(root)
+        assert len(lines) == 11
+        assert "8 more like these; data.skip_broken=true" in lines[-1]
+
+    def test_what_was_kept_does_not_hide_what_is_broken_now(self, root):
+        kept = folder(root).load() and made(root)
+        (root / "ant" / "empty.jpg").touch()
+        assert "empty" in refusal(root)[0]
+        assert made(root) == kept
+        (root / "ant" / "empty.jpg").unlink()
+        folder(root).load()
+        assert made(root) == kept
+
+    def test_one_can_go_on_without_and_is_told_at_every_start(self, root, caplog):
+        write(root, ["gnu"], each=1)
+        for name in ("bee/01.png", "elk/00.png", "elk/01.png"):
+            broken(root, name)
+        data = folder(root, skip_broken=True)
+        loads = []
+        for start in ("first", "second"):
+            caplog.clear()
+            loads.append(data.load())
+            for part in ("bee: 1", "elk: 3", f"{root}/gnu"):
+                assert part in caplog.text, start
+            data = folder(root, skip_broken=True)
+        assert names(loads[0]) == names(loads[1])
+        kept = {n: c for s in loads[0].values() for n, c in zip(s.names, s.counts, strict=True)}
+        assert kept == {"ant": 3, "bee": 2, "cat": 3, "dog": 3, "fox": 3}  # elk: 1 picture left
+
+    def test_what_is_left_out_moves_no_class_to_another_split(self, root):
+        whole = names(folder(root).load())
+        broken(root, "elk/00.png"), broken(root, "elk/01.png")
+        fewer = names(folder(root, skip_broken=True).load())
+        for split, classes in whole.items():
+            assert set(fewer[split]) == set(classes) - {"elk"}
+
+    def test_nothing_left_is_refused(self, root):
+        for name in SIX:
+            for k in range(3):
+                broken(root, f"{name}/{k:02d}.png")
+        assert len(refusal(root, skip_broken=True)) == 11
+
+    def test_pictures_in_no_class_are_told(self, root, caplog):
+        Image.new("RGB", (9, 9)).save(root / "preview.png")
+        folder(root).load()
+        assert "lie in no class folder" in caplog.text
+
+    def test_a_folder_that_is_none_is_refused(self, root, tmp_path):
+        assert "no such folder" in refusal(tmp_path / "gone")[0]
+        assert "not a folder" in refusal(root / "ant" / "00.png")[0]
+        (tmp_path / "empty").mkdir()
+        assert "no classes; it should hold a folder of pictures" in refusal(tmp_path / "empty")[0]
+
+    def test_a_loop_of_links_ends(self, root):
+        (root / "ant" / "round").symlink_to(root, target_is_directory=True)
+        (root / "up").symlink_to(root.parent, target_is_directory=True)
+        assert sum(split.facts.classes for split in folder(root).load().values()) == 6
+
+    def test_progress_is_told_while_one_waits(self, root, caplog, monkeypatch):
+        monkeypatch.setattr(picture_classes, "NEWS", -1)
+        caplog.set_level(logging.INFO)
+        folder(root).load()
+        assert "9 of 18 pictures" in caplog.text
+
+
+class TestCommand:
+    TINY = ("debug=tiny", "backbone.filters=4", "threads=1", "queries=2", "ways=2", "data.size=16")
+
+    def test_it_asks_for_the_folder(self, metarun):
+        code, _, err = metarun("data=image_folder", *self.TINY, "out=run")
+        assert code == 2
+        assert err == ["metarun: data.root: name the folder of your pictures: data.root=DIR"]
+
+    def test_keys_are_checked(self, metarun, root):
+        wrong = ("data.size=0", "data.fractions=[1,2]", "data.depth=0", "data.split_seed=-1")
+        code, _, err = metarun("data=image_folder", f"data.root={root}", *self.TINY, *wrong)
+        assert code == 2
+        assert [line.split("=")[0] for line in err] == [
+            f"metarun: data.{key}" for key in ("size", "depth", "fractions", "split_seed")
+        ]
+
+    def test_one_broken_file_is_named_and_no_folder_is_left(self, metarun, root, tmp_path):
+        bad = broken(root, "ant/02.png")
+        typed = ("data=image_folder", f"data.root={root}", *self.TINY, "out=run")
+        code, _, err = metarun(*typed)
+        assert code == 2
+        assert len(err) == 1
+        assert str(bad) in err[0]
+        assert not (tmp_path / "run").exists()
+        write(root, SIX, each=4)
+        broken(root, "ant/02.png")
+        code, _, err = metarun(*typed, "data.skip_broken=true")
+        assert code == 0
+        assert any("ant: 1" in line for line in err)
+
+    def test_thirty_classes_of_photographs_of_any_size(self, metarun, tmp_path):
+        rng = np.random.default_rng(0)
+        for c in range(30):
+            home = tmp_path / "photos" / f"Größe {c}"
+            home.mkdir(parents=True)
+            for k in range(4):
+                width, height = (int(v) for v in rng.integers(20, 120, 2))
+                image = Image.new("RGB", (width, height), (8 * c, 255 - 8 * c, 60 * k))
+                ImageDraw.Draw(image).ellipse((width // 4, height // 4, width // 2, height // 2))
+                image.save(home / f"{k}.{('jpg', 'JPEG', 'jpe', 'JPG')[k]}")
+        typed = ("data=image_folder", f"data.root={tmp_path / 'photos'}", *self.TINY, "out=run")
+        code, _, err = metarun(*typed, "ways=5")
+        assert (code, err) == (0, [])
+        protocol = json.loads((tmp_path / "run" / "result.json").read_text())["protocol"]
+        assert protocol["data_settings"]["fractions"] == [0.6, 0.2, 0.2]
+
+
+class TestRealPictures:
+    @pytest.fixture
+    def mednist(self, real_data, tmp_path) -> Path:
+        archive = real_data / "mednist" / "MedNIST_500.zip"
+        if not archive.is_file():
+            pytest.skip(f"no {archive}")
+        with zipfile.ZipFile(archive) as file:
+            few = [
+                n for n in file.namelist() if n.endswith(tuple(f"{k:06d}.jpeg" for k in range(40)))
+            ]
+            file.extractall(tmp_path, few)
+        return tmp_path / "MedNIST_500"
+
+    def test_kinds_of_scan_are_classes(self, mednist):
+        splits = folder(mednist, size=64, colour=False).load()
+        assert all(split.facts == Facts(2, 40) for split in splits.values())
+        for split in splits.values():
+            for name, first in zip(split.names, split.first, strict=True):
+                with Image.open(mednist / name / "000000.jpeg") as image:
+                    assert np.array_equal(split.items[first, 0], np.asarray(image))
+
+
+def test_the_two_limits_of_a_class_are_one():
+    assert folders.FEWEST == 2  # a support and a query item
