@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from metarun.files import write_whole
+from metarun.files import clear_parts, make_folder, write_whole
 
 
 def test_content_replaces_content(tmp_path: Path) -> None:
@@ -42,3 +42,104 @@ def test_what_ends_a_write_early_leaves_the_old_file_alone(
         write_whole(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the operating system from now on, by name and file."""
+    calls = []
+
+    def named(handle: int) -> str:
+        name = Path(os.readlink(f"/proc/self/fd/{handle}")).name
+        return "new" if name.endswith(".part") else name
+
+    originals = {name: getattr(os, name) for name in ("fsync", "replace", "link", "mkdir")}
+
+    def fsync(handle: int) -> None:
+        calls.append(f"sync {named(handle)}")
+        originals["fsync"](handle)
+
+    def replace(old: str, new: str) -> None:
+        calls.append(f"rename to {Path(new).name}")
+        originals["replace"](old, new)
+
+    def mkdir(path: str, *args: int) -> None:
+        calls.append(f"mkdir {Path(path).name}")
+        originals["mkdir"](path, *args)
+
+    for function in (fsync, replace, mkdir):
+        monkeypatch.setattr(os, function.__name__, function)
+    return calls
+
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/fd").is_dir(), reason="only Linux tells which file a descriptor is"
+)
+
+
+@needs_proc
+def test_a_power_cut_between_any_two_calls_leaves_one_of_the_contents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The content is on the disk before it has the name, and the name before anything follows."""
+    (folder := tmp_path / "run").mkdir()
+    calls = recorded(monkeypatch)
+    write_whole(folder / "last.pt", "x")
+    assert calls == ["sync new", "rename to last.pt", "sync run"]
+    calls.clear()
+    write_whole(folder / "last.pt", "y", keep=folder / "previous.pt")
+    assert calls == ["sync new", "rename to previous.pt", "rename to last.pt", "sync run"]
+
+
+@needs_proc
+def test_folders_outlast_a_power_cut_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (top := tmp_path / "top").mkdir()
+    calls = recorded(monkeypatch)
+    make_folder(top / "a" / "b")
+    assert calls == ["mkdir a", "sync top", "mkdir b", "sync a"]
+    make_folder(top / "a" / "b")
+    assert len(calls) == 4
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_the_content_before_is_kept_under_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def link(*_: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", link)
+    new, old = tmp_path / "last", tmp_path / "previous"
+    for text in "abc":
+        write_whole(new, text, keep=old)
+    assert (new.read_text(), old.read_text()) == ("c", "b")
+    assert {p.name for p in tmp_path.iterdir()} == {"last", "previous"}
+
+
+def test_two_names_of_one_file_part_again(tmp_path: Path) -> None:
+    """As a kill leaves them that comes after the old content was kept, before it was replaced."""
+    new, old = tmp_path / "last", tmp_path / "previous"
+    new.write_text("a")
+    os.link(new, old)
+    write_whole(new, "b", keep=old)
+    assert (new.read_text(), old.read_text()) == ("b", "a")
+    assert {p.name for p in tmp_path.iterdir()} == {"last", "previous"}
+
+
+def test_what_a_killed_process_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".last.pt.x1.part", "mine.part", ".hidden", "last.pt"):
+        (tmp_path / name).touch()
+    clear_parts(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"mine.part", ".hidden", "last.pt"}
+
+
+def test_an_error_names_the_file_and_not_the_one_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write_whole(tmp_path / "a", "x")
+    assert caught.value.filename == str(tmp_path / "a")

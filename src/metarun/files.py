@@ -1,28 +1,59 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, whatever ends the process or the machine."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
 
+PART = ".part"  # the end of the name of a file that is being written
 
-def write_whole(path: Path, data: bytes | str) -> None:
-    """Write `path` so that a reader, or a power cut, finds the old content or the new one."""
+
+def write_whole(path: Path, data: bytes | str, keep: Path | None = None) -> None:
+    """Write `path` so that a reader, or a power cut, finds the old content or the new one.
+
+    The new content is on the disk before it takes the name, and so is the name before this returns.
+
+    Args:
+        keep: a name in the same folder for the old content. At no moment is there neither the old
+            nor the new content under `path`.
+
+    Raises:
+        OSError: with `path` as its file; the old content is there still.
+    """
     if isinstance(data, str):
         data = data.encode()
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(beside, 0o666 & ~_umask())
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(beside, 0o666 & ~_umask())
+            if keep is not None and path.exists():
+                _keep(path, keep)
+            os.replace(beside, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(beside)
+            raise
+        sync_folder(path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and those above it, so that they outlast a power cut."""
+    if folder.is_dir():
+        return
+    if folder.exists():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -34,6 +65,28 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def clear_parts(folder: Path) -> None:
+    """Remove what a killed process left half written; nobody else may be writing there."""
+    for path in folder.glob(f".*{PART}"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _keep(path: Path, name: Path) -> None:
+    """Give the content of `path` a second name, in place of what had that name."""
+    linked = path.with_name(f".{name.name}.{os.getpid()}{PART}")
+    linked.unlink(missing_ok=True)
+    try:
+        os.link(path, linked)
+    except OSError:  # a file system without links
+        write_whole(name, path.read_bytes())
+        return
+    try:
+        os.replace(linked, name)
+    finally:
+        linked.unlink(missing_ok=True)  # where both are one file already, replacing does nothing
 
 
 def _umask() -> int:

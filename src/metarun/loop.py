@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from metarun import checkpoint, metrics
 from metarun.display import Display
@@ -17,6 +18,10 @@ from metarun.interruption import Stop
 from metarun.loggers import Logger
 from metarun.optimizers import Outer
 from metarun.parts import Parts
+
+
+class NotFinite(RunFailed):
+    """A score or the meta-gradient of a step: taking that step would lose all that was learned."""
 
 
 class Clock:
@@ -42,17 +47,25 @@ def meta_train(
     stop: Stop,
     display: Display,
 ) -> None:
-    """The loop, from `state["step"]` to the last step, with validation and checkpoints."""
-    config, learner = parts.config, parts.learner
+    """The loop, from `state["step"]` to the last step, with validation and checkpoints.
+
+    Raises:
+        NotFinite: in this step; what was saved before is kept.
+    """
+    config, learner, folder = parts.config, parts.learner, out / "checkpoints"
     steps, batch, episodes = config["steps"], config["meta_batch"], config["val_episodes"]
     training, validation = parts.training(), parts.frozen("val")
 
-    def save(name: str) -> None:
+    def save() -> None:
         weights = {"learner": learner.state_dict(), "optimizer": outer.optimizer.state_dict()}
-        checkpoint.save(out / "checkpoints" / name, {**state, **weights, "config": config})
+        checkpoint.save(
+            folder / checkpoint.LAST,
+            {**state, **weights, "config": config},
+            keep=checkpoint.PREVIOUS,
+        )
 
     def note(split: str, values: dict[str, float]) -> None:
-        metrics.append(out, state["step"], split, values)
+        metrics.append(out, state["step"], split, values, state["metrics"])
         logger.log(state["step"], {f"{split}/{name}": value for name, value in values.items()})
 
     try:
@@ -63,15 +76,19 @@ def meta_train(
                 proceed = display.during("validate", episodes, stop)
                 scores = evaluate(learner, validation, episodes, proceed)
                 val = {name: interval(values) for name, values in scores.items()}
-                if state["best"] is None or better(val, state["best"]):
+                improved = state["best"] is None or better(val, state["best"])
+                if improved:
                     state["best"] = {"best_step": step, **val}
-                    save("best.pt")
+                    state["best_learner"] = _copy(learner.state_dict())
                 note(
                     "val", {**{k: v["mean"] for k, v in val.items()}, "ci95": headline(val)["ci95"]}
                 )
                 state["validated"] = step
                 clock.lap("wall_seconds")
-                save("last.pt")
+                save()
+                if improved:  # after the last one, which can make it again
+                    best = checkpoint.best_of({**state, "config": config})
+                    checkpoint.save(folder / checkpoint.BEST, best)
                 display.validated(step, val, state["best"]["best_step"])
             if step == steps:
                 return
@@ -81,14 +98,15 @@ def meta_train(
             numbers = range(step * batch, (step + 1) * batch)
             clock.lap("wall_seconds")
             tasks = training.batch(numbers)
-            scores = {name: float(v.mean()) for name, v in learner.accumulate(tasks).items()}
+            found = learner.accumulate(tasks)
+            scores = {name: float(v.mean()) for name, v in found.items()}
             try:
+                _finite(found, numbers)
                 scores["gradient_norm"] = outer.step(step)
             except FloatingPointError as error:
-                raise RunFailed(
+                raise NotFinite(
                     f"step {step + 1}: {error}, the loss {scores['loss']}; training episodes "
-                    f"{numbers[0]} to {numbers[-1]} of seed {config['seed']}; "
-                    "a smaller learning rate or optimizer.clip may help"
+                    f"{numbers[0]} to {numbers[-1]} of seed {config['seed']}"
                 ) from error
             clock.lap("wall_seconds", "step_seconds")
 
@@ -100,10 +118,29 @@ def meta_train(
                 note("train", {k: float(np.mean([r[k] for r in recent])) for k in scores})
             stop.check()
     except Interrupted:
-        save("last.pt")
+        save()
         raise
 
 
 def number_for(seed: int, step: int) -> int:
     """The number that seeds torch in outer step `step`."""
     return int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
+
+
+def _finite(scores: dict[str, Tensor], numbers: range) -> None:
+    """Stop at scores, each (T), that are not finite, naming the episodes whose they are.
+
+    Raises:
+        FloatingPointError: there are some.
+    """
+    for name, values in scores.items():
+        wrong = ~torch.isfinite(values.detach().cpu())
+        if wrong.any():
+            if len(wrong) != len(numbers):
+                raise FloatingPointError(f"the {name} is not finite")
+            which = [str(i) for i, bad in zip(numbers, wrong.tolist(), strict=True) if bad]
+            raise FloatingPointError(f"the {name} of episode {', '.join(which)} is not finite")
+
+
+def _copy(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}

@@ -1,44 +1,104 @@
-"""`metrics.jsonl`: one JSON object a line, the run's own record of how it went."""
+"""`metrics.jsonl`: one JSON object a line, the run's own record of how it went.
+
+A checkpoint holds how many lines there were when it was saved, and a digest of them, so that a run
+which goes on from it keeps exactly those.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from metarun.files import write_whole
+from metarun.files import sync_folder, write_whole
 
 NAME = "metrics.jsonl"
 
+log = logging.getLogger(__name__)
 
-def append(out: Path, step: int, split: str, values: dict[str, float]) -> None:
-    """Add a line, and make sure that it outlasts what is written after it."""
+
+def record(lines: Iterable[bytes] = ()) -> dict[str, Any]:
+    """How many lines there are, and the digest that chains them: {"lines", "sha256"}."""
+    found = {"lines": 0, "sha256": ""}
+    for line in lines:
+        _follow(found, line)
+    return found
+
+
+def append(
+    out: Path, step: int, split: str, values: dict[str, float], so_far: dict[str, Any] | None = None
+) -> None:
+    """Add a line, and make sure that it outlasts what is written after it.
+
+    Args:
+        so_far: the record of the lines before, which is brought up to date.
+    """
     finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
-    with (out / NAME).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"step": step, "split": split, **finite}) + "\n")
+    line = (json.dumps({"step": step, "split": split, **finite}) + "\n").encode()
+    new = not (out / NAME).exists()
+    with (out / NAME).open("ab") as file:
+        file.write(line)
         file.flush()
         os.fsync(file.fileno())
+    if new:
+        sync_folder(out)
+    if so_far is not None:
+        _follow(so_far, line)
 
 
 def read(out: Path) -> list[dict[str, Any]]:
-    """All lines; a last one that a crash cut short is left out."""
+    """All lines; those that cannot be read, like one that a crash cut short, are left out."""
     lines = []
-    if (out / NAME).exists():
-        for text in (out / NAME).read_text("utf-8").splitlines():
-            try:
-                line = json.loads(text)
-                lines.append({"step": line["step"], "split": line["split"], **line})
-            except (ValueError, TypeError, KeyError):
-                break
+    for text in _raw(out):
+        try:
+            line = json.loads(text)
+            lines.append({"step": line["step"], "split": line["split"], **line})
+        except (ValueError, TypeError, KeyError, RecursionError):
+            continue
     return lines
 
 
-def cut(out: Path, step: int, validated: int) -> None:
-    """Drop what was recorded after the checkpoint that a run goes on from."""
-    if not (out / NAME).exists():
-        return
-    reached = {"train": step, "val": validated}
-    kept = [x for x in read(out) if x["step"] <= reached[x["split"]]]
-    write_whole(out / NAME, "".join(json.dumps(x) + "\n" for x in kept))
+def cut(out: Path, state: dict[str, Any]) -> None:
+    """Drop what was recorded after the checkpoint that a run goes on from.
+
+    Damage is named, and what can be read is kept: the run itself does not depend on it.
+
+    Args:
+        state: its `metrics` is the record of the lines to be kept; `step` and `validated` say how
+            far they may reach.
+    """
+    before = _raw(out)
+    kept = before[: state["metrics"]["lines"]]
+    if record(kept) != state["metrics"]:
+        reached = {"train": state["step"], "val": state["validated"]}
+        fit = [x for x in read(out) if _within(x, reached)]
+        kept = [(json.dumps(x) + "\n").encode() for x in fit]
+        log.warning(
+            "%s: damaged: %d of its %d lines can be read; weights and figures do not depend on it",
+            out / NAME,
+            len(kept),
+            state["metrics"]["lines"],
+        )
+        state["metrics"] = record(kept)
+    if kept != before:
+        write_whole(out / NAME, b"".join(kept))
+
+
+def _within(line: dict[str, Any], reached: dict[str, int]) -> bool:
+    step = line["step"]
+    return isinstance(step, int) and line["split"] in reached and step <= reached[line["split"]]
+
+
+def _raw(out: Path) -> list[bytes]:
+    path = out / NAME
+    return path.read_bytes().splitlines(keepends=True) if path.exists() else []
+
+
+def _follow(found: dict[str, Any], line: bytes) -> None:
+    found["lines"] += 1
+    found["sha256"] = hashlib.sha256(found["sha256"].encode() + line).hexdigest()

@@ -42,9 +42,10 @@ def write(folder: Path, result: Mapping[str, Any]) -> None:
 def read(folder: Path) -> dict[str, Any] | None:
     """The folder's `result.json`, or `None` where there is none that can be read."""
     try:
-        return json.loads((folder / "result.json").read_text("utf-8"))
-    except (OSError, ValueError):
+        found = json.loads((folder / "result.json").read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
+    return found if isinstance(found, dict) else None
 
 
 def write_episodes(folder: Path, scores: Mapping[str, np.ndarray]) -> None:

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
-from omegaconf import OmegaConf
 
 from metarun import checkpoint, metrics, plots, results
 from metarun.display import Display
 from metarun.errors import Interrupted, Refused, RunFailed
-from metarun.evaluation import evaluate
-from metarun.files import write_whole
+from metarun.evaluation import evaluate, interval
+from metarun.files import clear_parts, make_folder
+from metarun.holder import alone_in
 from metarun.interruption import Stop
-from metarun.loggers import Run
-from metarun.loop import Clock, meta_train
+from metarun.loggers import Guarded, Run
+from metarun.loop import Clock, NotFinite, meta_train
 from metarun.parts import Parts, assemble
-from metarun.protocol import keep, protocol, record, trained_on
-from metarun.saved import differences
+from metarun.protocol import protocol, record, trained_on
+from metarun.saved import differences, keep_config
 
 log = logging.getLogger(__name__)
 OWN = (
     *("config.yaml", "metrics.jsonl", "result.json", "checkpoints", "run.log"),
     *("test_episodes.csv", "curves.png", "episodes.png", "evaluations"),
+)
+STATE = (  # what a run goes on from
+    *("step", "validated", "best", "best_learner", "recent", "metrics", "wall_seconds"),
+    *("step_seconds", "id", "command", "resumed_with", "task", "trained_on"),
+    *("config", "learner", "optimizer"),
 )
 
 
@@ -49,24 +54,35 @@ def train(
         Refused: the request was wrong, and nothing was written.
         RunFailed, Interrupted: `result.json` says so.
     """
+    _untaken(out, afresh)
+    parts = assemble(config, folders)
+    try:
+        make_folder(out)
+    except OSError as error:
+        raise Refused(f"out={out}: cannot be written to ({error.strerror})") from error
+    with alone_in(out):
+        _untaken(out, afresh)  # another process may have been quicker
+        try:  # first of all: with it a run can go on, without it the folder is free
+            keep_config(parts.config, out)
+        except OSError as error:
+            raise Refused(f"out={out}: cannot be written to ({error.strerror})") from error
+        return _guarded(parts, out, _start(parts, command), folders)
+
+
+def _untaken(out: Path, afresh: bool) -> None:
     taken = [name for name in OWN if (out / name).exists()]
     if taken and not afresh:
         raise Refused(
             f"out={out}: holds a run already ({taken[0]}); "
             f"choose another folder, or go on with that run: metarun resume={out}"
         )
-    parts = assemble(config, folders)
-    try:
-        (out / "checkpoints").mkdir(parents=True, exist_ok=afresh)
-    except OSError as error:
-        raise Refused(f"out={out}: cannot be written to ({error.strerror})") from error
-    return _guarded(parts, out, _start(parts, command))
 
 
 def _start(parts: Parts, command: str) -> dict[str, Any]:
     """The state of a run that has not taken a step."""
     return {
-        **{"step": 0, "validated": 0, "best": None, "recent": []},
+        **{"step": 0, "validated": 0, "best": None, "best_learner": None, "recent": []},
+        "metrics": metrics.record(),
         **{"wall_seconds": 0.0, "step_seconds": 0.0},
         **{"id": secrets.token_hex(4), "command": command, "resumed_with": []},
         **{"task": list(parts.task), "trained_on": trained_on(parts)},
@@ -84,57 +100,112 @@ def resume(
     Raises:
         Refused: there is nothing to go on from, or nothing left to do.
     """
-    last = out / "checkpoints" / "last.pt"
-    if not last.exists():  # stopped before its first checkpoint: nothing is lost by starting again
+    with alone_in(out):
+        state = checkpoint.latest(out / "checkpoints")
+        if state is None:  # stopped before its first checkpoint: nothing is lost by starting again
+            parts = assemble(config, folders)
+            return _guarded(parts, out, _start(parts, command), folders)
+        lacking = [key for key in STATE if key not in state]
+        if lacking:
+            raise Refused(f"{out / 'checkpoints'}: not the checkpoint of a run: lacks {lacking[0]}")
+        changed = differences(state["config"], config)
+        if changed:
+            raise Refused(*(f"{out / 'config.yaml'}: {line}" for line in changed))
+        if config["steps"] < state["step"]:
+            raise Refused(f"steps={config['steps']}: {out} has done {state['step']} already")
+        finished = (results.read(out) or {}).get("status") == "completed"
+        if finished and config["steps"] == state["step"]:
+            raise Refused(
+                f"resume={out}: finished after {state['step']} steps; "
+                "steps=N with a larger N goes on"
+            )
         parts = assemble(config, folders)
-        return _guarded(parts, out, _start(parts, command))
-    state = checkpoint.load(last)
-    changed = differences(state["config"], config)
-    if changed:
-        raise Refused(*(f"{out / 'config.yaml'}: {line}" for line in changed))
-    if config["steps"] < state["step"]:
-        raise Refused(f"steps={config['steps']}: {out} has done {state['step']} already")
-    finished = (results.read(out) or {}).get("status") == "completed"
-    if finished and config["steps"] == state["step"]:
-        raise Refused(
-            f"resume={out}: finished after {state['step']} steps; steps=N with a larger N goes on"
-        )
-    parts = assemble(config, folders)
-    if trained_on(parts) != state["trained_on"]:
-        raise Refused(f"resume={out}: its training data has changed; a new run can learn from it")
-    state["resumed_with"].append(command)
-    return _guarded(parts, out, state)
+        if trained_on(parts) != state["trained_on"]:
+            raise Refused(
+                f"resume={out}: its training data has changed; a new run can learn from it"
+            )
+        state["resumed_with"].append(command)
+        return _guarded(parts, out, state, folders)
 
 
-def _guarded(parts: Parts, out: Path, state: dict[str, Any]) -> dict[str, Any]:
-    """`run`, alone in its folder, with whatever ends it early written down."""
-    lock = FileLock(out / ".lock")
+def again(out: Path, folders: Sequence[Path]) -> str:
+    """The command that goes on with the run in `out`."""
+    own = ["--config-dir", str(folders[0])] if folders else []
+    return shlex.join(["metarun", f"resume={out}", *own])
+
+
+def _guarded(
+    parts: Parts, out: Path, state: dict[str, Any], folders: Sequence[Path]
+) -> dict[str, Any]:
+    """`run`, with whatever ends it early written down where that is possible."""
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise Refused(f"{out}: another process is running in this folder") from None
+        with _logged(out):
+            log.info("%s", [state["command"], *state["resumed_with"]][-1])
+            try:
+                _prepare(parts, out, state)
+                return run(parts, out, state)
+            except Exception:
+                log.exception("failed after step %d", state["step"])
+                raise
+    except KeyboardInterrupt as stop:
+        if (results.read(out) or {}).get("status") == "completed":
+            raise  # it came too late to interrupt anything but the good-bye of a logger
+        _write_what_ended_it(parts, out, state, "interrupted")
+        saved = f"step {state['step']} of {parts.config['steps']} is saved"
+        if not isinstance(stop, Interrupted):
+            saved = "at once: the last checkpoint is kept"
+        raise Interrupted(f"{saved}; go on with: {again(out, folders)}") from None
+    except Exception as error:
+        line = f"{type(error).__name__}: {error}"
+        if isinstance(error, RunFailed):
+            line = str(error)
+        elif isinstance(error, OSError) and str(error.filename).startswith(str(out)):
+            line = f"{error.filename}: {error.strerror}"
+        _write_what_ended_it(parts, out, state, "failed", error=line)
+        if isinstance(error, NotFinite):
+            line += (
+                f"; this gets there again from the last checkpoint: {again(out, folders)}; "
+                "a smaller learning rate or optimizer.clip may help"
+            )
+        elif isinstance(error, OSError):
+            line += f"; the last checkpoint is kept, go on with: {again(out, folders)}"
+        raise RunFailed(f"{line} (traceback in {out / 'run.log'})") from error
+
+
+@contextlib.contextmanager
+def _logged(out: Path) -> Iterator[None]:
+    """While entered, what is logged is also written to `run.log`."""
     handler = logging.FileHandler(out / "run.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger("metarun")
     root.addHandler(handler)
-    log.info("%s", [state["command"], *state["resumed_with"]][-1])
     try:
-        _keep_config(parts, out)
-        metrics.cut(out, state["step"], state["validated"])
-        return run(parts, out, state)
-    except (Interrupted, KeyboardInterrupt):
-        log.info("interrupted after step %d", state["step"])
-        _write_result(parts, out, state, "interrupted")
-        raise
-    except Exception as error:
-        log.exception("failed after step %d", state["step"])
-        line = str(error) if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
-        _write_result(parts, out, state, "failed", error=line)
-        raise RunFailed(f"{line} (traceback in {out / 'run.log'})") from error
+        yield
     finally:
         root.removeHandler(handler)
-        handler.close()
-        lock.release()
+        with contextlib.suppress(OSError):  # a full disk, when it flushes
+            handler.close()
+
+
+def _prepare(parts: Parts, out: Path, state: dict[str, Any]) -> None:
+    """Bring the folder to where `state` is: what was written after it is written again."""
+    folder = out / "checkpoints"
+    make_folder(folder)
+    for place in (out, folder):
+        clear_parts(place)
+    keep_config(parts.config, out)
+    metrics.cut(out, state)
+    checkpoint.set_aside(folder)
+    if state["best"] is not None:
+        best = checkpoint.best_of({**state, "config": parts.config})
+        try:
+            stale = checkpoint.load(folder / checkpoint.BEST)["step"] != best["step"]
+        except Refused as lost:  # also where it was killed between the last one and this
+            if isinstance(lost, checkpoint.Damaged):
+                log.warning("%s; it is made again", lost)
+            stale = True
+        if stale:
+            checkpoint.save(folder / checkpoint.BEST, best)
 
 
 def run(parts: Parts, out: Path, state: dict[str, Any]) -> dict[str, Any]:
@@ -148,27 +219,51 @@ def run(parts: Parts, out: Path, state: dict[str, Any]) -> dict[str, Any]:
         outer.optimizer.load_state_dict(state.pop("optimizer"))
     _write_result(parts, out, state, "running")
     about = Run(out, state["id"], out.name, config, config["tags"], resumed)
-    logger = parts.logger(about)
+    logger = Guarded(parts.logger, about)
     final: dict[str, float] = {}
     pictures: dict[str, Path] = {}
     try:
         with Stop() as stop, Display(config["steps"], state["step"]) as display:
             meta_train(parts, out, state, outer, logger, clock, stop, display)
-            best = checkpoint.load(out / "checkpoints" / "best.pt", parts.device)
-            learner.load_state_dict(best["learner"])
+            learner.load_state_dict(state["best_learner"])
             proceed = display.during("test", config["test_episodes"], stop)
-            scores = evaluate(learner, parts.frozen("test"), config["test_episodes"], proceed)
-        test, pictures = keep(parts, out, "test", scores)
+            frozen = parts.frozen("test")
+            scores = evaluate(learner, frozen, config["test_episodes"], proceed)
+        results.write_episodes(out, scores)
+        test = {name: interval(values) for name, values in scores.items()}
         clock.lap("wall_seconds")
-        pictures["curves"] = plots.curves(out, config)
-        final = {f"test/{k}": test[k]["mean"] for k in test if k != "episodes"}
-        return _write_result(parts, out, state, "completed", test=test)
-    except Interrupted:
-        raise Interrupted(
-            f"step {state['step']} of {config['steps']} is saved; go on with: metarun resume={out}"
-        ) from None
+        pictures = {
+            **_drawn("episodes", lambda: plots.tested(out, learner, frozen)),
+            **_drawn("curves", lambda: plots.curves(out, config)),
+        }
+        result = _write_result(
+            parts,
+            out,
+            state,
+            "completed",
+            test={**test, "episodes": config["test_episodes"]},
+        )
+        final = {f"test/{name}": stat["mean"] for name, stat in test.items()}
+        return result
     finally:
         logger.finish(final, pictures, failed=not final)
+
+
+def _drawn(name: str, draw: Callable[[], Path | None]) -> dict[str, Path]:
+    """The picture, if there is one; a figure is not lost because its picture is."""
+    try:
+        path = draw()
+    except Exception as error:
+        log.warning("%s.png could not be drawn (%s: %s)", name, type(error).__name__, error)
+        return {}
+    return {name: path} if path else {}
+
+
+def _write_what_ended_it(*args: Any, **found: Any) -> None:
+    try:
+        _write_result(*args, **found)
+    except OSError as error:  # the disk that ended it is still full
+        log.info("result.json could not be written: %s", error)
 
 
 def _write_result(
@@ -198,7 +293,3 @@ def _write_result(
     }
     results.write(out, result)
     return result
-
-
-def _keep_config(parts: Parts, out: Path) -> None:
-    write_whole(out / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(parts.config)))

@@ -1,14 +1,16 @@
-"""Weights & Biases: offline unless the user says otherwise, never a prompt, never fatal."""
+"""Weights & Biases: offline unless the user says otherwise, never a prompt, never a long wait."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from metarun.loggers import Run
+
+REACHED = 30.0  # seconds that W&B has to answer at the start, else the run logs offline
+UPLOADED = 120.0  # seconds that it has to take the rest at the end, else `wandb sync` is left to do
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +24,8 @@ class WandbLogger:
         project, entity, group: as W&B has them.
     """
 
+    title = "W&B"
+
     def __init__(
         self,
         run: Run,
@@ -31,49 +35,60 @@ class WandbLogger:
         entity: str | None = None,
         group: str | None = None,
     ) -> None:
-        self.run: Any = None
-        self._guard(self._start, run, mode, project, entity, group)
-
-    def _start(
-        self, run: Run, mode: str | None, project: str, entity: str | None, group: str | None
-    ) -> None:
         import wandb
 
         mode = mode or os.environ.get("WANDB_MODE") or "offline"
-        if mode == "online" and not wandb.login(prompt=False):
+        if mode == "online":
+            mode = self._reachable(wandb)
+
+        def start(mode: str) -> Any:
+            return wandb.init(
+                project=project,
+                entity=entity,
+                group=group,
+                dir=str(run.folder.absolute()),  # W&B writes from a process of its own
+                id=run.id,
+                name=run.name,
+                resume="allow" if run.resumed else None,
+                config=run.config,
+                tags=run.tags,
+                mode=mode,
+                reinit="create_new",
+                settings=wandb.Settings(
+                    console="off",
+                    silent=True,
+                    init_timeout=REACHED,
+                    finish_timeout=UPLOADED,
+                    finish_timeout_raises=True,
+                    x_disable_stats=True,
+                    x_disable_meta=True,
+                    x_save_requirements=False,
+                    disable_git=True,
+                ),
+            )
+
+        try:
+            self.run = start(mode)
+        except wandb.errors.CommError as error:
+            if mode != "online":
+                raise
+            _say_offline(error)
+            self.run = start("offline")
+
+    def _reachable(self, wandb: Any) -> str:
+        """`online`, or `offline` where there is no key or no network, which is said."""
+        try:
+            if wandb.login(prompt=False):
+                return "online"
             log.warning("W&B has no key here, so it logs offline; `wandb login` stores one")
-            mode = "offline"
-        self.run = wandb.init(
-            project=project,
-            entity=entity,
-            group=group,
-            dir=str(run.folder.absolute()),  # W&B writes from a process of its own
-            id=run.id,
-            name=run.name,
-            resume="allow" if run.resumed else None,
-            config=run.config,
-            tags=run.tags,
-            mode=mode,
-            reinit="create_new",
-            settings=wandb.Settings(
-                console="off",
-                silent=True,
-                x_disable_stats=True,
-                x_disable_meta=True,
-                x_save_requirements=False,
-                disable_git=True,
-            ),
-        )
+        except Exception as error:  # what it raises depends on what does not answer
+            _say_offline(error)
+        return "offline"
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        if self.run is not None:
-            self._guard(self.run.log, values, step=step)
+        self.run.log(values, step=step)
 
     def finish(self, summary: dict[str, Any], pictures: dict[str, Path], failed: bool) -> None:
-        if self.run is not None:
-            self._guard(self._finish, summary, pictures, failed)
-
-    def _finish(self, summary: dict[str, Any], pictures: dict[str, Path], failed: bool) -> None:
         import wandb
 
         if pictures:
@@ -81,11 +96,7 @@ class WandbLogger:
         self.run.summary.update(summary)
         self.run.finish(exit_code=int(failed))
 
-    def _guard(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """A logger's trouble is said once and costs the run nothing."""
-        try:
-            call(*args, **kwargs)
-        except Exception as error:
-            self.run = None
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-            log.warning("W&B is off for the rest of this run: %s", reason)
+
+def _say_offline(error: Exception) -> None:
+    reason = (str(error).strip() or repr(error)).splitlines()[0]
+    log.warning("W&B cannot be reached, so it logs offline; `wandb sync` uploads it: %s", reason)
