@@ -166,7 +166,6 @@ class TestTheFigure:
         own, found = read("run")["protocol"], read("run/evaluations/lake")["protocol"]
         expected = {"protocol": "lake", "ways": 20, "shots": 1, "queries": 1, "episodes": 20}
         assert expected.items() <= found.items()
-        assert found["eval_seed"] is None
         root = miniature[0].partition("=")[2]
         assert found["split_sha256"] == lake.load(root, "http://127.0.0.1:9").sha256
         assert re.fullmatch("[0-9a-f]{64}", found["episodes_sha256"])

@@ -104,7 +104,7 @@ def take(
             "protocol": called,
             "split_sha256": tasks.sha256,
             "episodes_sha256": sampler.sha256(episodes),
-            "eval_seed": None,  # nothing is drawn
+            "eval_seed": 0,  # nothing is drawn, so it is the same whatever was typed
         },
         "run": record(parts, command, time.monotonic() - began, checkpoint_step=state["step"]),
     }

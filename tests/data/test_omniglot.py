@@ -208,6 +208,66 @@ class TestTheVinyalsSplit:
             assert sorted(lines) == sorted(f"{n}/rot{a}" for n in names for a in angles)
 
 
+class TestTheWholeAlphabets:
+    """The other two splits: the authors' own, and related scripts held out together."""
+
+    @pytest.mark.parametrize(
+        ("split", "classes", "alphabets"),
+        [
+            ("background_evaluation", (792, 172, 659), (25, 5, 20)),
+            ("alphabets", (894, 186, 543), (29, 7, 14)),
+        ],
+    )
+    def test_no_alphabet_is_in_two_splits_and_every_character_is_in_one(
+        self, tmp_path, split, classes, alphabets
+    ):
+        lists = published(split)
+        of = {part: {name.split("/")[0] for name in names} for part, names in lists.items()}
+        assert tuple(map(len, of.values())) == alphabets
+        assert len(set.union(*of.values())) == 50
+        names = sorted(name for names in lists.values() for name in names)
+        assert names == sorted(name for names in published("vinyals").values() for name in names)
+        for rotations, times in {"none": 1, "episode": 1, "classes": 4}.items():
+            roots = {"root": str(tmp_path / "none"), "cache": str(tmp_path / "cache")}
+            facts = Omniglot(**roots, split=split, rotations=rotations).facts()
+            assert facts == dict(zip(lists, (Facts(times * n, 20) for n in classes), strict=True))
+
+    def test_the_authors_split_is_that_of_their_two_archives(self, real_omniglot):
+        def characters(archive: str) -> set[str]:
+            with zipfile.ZipFile(real_omniglot / f"{archive}.zip") as file:
+                paths = [name.split("/") for name in file.namelist() if name.endswith(".png")]
+            return {"/".join(path[-3:-1]) for path in paths}
+
+        lists = published("background_evaluation")
+        assert {*lists["train"], *lists["val"]} == characters("images_background")
+        assert set(lists["test"]) == characters("images_evaluation")
+
+    def test_its_validation_is_that_of_vinyals(self):
+        """Which takes five whole alphabets of the background set."""
+        mine, theirs = published("background_evaluation"), published("vinyals")
+        assert sorted(mine["val"]) == sorted(theirs["val"])
+
+    def test_related_scripts_are_together(self):
+        lists = published("alphabets")
+        of = {name.split("/")[0]: part for part, names in lists.items() for name in names}
+        assert of["Syriac_(Estrangelo)"] == of["Syriac_(Serto)"] == of["Hebrew"] == "val"
+        assert of["Bengali"] == of["Sanskrit"] == of["Tibetan"] == of["Kannada"] == "test"
+        assert of["Greek"] == of["Latin"] == of["Cyrillic"] == of["Glagolitic"] == "train"
+
+    def test_another_split_needs_no_other_preparation(self, small, tmp_path, monkeypatch):
+        root = write_zips(tmp_path / "omniglot", small)
+        other = {"train": SPLIT["test"], "val": SPLIT["val"], "test": SPLIT["train"]}
+        (module.SPLITS / "omniglot_alphabets.json").write_text(json.dumps(other))
+        one = omniglot(root, tmp_path / "cache", rotations="none").load()
+        arrays = sorted((tmp_path / "cache" / "omniglot").glob("items-*.npy"))
+        shutil.rmtree(root)
+        two = omniglot(root, tmp_path / "cache", split="alphabets", rotations="none").load()
+        assert sorted((tmp_path / "cache" / "omniglot").glob("items-*.npy")) == arrays
+        assert two["test"].names == one["train"].names
+        assert two["test"].sha256 == one["train"].sha256
+        assert two["train"].sha256 != one["train"].sha256
+
+
 class TestDownloading:
     @pytest.fixture
     def server(self, tmp_path):
