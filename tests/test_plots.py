@@ -29,7 +29,7 @@ def sampler() -> Sampler:
 
 def drawn(monkeypatch, draw, *args) -> Figure:
     kept = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: kept.append(figure) or path)
+    monkeypatch.setattr(plots, "save", lambda figure, path: kept.append(figure) or path)
     assert draw(*args).name == "episodes.png" if draw is not plots.curves else draw(*args)
     return kept[-1]
 

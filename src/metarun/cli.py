@@ -20,7 +20,8 @@ metarun {version}: few-shot and meta-learning experiments
   metarun resume=RUN_DIR [steps=N]            go on where a run or a sweep stopped
   metarun evaluate run=RUN_DIR [shots=5 …]    test a trained run under another protocol
   metarun compare RUN_DIR RUN_DIR …           paired differences on the same test episodes
-  metarun list [GROUP]                        what can be chosen
+  metarun show data=omniglot [split=train]    a table of a data set, and a picture of its episodes
+  metarun list [GROUP]                        what can be chosen; list data: and what is there
 
 Choices and values are written key=value, in any order; algo.inner_lr=0.1 sets a choice's own key.
   --cfg job             print the configuration and stop

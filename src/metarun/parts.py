@@ -202,17 +202,23 @@ def _task(config: dict[str, Any], train: Any) -> Task:
 def _classless(config: dict[str, Any], learner: Any) -> list[str]:
     """What does not go with tasks that have numbers to be predicted instead of classes."""
     algo, data = config["choices"]["algo"], config["choices"]["data"]
-    lines = [
-        f"{key}={config[key]}: {data} has no classes; leave {key} out"
-        for key in ("ways", "train_ways")
-        if config[key] != 1 and (key == "ways" or config[key] != config["ways"])
-    ]
+    lines = wayless(config)
     if not getattr(learner, "regresses", False):
         lines.append(
             f"algo={algo} data={data}: {algo} tells classes apart, and {data} has numbers to be "
             "predicted; algo=maml predicts them"
         )
     return lines
+
+
+def wayless(config: dict[str, Any]) -> list[str]:
+    """The keys that speak of classes where the data has none."""
+    data = config["choices"]["data"]
+    return [
+        f"{key}={config[key]}: {data} has no classes; leave {key} out"
+        for key in ("ways", "train_ways")
+        if config[key] != 1 and (key == "ways" or config[key] != config["ways"])
+    ]
 
 
 def _heads(config: dict[str, Any], learner: Any) -> list[str]:

@@ -9,17 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metarun import metrics
+from metarun import gallery, metrics
 from metarun.algorithms import Algorithm
 from metarun.episodes import Episodes, Sampler
-from metarun.files import write_whole
+from metarun.gallery import POINT, RIGHT, save
 from metarun.results import setting
-
-RIGHT, WRONG, POINT = "#2a9d5c", "#d1495b", "#7b2d8b"
 
 
 def curves(out: Path, config: Mapping[str, Any]) -> Path:
@@ -47,7 +44,7 @@ def curves(out: Path, config: Mapping[str, Any]) -> Path:
         axes.set_ylabel(name)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
-    return _save(figure, out / "curves.png")
+    return save(figure, out / "curves.png")
 
 
 def tested(out: Path, learner: Algorithm, sampler: Sampler) -> Path | None:
@@ -89,7 +86,7 @@ def adaptation(
         axes.grid(alpha=0.3)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=8)
-    return _save(figure, out / "episodes.png")
+    return save(figure, out / "episodes.png")
 
 
 def _after_each_step(learner: Algorithm, batch: Episodes, x: Tensor) -> dict[str, np.ndarray]:
@@ -126,32 +123,19 @@ def episode(out: Path, learner: Algorithm, sampler: Sampler, number: int = 0) ->
     Returns:
         The picture, or `None` where items are not pictures.
     """
-    names = getattr(sampler.tasks, "names", None)
     batch = sampler.batch([number])
-    if batch.support_x.dim() != 5 or names is None:
+    if batch.support_x.dim() != 5 or not hasattr(sampler.tasks, "names"):
         return None
     labels = learner.predict(batch.support_x, batch.support_y, batch.query_x).argmax(-1)[0].cpu()
-    pick = sampler.pick(number)
-    ways, shots, queries = sampler.ways, min(sampler.shots, 5), min(sampler.queries, 10)
-    rows = min(ways, 10)
-    figure = Figure(figsize=(1.9 + 0.75 * (shots + queries), 0.95 * rows + 0.9))
+    shots, queries = min(sampler.shots, gallery.SHOTS), min(sampler.queries, gallery.QUERIES)
+    rows = min(sampler.ways, gallery.WAYS)
+    figure = Figure(figsize=(gallery.LEFT + 0.3 + 0.75 * (shots + queries), 0.95 * rows + 0.9))
+    support, query, predicted = (
+        x.unflatten(0, (sampler.ways, -1)) for x in (batch.support_x[0], batch.query_x[0], labels)
+    )
+    names = gallery.class_names(sampler, number)
     grid = figure.subplots(rows, shots + queries, squeeze=False)
-    support = batch.support_x[0].unflatten(0, (ways, -1)).cpu()
-    query = batch.query_x[0].unflatten(0, (ways, -1)).cpu()
-    predicted = labels.unflatten(0, (ways, -1))
-    for row in range(rows):
-        for k in range(shots):
-            _image(grid[row][k], support[row, k], "0.6", "")
-        for q in range(queries):
-            given = int(predicted[row, q])
-            colour = RIGHT if given == row else WRONG
-            _image(
-                grid[row][shots + q], query[row, q], colour, "" if given == row else f"as {given}"
-            )
-        name = str(names[pick.classes[row]])
-        grid[row][0].set_ylabel(
-            f"{row}  {_short(name)}", rotation=0, ha="right", va="center", fontsize=8
-        )
+    gallery.classes(grid, support, query, names, predicted)
     right = (labels == batch.query_y[0].cpu()).double().mean()
     figure.suptitle(
         f"test episode {number}: support (grey), queries labelled right (green) or wrong (red); "
@@ -159,29 +143,7 @@ def episode(out: Path, learner: Algorithm, sampler: Sampler, number: int = 0) ->
         fontsize=9,
         wrap=True,
     )
-    figure.subplots_adjust(left=1.6 / figure.get_figwidth(), right=0.99, bottom=0.04, top=0.88)
-    return _save(figure, out / "episodes.png")
-
-
-def _image(axes: Any, pixels: Tensor, colour: str, text: str) -> None:
-    shown = 1 - pixels[0] if len(pixels) == 1 else pixels.movedim(0, -1)  # ink is 1: draw it dark
-    axes.imshow(shown.to(torch.float32).numpy(), cmap="gray", vmin=0, vmax=1)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_title(text, fontsize=7, color=colour, pad=2)
-    for spine in axes.spines.values():
-        spine.set(color=colour, linewidth=2)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 22 else "…" + name[-21:]
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    from io import BytesIO
-
-    FigureCanvasAgg(figure)
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    write_whole(path, buffer.getvalue())
-    return path
+    figure.subplots_adjust(
+        left=gallery.LEFT / figure.get_figwidth(), right=0.99, bottom=0.04, top=0.88
+    )
+    return save(figure, out / "episodes.png")

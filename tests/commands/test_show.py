@@ -1,0 +1,234 @@
+"""`metarun show`: the table is that of the data, the picture that of the episodes a run sees."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from metarun import gallery
+from metarun.algorithms.protonet import ProtoNet
+from metarun.data.sinusoid import Waves
+from metarun.episodes import Episodes, Sampler
+from tests.conftest import TINY
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+BLOBS = (*TINY[:2], "data=blobs", "ways=2", "queries=2")
+
+MADE = """
+import numpy as np
+from metarun.data.classes import Images, select
+
+class Made:
+    def __init__(self, *, shape: list[int], names: str = "class {}", dtype: str = "uint8") -> None:
+        self.shape, self.names, self.dtype = shape, names, dtype
+
+    def facts(self):
+        return dict.fromkeys(("train", "val", "test"))
+
+    def load(self):
+        items = np.random.default_rng(0).integers(0, 255, (18 * 6, *self.shape))
+        names = [self.names.format(i) for i in range(18)]
+        images = Images.of(items.astype(self.dtype), names, [4, 8] * 9)
+        return {s: select(images, names[i::3]) for i, s in enumerate(("train", "val", "test"))}
+"""
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> list[str]:
+    """Words that choose a data set of any shape, from a folder of one's own."""
+    own = tmp_path / "own"
+    (own / "data").mkdir(parents=True)
+    (own / "made.py").write_text(MADE)
+    keys = "shape: [3, 9, 12]\nnames: class {}\ndtype: uint8\n"
+    (own / "data" / "made.yaml").write_text(f"_target_: made.Made\n{keys}")
+    return ["--config-dir", str(own), "data=made", "ways=2", "queries=2"]
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Sampler]:
+    """The samplers whose episodes are drawn."""
+    kept: list[Sampler] = []
+    original = gallery.draw
+
+    def draw(path: Path, title: str, sampler: Sampler, numbers: Any) -> bool:
+        kept.append(sampler)
+        return original(path, title, sampler, numbers)
+
+    monkeypatch.setattr(gallery, "draw", draw)
+    return kept
+
+
+def files() -> list[str]:
+    return sorted(path.name for path in Path().iterdir() if path.is_file())
+
+
+def rows(out: str) -> list[list[str]]:
+    return [line.split() for line in out.splitlines() if line.startswith((" train", " val", " te"))]
+
+
+def test_a_table_of_the_splits_and_a_picture_and_no_run(metarun: Metarun) -> None:
+    code, out, err = metarun("show", *BLOBS)
+    assert (code, err) == (0, [])
+    found = rows(out)
+    assert [row[:6] for row in found] == [
+        [split, "12", "240", "20", "1×28×28", "uint8"] for split in ("train", "val", "test")
+    ]
+    assert out.splitlines()[-1] == "blobs_test.png"
+    assert Path("blobs_test.png").read_bytes().startswith(b"\x89PNG")
+    assert [p.name for p in Path().iterdir()] == ["blobs_test.png"]
+
+
+def test_classes_of_several_sizes_and_the_start_of_the_hash(metarun: Metarun, made: list) -> None:
+    code, out, _ = metarun("show", *made)
+    assert code == 0
+    assert rows(out)[2][:6] == ["test", "6", "36", "4–8", "3×9×12", "uint8"]
+    digests = [row[-1] for row in rows(out)]
+    assert len(set(digests)) == 3 and {len(d) for d in digests} == {12}
+
+
+def test_the_test_episodes_are_those_that_a_run_is_tested_on(
+    metarun: Metarun, drawn: list[Sampler]
+) -> None:
+    words = [*TINY, "ways=3", "shots=2", "eval_seed=7"]
+    assert metarun(*words, "out=run")[0] == 0
+    assert metarun("show", *words)[0] == 0
+    protocol = json.loads(Path("run/result.json").read_text())["protocol"]
+    assert drawn[0].sha256(protocol["episodes"]) == protocol["episodes_sha256"]
+
+
+@pytest.mark.parametrize("augmentation", ["none", "images"])
+def test_the_training_episodes_are_those_that_a_run_learns_from(
+    metarun: Metarun, drawn: list[Sampler], augmentation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*TINY, "ways=2", "train_shots=3", "seed=7", f"augmentation={augmentation}"]
+    seen: list[Episodes] = []
+    original = ProtoNet.accumulate
+    monkeypatch.setattr(ProtoNet, "accumulate", lambda self, x: seen.append(x) or original(self, x))
+    assert metarun(*words, "out=run")[0] == 0
+    assert metarun("show", *words, "split=train")[0] == 0
+    shown = drawn[0].batch(range(2))
+    for part in ("support_x", "support_y", "query_x", "query_y"):
+        assert torch.equal(getattr(shown, part), getattr(seen[0], part))
+
+
+def test_nothing_is_written_over(metarun: Metarun) -> None:
+    for _ in range(3):
+        assert metarun("show", *BLOBS, "split=val")[0] == 0
+    assert files() == ["blobs_val.png", "blobs_val_2.png", "blobs_val_3.png"]
+    Path("mine.png").write_text("mine")
+    code, out, err = metarun("show", *BLOBS, "out=mine.png")
+    assert (code, out) == (2, "")
+    assert err == ["metarun: out=mine.png: is there already; choose another name"]
+    assert metarun("show", *BLOBS, "out=ours, [ä].png")[0] == 0
+    assert "ours, [ä].png" in files()
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("split=tset", "split=tset: should be train, val or test"),
+        ("out=x.jpg", "out=x.jpg: should be the name of a picture: out=FILE.png"),
+        ("out=nowhere/x.png", "out=nowhere/x.png: no such folder: nowhere"),
+        ("out=", "out=: should be the name of a picture: out=FILE.png"),
+        ("shots=0", "shots=0: should be greater than or equal to 1"),
+        ("data.noise=-1", "data.noise=-1: should be greater than or equal to 0"),
+        ("shots=19", "shots=19 queries=2: a class of blobs has 20 items; shots + queries can be"),
+        ("dat=x", "dat: no such key"),
+        ("-m", "-m: this command does not take it"),
+    ],
+)
+def test_a_mistake_is_one_line_and_no_picture(metarun: Metarun, typed: str, line: str) -> None:
+    code, _, err = metarun("show", *BLOBS, typed)
+    assert (code, len(err)) == (2, 1)
+    assert err[0].startswith(f"metarun: {line}")
+    assert files() == []
+
+
+def test_too_few_classes_for_an_episode_are_still_counted(metarun: Metarun, made: list) -> None:
+    code, out, err = metarun("show", *made, "ways=7")
+    assert code == 2
+    assert err == ["metarun: ways=7: the test split of made has 6 classes"]
+    assert len(rows(out)) == 3
+    assert files() == []
+
+
+def test_colours_stay_and_grey_pictures_are_not_inverted(metarun: Metarun, made: list) -> None:
+    assert metarun("show", *made, "out=colour.png")[0] == 0
+    assert metarun("show", *made, "data.shape=[1,9,12]", "out=grey.png")[0] == 0
+    assert metarun("show", *made, "data.shape=[2,9,12]", "out=two.png")[0] == 0
+    colour, grey = (
+        np.asarray(Image.open(f).convert("RGB")).astype(int) for f in ("colour.png", "grey.png")
+    )
+    assert (np.ptp(colour, axis=-1) > 60).mean() > 0.1
+    assert np.ptp(grey, axis=-1).max() == 0
+
+
+def test_what_is_drawn_is_the_pictures_and_the_names_of_the_classes(made: list) -> None:
+    from matplotlib.figure import Figure
+
+    grid = Figure().subplots(2, 3, squeeze=False)
+    x = torch.rand(2, 3, 1, 5, 5)
+    gallery.classes(grid, x[:, :1], x[:, 1:], ["one", "Two\n$ways"])
+    for row in range(2):
+        for column in range(3):
+            (image,) = grid[row][column].get_images()
+            np.testing.assert_array_equal(image.get_array(), x[row, column, 0].numpy())
+    assert [axes[0].get_ylabel() for axes in grid] == ["0  one", "1  Two $ways"]
+    assert {axes[0].spines["top"].get_edgecolor() for axes in grid} == {(0.6, 0.6, 0.6, 1)}
+
+
+@pytest.mark.parametrize("names", ["$\\\\frac {}", "{} 漢字", "{} " + "long " * 40, "[bold]{}"])
+def test_classes_may_be_called_anything(metarun: Metarun, made: list, names: str) -> None:
+    code, _, err = metarun("show", *made, f'data.names="{names}"')
+    assert (code, err) == (0, [])
+
+
+def test_many_ways_and_shots_are_drawn_in_part(metarun: Metarun) -> None:
+    words = ("data.classes=90", "ways=30", "shots=9", "queries=1", "out=x.png")
+    assert metarun("show", *BLOBS, *words)[0] == 0
+    with Image.open("x.png") as picture:
+        width, height = picture.size
+    assert width < 2000 and height < 5000
+
+
+def test_curves_are_drawn_with_their_points(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Any] = []
+    monkeypatch.setattr(gallery, "save", lambda figure, path: kept.append(figure))
+    code, out, err = metarun("show", "data=sinusoid", "shots=4", "queries=6", "split=val")
+    assert (code, err) == (0, [])
+    assert rows(out)[0][:5] == ["train", "–", "drawn", "–", "1"]
+    sampler = Sampler.frozen(Waves(), 1, 4, 6, split="val", eval_seed=0)
+    assert len(kept[0].axes) == 3
+    for number, axes in enumerate(kept[0].axes):
+        lines = {line.get_label(): line.get_data() for line in axes.get_lines()}
+        batch = sampler.batch([number])
+        assert list(lines) == ["true function", "query", "support"]
+        np.testing.assert_array_equal(lines["support"][1], batch.support_y.flatten())
+        np.testing.assert_array_equal(lines["query"][0], batch.query_x.flatten())
+
+
+def test_regression_has_no_ways(metarun: Metarun) -> None:
+    code, _, err = metarun("show", "data=sinusoid", "ways=3")
+    assert (code, err) == (2, ["metarun: ways=3: sinusoid has no classes; leave ways out"])
+    assert files() == []
+
+
+def test_vectors_have_a_table_and_no_picture(metarun: Metarun, made: list) -> None:
+    vectors = ("data.shape=[64]", "data.dtype=float32")
+    code, out, err = metarun("show", *made, *vectors)
+    assert (code, err) == (0, [])
+    assert rows(out)[0][4:6] == ["64", "float32"]
+    assert out.splitlines()[-1] == "items are vectors of 64 numbers: no picture"
+    assert files() == []
+    code, _, err = metarun("show", *made, *vectors, "split=train", "augmentation=images")
+    assert (code, len(err)) == (2, 1)
+    assert err[0].startswith("metarun: augmentation: takes pictures")
