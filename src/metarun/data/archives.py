@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import io
 import lzma
@@ -92,15 +93,21 @@ def whole(path: Path, kind: str) -> Iterator[None]:
     """
     try:
         yield
+    except OSError as error:
+        # without a number: a library's own, e.g. gzip's; the other: an offset before the beginning
+        if error.errno in (None, errno.EINVAL):
+            raise Refused(f"{path}: not a whole {kind} file ({_reason(error)})") from error
+        raise Refused(f"{path}: cannot be read ({error.strerror or error})") from error
     except (
-        *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
+        *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
         *(EOFError, ValueError, OverflowError, struct.error),
         *(NotImplementedError, RuntimeError),  # how it is packed; a password, or headers in headers
     ) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise Refused(f"{path}: not a whole {kind} file ({reason})") from error
-    except OSError as error:
-        raise Refused(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise Refused(f"{path}: not a whole {kind} file ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class _Bounded(io.RawIOBase):

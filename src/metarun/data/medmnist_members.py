@@ -1,0 +1,47 @@
+"""The members of MedMNIST: what is known of each, and which may stand in which split.
+
+`medmnist.json` holds their labels, channels, numbers of images, licences and checksums.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+MEMBERS: dict[str, dict[str, Any]] = json.loads(
+    (Path(__file__).parent / "medmnist.json").read_text(encoding="utf-8")
+)["members"]
+SAME_SCANS = ("organamnist", "organcmnist", "organsmnist")
+OTHERS = {"chestmnist": "its images have several labels at once, so they make no classes"}
+
+
+def unfit(members: dict[str, list[str]]) -> list[str]:
+    """What is wrong with the members chosen for each split, a line each."""
+    lines = []
+    for split, names in members.items():
+        if not names:
+            lines.append(f"data.{split}=[]: name at least one of {', '.join(MEMBERS)}")
+        for name in dict.fromkeys(names):
+            if names.count(name) > 1:
+                lines.append(f"data.{split}={name}: named twice")
+            if name not in MEMBERS:
+                close = difflib.get_close_matches(name, MEMBERS, n=1)
+                meant = f"; did you mean {close[0]}?" if close else ""
+                why = OTHERS.get(name, f"no such member{meant}")
+                lines.append(f"data.{split}={name}: {why} ({', '.join(MEMBERS)})")
+    for (one, a), (two, b) in itertools.combinations(members.items(), 2):
+        lines += [
+            f"data.{one} and data.{two}: {name} is in both; a member may be in one split only"
+            for name in MEMBERS
+            if name in a and name in b
+        ]
+        scans = [(x, y) for x in a for y in b if x != y and {x, y} <= set(SAME_SCANS)]
+        lines += [
+            f"data.{one} and data.{two}: {x} and {y} are views of the same patients' scans; "
+            "they go into one split"
+            for x, y in scans[:1]
+        ]
+    return lines
