@@ -15,6 +15,7 @@ from metarun.tree import choices, conf_dir
 
 ALL = choices("experiment")
 CELLS = [name for name in ALL if re.search(r"/omniglot_\d+way_\dshot$", name)]
+MINI = [name for name in ALL if re.search(r"/mini_imagenet_\d+way_\dshot$", name)]
 BUILT = ("data", "backbone", "algo", "optimizer", "augmentation", "logger")
 # What a published figure depends on besides how long one trains: a quick variant keeps it.
 PROTOCOL = ("ways", "shots", "queries", "data", "backbone", "precision")
@@ -34,13 +35,14 @@ def test_it_composes_and_every_part_of_it_is_valid(name: str) -> None:
     assert config["choices"]["algo"] == (learner if "/" in name else "protonet")
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", CELLS + MINI)
 def test_its_name_is_its_task_and_its_file_has_the_published_figure(name: str) -> None:
     config = preset(name)
     ways, shots = map(int, re.findall(r"(\d+)(?:way|shot)", name))
     assert (config["ways"], config["shots"]) == (ways, shots)
-    assert config["choices"]["data"] == "omniglot"
-    assert re.search(rf"Omniglot {ways}-way {shots}-shot: \d\d\.\d", ALL[name])
+    data, title = ("omniglot", "Omniglot") if name in CELLS else ("mini_imagenet", "miniImageNet")
+    assert config["choices"]["data"] == data
+    assert re.search(rf"{title} {ways}-way {shots}-shot: \d\d\.\d", ALL[name])
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name.endswith("_quick")])
@@ -65,6 +67,23 @@ def test_the_inner_rate_of_maml_is_converted(ways: int, shots: int, published: f
     config = preset(f"maml/omniglot_{ways}way_{shots}shot")
     items = ways * shots
     assert config["algo"]["inner_lr"] == pytest.approx(published * items / shots)
+
+
+@pytest.mark.parametrize("algo", ["maml", "fomaml", "anil"])
+@pytest.mark.parametrize("shots", [1, 5])
+def test_the_inner_rate_is_converted_on_miniimagenet_too(algo: str, shots: int) -> None:
+    config = preset(f"{algo}/mini_imagenet_5way_{shots}shot")
+    assert config["algo"]["inner_lr"] == pytest.approx(0.01 * config["ways"])
+
+
+def test_every_learner_with_a_published_miniimagenet_figure_has_its_presets() -> None:
+    learners = ("maml", "fomaml", "anil", "meta_sgd", "reptile", "protonet", "matchingnet")
+    both = {
+        f"{a}/mini_imagenet_5way_{k}shot"
+        for a in (*learners, "relationnet", "lstm")
+        for k in (1, 5)
+    }
+    assert both <= set(MINI)
 
 
 def test_what_is_typed_wins_over_a_preset() -> None:
