@@ -64,21 +64,27 @@ def options_of(loader: ConfigLoader, group: str) -> list[str]:
 
 def choices(group: str, folder: str | None = None) -> dict[str, str]:
     """What a group offers, with the meaning on the second line of its file."""
+    return {name: meaning(file) if file else "" for name, file in files(group, folder).items()}
+
+
+def files(group: str, folder: str | None = None) -> dict[str, Path | None]:
+    """The file of each choice of a group, or `None` where it comes from elsewhere."""
     loader = hydra_for(folder).config_loader
-    found = {}
+    found: dict[str, Path | None] = {}
     for name in options_of(loader, group):
-        found[name] = ""
+        found[name] = None
         for source in loader.get_sources():
             if source.scheme() == "file":
                 file = Path(source.path) / group / f"{name}.yaml"
                 if file.is_file():
-                    found[name] = meaning(file)
+                    found[name] = file
                     break
     return found
 
 
 def meaning(file: Path) -> str:
     """The comment after the one that opens a choice's file with the command that uses it."""
-    comments = [x[1:].strip() for x in file.read_text("utf-8").splitlines() if x[:1] == "#"]
+    lines = file.read_text("utf-8", "replace").splitlines()
+    comments = [line[1:].strip() for line in lines if line[:1] == "#"]
     comments = [x for x in comments if not x.startswith("@package")]
     return comments[1] if len(comments) > 1 else ""

@@ -7,7 +7,10 @@ from metarun.request import Request
 
 
 def run(request: Request) -> int:
-    """Print what can be chosen, each with its one-line meaning."""
+    """Print what can be chosen, each with its one-line meaning.
+
+    `list data` says as well where each data set looks for its files, and what is there already.
+    """
     from metarun.overrides import nearest
     from metarun.tree import GROUPS, choices
 
@@ -17,10 +20,30 @@ def run(request: Request) -> int:
             raise Refused(
                 f"list {group}: no such group{nearest(group, GROUPS)} ({', '.join(GROUPS)})"
             )
+    own = request.flags.config_dir
     for group in request.words or GROUPS:
-        offered = choices(group, request.flags.config_dir)
+        offered = choices(group, own)
         width = max((len(name) for name in offered), default=0)
+        notes, last = _of_data(own) if request.words and group == "data" else ({}, [])
         print(f"{group}=")
         for name, meaning in offered.items():
             print(f"  {name:<{width}}  {meaning}".rstrip())
+            if name in notes:
+                print(f"  {'':<{width}}  {notes[name]}")
+        for line in last:
+            print(line)
     return 0
+
+
+def _of_data(own: str | None) -> tuple[dict[str, str], list[str]]:
+    """A line for each data set that reads files, and one for each folder of prepared arrays."""
+    from omegaconf import OmegaConf
+
+    from metarun.data import places
+    from metarun.tree import conf_dir, files
+
+    base = OmegaConf.load(conf_dir() / "config.yaml")
+    found = {name: places.keys(file, base) for name, file in files("data", own).items() if file}
+    roots = {n: places.root_line(keys["root"]) for n, keys in found.items() if "root" in keys}
+    caches = [keys["cache"] for keys in found.values() if keys.get("cache")]
+    return roots, list(places.cache_lines(caches))

@@ -1,0 +1,165 @@
+"""`metarun list`: what can be chosen; and, of data, where it lies and how much is there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from metarun.data import places
+from tests.conftest import OWN
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "my data, [ä]"
+    monkeypatch.setenv("METARUN_DATA", str(home))
+    return home
+
+
+def put(path: Path, size: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(size))
+
+
+def below(out: str, name: str) -> str:
+    """The line after that of a choice."""
+    lines = out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.split()[:1] == [name])
+    return lines[at + 1].strip()
+
+
+def test_nothing_is_there_yet_and_nothing_is_made(metarun: Metarun, home: Path) -> None:
+    code, out, err = metarun("list", "data")
+    assert (code, err) == (0, [])
+    assert below(out, "omniglot") == f"root {home}/omniglot: nothing yet"
+    assert out.splitlines()[-1] == f"prepared, in {home}/cache: nothing yet"
+    assert not home.exists()
+
+
+def test_what_is_there_is_added_up(metarun: Metarun, home: Path) -> None:
+    put(home / "omniglot" / "a.zip", 1_200_000)
+    put(home / "omniglot" / "deep" / "er" / "b.zip", 300_000)
+    put(home / "cache" / "glyphs" / "items.npy", 2_000)
+    put(home / "cache" / "image_folder" / "one" / "items.npy", 5)
+    put(home / "cache" / "image_folder" / "two" / "items.npy", 6)
+    put(home / "cache" / "omniglot" / ".lock", 0)
+    _, out, _ = metarun("list", "data")
+    assert below(out, "omniglot") == f"root {home}/omniglot: 1.5 MB"
+    prepared = "glyphs 2.0 kB, image_folder 11 bytes, omniglot nothing yet"
+    assert out.splitlines()[-1] == f"prepared, in {home}/cache: {prepared}"
+
+
+def test_data_that_reads_no_files_has_no_place(metarun: Metarun, home: Path) -> None:
+    _, out, _ = metarun("list", "data", "--config-dir", str(OWN))
+    for name in ("glyphs", "sinusoid", "blobs"):
+        assert not below(out, name).startswith("root")
+
+
+def test_other_lists_are_names_and_meanings(metarun: Metarun, home: Path) -> None:
+    _, everything, _ = metarun("list")
+    assert "data=\n" in everything and "root " not in everything and "prepared" not in everything
+    _, out, _ = metarun("list", "logger")
+    assert out.splitlines()[0] == "logger="
+    assert all(line.startswith("  ") for line in out.splitlines()[1:])
+    _, out, _ = metarun("list", "augmentation")
+    assert [line.split()[0] for line in out.splitlines()] == ["augmentation=", "images", "none"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("root: null\n", "root: named by data.root=DIR"),
+        ("root: ${data_home}/x\n", "root {home}/x: nothing yet"),
+        ("# @package _global_\ndata:\n  root: ${data_home}/x\n", "root {home}/x: nothing yet"),
+        ("root: ${nowhere}/x\n", None),
+        ("root: ???\n", None),
+        ("root: 7\n", "root: named by data.root=DIR"),
+        ("root: [\n", None),
+        ("- a\n- list\n", None),
+        ("just words\n", None),
+        ("", None),
+        (b"# caf\xe9\nroot: x\n", None),
+    ],
+)
+def test_a_file_of_ones_own_may_hold_anything(
+    metarun: Metarun, home: Path, tmp_path: Path, text: str | bytes, line: str | None
+) -> None:
+    (tmp_path / "own" / "data").mkdir(parents=True)
+    (tmp_path / "own" / "data" / "aaa.yaml").write_bytes(
+        text if isinstance(text, bytes) else text.encode()
+    )
+    (tmp_path / "own" / "data" / "aab.yaml").write_text("_target_: x.Y\n")
+    code, out, err = metarun("list", "data", "--config-dir", str(tmp_path / "own"))
+    assert (code, err) == (0, [])
+    expected = "aab" if line is None else line.replace("{home}", str(home))
+    assert below(out, "aaa") == expected
+
+
+def test_a_file_a_link_and_a_loop_in_place_of_a_folder(tmp_path: Path) -> None:
+    put(tmp_path / "real" / "x", 10)
+    (tmp_path / "real" / "loop").symlink_to(tmp_path / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    put(tmp_path / "file", 20)
+    found = {n: places.present(str(tmp_path / n)) for n in ("real", "link", "broken", "file")}
+    assert found == {
+        "real": "10 bytes",
+        "link": "10 bytes",
+        "broken": "nothing yet",
+        "file": "20 bytes",
+    }
+    assert places.present(str(tmp_path / "file" / "below")).startswith("cannot be read (Not a dir")
+
+
+def test_a_folder_of_very_many_files_is_not_counted_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "MOST", 5)
+    for i in range(9):
+        put(tmp_path / str(i % 2) / str(i), 100)
+    assert places.present(str(tmp_path)) == "more than 500 bytes"
+
+
+def test_a_folder_without_rights_is_named(
+    metarun: Metarun, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(home / "omniglot" / "a.zip", 1000)
+    put(home / "omniglot" / "locked" / "b.zip", 1000)
+    put(home / "cache" / "x", 1)
+    original, closed = os.scandir, {"locked", "cache"}
+
+    def scandir(path: str) -> object:
+        if Path(path).name in closed:
+            raise PermissionError(13, "Permission denied", path)
+        return original(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    _, out, _ = metarun("list", "data")
+    assert below(out, "omniglot") == f"root {home}/omniglot: more than 1.0 kB"
+    denied = f"prepared, in {home}/cache: cannot be read (Permission denied)"
+    assert out.splitlines()[-1] == denied
+    closed.add("omniglot")
+    _, out, _ = metarun("list", "data")
+    assert below(out, "omniglot") == f"root {home}/omniglot: cannot be read (Permission denied)"
+
+
+def test_ones_home_is_a_tilde(metarun: Metarun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METARUN_DATA", "~/no such data")
+    _, out, _ = metarun("list", "data")
+    assert below(out, "omniglot") == "root ~/no such data/omniglot: nothing yet"
+
+
+def test_it_needs_no_torch(home: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from metarun.cli import main; main(['list', 'data']); "
+        "sys.exit(bool({'torch', 'numpy', 'matplotlib', 'PIL', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0
