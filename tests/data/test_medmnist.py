@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metarun.data import medmnist as module
+from metarun.data import medmnist_files
 from metarun.data.classes import Facts
 from metarun.data.medmnist import MedMNIST
 from metarun.data.medmnist_members import MEMBERS
@@ -83,7 +83,7 @@ class TestReading:
     @pytest.mark.parametrize("budget", [1, 20_000, 1 << 30])
     def test_items_are_the_images_of_all_three_portions(self, medmnist, root, monkeypatch, budget):
         """However many classes fit into memory at a time."""
-        monkeypatch.setattr(module, "BUDGET", budget)
+        monkeypatch.setattr(medmnist_files, "BUDGET", budget)
         splits = medmnist(root=str(root)).load()
         for split, members in CHOSEN.items():
             expected = [(m, label) for m in members for label in range(len(MEMBERS[m]["labels"]))]
@@ -324,6 +324,9 @@ class TestRefusing:
         (root / "octmnist.npz").chmod(0)
         (line,) = refusals(medmnist(root=str(root)))
         assert line.startswith(f"{root / 'octmnist.npz'}: cannot be read")
+        root.chmod(0)
+        (line,) = refusals(medmnist(root=str(root)))
+        assert line.startswith(f"data.root={root}: cannot be read")
 
 
 def test_a_run_from_one_line(metarun, root, tmp_path):

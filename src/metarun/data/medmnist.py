@@ -15,21 +15,17 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator
 
-from metarun.data.archives import MEGABYTE
 from metarun.data.cache import prepared
 from metarun.data.checksums import Checksums
 from metarun.data.classes import Class, Facts, Split, select
 from metarun.data.download import existing, fetch
+from metarun.data.medmnist_files import classes_of, labels_of
 from metarun.data.medmnist_members import MEMBERS, SAME_SCANS, unfit
-from metarun.data.npz import header, pieces
 from metarun.errors import Refused
 
 log = logging.getLogger(__name__)
 
 PREPARATION = 1  # raise it when the prepared array changes for equal files
-PORTIONS = ("train", "val", "test")  # of a member's own; they are put together
-MOST = 1_000_000  # images in a portion; the largest has 165,466
-BUDGET = 512 * MEGABYTE  # of images in memory; a class that is larger is read alone
 # one name stands for a list of one
 Names = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
 
@@ -104,7 +100,7 @@ class MedMNIST:
         )
         official = {m: MEMBERS[m]["md5"][str(self.size)] for m in members}
         files, sums = {m: self.root / self._file(m) for m in members}, Checksums(self.folder)
-        present = {m: path for m, path in files.items() if path.exists()}
+        present = {m: path for m, path in files.items() if self._there(path)}
         found = official | {m: sums.of(path) for m, path in present.items()}
         made = " ".join(f"{m}:{md5}" for m, md5 in sorted(found.items()))
         images = prepared(
@@ -128,12 +124,18 @@ class MedMNIST:
     def _file(self, member: str) -> str:
         return f"{member}.npz" if self.size == 28 else f"{member}_{self.size}.npz"
 
+    def _there(self, path: Path) -> bool:
+        try:
+            return path.exists()
+        except OSError as error:
+            raise Refused(f"data.root={self.root}: cannot be read ({error.strerror})") from error
+
     def _by_hand(self, members: Sequence[str]) -> str:
         files = ", ".join(self._file(m) for m in members)
         return f"put {files} from {self.url} into data.root={self.root}"
 
     def _prepare(self, files: dict[str, Path]) -> Iterator[Class]:
-        missing = [m for m, path in files.items() if not path.exists()]
+        missing = [m for m, path in files.items() if not self._there(path)]
         labels = self._examined({m: p for m, p in files.items() if m not in missing})
         for member in missing:
             fetch(
@@ -144,75 +146,16 @@ class MedMNIST:
             )
         labels |= self._examined({m: files[m] for m in missing})
         for member, path in files.items():
-            yield from self._classes(member, path, labels[member])
+            yield from classes_of(member, path, labels[member], self.size, self.colour)
 
     def _examined(self, files: dict[str, Path]) -> dict[str, list[np.ndarray]]:
         """Labels of each member, portion by portion; all members' mistakes are said at once."""
         labels, mistakes = {}, []
         for member, path in files.items():
             try:
-                labels[member] = [self._portion(member, path, p) for p in PORTIONS]
+                labels[member] = labels_of(member, path, self.size)
             except Refused as refused:
                 mistakes += refused.mistakes
         if mistakes:
             raise Refused(*mistakes)
         return labels
-
-    def _portion(self, member: str, path: Path, portion: str) -> np.ndarray:
-        """Labels (n) of a portion, once it is known that as many images go with them."""
-        about, images = (header(path, f"{portion}_{kind}") for kind in ("labels", "images"))
-        classes, colours = len(MEMBERS[member]["labels"]), (3,) * (MEMBERS[member]["channels"] == 3)
-        shape, count = (self.size, self.size, *colours), images.shape[0]
-        if images.dtype != np.uint8 or images.shape[1:] != shape or count > MOST:
-            told = f"{images.dtype} {images.shape}"
-            raise Refused(f"{path}: {portion}_images is {told}, not uint8 {('n', *shape)}")
-        if about.dtype.kind not in "iu" or about.shape not in ((count, 1), (count,)):
-            told = f"{about.dtype} {about.shape}"
-            raise Refused(f"{path}: {portion}_labels is {told}, not whole numbers {(count, 1)}")
-        found = [piece.reshape(-1) for piece in pieces(path, f"{portion}_labels")]
-        labels = np.concatenate([np.zeros(0, about.dtype), *found])
-        if np.any((labels < 0) | (labels >= classes)):
-            raise Refused(f"{path}: {portion}_labels are not all from 0 to {classes - 1}")
-        return labels.astype(np.int64)
-
-    def _classes(self, member: str, path: Path, labels: list[np.ndarray]) -> Iterator[Class]:
-        """The classes of a member; its images are read as often as memory makes necessary."""
-        counts = sum(np.bincount(y, minlength=len(MEMBERS[member]["labels"])) for y in labels)
-        shape = (3 if self.colour else 1, self.size, self.size)
-        for group in _groups(counts * np.prod(shape)):
-            rooms = {c: np.empty((counts[c], *shape), np.uint8) for c in group}
-            filled = dict.fromkeys(group, 0)
-            for portion, y in zip(PORTIONS, labels, strict=True):
-                start = 0
-                for piece in pieces(path, f"{portion}_images"):
-                    here = y[start : start + len(piece)]
-                    start += len(piece)
-                    for c in group:
-                        some = piece[here == c]
-                        rooms[c][filled[c] : filled[c] + len(some)] = _channels(some, self.colour)
-                        filled[c] += len(some)
-            for c in group:
-                rows = zip(PORTIONS, (np.flatnonzero(y == c) for y in labels), strict=True)
-                names = [f"{portion}/{row}" for portion, some in rows for row in some]
-                yield Class(f"{member}/{MEMBERS[member]['labels'][c]}", rooms.pop(c), names)
-
-
-def _channels(images: np.ndarray, colour: bool) -> np.ndarray:
-    """(n, H, W) or (n, H, W, 3) → (n, 3, H, W), or (n, 1, H, W) without colour."""
-    if images.ndim == 3:
-        return images[:, None]  # repeated, if need be, where it is put
-    if colour:
-        return images.transpose(0, 3, 1, 2)
-    weights = np.array([19595, 38470, 7471], np.uint32)  # of 65,536; as Pillow rounds
-    return ((images @ weights + 0x8000) >> 16).astype(np.uint8)[:, None]
-
-
-def _groups(sizes: np.ndarray) -> Iterator[list[int]]:
-    """The classes 0, 1, … in runs that fit into `BUDGET`, one at least."""
-    run, total = [], 0
-    for c, size in enumerate(sizes.tolist()):
-        if run and total + size > BUDGET:
-            yield run
-            run, total = [], 0
-        run, total = [*run, c], total + size
-    yield run
