@@ -89,6 +89,10 @@ class TestFile:
         split = {"train": ["b", "a"], "val": ["c"], "test": ["d"]}
         assert from_file(self.write(tmp_path, split | {"about": "mine"}), "abcde") == split
 
+    def test_names_are_compared_as_they_look(self, tmp_path):
+        file = self.write(tmp_path, {"train": ["cafe\u0301"], "val": ["b"], "test": ["c"]})
+        assert from_file(file, ["caf\u00e9", "b", "c"])["train"] == ["caf\u00e9"]
+
     def test_all_mistakes_are_told(self, tmp_path):
         file = self.write(tmp_path, {"train": ["a", "b", "x"], "val": ["a"], "test": []})
         assert refusal(from_file, file, "abc") == [

@@ -166,6 +166,13 @@ class TestSplit:
         (line,) = refusal(root)
         assert "has test and train, and no val beside" in line
 
+    def test_a_split_without_classes_says_why(self, tmp_path):
+        root = tmp_path / "mine"
+        write(root / "train", SIX), write(root / "val", ["a"], each=1), write(root / "test", ["b"])
+        lines = refusal(root)
+        assert "no classes in val" in lines[0]
+        assert lines[1] == f"{root}/val/a: 1 picture; a class needs 2 at least"
+
     def test_a_class_may_be_called_train(self, root):
         write(root, ["train"])
         assert sum(split.facts.classes for split in folder(root).load().values()) == 7
@@ -183,7 +190,9 @@ class TestSplit:
 
     def test_classes_may_be_nested(self, tmp_path):
         root = write(tmp_path / "mine", [f"{a}/{c}" for a in ("Greek", "Latin") for c in "abc"])
-        assert len(refusal(root)) == 1  # two classes cannot be divided
+        (line,) = refusal(root)
+        assert "2 classes (Greek, Latin), and train, val and test need 2 each" in line
+        assert "see data.depth" in line
         found = names(folder(root, depth=2).load())
         assert "Greek/a" in {name for split in found.values() for name in split}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -92,6 +93,9 @@ def from_file(path: Path, known: Iterable[str]) -> dict[str, list[str]]:
         raise Refused(
             f'{key}: should hold {{"train": [names of classes], "val": […], "test": […]}}'
         )
+    found = {
+        split: [unicodedata.normalize("NFC", name) for name in found[split]] for split in SPLITS
+    }
     known, listed = set(known), Counter(name for split in SPLITS for name in found[split])
     wrong = {
         "not in data.root": sorted(set(listed) - known),
@@ -105,4 +109,4 @@ def from_file(path: Path, known: Iterable[str]) -> dict[str, list[str]]:
     lines += [f"{key}: no classes in {split}" for split in SPLITS if not found[split]]
     if lines:
         raise Refused(*lines)
-    return {split: list(found[split]) for split in SPLITS}
+    return found

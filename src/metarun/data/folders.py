@@ -59,9 +59,6 @@ def listing(root: Path, depth: int = 1) -> Listing:
 
     Names that begin with a dot and files that are not called as pictures are passed over. Links are
     followed, each folder of a class once, and never upwards: a loop ends where it began.
-
-    Raises:
-        Refused: `root` cannot be read.
     """
     found = Listing(root)
     above = {_identity(path) for path in (root.resolve(), *root.resolve().parents)}
@@ -86,8 +83,10 @@ def pictures(folder: str, above: set[tuple[int, int]], mistakes: list[str]) -> l
                         below.append((f"{name}/", entry.path))
                 elif is_picture(entry.name):
                     files.append(_file(entry.path, name, entry.stat()))
-            except (OSError, ValueError) as error:
-                mistakes.append(f"{told(entry.path)}: {getattr(error, 'strerror', None) or error}")
+            except OSError as error:
+                mistakes.append(f"{told(entry.path)}: cannot be read ({error.strerror})")
+            except ValueError as error:
+                mistakes.append(f"{told(entry.path)}: {error}")
     return files
 
 
@@ -139,7 +138,7 @@ def _folders(
             else:
                 yield from _folders(entry.path, f"{name}{entry.name}/", depth - 1, above, found)
         except OSError as error:
-            found.mistakes.append(f"{told(entry.path)}: {error.strerror}")
+            found.mistakes.append(f"{told(entry.path)}: cannot be read ({error.strerror})")
 
 
 def _entries(path: str, mistakes: list[str]) -> list[os.DirEntry[str]]:

@@ -113,6 +113,13 @@ class ImageFolder:
         known = self.found.classes
         if self.split_file:
             return class_splits.from_file(self._split_file_there(), known)
+        if len(known) < class_splits.FEWEST * len(SPLITS):
+            raise Refused(
+                f"data.root={self.root}: {len(known)} class{'es' * (len(known) != 1)} "
+                f"({named(list(known))}), and train, val and test need {class_splits.FEWEST} each; "
+                "name the folder that holds the folders of the classes, and see data.depth",
+                *self.found.mistakes[: picture_classes.TOLD],
+            )
         return class_splits.divide(known, self.fractions, self.split_seed)
 
     @cached_property
@@ -126,8 +133,9 @@ class ImageFolder:
                 whole.classes.update(part.classes)
                 whole.mistakes += part.mistakes
                 whole.stray += part.stray
-        if not whole.classes and not whole.mistakes:
-            raise Refused(f"data.root={self.root}: no classes; {LAYOUT}")
+        if not whole.classes:
+            told = whole.mistakes[: picture_classes.TOLD]
+            raise Refused(f"data.root={self.root}: no classes; {LAYOUT}", *told)
         return whole
 
     @cached_property
@@ -162,9 +170,14 @@ class ImageFolder:
                 f"test ({named(twice)}); a learner is tested on classes that it was not trained on:"
                 " put all pictures of a class into DIR/class, and data.fractions splits the classes"
             )
-        empty = [split for split, part in parts.items() if not part.classes and not part.mistakes]
+        empty = [split for split, part in parts.items() if not part.classes]
         if empty:
-            raise Refused(f"data.root={self.root}: no classes in {' and '.join(empty)}; {LAYOUT}")
+            raise Refused(
+                f"data.root={self.root}: no classes in {' and '.join(empty)}; {LAYOUT}",
+                *[line for split in empty for line in parts[split].mistakes][
+                    : picture_classes.TOLD
+                ],
+            )
         return parts
 
     def _split_file_there(self) -> Path:

@@ -69,7 +69,7 @@ def _decoded(
         found = pictures.read([file.path for file in files], size, colour)
         whole = [(f, p) for f, p in zip(files, found, strict=True) if isinstance(p, np.ndarray)]
         bad = [(f, p) for f, p in zip(files, found, strict=True) if not isinstance(p, np.ndarray)]
-        mistakes += [f"{told(file.path)}: {reason}" for file, reason in bad]
+        mistakes += [f"{told(file.path)}: cannot be read ({reason})" for file, reason in bad]
         if len(whole) >= FEWEST and (skip_broken or not mistakes):
             kept += 1
             yield Class(name, np.stack([p for _, p in whole]), [file.name for file, _ in whole])

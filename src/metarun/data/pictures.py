@@ -45,8 +45,12 @@ def read(files: Sequence[str], size: int, colour: bool) -> list[np.ndarray | Bro
         except Broken as broken:
             return broken
 
-    with _no_bombs(), ThreadPoolExecutor(WORKERS) as pool:
-        return list(pool.map(attempt, files))
+    pool = ThreadPoolExecutor(WORKERS)
+    try:
+        with _no_bombs():
+            return list(pool.map(attempt, files))
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for thousands of files
 
 
 def picture(file: str, size: int, colour: bool) -> np.ndarray:
