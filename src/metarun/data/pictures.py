@@ -73,7 +73,7 @@ def picture(file: str, size: int, colour: bool) -> np.ndarray:
     except Broken:
         raise
     except UnidentifiedImageError as error:
-        raise Broken(f"not a picture that can be read ({', '.join(FORMATS)} can)") from error
+        raise Broken(f"not a picture in {', '.join(FORMATS)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Broken(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from error
     except Exception as error:  # Pillow raises nearly anything on broken files
