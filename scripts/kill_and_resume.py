@@ -38,12 +38,11 @@ DIFFER = ("wall_seconds", "step_seconds", "id", "command", "resumed_with", "out"
 
 # A parent that has imported everything and never computed: its children start in no time.
 STARTING = multiprocessing.get_context("forkserver")
-STARTING.set_forkserver_preload(
-    [
-        *("metarun.cli", "metarun.train", "metarun.commands.train", "metarun.properties"),
-        *("torch._dynamo", "matplotlib.backends.backend_agg"),  # imported late otherwise
-    ]
+PRELOADED = (
+    *("metarun.cli", "metarun.train", "metarun.commands.train", "metarun.properties"),
+    *("torch._dynamo", "matplotlib.backends.backend_agg"),  # imported late otherwise
 )
+STARTING.set_forkserver_preload(list(PRELOADED))
 
 
 @dataclass

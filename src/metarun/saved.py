@@ -66,8 +66,10 @@ def _compare(run: Path, plain: dict[str, Any]) -> None:
     if state is None or "config" not in state:
         raise Refused(f"{file}: damaged or edited: its checksum does not fit; start a new run")
     lines = differences(state["config"], plain, free=("out", "data_home"))
+    if len(lines) == 1:
+        raise Refused(f"{file}: {lines[0]}")
     if lines:
-        raise Refused(*(f"{file}: {line}" for line in lines))
+        raise Refused(f"{file}: damaged or edited in {len(lines)} keys, of which {lines[0]}")
 
 
 def _digest(text: str) -> str:

@@ -65,6 +65,8 @@ def train(
         try:  # first of all: with it a run can go on, without it the folder is free
             keep_config(parts.config, out)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                (out / "config.yaml").unlink()
             raise Refused(f"out={out}: cannot be written to ({error.strerror})") from error
         return _guarded(parts, out, _start(parts, command), folders)
 

@@ -8,11 +8,13 @@ import os
 import pty
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from metarun.loggers import weights_and_biases
 from tests.conftest import TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -96,3 +98,57 @@ def test_online_without_a_key_asks_nothing_and_stays_offline(tmp_path: Path) -> 
     assert process.wait(60) == 0
     assert b"W&B has no key here, so it logs offline" in shown
     assert list(tmp_path.glob("run/wandb/offline-run-*"))
+
+
+@pytest.mark.slow
+def test_online_without_a_network_stays_offline_and_does_not_hang(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port that nobody listens on. W&B tries for ten seconds to log in, then gives up."""
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setattr(weights_and_biases, "REACHED", 5.0)
+    words = [*TINY, "logger=wandb", "logger.mode=online", "out=run"]
+    code, _, err = metarun(*words)
+    assert code == 0
+    assert [line for line in err if line.startswith("metarun: ")] == err[-1:]
+    assert "W&B cannot be reached, so it logs offline; `wandb sync` uploads it: " in err[-1]
+    assert list(Path("run").glob("wandb/offline-run-*"))
+
+
+def test_a_network_that_goes_away_after_the_login_is_no_reason_to_stop(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    original = wandb.init
+
+    def init(*, mode: str, **keys: object) -> object:
+        if mode == "online":
+            raise wandb.errors.CommError("timed out")
+        return original(mode=mode, **keys)
+
+    monkeypatch.setattr(wandb, "login", lambda **_: True)
+    monkeypatch.setattr(wandb, "init", init)
+    code, _, err = metarun(*TINY, "logger=wandb", "logger.mode=online", "out=run")
+    assert (code, err) == (
+        0,
+        ["metarun: W&B cannot be reached, so it logs offline; `wandb sync` uploads it: timed out"],
+    )
+    assert list(Path("run").glob("wandb/offline-run-*"))
+
+
+def test_an_unusable_folder_costs_the_run_nothing(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file lies where W&B wants its folder, also where it would fall back to."""
+    metarun(*TINY, "out=run")
+    for name in ("run/wandb", "elsewhere"):
+        Path(name).write_text("mine")
+    monkeypatch.setenv("TMPDIR", str(Path("elsewhere").absolute()))
+    monkeypatch.setattr(tempfile, "tempdir", str(Path("elsewhere").absolute()))
+    code, _, err = metarun("resume=run", "steps=6", "logger=wandb", *TINY[:2])
+    assert code == 0
+    assert len([line for line in err if line.startswith("metarun: W&B is off")]) == 1, err
+    assert json.loads(Path("run/result.json").read_text())["status"] == "completed"
+    assert Path("run/wandb").read_text() == "mine"

@@ -1,0 +1,76 @@
+"""What the tests of faults share: short runs, their pictures left out, and how to compare them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metarun import checkpoint, cli, plots
+from metarun.algorithms.protonet import ProtoNet
+from tests.conftest import TINY
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+import kill_and_resume
+
+kill_and_resume.STARTING.set_forkserver_preload(
+    [*kill_and_resume.PRELOADED, "pytest", "tests.faults.killing"]
+)
+SHORT = [*TINY, "test_episodes=4", "eval_every=1", "optimizer.schedule=cosine"]
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take longer than all the rest."""
+    monkeypatch.setattr(plots, "curves", lambda *_: None)
+    monkeypatch.setattr(plots, "tested", lambda *_: None)
+
+
+def stop_in_step(patch: pytest.MonkeyPatch, step: int) -> None:
+    """Send this process Ctrl-C in an outer step of the prototypical network."""
+    original, calls = ProtoNet.accumulate, []
+
+    def accumulate(self: Any, episodes: Any) -> Any:
+        calls.append(1)
+        if len(calls) == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, episodes)
+
+    patch.setattr(ProtoNet, "accumulate", accumulate)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the run `whole`, and `part`, the same one stopped after 3 of 4 steps."""
+    folder, before = tmp_path_factory.mktemp("made"), Path.cwd()
+    os.chdir(folder)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(plots, "curves", lambda *_: None)
+            patch.setattr(plots, "tested", lambda *_: None)
+            assert cli.main([*SHORT, "out=whole"]) == 0
+            stop_in_step(patch, 3)
+            assert cli.main([*SHORT, "out=part"]) == 130
+    finally:
+        os.chdir(before)
+    assert checkpoint.load(folder / "part/checkpoints/last.pt")["step"] == 3
+    yield folder
+
+
+@pytest.fixture
+def part(made: Path, metarun: Callable[..., Any]) -> Path:
+    """A copy of `part` in the test's own folder, to be damaged."""
+    shutil.copytree(made / "part", "part")
+    return Path("part")
+
+
+def assert_same(a: Path, b: Path) -> None:
+    """Same weights, metrics and figures to the last bit."""
+    assert kill_and_resume.differences(a, b) == []

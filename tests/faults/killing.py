@@ -1,0 +1,52 @@
+"""A child that kills itself between two writes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+WRITES = ("fsync", "replace", "link", "mkdir")
+
+
+def command(argv: Sequence[str], folder: Path, at: int | None = None) -> None:
+    """Run a command of metarun in `folder`, killed just before its `at`-th write.
+
+    Without `at`, `writes.txt` tells which writes there are.
+    """
+    os.chdir(folder)
+    with open("output.txt", "a") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    from metarun import cli, plots
+
+    plots.curves = plots.tested = lambda *_: None
+    writes: list[str] = []
+
+    def counted(name: str) -> Any:
+        original = getattr(os, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            place = os.readlink(f"/proc/self/fd/{args[0]}") if name == "fsync" else args[-1]
+            if "run" in str(place):  # the cache of another library is not our business
+                writes.append(f"{name} {told(Path(place).name)}")
+                if len(writes) == at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return original(*args, **kwargs)
+
+        return call
+
+    for name in WRITES:
+        setattr(os, name, counted(name))
+    code = cli.main(list(argv))
+    if at is None:
+        Path("writes.txt").write_text("\n".join(writes))
+    sys.exit(code)
+
+
+def told(name: str) -> str:
+    """The name of a file, also of one that is being written: `.last.pt.x7f3.part` is last.pt."""
+    return name[1:].rsplit(".", 2)[0] if name.endswith(".part") else name

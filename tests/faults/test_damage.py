@@ -1,0 +1,152 @@
+"""Files that are cut short, flipped or gone: a line that names them, never another figure."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from metarun import checkpoint
+from tests.faults.conftest import assert_same
+from tests.test_train import result
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+
+
+def flipped(where: float) -> Callable[[bytes], bytes]:
+    def flip(data: bytes) -> bytes:
+        at = int(where * (len(data) - 1))
+        return data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
+
+    return flip
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "half": lambda data: data[: len(data) // 2],
+    "one byte short": lambda data: data[:-1],
+    "noise": lambda data: np.random.default_rng(0).bytes(len(data)),
+    **{f"flipped at {where:.0%}": flipped(where) for where in (0.0, 0.37, 0.62, 1.0)},
+}
+READ = ("config.yaml", "metrics.jsonl", "result.json", "checkpoints/last.pt", "checkpoints/best.pt")
+
+
+def damaged(path: Path, how: str) -> None:
+    data = DAMAGE[how](path.read_bytes())
+    assert data != path.read_bytes()
+    path.unlink()  # it may share its content with another name
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("name", READ)
+def test_a_run_goes_on_to_the_same_figures_or_says_what_is_damaged(
+    metarun: Metarun, made: Path, part: Path, name: str, how: str
+) -> None:
+    damaged(part / name, how)
+    code, out, err = metarun("resume=part", "--config-dir", str(Path(__file__).parents[1] / "own"))
+    assert len(err) <= 1, err
+    assert "Traceback" not in out + "".join(err)
+    if code == 0:
+        again, whole = result(part), result(made / "whole")
+        assert [again[k] for k in ("test", "val", "protocol")] == [
+            whole[k] for k in ("test", "val", "protocol")
+        ]
+        if name == "metrics.jsonl":  # the one file that nothing else can make again
+            assert err == [] or "metrics.jsonl: damaged" in err[0]
+        else:
+            assert_same(part, made / "whole")
+    else:
+        assert name == "config.yaml"
+        assert (code, len(err)) == (2, 1)
+        assert err[0].startswith("metarun: part/config.yaml: ")
+    if name.endswith(".pt"):
+        assert code == 0
+        assert f"{Path(name).name}: damaged" in err[0]
+
+
+@pytest.mark.parametrize("how", ["half", "noise", "flipped at 62%"])
+@pytest.mark.parametrize("name", ["config.yaml", "checkpoints/best.pt"])
+def test_an_evaluation_gives_the_same_figure_or_none(
+    metarun: Metarun, made: Path, name: str, how: str
+) -> None:
+    shutil.copytree(made / "whole", "whole")
+    damaged(Path("whole", name), how)
+    own = str(Path(__file__).parents[1] / "own")
+    code, out, err = metarun("evaluate", "run=whole", "--config-dir", own)
+    assert "Traceback" not in out + "".join(err)
+    assert len(err) == 1
+    assert Path(name).name in err[0]
+    if code == 0:
+        (folder,) = Path("whole/evaluations").iterdir()
+        assert result(folder)["test"] == result("whole")["test"]
+    else:
+        assert code == 2
+        assert not Path("whole/evaluations").exists()
+
+
+def test_where_no_checkpoint_is_whole_nothing_is_overwritten(metarun: Metarun, part: Path) -> None:
+    for name in ("last.pt", "previous.pt"):
+        damaged(part / "checkpoints" / name, "half")
+    before = {p: p.read_bytes() for p in part.rglob("*") if p.is_file()}
+    code, _, err = metarun("resume=part")
+    assert (code, len(err)) == (2, 1)
+    for name in ("last.pt: damaged", "previous.pt: damaged", "resume starts from the beginning"):
+        assert name in err[0]
+    assert before == {p: p.read_bytes() for p in part.rglob("*") if p.is_file()}
+
+
+def test_best_weights_outlive_their_file_and_the_last_checkpoint(
+    metarun: Metarun, made: Path, part: Path
+) -> None:
+    for name in ("last.pt", "best.pt"):
+        damaged(part / "checkpoints" / name, "noise")
+    own = str(Path(__file__).parents[1] / "own")
+    code, _, err = metarun("resume=part", "--config-dir", own)
+    assert code == 0
+    assert "going on from previous.pt, step 2" in err[0]
+    assert_same(part, made / "whole")
+
+
+def test_the_best_of_another_step_is_not_tested(metarun: Metarun, made: Path, part: Path) -> None:
+    """As if it had been saved and the checkpoint that knows of it had not."""
+    best = checkpoint.load(part / "checkpoints/best.pt")
+    for weights in best["learner"].values():
+        weights.zero_()
+    checkpoint.save(part / "checkpoints/best.pt", {**best, "step": 99})
+    own = str(Path(__file__).parents[1] / "own")
+    assert metarun("resume=part", "--config-dir", own)[0] == 0
+    assert_same(part, made / "whole")
+
+
+def test_a_configuration_that_was_changed_is_told_from_one_that_was_typed(
+    metarun: Metarun, part: Path
+) -> None:
+    """`steps` may change on resume, but not by a flipped bit."""
+    file = part / "config.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("steps: 4\n", "steps: 6\n"))
+    code, _, err = metarun("resume=part")
+    assert (code, err) == (2, [f"metarun: {file}: steps=6: the run was trained with 4"])
+    file.write_text("# mine\n" + text)  # a comment changes nothing
+    code, _, err = metarun("resume=part")
+    assert "config.yaml" not in err[0]
+    shutil.rmtree(part / "checkpoints")
+    code, _, err = metarun("resume=part")
+    assert code == 2
+    assert err == [
+        f"metarun: {file}: damaged or edited: its checksum does not fit; start a new run"
+    ]
+
+
+def test_a_checkpoint_that_is_not_of_a_run_is_refused(metarun: Metarun, part: Path) -> None:
+    checkpoint.save(part / "checkpoints/last.pt", {"learner": {"w": torch.zeros(2)}})
+    code, _, err = metarun("resume=part")
+    assert (code, err) == (
+        2,
+        ["metarun: part/checkpoints: not the checkpoint of a run: lacks step"],
+    )

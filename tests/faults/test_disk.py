@@ -1,0 +1,118 @@
+"""A disk that fills up, a folder that is not ours any more: one line, and the run can go on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metarun import plots
+from tests.conftest import TINY
+from tests.faults.conftest import SHORT, assert_same
+from tests.test_train import result
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+
+
+def failing_from(patch: pytest.MonkeyPatch, module: Any, name: str, first: int, code: int) -> list:
+    """From its `first` call on, a function of the system fails; the calls so far."""
+    original, calls = getattr(module, name), []
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        if len(calls) >= first:
+            raise OSError(code, os.strerror(code))
+        return original(*args, **kwargs)
+
+    patch.setattr(module, name, call)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "code"),
+    [(os, "fsync", errno.ENOSPC), (tempfile, "mkstemp", errno.EACCES)],
+    ids=["full", "read-only"],
+)
+def test_writes_that_fail_from_any_moment_on(
+    metarun: Metarun, made: Path, module: Any, name: str, code: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        calls = failing_from(patch, module, name, 10**9, code)
+        metarun(*SHORT, "out=counted")
+    spread = sorted({1, 2, *range(4, len(calls), len(calls) // 3), len(calls)})
+    for first in spread:
+        out = Path(f"run{first}")
+        with pytest.MonkeyPatch.context() as patch:
+            failing_from(patch, module, name, first, code)
+            ended, shown, err = metarun(*SHORT, f"out={out}")
+        assert "Traceback" not in shown + "".join(err)
+        assert len(err) == 1, (first, err)
+        assert os.strerror(code) in err[0]
+        if not (out / "config.yaml").exists():  # it never began, and the folder is free
+            assert ended == 2
+            assert metarun(*SHORT, f"out={out}")[0] == 0
+        else:
+            assert ended == 1
+            assert f"go on with: metarun resume={out}" in err[0]
+            if result(out)["status"] != "completed":  # the very last one: its folder's sync
+                assert metarun(f"resume={out}", *TINY[:2])[0] == 0
+        assert_same(out, made / "whole")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 100 kB, which a run of these tests fills."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no right to mount a small disk")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_disk_that_is_really_full(metarun: Metarun, made: Path, small_disk: Path) -> None:
+    out = small_disk / "run"
+    code, shown, err = metarun(*SHORT, f"out={out}")
+    assert (code, len(err)) == (1, 1), err
+    assert "No space left on device" in err[0]
+    assert "Traceback" not in shown + err[0]
+    assert result(out)["status"] in ("failed", "running")  # it may not fit either
+    grown = ["mount", "-o", "remount,size=20m", str(small_disk)]
+    subprocess.run(grown, check=True)
+    assert metarun(f"resume={out}", *TINY[:2])[0] == 0
+    assert_same(out, made / "whole")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_rights(metarun: Metarun, part: Path) -> None:
+    part.chmod(0o500)
+    try:
+        code, _, err = metarun("resume=part", *TINY[:2])
+    finally:
+        part.chmod(0o700)
+    assert (code, len(err)) == (2, 1)
+    assert "Permission denied" in err[0]
+
+
+@pytest.mark.parametrize("name", ["curves", "tested"])
+def test_a_picture_that_cannot_be_drawn_costs_a_run_nothing(
+    metarun: Metarun, made: Path, name: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("no font")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, name, broken)
+        code, _, err = metarun(*SHORT, "out=run")
+    picture = {"curves": "curves", "tested": "episodes"}[name]
+    assert code == 0
+    assert err == [f"metarun: {picture}.png could not be drawn (ValueError: no font)"]
+    assert_same(Path("run"), made / "whole")

@@ -1,0 +1,94 @@
+"""kill -9 at any moment: the run goes on and ends as if it had never been killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from pathlib import Path
+
+import kill_and_resume
+import pytest
+
+from tests.algorithms.learners import SHIPPED
+from tests.faults import killing
+from tests.faults.conftest import SHORT, assert_same
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+WORDS = [*SHORT, "steps=2"]
+
+
+def child(argv: list[str], folder: Path, at: int | None = None) -> int:
+    """Run a command in a process of its own; its exit code, −9 if it killed itself."""
+    process = kill_and_resume.STARTING.Process(target=killing.command, args=(argv, folder, at))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def whole(words: list[str], folder: Path) -> list[str]:
+    """A run that is left alone in `folder/run`; the writes it consists of."""
+    folder.mkdir()
+    assert child([*words, "out=run"], folder) == 0, (folder / "output.txt").read_text()
+    return (folder / "writes.txt").read_text().splitlines()
+
+
+def killed_at(words: list[str], folder: Path, at: int) -> None:
+    """Kill the run before its `at`-th write, then what goes on with it before its own, and so on:
+    each life is two writes longer than the one before. At last it ends."""
+    folder.mkdir()
+    code = child([*words, "out=run"], folder, at)
+    assert code == -signal.SIGKILL
+    while code == -signal.SIGKILL:
+        at += 12
+        code = child(kill_and_resume.next_words(words, folder / "run"), folder, at)
+    assert code == 0, (folder / "output.txt").read_text()
+
+
+def test_a_kill_in_the_middle_of_a_checkpoint(tmp_path: Path) -> None:
+    """Between the writes of the second one, which has one before it to be kept."""
+    writes = whole(WORDS, tmp_path / "whole")
+    renamed = [i for i, name in enumerate(writes, start=1) if name == "replace last.pt"]
+    assert len(renamed) == 2
+    first = renamed[1] - 3
+    assert writes[first - 1 : renamed[1] + 1] == [
+        *("fsync last.pt", "link previous.pt", "replace previous.pt"),
+        *("replace last.pt", "fsync checkpoints"),
+    ]
+    for at in range(first, renamed[1] + 2):
+        killed_at(WORDS, tmp_path / str(at), at)
+        assert_same(tmp_path / "whole" / "run", tmp_path / str(at) / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algo", ["protonet", "reptile"])
+def test_a_kill_between_any_two_writes(tmp_path: Path, algo: str) -> None:
+    words = [*WORDS, f"algo={algo}"]
+    writes = whole(words, tmp_path / "whole")
+    for at in range(1, len(writes) + 1):
+        killed_at(words, tmp_path / str(at), at)
+        assert_same(tmp_path / "whole" / "run", tmp_path / str(at) / "run")
+
+
+def kills(algo: str, folder: Path, least: int) -> None:
+    """Trials of the script until `least` kills have come."""
+    words = [*kill_and_resume.SHORT, f"algo={algo}"]
+    (folder / "whole").mkdir()
+    seconds = kill_and_resume.whole(words, folder / "whole")
+    rng, count, trial = random.Random(algo), 0, 0
+    while count < least:
+        (here := folder / str(trial)).mkdir()
+        count += len(kill_and_resume.killed(words, here, seconds, rng))
+        assert_same(folder / "whole" / "run", here / "run")
+        trial += 1
+
+
+def test_kills_at_random_moments(tmp_path: Path) -> None:
+    kills("maml", tmp_path, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algo", SHIPPED)
+def test_kills_at_random_moments_of_every_learner(tmp_path: Path, algo: str) -> None:
+    """At least 50 over the learners."""
+    kills(algo, tmp_path, -(-60 // len(SHIPPED)))

@@ -1,0 +1,146 @@
+"""Signals at the worst moments, and two processes that want one folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kill_and_resume
+import pytest
+
+from metarun import checkpoint, train
+from metarun.algorithms.protonet import ProtoNet
+from metarun.holder import alone_in
+from metarun.loggers.none import NoLogger
+from tests.conftest import TINY
+from tests.faults.conftest import SHORT, assert_same
+from tests.test_train import result
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+
+
+@pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGINT] * 2])
+@pytest.mark.parametrize("write", [1, 4])
+def test_a_signal_inside_the_writing_of_a_checkpoint(
+    metarun: Metarun, made: Path, numbers: list[int], write: int
+) -> None:
+    """The first and the fourth renaming: before there is any, and between `last.pt` and `best`."""
+    original, calls = os.replace, []
+
+    def replace(old: Any, new: Any) -> None:
+        calls.append(new)
+        checkpoints = [x for x in calls if "checkpoints" in str(x)]
+        if len(checkpoints) == write and "checkpoints" in str(new):
+            for number in numbers:
+                os.kill(os.getpid(), number)
+        original(old, new)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        code, _, err = metarun(*SHORT, "out=run")
+    assert (code, len(err)) == (130, 1)
+    line = err[0]
+    assert line.startswith("metarun: interrupted; ")
+    assert ("at once" in line) == (len(numbers) == 2)
+    assert result("run")["status"] == "interrupted"
+    assert not list(Path("run/checkpoints").glob(".*"))
+    again = shlex.split(line.partition("go on with: metarun ")[2])
+    assert metarun(*again)[0] == 0
+    assert_same(Path("run"), made / "whole")
+
+
+def test_a_finished_run_stays_finished_when_the_good_bye_is_interrupted(
+    metarun: Metarun, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finish(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(NoLogger, "finish", finish)
+    assert metarun(*SHORT, "out=run")[0] == 130
+    assert_same(Path("run"), made / "whole")
+
+
+def test_of_two_started_at_once_the_second_is_told_who_has_the_folder(
+    metarun: Metarun, tmp_path: Path
+) -> None:
+    """The first one would go on for hours."""
+    words = [*SHORT, "out=run"]
+    first, begun = kill_and_resume.start([*words, "steps=100000"], tmp_path)
+    try:
+        begun.recv()
+        code, _, err = metarun(*words)
+        assert code == 2
+        assert "holds a run already" in err[0]
+        code, _, err = metarun("resume=run", *TINY[:2])
+        assert code == 2
+        assert err[0].startswith(f"metarun: run: process {first.pid} on ")
+        assert err[0].endswith(" is running in this folder")
+    finally:
+        os.kill(first.pid, signal.SIGKILL)
+        first.join()
+
+
+def test_a_race_for_a_new_folder_has_one_winner(metarun: Metarun) -> None:
+    """The other one takes the folder after this one looked, before it began."""
+    original = train.assemble
+
+    def assemble(*args: Any, **kwargs: Any) -> Any:
+        parts = original(*args, **kwargs)
+        Path("run").mkdir()
+        held.enter_context(alone_in(Path("run")))
+        return parts
+
+    with contextlib.ExitStack() as held, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "assemble", assemble)
+        code, _, err = metarun(*SHORT, "out=run")
+    assert code == 2
+    assert f"process {os.getpid()} on " in err[0]
+    assert not Path("run/config.yaml").exists()
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_number_that_is_not_finite_can_be_reached_again(
+    metarun: Metarun, made: Path, what: str
+) -> None:
+    original = ProtoNet.accumulate
+
+    def accumulate(self: Any, episodes: Any) -> Any:
+        """Fails in step 4 of this run, whenever that is taken: by its episodes alone."""
+        scores = original(self, episodes)
+        if float(episodes.query_x.double().sum()) == fatal[0]:
+            if what == "loss":
+                scores["loss"] = scores["loss"].clone()
+                scores["loss"][1] = float("nan")
+            else:
+                next(self.parameters()).grad.fill_(float("inf"))
+        return scores
+
+    seen: list[float] = []
+
+    def noted(self: Any, episodes: Any) -> Any:
+        seen.append(float(episodes.query_x.double().sum()))
+        return original(self, episodes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProtoNet, "accumulate", noted)
+        metarun(*SHORT, "out=seen")
+    fatal = [seen[3]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProtoNet, "accumulate", accumulate)
+        code, _, (line,) = metarun(*SHORT, "out=run", "eval_every=2")
+        assert code == 1
+        assert line.startswith("metarun: step 4: the ")
+        assert "training episodes 6 to 7 of seed 0" in line
+        if what == "loss":
+            assert "the loss of episode 7 is not finite" in line
+        assert result("run")["status"] == "failed"
+        assert checkpoint.load(Path("run/checkpoints/last.pt"))["step"] == 2
+        again = line.partition("from the last checkpoint: metarun ")[2].partition(";")[0]
+        code, _, (second,) = metarun(*shlex.split(again))
+        assert (code, second) == (1, line)
+    assert checkpoint.load(Path("run/checkpoints/last.pt"))["step"] == 2
