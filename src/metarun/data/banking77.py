@@ -1,0 +1,93 @@
+"""BANKING77: 77 things that customers ask a bank, in 75 to 227 sentences each.
+
+Casanueva et al., 2020, https://github.com/PolyAI-LDN/task-specific-datasets (CC BY 4.0).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import NonNegativeInt
+
+from metarun.data.sentences import Characters, Features, Sentences, Words, held_out, text
+from metarun.errors import Refused
+
+HEADER = ["text", "category"]
+
+
+class BANKING77(Sentences):
+    """BANKING77: one domain, intents that are close to each other.
+
+    The sentences of an intent are pooled over the official training and test files, which are
+    about sentences of known intents; here whole intents are held out.
+
+    Args:
+        root, cache, features, words, characters: as in `Sentences`; the files are `train.csv` and
+            `test.csv`.
+        split_seed: other intents are held out for another seed: 40 / 12 / 25 at random.
+        url: where the files are downloaded from.
+    """
+
+    name = "banking77"
+    files: ClassVar[dict[str, str]] = {
+        "train.csv": "b06e26ac675513959a63135f11b94ea7786ed02da65db93a5650d8838cbc664b",
+        "test.csv": "d12d6e3bc4c3103966ae786dc435913c0c563dfa328f5a3646d0e62cfeeb474d",
+    }
+    content = "f885c7521d1e01c2b93255ce144e16b979018ec4e1500c9a5443e13ac5c2c1a9"
+    counts = json.loads(
+        (Path(__file__).parent / "splits" / "banking77.json").read_text(encoding="utf-8")
+    )
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        cache: str,
+        split_seed: NonNegativeInt = 0,
+        features: Features = 2048,
+        words: Words = 0,
+        characters: Characters = (3, 4),
+        url: str = (
+            "https://raw.githubusercontent.com/PolyAI-LDN/task-specific-datasets/master/banking_data"
+        ),
+    ) -> None:
+        super().__init__(root, cache, features, words, characters, url)
+        self.split_seed = split_seed
+
+    def classes(self) -> dict[str, list[str]]:
+        return held_out(self.counts, 12, 25, self.split_seed)
+
+    def parse(self, paths: Mapping[str, Path]) -> dict[str, list[str]]:
+        sentences: dict[str, list[str]] = {}
+        for path in paths.values():
+            for sentence, intent in rows(path):
+                sentences.setdefault(intent, []).append(" ".join(sentence.split()))
+        return sentences
+
+
+def rows(path: Path) -> list[list[str]]:
+    """The [sentence, intent] of each row after the header.
+
+    Raises:
+        Refused: the file is not CSV with those two columns.
+    """
+    reader = csv.reader(io.StringIO(text(path), newline=""), strict=True)
+    found: list[list[str]] = []
+    try:
+        if next(reader, None) != HEADER:
+            raise Refused(f"{path}: not BANKING77's format: the first line is not text,category")
+        for row in reader:
+            if len(row) != 2:
+                raise Refused(
+                    f"{path}: not BANKING77's format: line {reader.line_num} has {len(row)} "
+                    "columns, not 2"
+                )
+            found.append(row)
+    except csv.Error as error:
+        raise Refused(f"{path}: not CSV (line {reader.line_num}: {error})") from error
+    return found

@@ -1,0 +1,101 @@
+"""CLINC150: 150 things that people ask a digital assistant, in 10 domains, 150 sentences each.
+
+Larson et al., 2019, https://github.com/clinc/oos-eval (CC BY 3.0).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import NonNegativeInt
+
+from metarun.data.sentences import Characters, Features, Sentences, Words, held_out, text
+from metarun.errors import Refused
+
+DOMAINS = json.loads(
+    (Path(__file__).parent / "splits" / "clinc150.json").read_text(encoding="utf-8")
+)
+NAMES = {intent: f"{domain}/{intent}" for domain, some in DOMAINS.items() for intent in some}
+FILE = "data_full.json"
+PARTS = ("train", "val", "test")  # of ordinary classification: 100, 20 and 30 sentences an intent
+
+
+class CLINC150(Sentences):
+    """CLINC150, the classes named `travel/translate`.
+
+    The sentences of an intent are pooled over the official training, validation and test parts,
+    which are about sentences of known intents; here whole intents are held out. The sentences that
+    are out of scope (`oos_…`) have no intent and are left out.
+
+    Args:
+        root, cache, features, words, characters: as in `Sentences`; the file is `data_full.json`.
+        split: `intents`: 90 / 30 / 30 intents at random; `domains`: all intents of 6 / 2 / 2
+            domains at random, so that test is about other matters than training.
+        split_seed: other intents or domains for another seed.
+        url: where the file is downloaded from.
+    """
+
+    name = "clinc150"
+    files: ClassVar[dict[str, str]] = {
+        FILE: "36923c3705a59e08fe9c3883d8bc2dd966ef93e22cb78ac41171782a698d56e0"
+    }
+    content = "d0f690c1bc91104c0c57be7fd175f021e4338e0ecb347b5d9ba9a306be0b7161"
+    counts = dict.fromkeys(NAMES.values(), 150)
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        cache: str,
+        split: Literal["intents", "domains"] = "intents",
+        split_seed: NonNegativeInt = 0,
+        features: Features = 2048,
+        words: Words = 0,
+        characters: Characters = (3, 4),
+        url: str = "https://raw.githubusercontent.com/clinc/oos-eval/master/data",
+    ) -> None:
+        super().__init__(root, cache, features, words, characters, url)
+        self.split, self.split_seed = split, split_seed
+
+    def classes(self) -> dict[str, list[str]]:
+        if self.split == "intents":
+            return held_out(NAMES.values(), 30, 30, self.split_seed)
+        return {
+            split: [NAMES[intent] for domain in domains for intent in DOMAINS[domain]]
+            for split, domains in held_out(DOMAINS, 2, 2, self.split_seed).items()
+        }
+
+    def parse(self, paths: Mapping[str, Path]) -> dict[str, list[str]]:
+        return parse(paths[FILE])
+
+
+def parse(path: Path) -> dict[str, list[str]]:
+    """`domain/intent` → sentences, of the three parts in scope.
+
+    Raises:
+        Refused: the file is not JSON, or not lists of [sentence, intent] under those parts.
+    """
+    try:
+        content = json.loads(text(path))
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise Refused(f"{path}: not JSON ({reason})") from error
+    sentences: dict[str, list[str]] = {}
+    for part in PARTS:
+        rows = content.get(part) if isinstance(content, dict) else None
+        if not isinstance(rows, list):
+            raise Refused(f'{path}: not CLINC150\'s format: no list of sentences under "{part}"')
+        for number, row in enumerate(rows):
+            match row:
+                case [str(sentence), str(intent)]:
+                    name = NAMES.get(intent, intent)
+                    sentences.setdefault(name, []).append(" ".join(sentence.split()))
+                case _:
+                    raise Refused(
+                        f'{path}: not CLINC150\'s format: item {number} of "{part}" is not '
+                        "[sentence, intent]"
+                    )
+    return sentences
