@@ -1,4 +1,4 @@
-"""Checksums of source files: right, noted once the data set is made, and computed anew on change."""
+"""Checksums of source files: right, noted once data is made from them, computed anew on change."""
 
 from __future__ import annotations
 
