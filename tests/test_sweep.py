@@ -144,3 +144,17 @@ def test_a_strangers_sweep_is_not_replayed(metarun: Metarun, content: str) -> No
     assert code == 2
     assert err[0].startswith(f"metarun: {Path('sweep/multirun.yaml')}: ")
     assert len(err) == 1
+
+
+def test_a_sweep_over_seeds_ends_with_their_mean(metarun: Metarun) -> None:
+    code, out, _ = metarun("-m", *TINY, "seed=0,1", "shots=1,2", "hydra.sweep.dir=sweep")
+    assert code == 0
+    assert "test ± 95 % over seeds" in out
+    results = [json.loads(Path(f"sweep/{i}/result.json").read_text()) for i in range(4)]
+    assert [r["run"]["seed"] for r in results] == [0, 0, 1, 1]
+    for shots, pair in ((1, results[0::2]), (2, results[1::2])):
+        mean = sum(r["test"]["accuracy"]["mean"] for r in pair) / 2
+        assert any(
+            line.strip().startswith(f"shots={shots} ") and f" {100 * mean:.2f} ± " in line
+            for line in out.splitlines()
+        )

@@ -164,6 +164,7 @@ def _conclude(sweep: Path) -> bool:
     """Print the sweep's table; says whether a job failed."""
     from metarun import results
     from metarun.display import console
+    from metarun.seeds import over_seeds
 
     files = sweep.rglob("result.json")
     folders = sorted(
@@ -180,6 +181,8 @@ def _conclude(sweep: Path) -> bool:
     if rows:
         screen = console()
         screen.print(results.table(rows))
+        if (over := over_seeds(zip(typed, found, strict=True))) is not None:
+            screen.print(over)
         screen.print(str(sweep), soft_wrap=True, markup=False)
     return any(result["status"] != "completed" for _, result in rows)
 
