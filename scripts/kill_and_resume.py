@@ -112,10 +112,20 @@ def killed(words: Sequence[str], folder: Path, seconds: float, rng: random.Rando
             child.join()
         if child.exitcode == -signal.SIGKILL:
             kills.append(where(out))
+            if finished(out):  # killed as it said good-bye: resume rightly refuses
+                return kills
         elif child.exitcode != 0:
             raise SystemExit(f"cannot go on: {(folder / 'output.txt').read_text()}")
-        else:
+        elif kills:
             return kills
+        else:  # it was quicker than its end: that was no trial
+            out.rename(folder / f"quicker{len(list(folder.iterdir()))}")
+
+
+def finished(out: Path) -> bool:
+    """Does its result.json say so?"""
+    file = out / "result.json"
+    return file.exists() and json.loads(file.read_text("utf-8"))["status"] == "completed"
 
 
 def next_words(words: Sequence[str], out: Path) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from metarun import plots
+from metarun import plots, results
 from tests.conftest import TINY
 from tests.faults.conftest import SHORT, assert_same
 from tests.test_train import result
@@ -61,7 +61,7 @@ def test_writes_that_fail_from_any_moment_on(
         else:
             assert ended == 1
             assert f"go on with: metarun resume={out}" in err[0]
-            if result(out)["status"] != "completed":  # the very last one: its folder's sync
+            if (results.read(out) or {}).get("status") != "completed":  # else its very last sync
                 assert metarun(f"resume={out}", *TINY[:2])[0] == 0
         assert_same(out, made / "whole")
 
