@@ -62,7 +62,7 @@ def check(cfg: DictConfig) -> list[str]:
         return explain(error)
     except OmegaConfBaseException as error:
         return [one_line(error)]
-    for key in ("data.root", "data.cache"):
+    for key in ("data.root", "data.cache", "data.split_file"):
         value = OmegaConf.select(cfg, key)
         if isinstance(value, str):
             OmegaConf.update(cfg, key, os.path.abspath(os.path.expanduser(value)))

@@ -46,7 +46,7 @@ def show(words: Sequence[str], flags: argparse.Namespace) -> None:
 def _skip_command(environment: MutableMapping[str, str]) -> None:
     """Hydra completes overrides; it does not know of a command before them."""
     line = environment.get("COMP_LINE", "")
-    match = re.match(r"\S+\s+((?:train|evaluate)\s+)", line)
+    match = re.match(r"\S+\s+((?:train|evaluate|show|audit)\s+)", line)
     if match:
         environment["COMP_LINE"] = line[: match.start(1)] + line[match.end(1) :]
         point = int(environment.get("COMP_POINT") or len(line))

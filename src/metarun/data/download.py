@@ -89,7 +89,11 @@ def existing(root: Path, cache: Path, advice: str) -> None:
     Our own place, beside the cache, may be made by a download.
     """
     ours = root.absolute().parent == cache.absolute().parent
-    if not ours and not root.is_dir():
+    try:
+        there = ours or root.is_dir()
+    except OSError as error:  # a name that is too long, or a folder above without rights
+        raise Refused(f"data.root={root}: {error.strerror or error}; {advice}") from error
+    if not there:
         raise Refused(f"data.root={root}: no such folder; {advice}")
 
 
