@@ -17,7 +17,7 @@ import torch
 
 from metarun import checkpoint
 from metarun.algorithms.protonet import ProtoNet
-from metarun.holder import alone_in
+from metarun.folder import alone_in
 from metarun.metrics import read as read_metrics
 from tests.conftest import TINY
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import secrets
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from metarun import checkpoint, metrics, plots, results
 from metarun.display import Display
 from metarun.errors import Interrupted, Refused, RunFailed
 from metarun.evaluation import evaluate, interval
-from metarun.files import clear_parts, make_folder
-from metarun.holder import alone_in
+from metarun.files import make_folder
+from metarun.folder import alone_in, logged, prepare
 from metarun.interruption import Stop
 from metarun.loggers import Guarded, Run
 from metarun.loop import Clock, NotFinite, meta_train
@@ -141,10 +141,10 @@ def _guarded(
 ) -> dict[str, Any]:
     """`run`, with whatever ends it early written down where that is possible."""
     try:
-        with _logged(out):
+        with logged(out):
             log.info("%s", [state["command"], *state["resumed_with"]][-1])
             try:
-                _prepare(parts, out, state)
+                prepare(out, parts.config, state)
                 return run(parts, out, state)
             except Exception:
                 log.exception("failed after step %d", state["step"])
@@ -172,42 +172,6 @@ def _guarded(
         elif isinstance(error, OSError):
             line += f"; the last checkpoint is kept, go on with: {again(out, folders)}"
         raise RunFailed(f"{line} (traceback in {out / 'run.log'})") from error
-
-
-@contextlib.contextmanager
-def _logged(out: Path) -> Iterator[None]:
-    """While entered, what is logged is also written to `run.log`."""
-    handler = logging.FileHandler(out / "run.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger("metarun")
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        with contextlib.suppress(OSError):  # a full disk, when it flushes
-            handler.close()
-
-
-def _prepare(parts: Parts, out: Path, state: dict[str, Any]) -> None:
-    """Bring the folder to where `state` is: what was written after it is written again."""
-    folder = out / "checkpoints"
-    make_folder(folder)
-    for place in (out, folder):
-        clear_parts(place)
-    keep_config(parts.config, out)
-    metrics.cut(out, state)
-    checkpoint.set_aside(folder)
-    if state["best"] is not None:
-        best = checkpoint.best_of({**state, "config": parts.config})
-        try:
-            stale = checkpoint.load(folder / checkpoint.BEST)["step"] != best["step"]
-        except Refused as lost:  # also where it was killed between the last one and this
-            if isinstance(lost, checkpoint.Damaged):
-                log.warning("%s; it is made again", lost)
-            stale = True
-        if stale:
-            checkpoint.save(folder / checkpoint.BEST, best)
 
 
 def run(parts: Parts, out: Path, state: dict[str, Any]) -> dict[str, Any]:

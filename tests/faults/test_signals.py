@@ -15,7 +15,7 @@ import pytest
 
 from metarun import checkpoint, train
 from metarun.algorithms.protonet import ProtoNet
-from metarun.holder import alone_in
+from metarun.folder import alone_in
 from metarun.loggers.none import NoLogger
 from tests.conftest import TINY
 from tests.faults.conftest import SHORT, assert_same
