@@ -14,9 +14,9 @@ from tests.conftest import OWN
 MAML = {"_target_": "metarun.algorithms.maml.MAML", "inner_lr": 0.4, "inner_steps": 1}
 
 
-def mistakes(node: dict[str, Any], *folders: Path) -> list[str]:
+def mistakes(node: dict[str, Any], *folders: Path, group: str = "algo") -> list[str]:
     with pytest.raises(Refused) as refused:
-        blueprint("algo", node, folders)
+        blueprint(group, node, folders)
     return refused.value.mistakes
 
 
@@ -61,13 +61,45 @@ def test_all_at_once() -> None:
 
 def test_an_item_of_a_list_is_shown_as_the_value() -> None:
     node = {"_target_": "metarun.backbones.mlp.MLP", "hidden": [5, -2], "batch_norm": True}
-    assert mistakes(node) == ["algo.hidden=-2: should be greater than 0"]
+    assert mistakes(node, group="backbone") == ["backbone.hidden=-2: should be greater than 0"]
 
 
 @pytest.mark.parametrize("target", ["os.system", "builtins.eval", "subprocess.Popen", "torch.load"])
 def test_what_is_not_metaruns_is_never_imported_or_called(target: str) -> None:
     (line,) = mistakes({"_target_": target})
     assert line.startswith(f"algo._target_={target}: neither metarun's nor named in a folder")
+
+
+@pytest.mark.parametrize(
+    ("group", "target"),
+    [
+        ("data", "metarun.cli.entry"),  # would begin anew, without end
+        ("data", "metarun.algorithms.maml.MAML"),
+        ("algo", "metarun.build.import_module"),
+        ("algo", "metarun.__main__.entry"),
+        ("data", "metarun.datax.Y"),
+    ],
+)
+def test_what_is_metaruns_but_no_choice_of_this_group_is_not_imported(
+    group: str, target: str
+) -> None:
+    (line,) = mistakes({"_target_": target}, group=group)
+    assert f"{group}._target_={target}: neither" in line
+
+
+@pytest.mark.parametrize(
+    ("group", "target", "says"),
+    [
+        ("data", "metarun.data.omniglot.Path", "is not defined in metarun.data.omniglot"),
+        ("data", "metarun.data.audit.named", "is not made to be a choice of data"),
+        ("backbone", "metarun.backbones.norm.normalised_by", "is not made to be a choice"),
+        ("algo", "metarun.algorithms.fitting.fit", "is not made to be a choice of algo"),
+        ("logger", "metarun.loggers.none.__doc__", "is not a class or function"),
+    ],
+)
+def test_what_stands_beside_the_choices_is_not_called(group: str, target: str, says: str) -> None:
+    (line,) = mistakes({"_target_": target}, group=group)
+    assert says in line
 
 
 @pytest.mark.parametrize("target", [None, 3, "maml", "a b.c", "", "metarun.errors;x.y"])

@@ -18,6 +18,16 @@ from metarun.overrides import nearest
 from metarun.settings import explain
 from metarun.tree import GROUPS
 
+# Where a group's targets live, and how many positional arguments the caller of its blueprint has.
+HOMES = {
+    "data": ("metarun.data", 0),
+    "backbone": ("metarun.backbones", 1),
+    "algo": ("metarun.algorithms", 2),
+    "optimizer": ("metarun.optimizers", 2),
+    "augmentation": ("metarun.augmentation", 1),
+    "logger": ("metarun.loggers", 1),
+}
+
 
 def blueprint(
     group: str, node: Mapping[str, Any], folders: Iterable[Path] = ()
@@ -30,13 +40,14 @@ def blueprint(
     Args:
         group: the node's name, for messages.
         folders: a user's own config folders. They may name targets of their own, which are looked
-            for in these folders first; besides those, only what is inside metarun is ever called.
+            for in these folders first; besides those, only what metarun defines for this group is
+            ever called.
 
     Raises:
         Refused: a line for each key that is unknown, missing, of a wrong type or out of range.
     """
     path = node.get("_target_")
-    target = _find(f"{group}._target_", path, list(folders))
+    target = _find(group, path, list(folders))
     given = {key: value for key, value in node.items() if key != "_target_"}
     hints = get_type_hints(
         target.__init__ if inspect.isclass(target) else target, include_extras=True
@@ -79,15 +90,16 @@ def target_of(blueprint: Callable[..., Any]) -> Any:
     return blueprint.func if isinstance(blueprint, partial) else blueprint
 
 
-def _find(key: str, path: Any, folders: list[Path]) -> Callable[..., Any]:
+def _find(group: str, path: Any, folders: list[Path]) -> Callable[..., Any]:
     """Import the dotted `path`, if metarun or a user's own folder vouches for it."""
+    key, (home, arguments) = f"{group}._target_", HOMES[group]
     if not isinstance(path, str) or not re.fullmatch(r"\w+(\.\w+)+", path):
         raise Refused(f"{key}={path}: should be a dotted name, e.g. metarun.algorithms.maml.MAML")
     vouched = [f for f in folders if path in _targets_named_in(f)]
-    if not path.startswith("metarun.") and not vouched:
+    if not vouched and not path.startswith(f"{home}."):
         raise Refused(
             f"{key}={path}: neither metarun's nor named in a folder of your own; "
-            "give that folder with --config-dir"
+            f"metarun's are in {home}, and a folder is given with --config-dir"
         )
     for folder in vouched:
         if str(folder) not in sys.path:
@@ -99,7 +111,23 @@ def _find(key: str, path: Any, folders: list[Path]) -> Callable[..., Any]:
         raise Refused(f"{key}={path}: cannot be imported ({error})") from error
     if not callable(found):
         raise Refused(f"{key}={path}: is not a class or function")
+    if not vouched and getattr(found, "__module__", None) != module:  # something it imports
+        raise Refused(f"{key}={path}: is not defined in {module}")
+    if not _takes(found, arguments):
+        raise Refused(f"{key}={path}: is not made to be a choice of {group}")
     return found
+
+
+def _takes(target: Callable[..., Any], arguments: int) -> bool:
+    """Can it be called with so many positional arguments, besides keywords?"""
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):  # some that are not written in Python
+        return False
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = sum(p.default is p.empty for p in named)
+    most = float("inf") if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(named)
+    return needed <= arguments <= most
 
 
 def _targets_named_in(folder: Path) -> set[str]:
