@@ -9,7 +9,6 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -41,16 +40,16 @@ def examine(loader: ConfigLoader, typed: Sequence[str]) -> tuple[DictConfig | No
     overrides, mistakes = parse(loader, typed)
     overrides, wrong = sift(overrides, lambda o: wrong_choice(loader, o))
     mistakes += wrong
-    cfg = None
     try:
         base = _compose(loader, filter(is_choice, overrides))
         overrides, wrong = sift(overrides, lambda o: unknown_key(base, o))
         mistakes += wrong
         cfg = base if all(map(is_choice, overrides)) else _compose(loader, overrides)
         HydraConfig.instance().set_config(cfg)
-        mistakes += check(cfg)
-    except (HydraException, OmegaConfBaseException) as error:
-        mistakes.append(one_line(error))
+        plain(cfg)
+    except Exception as error:  # Hydra raises whatever the words lead to, OmegaConf as well
+        return None, list(dict.fromkeys([*mistakes, one_line(error)]))
+    mistakes += check(cfg)
     return cfg, list(dict.fromkeys(mistakes))
 
 
