@@ -28,9 +28,7 @@ SHOWN = 60  # letters of a sentence in a message
 
 Features = Annotated[int, Field(ge=16, le=65536)]
 Words = Annotated[NonNegativeInt, Field(le=5)]
-Characters = (
-    Annotated[list[Annotated[int, Field(ge=1, le=10)]], Field(min_length=2, max_length=2)] | None
-)
+Characters = list[Annotated[int, Field(ge=1, le=10)]] | None
 
 
 class Sentences(ABC):
@@ -63,17 +61,21 @@ class Sentences(ABC):
         characters: Sequence[int] | None,
         url: str,
     ) -> None:
-        if not words and not characters:
+        if characters is not None and (len(characters) != 2 or characters[0] > characters[1]):
+            given = ",".join(map(str, characters))
             raise Refused(
-                f"data.words={words} data.characters=null: no n-grams are left; data.words=1, say"
+                f"data.characters=[{given}]: should be the shortest and the longest run of letters, "
+                "e.g. [3,4], or null"
             )
-        if characters and characters[0] > characters[1]:
+        if not words and characters is None:
             raise Refused(
-                f"data.characters={list(characters)}: the shortest, then the longest, e.g. [3,4]"
+                f"data.words={words} data.characters=null: no n-grams are left; data.words=1 counts "
+                "words"
             )
         self.root = Path(root).expanduser()
         self.folder = Path(cache).expanduser() / self.name
-        self.features, self.words, self.characters = features, words, characters
+        self.features, self.words = features, words
+        self.characters = None if characters is None else list(characters)
         self.url = url.rstrip("/")
 
     @abstractmethod

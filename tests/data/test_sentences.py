@@ -1,0 +1,169 @@
+"""Sentences: which numbers they become, how intents are held out, what text is refused."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn.utils import murmurhash3_32
+
+from metarun.data import sentences as module
+from metarun.data.sentences import content_hash, held_out, text, vectors
+from metarun.errors import Refused
+
+KINDS = [(0, [3, 4]), (2, None), (1, [2, 5])]
+some_sentences = st.lists(st.text(max_size=40), min_size=1, max_size=6)
+
+
+def by_hand(counted: Counter[str], features: int) -> np.ndarray:
+    """Each n-gram counts at the place that its MurmurHash3 names; then the length is made 1."""
+    row = np.zeros(features)
+    for ngram, count in counted.items():
+        row[abs(murmurhash3_32(ngram)) % features] += count
+    return row / np.linalg.norm(row)
+
+
+def word_ngrams(words: list[str], longest: int) -> Counter[str]:
+    lengths = range(1, longest + 1)
+    return Counter(" ".join(words[i : i + n]) for n in lengths for i in range(len(words) - n + 1))
+
+
+def letter_ngrams(words: list[str], shortest: int, longest: int) -> Counter[str]:
+    """Within a word that is framed by blanks; a word shorter than that counts as it is."""
+    counted: Counter[str] = Counter()
+    for word in (f" {w} " for w in words):
+        for n in range(shortest, longest + 1):
+            counted.update(word[i : i + n] for i in range(max(len(word) - n, 0) + 1))
+            if n >= len(word):
+                break
+    return counted
+
+
+class TestVectors:
+    def test_words_are_counted_where_their_hashes_say(self):
+        (row,) = vectors(["Is a card, is A card"], 64, 2, None)
+        counted = word_ngrams(["is", "a", "card", "is", "a", "card"], 2)
+        assert counted["is a"] == 2 and counted["a"] == 2
+        np.testing.assert_allclose(row, by_hand(counted, 64), atol=1e-3)
+
+    def test_letters_are_counted_within_words(self):
+        (row,) = vectors(["my card I"], 64, 0, [3, 4])
+        counted = letter_ngrams(["my", "card", "i"], 3, 4)
+        assert counted[" my "] == 1 and counted["ard"] == 1 and "yca" not in counted
+        np.testing.assert_allclose(row, by_hand(counted, 64), atol=1e-3)
+
+    def test_words_and_letters_count_as_much_as_each_other(self):
+        (row,) = vectors(["lost card"], 4096, 1, [3, 3])
+        words = by_hand(word_ngrams(["lost", "card"], 1), 4096)
+        letters = by_hand(letter_ngrams(["lost", "card"], 3, 3), 4096)
+        both = words + letters
+        np.testing.assert_allclose(row, both / np.linalg.norm(both), atol=1e-3)
+
+    @given(some_sentences, st.sampled_from(KINDS))
+    @settings(max_examples=50, deadline=None)
+    def test_rows_are_not_negative_and_of_length_one_or_zero(self, some, kind):
+        rows = vectors(some, 128, *kind)
+        assert rows.shape == (len(some), 128) and rows.dtype == np.float16
+        assert (rows >= 0).all()
+        lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
+        assert all(length == 0 or math.isclose(length, 1, abs_tol=5e-3) for length in lengths)
+
+    @given(some_sentences, st.sampled_from(KINDS), st.randoms())
+    @settings(max_examples=50, deadline=None)
+    def test_a_sentence_has_its_features_whatever_stands_beside_it(self, some, kind, random):
+        rows = vectors(some, 128, *kind)
+        order = list(range(len(some)))
+        random.shuffle(order)
+        assert np.array_equal(vectors([some[i] for i in order], 128, *kind), rows[order])
+        for sentence, row in zip(some, rows, strict=True):
+            assert np.array_equal(vectors([sentence], 128, *kind)[0], row)
+
+    def test_nothing_to_be_counted_is_a_row_of_zeros(self):
+        assert not vectors(["?", ""], 32, 1, None).any()
+
+
+class TestHoldingOut:
+    @given(
+        st.sets(st.text(min_size=1, max_size=5), min_size=3, max_size=30),
+        st.integers(1, 9),
+        st.integers(1, 9),
+        st.integers(0, 10**9),
+    )
+    @settings(deadline=None)
+    def test_each_class_is_in_one_split_and_the_sizes_are_as_asked(self, names, val, test, seed):
+        assume(val + test < len(names))
+        parts = held_out(names, val, test, seed)
+        assert (len(parts["val"]), len(parts["test"])) == (val, test)
+        assert sorted(name for part in parts.values() for name in part) == sorted(names)
+
+    def test_it_depends_on_the_names_and_the_seed_alone(self):
+        names = [f"intent {i}" for i in range(40)]
+        assert held_out(names, 5, 10, 3) == held_out(reversed(names), 5, 10, 3)
+        assert len({str(held_out(names, 5, 10, seed)) for seed in range(20)}) == 20
+
+    def test_it_is_the_same_for_ever(self):
+        """Another deal under the same seed would test old runs on their training classes."""
+        dealt = {"train": ["a", "c", "d"], "val": ["b", "f"], "test": ["e", "g", "h"]}
+        assert held_out("abcdefgh", 2, 3, 0) == dealt
+
+    def test_every_class_is_held_out_under_some_seed(self):
+        names = [f"intent {i}" for i in range(10)]
+        assert {n for seed in range(60) for n in held_out(names, 2, 2, seed)["test"]} == set(names)
+
+
+class TestText:
+    def test_it_is_what_the_file_holds_without_a_byte_order_mark(self, tmp_path):
+        (tmp_path / "a").write_bytes("\ufeff café\r\n".encode())
+        assert text(tmp_path / "a") == " café\r\n"
+
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            (b"", "the file is empty"),
+            (b" \n\n", "the file is empty"),
+            ("café".encode("latin-1"), "not text in UTF-8 (at byte 3)"),
+            ("card".encode("utf-16"), "not text in UTF-8 (at byte 0)"),
+        ],
+    )
+    def test_what_is_none_is_one_line(self, tmp_path, content, reason):
+        (tmp_path / "a").write_bytes(content)
+        with pytest.raises(Refused) as refused:
+            text(tmp_path / "a")
+        assert refused.value.mistakes == [f"{tmp_path / 'a'}: {reason}"]
+
+    def test_a_file_of_any_size_is_read_up_to_a_limit(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(module, "LIMIT", 1 << 20)
+        with (tmp_path / "a").open("wb") as file:
+            file.truncate(1 << 40)  # a terabyte of nothing
+        with pytest.raises(Refused, match="larger than is plausible"):
+            text(tmp_path / "a")
+
+    def test_a_folder_in_its_place_is_one_line(self, tmp_path):
+        with pytest.raises(Refused, match="cannot be read"):
+            text(tmp_path)
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read anything")
+    def test_a_file_without_rights_is_one_line(self, tmp_path):
+        (tmp_path / "a").write_bytes(b"x")
+        (tmp_path / "a").chmod(0)
+        with pytest.raises(Refused, match="cannot be read"):
+            text(tmp_path / "a")
+
+
+def test_the_content_hash_sees_every_change_but_no_order():
+    some = {"pin": ["forgot it", "change it"], "card": ["lost it"]}
+    turned = {"card": ["lost it"], "pin": ["change it", "forgot it"]}
+    assert content_hash(some) == content_hash(turned)
+    others = [
+        {"pin": ["forgot it", "change it."], "card": ["lost it"]},
+        {"pin": ["forgot it"], "card": ["lost it", "change it"]},
+        {"pin": ["forgot it", "change it", "change it"], "card": ["lost it"]},
+        {"pin": ["forgot it", "change it"], "lost card": ["lost it"]},
+    ]
+    assert len({content_hash(s) for s in [some, *others]}) == 5
+    assert content_hash({"pin": ["\ud800"]})  # JSON may hold half a letter
