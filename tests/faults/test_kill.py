@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 from pathlib import Path
 
 import kill_and_resume
 import pytest
 
+from metarun import checkpoint
 from tests.algorithms.learners import SHIPPED
 from tests.faults import killing
 from tests.faults.conftest import SHORT, assert_same
@@ -92,3 +94,19 @@ def test_kills_at_random_moments(tmp_path: Path) -> None:
 def test_kills_at_random_moments_of_every_learner(tmp_path: Path, algo: str) -> None:
     """At least 50 over the learners."""
     kills(algo, tmp_path, -(-60 // len(SHIPPED)))
+
+
+def test_the_comparison_sees_one_bit(made: Path, tmp_path: Path) -> None:
+    """So that the other tests of this file can fail."""
+    run = tmp_path / "run"
+    shutil.copytree(made / "whole", run)
+    assert kill_and_resume.differences(made / "whole", run) == []
+    state = checkpoint.load(run / "checkpoints/last.pt")
+    name, weights = next(iter(state["learner"].items()))
+    weights.view(-1)[0] = -weights.view(-1)[0]
+    checkpoint.save(run / "checkpoints/last.pt", state)
+    (run / "metrics.jsonl").write_bytes((run / "metrics.jsonl").read_bytes()[:-1])
+    assert kill_and_resume.differences(made / "whole", run) == [
+        "metrics.jsonl",
+        f"last.pt: .learner.{name}",
+    ]
