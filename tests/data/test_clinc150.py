@@ -247,6 +247,20 @@ class TestRefusing:
         assert "1 of 150 intents missing (travel/translate)" in line
         assert f"/data_full.json into data.root={root}" in line
 
+    def test_a_folder_that_may_not_be_looked_into(self, small, tmp_path, monkeypatch):
+        """As for somebody who is not the superuser, under a folder of mode 0."""
+        exists = Path.exists
+
+        def forbidden(path: Path, **keys: bool) -> bool:
+            if path.name == "data_full.json":
+                raise PermissionError(13, "Permission denied", str(path))
+            return exists(path, **keys)
+
+        monkeypatch.setattr(Path, "exists", forbidden)
+        (tmp_path / "root").mkdir()
+        line = refusal(tmp_path / "root", tmp_path / "cache")
+        assert line.endswith("data_full.json: cannot be read (Permission denied)")
+
     @pytest.mark.parametrize(
         ("keys", "told"),
         [

@@ -22,8 +22,7 @@ class NGrams(nn.Module):
 
     Args:
         shape: (D,) of one item.
-        hidden: width of the layer; 0: the weighed counts alone, which carry over best to sentences
-            about other matters.
+        hidden: width of the layer; 0: the weighed counts alone, with a weight for each feature.
         share: length of the layer's output, the weighed counts having length 1.
         scale: multiplies both: distances between items grow with it.
 

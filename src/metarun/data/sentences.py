@@ -64,13 +64,13 @@ class Sentences(ABC):
         if characters is not None and (len(characters) != 2 or characters[0] > characters[1]):
             given = ",".join(map(str, characters))
             raise Refused(
-                f"data.characters=[{given}]: should be the shortest and the longest run of letters, "
-                "e.g. [3,4], or null"
+                f"data.characters=[{given}]: should be the shortest and the longest run of "
+                "letters, e.g. [3,4], or null"
             )
         if not words and characters is None:
             raise Refused(
-                f"data.words={words} data.characters=null: no n-grams are left; data.words=1 counts "
-                "words"
+                f"data.words={words} data.characters=null: no n-grams are left; "
+                "data.words=1 counts words"
             )
         self.root = Path(root).expanduser()
         self.folder = Path(cache).expanduser() / self.name
@@ -118,7 +118,10 @@ class Sentences(ABC):
     def _source(self, file: str) -> Path:
         path = self.root / file
         checksum = f"sha256:{self.files[file]}"
-        return fetch(f"{self.url}/{file}", path, checksum, by_hand=self._by_hand())
+        try:
+            return fetch(f"{self.url}/{file}", path, checksum, by_hand=self._by_hand())
+        except OSError as error:  # a folder that may not even be looked into
+            raise Refused(f"{path}: cannot be read ({error.strerror or error})") from error
 
     def _by_hand(self) -> str:
         files = " and ".join(f"{self.url}/{file}" for file in self.files)
@@ -148,6 +151,8 @@ def text(path: Path) -> str:
         Refused: it cannot be read, is implausibly large, empty, or not UTF-8.
     """
     try:
+        if not path.is_file():  # a named pipe would be waited for
+            raise Refused(f"{path}: not a file")
         with path.open("rb") as file:
             content = file.read(LIMIT + 1)
     except OSError as error:
