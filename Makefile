@@ -20,7 +20,7 @@ demo: $(READY) ## train a learner on letters, test it, show the result: a few mi
 	@$(BIN)/metarun experiment=demo
 
 test: lint ## lint, then the tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: $(READY) ## ruff: mistakes and formatting
 	@$(BIN)/ruff check .

@@ -54,3 +54,7 @@ def test_validation_prefers_accuracy_and_a_tie_keeps_the_earlier() -> None:
     assert better(val(0.9, 2.0), val(0.8, 1.0))
     assert not better(val(0.8, 0.5), val(0.8, 1.0))
     assert better({"mse": {"mean": 0.5}}, {"mse": {"mean": 0.6}})
+    none = {"mse": {"mean": math.nan}}
+    assert better({"mse": {"mean": 9.0}}, none)
+    assert not better(none, none)
+    assert not better(none, {"mse": {"mean": 9.0}})

@@ -308,15 +308,16 @@ def test_an_edited_configuration_is_not_resumed(metarun: Metarun) -> None:
     assert Path("run/result.json").read_bytes() == before
 
 
-def test_a_run_does_not_go_on_with_other_data(metarun: Metarun) -> None:
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_run_does_not_go_on_with_other_data(metarun: Metarun, split: str) -> None:
     metarun(*TINY, "out=run")
     state = checkpoint.load(Path("run/checkpoints/last.pt"))
-    state["trained_on"]["train_split_sha256"] = "0" * 64  # as if images had been added since
+    state["splits"][split] = "0" * 64  # as if images had been added since
     checkpoint.save(Path("run/checkpoints/last.pt"), state)
     code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
     assert code == 2
     assert err == [
-        "metarun: resume=run: its training data has changed; a new run can learn from it"
+        f"metarun: resume=run: the data of {split} has changed since; a new run can use it"
     ]
 
 

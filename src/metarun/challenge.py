@@ -64,7 +64,7 @@ def take(
     called, episodes = test.__name__.rpartition(".")[2], test.TASK["episodes"]
     task = {key: test.TASK[key] for key in ("ways", "shots", "queries")}
     refuse_taken(run, name)
-    state = checkpoint.load(run / "checkpoints" / "best.pt")
+    state = checkpoint.best(run / "checkpoints")
     mistakes = Mistakes([f"run={run}: {line}" for line in test.admit(config)])
     learner = mistakes.catch(blueprint, "algo", config["algo"], folders)
     heads = Task(*state["task"]).outputs

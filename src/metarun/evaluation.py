@@ -61,6 +61,11 @@ def headline(scores: Mapping[str, Any]) -> dict[str, float]:
 
 
 def better(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    """Is the validation score `new` better than `old`? A tie keeps the earlier one."""
+    """Is the validation score `new` better than `old`? A tie keeps the earlier one.
+
+    Any number is better than none (`nan`, which no number can be compared with).
+    """
+    if math.isnan(headline(old)["mean"]):
+        return not math.isnan(headline(new)["mean"])
     difference = headline(new)["mean"] - headline(old)["mean"]
     return difference > 0 if "accuracy" in new else difference < 0

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from metarun import plots, results
+from metarun import results
 from metarun.augmentation import none
 from metarun.episodes import NORMALISATION
-from metarun.evaluation import interval
 from metarun.parts import Parts
 
 
@@ -64,23 +60,6 @@ def trained_on(parts: Parts) -> dict[str, Any]:
         "train_data": parts.config["choices"]["data"],
         "train_split_sha256": parts.splits["train"].sha256,
     }
-
-
-def keep(
-    parts: Parts, folder: Path, split: str, scores: Mapping[str, np.ndarray]
-) -> tuple[dict[str, Any], dict[str, Path]]:
-    """Write `test_episodes.csv` and `episodes.png` for the scores of frozen episodes.
-
-    Returns:
-        Each score with its interval, and the pictures.
-    """
-    results.write_episodes(folder, scores)
-    picture = plots.tested(folder, parts.learner, parts.frozen(split))
-    figures = {name: interval(values) for name, values in scores.items()}
-    return (
-        {**figures, "episodes": len(next(iter(scores.values())))},
-        {"episodes": picture} if picture else {},
-    )
 
 
 def record(parts: Parts, command: str, seconds: float, **more: Any) -> dict[str, Any]:

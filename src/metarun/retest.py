@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from metarun import checkpoint, results
+from metarun import checkpoint, plots, results
 from metarun.algorithms import Algorithm, Task
 from metarun.backbones.norm import BatchNorm
 from metarun.display import Display
 from metarun.episodes import Sampler
 from metarun.errors import Refused
 from metarun.evaluation import evaluate, interval
+from metarun.gallery import drawn
 from metarun.interruption import Stop
 from metarun.parts import Parts, assemble
-from metarun.protocol import keep, protocol, record
+from metarun.protocol import protocol, record
 
 OTHER = {"transductive": "inductive", "inductive": "transductive"}
 
@@ -43,7 +44,7 @@ def retest(
         The new folder and what its `result.json` holds.
     """
     refuse_taken(run, name)
-    state = checkpoint.load(run / "checkpoints" / "best.pt")
+    state = checkpoint.best(run / "checkpoints")
     parts = restored(config, run, state, {split: ""}, folders)
     episodes = config["test_episodes"]
     default = f"{split}_{config['ways']}w{config['shots']}s{config['queries']}q_{episodes}"
@@ -53,10 +54,11 @@ def retest(
         by_statistics = by_batch_norm(parts, parts.frozen(split), episodes, proceed)
     scores = by_statistics[parts.learner.batch_norm]
     folder = new_folder(run / "evaluations", name, default)
-    test, _ = keep(parts, folder, split, scores)
+    results.write_episodes(folder, scores)
+    drawn("episodes", lambda: plots.tested(folder, parts.learner, parts.frozen(split)))
     result = {
         "status": "completed",
-        "test": test,
+        "test": {**{n: interval(v) for n, v in scores.items()}, "episodes": episodes},
         "test_by_batch_norm": {
             name: {score: interval(values) for score, values in found.items()}
             for name, found in by_statistics.items()

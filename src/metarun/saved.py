@@ -18,7 +18,7 @@ from metarun.overrides import keys, nearest, parse
 from metarun.settings import show
 from metarun.tree import GROUPS, hydra_for
 
-RESUMABLE = ("steps", "logger", "device", "threads", "tags", "data.root", "data.cache")
+RESUMABLE = ("steps", "logger", "device", "threads", "audit", "tags", "data.root", "data.cache")
 RETESTABLE = (
     *("ways", "shots", "queries", "test_episodes", "eval_seed"),
     *("device", "threads", "data", "algo."),
@@ -125,16 +125,22 @@ def differences(
     """
     old, new = (dict(_leaves(OmegaConf.create(_completed(c)))) for c in (before, now))
     return [
-        f"{key}={show(new.get(key))}: the run was trained with {show(old.get(key))}"
+        _told(key, old, new)
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
+        if old.get(key, ...) != new.get(key, ...)  # that null is missing is a difference too
         and not any(key == f or key.startswith(f"{f}.") for f in free)
     ]
 
 
+def _told(key: str, old: dict[str, Any], new: dict[str, Any]) -> str:
+    now = f"={show(new[key])}" if key in new else " is missing"
+    then = f" {show(old[key])}" if key in old else "out it"
+    return f"{key}{now}: the run was trained with{then}"
+
+
 def _completed(config: dict[str, Any]) -> dict[str, Any]:
     """With what went without saying in runs of the first versions."""
-    return {"augmentation": {"_target_": "metarun.augmentation.none"}, **config}
+    return {"augmentation": {"_target_": "metarun.augmentation.none"}, "audit": "quick", **config}
 
 
 def _leaves(cfg: DictConfig) -> Iterator[tuple[str, Any]]:

@@ -39,6 +39,7 @@ class Settings(BaseModel):
     device: Annotated[str, AfterValidator(_device)]
     precision: Literal["float32", "float64"]
     threads: Count | None
+    audit: Literal["quick", "full"]
     tags: list[str]
     out: Annotated[str, Field(min_length=1)]
     data_home: Annotated[str, Field(min_length=1)]

@@ -128,7 +128,7 @@ def _train_or_resume(cfg: DictConfig, out: Path, line: str, go_on: bool) -> dict
 
     from metarun.train import resume, train
 
-    if go_on and (out / "checkpoints" / "last.pt").exists():
+    if go_on and (out / "config.yaml").exists():
         return resume(config, out, line, folders)
     return train(config, out, line, folders, afresh=go_on)
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import secrets
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from metarun.errors import Interrupted, Refused, RunFailed
 from metarun.evaluation import evaluate, interval
 from metarun.files import make_folder
 from metarun.folder import alone_in, logged, prepare
+from metarun.gallery import drawn
 from metarun.interruption import Stop
 from metarun.loggers import Guarded, Run
 from metarun.loop import Clock, NotFinite, meta_train
@@ -31,7 +32,7 @@ OWN = (
 STATE = (  # what a run goes on from
     *("step", "validated", "best", "best_learner", "recent", "metrics", "wall_seconds"),
     *("step_seconds", "id", "command", "resumed_with", "task", "trained_on"),
-    *("config", "learner", "optimizer"),
+    *("splits", "config", "learner", "optimizer"),
 )
 
 
@@ -56,6 +57,10 @@ def train(
     """
     _untaken(out, afresh)
     parts = assemble(config, folders)
+    if config["audit"] == "full":
+        from metarun.audits import insist
+
+        insist(parts)
     try:
         make_folder(out)
     except OSError as error:
@@ -88,6 +93,7 @@ def _start(parts: Parts, command: str) -> dict[str, Any]:
         **{"wall_seconds": 0.0, "step_seconds": 0.0},
         **{"id": secrets.token_hex(4), "command": command, "resumed_with": []},
         **{"task": list(parts.task), "trained_on": trained_on(parts)},
+        "splits": {name: split.sha256 for name, split in parts.splits.items()},
     }
 
 
@@ -122,9 +128,11 @@ def resume(
                 "steps=N with a larger N goes on"
             )
         parts = assemble(config, folders)
-        if trained_on(parts) != state["trained_on"]:
+        other = [s for s, known in state["splits"].items() if parts.splits[s].sha256 != known]
+        if other:
             raise Refused(
-                f"resume={out}: its training data has changed; a new run can learn from it"
+                f"resume={out}: the data of {' and '.join(other)} has changed since; "
+                "a new run can use it"
             )
         state["resumed_with"].append(command)
         return _guarded(parts, out, state, folders)
@@ -199,8 +207,8 @@ def run(parts: Parts, out: Path, state: dict[str, Any]) -> dict[str, Any]:
         test = {name: interval(values) for name, values in scores.items()}
         clock.lap("wall_seconds")
         pictures = {
-            **_drawn("episodes", lambda: plots.tested(out, learner, frozen)),
-            **_drawn("curves", lambda: plots.curves(out, config)),
+            **drawn("episodes", lambda: plots.tested(out, learner, frozen)),
+            **drawn("curves", lambda: plots.curves(out, config)),
         }
         result = _write_result(
             parts,
@@ -213,16 +221,6 @@ def run(parts: Parts, out: Path, state: dict[str, Any]) -> dict[str, Any]:
         return result
     finally:
         logger.finish(final, pictures, failed=not final)
-
-
-def _drawn(name: str, draw: Callable[[], Path | None]) -> dict[str, Path]:
-    """The picture, if there is one; a figure is not lost because its picture is."""
-    try:
-        path = draw()
-    except Exception as error:
-        log.warning("%s.png could not be drawn (%s: %s)", name, type(error).__name__, error)
-        return {}
-    return {name: path} if path else {}
 
 
 def _write_what_ended_it(*args: Any, **found: Any) -> None:

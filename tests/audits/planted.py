@@ -56,6 +56,7 @@ class Faulty(nn.Module):
     """A sound prototypical network, with a defect planted in one of its two verbs."""
 
     per_label_head = False
+    minimises: str | None = "loss"
 
     def __init__(self, fault: str, batch_norm: str = "inductive") -> None:
         super().__init__()

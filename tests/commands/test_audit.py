@@ -95,7 +95,23 @@ def test_a_run_is_audited_as_it_was_trained(metarun: Metarun) -> None:
     code, _, err = metarun("audit", "run=run", "shots=2", *TINY[:2])
     assert code == 2
     assert err[0].startswith("metarun: shots: audit cannot change it")
-    Path("run/checkpoints/best.pt").write_bytes(b"PK")
+    for file in Path("run/checkpoints").iterdir():  # the best weights are in the last one too
+        file.write_bytes(b"PK")
     code, _, err = metarun("audit", "run=run", *TINY[:2])
     assert (code, len(err)) == (2, 1)
     assert not Path("run/evaluations").exists()
+
+
+def test_a_training_can_insist_on_all_audits(metarun: Metarun) -> None:
+    assert metarun(*TINY, "audit=full", "out=run")[0] == 0
+    assert metarun("resume=run", "steps=6", *TINY[:2])[0] == 0
+    (line,) = metarun(*TINY, "audit=ful", "out=other")[2]
+    assert line.startswith("metarun: audit=ful: ")
+
+
+@pytest.mark.usefixtures("in_class_order")
+def test_a_training_whose_audit_fails_does_not_begin(metarun: Metarun) -> None:
+    code, _, err = metarun(*TINY, "audit=full", "out=run")
+    assert code == 2
+    assert all(line.startswith("metarun: audit=full: label permutation") for line in err)
+    assert not Path("run").exists()

@@ -33,12 +33,15 @@ class Algorithm(nn.Module):
             tested with as many ways as it was trained with.
         regresses: the learner can also predict numbers: y may hold targets (T, N·K, *target)
             instead of labels, with N = 1.
+        minimises: the score of `accumulate` whose mean over tasks `.grad` is the slope of; `None`
+            where it is the slope of none by design. `metarun audit` holds the learner to it.
         batch_norm: whose statistics normalise a query in evaluation: `transductive` (those of the
             query batch) or `inductive` (a prediction depends on the support and that query only).
     """
 
     per_label_head: bool = False
     regresses: bool = False
+    minimises: str | None = "loss"
     batch_norm: str = "inductive"
 
     def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:

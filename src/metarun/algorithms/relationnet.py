@@ -91,6 +91,8 @@ class RelationNet(Algorithm):
         Refused: the backbone's features are not maps of 4×4 at least.
     """
 
+    minimises = "relation_loss"
+
     def __init__(
         self,
         backbone: nn.Module,

@@ -67,6 +67,7 @@ class Reptile(Algorithm):
     """
 
     per_label_head = True
+    minimises = None  # the difference of weights is not the slope of a loss
     regresses = True
 
     def __init__(

@@ -63,6 +63,8 @@ class Siamese(Algorithm):
             are one batch.
     """
 
+    minimises = "pair_loss"
+
     def __init__(
         self,
         backbone: nn.Module,

@@ -37,7 +37,10 @@ def meta_gradient(learner: Algorithm, sampler: Sampler) -> Finding:
     episodes = small(sampler, whole=learner.per_label_head)
     (scores, gradient), name = accumulated(learner, episodes), "meta-gradient"
     why = by_design(learner)
-    minimised = minimised_score(learner, scores)
+    minimised = learner.minimises or "loss"
+    if minimised not in scores:
+        known = ", ".join(scores)
+        return Finding(name, "failed", f"accumulate gives no {minimised}: it gives {known}", {})
     length = torch.cat([g.flatten() for g in gradient]).norm()
     if not torch.isfinite(length):
         return Finding(name, "failed", "it is not finite", {})
@@ -76,22 +79,11 @@ def meta_gradient(learner: Algorithm, sampler: Sampler) -> Finding:
 
 def by_design(learner: Algorithm) -> str | None:
     """What the learner says of itself that makes its gradient no slope of a loss."""
-    if getattr(learner, "minimises", "loss") is None:
+    if learner.minimises is None:
         return f"{type(learner).__name__}.minimises is None"
     if getattr(learner, "first_order", False) and getattr(learner, "inner_steps", 1) > 0:
         return "first_order=true"
     return None
-
-
-def minimised_score(learner: Algorithm, scores: dict[str, Tensor]) -> str:
-    """Which of the scores of `accumulate` is minimised.
-
-    The one that the learner names in `minimises`; else the one called `…_loss`, by which learners
-    report what they minimise where it is not the loss of their predictions; else `loss`.
-    """
-    others = [name for name in scores if name.endswith("_loss")]
-    named = getattr(learner, "minimises", None)
-    return named or (others[0] if len(others) == 1 else "loss")
 
 
 def small(sampler: Sampler, whole: bool) -> Episodes:

@@ -70,7 +70,7 @@ def _parts(config: dict[str, Any], folders: list[Path], run: Path | None) -> Par
     from metarun import checkpoint
     from metarun.algorithms import Task
 
-    state = checkpoint.load(run / "checkpoints" / "best.pt")
+    state = checkpoint.best(run / "checkpoints")
     parts = assemble(config, folders, task=Task(*state["task"]))
     try:
         parts.learner.load_state_dict(state["learner"])

@@ -33,7 +33,11 @@ def fetch(
     Raises:
         Refused: one line with the URL, the reason, and what to do by hand.
     """
-    if target.exists():
+    try:
+        there = target.exists()
+    except OSError as error:
+        raise Refused(f"{target}: cannot be read ({error.strerror or error})") from error
+    if there:
         return target
     # pooch and requests take a quarter of a second to import, and most runs download nothing
     import pooch
