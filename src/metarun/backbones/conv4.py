@@ -48,7 +48,10 @@ class Conv4(nn.Module):
     ) -> None:
         super().__init__()
         if len(shape) != 3:
-            raise Refused(f"backbone: Conv4 takes pictures (C, H, W), the data has {shape}")
+            raise Refused(
+                f"backbone: Conv4 takes pictures (C, H, W), the data has {shape}; "
+                "backbone=mlp takes anything, backbone=ngrams sentences"
+            )
         channels, *size = shape
         blocks: list[nn.Module] = []
         for block in range(4):
