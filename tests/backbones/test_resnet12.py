@@ -96,7 +96,7 @@ def test_a_training_step_reaches_every_weight_and_lowers_the_loss(learner: type[
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(Refused, match=r"12×20 are too small"):
         ResNet12((1, 12, 20))
-    with pytest.raises(Refused, match=r"backbone: .*pictures"):
+    with pytest.raises(Refused, match=r"^backbone: .*pictures .*; backbone=mlp takes"):
         ResNet12((12,))
     node = plain(compose(["backbone=resnet12", "backbone.filters=[64,128]"]))["backbone"]
     with pytest.raises(Refused, match=r"backbone.filters=.*at least 4 items"):

@@ -350,3 +350,13 @@ class TestRealPictures:
 
 def test_the_two_limits_of_a_class_are_one():
     assert folders.FEWEST == 2  # a support and a query item
+
+
+def test_empty_classes_are_told_up_to_ten_and_counted_beyond(tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / "mine" / f"{number:02d}").mkdir(parents=True)
+    lines = refusal(tmp_path / "mine")
+    assert "no classes;" in lines[0]
+    assert len(lines) == 12
+    assert all(line.endswith("a class needs 2 at least") for line in lines[1:11])
+    assert lines[-1] == f"data.root={tmp_path / 'mine'}: 2 more like these"

@@ -64,7 +64,10 @@ class ResNet12(nn.Module):
     ) -> None:
         super().__init__()
         if len(shape) != 3:
-            raise Refused(f"backbone: ResNet12 takes pictures (C, H, W), the data has {shape}")
+            raise Refused(
+                f"backbone: ResNet12 takes pictures (C, H, W), the data has {shape}; "
+                "backbone=mlp takes anything, backbone=ngrams sentences"
+            )
         if min(shape[1:]) < 16:
             raise Refused(
                 f"backbone=resnet12: pictures of {shape[1]}×{shape[2]} are too small for four "

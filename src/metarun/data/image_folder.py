@@ -118,7 +118,7 @@ class ImageFolder:
                 f"data.root={self.root}: {len(known)} class{'es' * (len(known) != 1)} "
                 f"({named(list(known))}), and train, val and test need {class_splits.FEWEST} each; "
                 "name the folder that holds the folders of the classes, and see data.depth",
-                *self.found.mistakes[: picture_classes.TOLD],
+                *picture_classes.first(self.found.mistakes, self.root),
             )
         return class_splits.divide(known, self.fractions, self.split_seed)
 
@@ -134,7 +134,7 @@ class ImageFolder:
                 whole.mistakes += part.mistakes
                 whole.stray += part.stray
         if not whole.classes:
-            told = whole.mistakes[: picture_classes.TOLD]
+            told = picture_classes.first(whole.mistakes, self.root)
             raise Refused(f"data.root={self.root}: no classes; {LAYOUT}", *told)
         return whole
 
@@ -172,11 +172,10 @@ class ImageFolder:
             )
         empty = [split for split, part in parts.items() if not part.classes]
         if empty:
+            told = [line for split in empty for line in parts[split].mistakes]
             raise Refused(
                 f"data.root={self.root}: no classes in {' and '.join(empty)}; {LAYOUT}",
-                *[line for split in empty for line in parts[split].mistakes][
-                    : picture_classes.TOLD
-                ],
+                *picture_classes.first(told, self.root),
             )
         return parts
 

@@ -77,9 +77,7 @@ def _decoded(
         if time.monotonic() - news > NEWS:
             news = time.monotonic()
             log.info("%d of %d pictures", done, total)
-    lines = mistakes[:TOLD]
-    if len(mistakes) > TOLD:
-        lines.append(f"data.root={listing.root}: {len(mistakes) - TOLD} more like these")
+    lines = first(mistakes, listing.root)
     if skip_broken and kept:
         for line in lines:
             log.warning("%s", line)
@@ -87,6 +85,13 @@ def _decoded(
         if skip_broken is False:
             lines[-1] += "; data.skip_broken=true goes on without what cannot be used"
         raise Refused(*lines)
+
+
+def first(mistakes: list[str], root: Path) -> list[str]:
+    """The first of these lines, and how many more there are."""
+    more = len(mistakes) - TOLD
+    rest = [f"data.root={root}: {more} more like these"] if more > 0 else []
+    return [*mistakes[:TOLD], *rest]
 
 
 def _say_what_is_missing(listing: Listing, images: Images) -> None:
