@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from metarun import cli, properties
+from metarun import cli, parts, properties
 from metarun.episodes import Episodes
 
 OWN = Path(__file__).parent / "own"
@@ -27,7 +27,8 @@ def data_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "THREADS", 1)
     torch.set_num_threads(1)
 
 

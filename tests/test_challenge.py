@@ -202,7 +202,9 @@ class TestWhoMayTakeIt:
         config["data"]["split"] = "background_evaluation"
         saved.keep_config(config, Path("run"))
         (line,) = refused(metarun)
-        assert line.startswith("run=run: its weights were trained on another split than that of")
+        assert line == (
+            "run/config.yaml: data.split=background_evaluation: the run was trained with vinyals"
+        )
 
     def test_not_one_trained_on_other_data(self, metarun: Metarun):
         metarun(*TINY, "out=run")

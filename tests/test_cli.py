@@ -229,3 +229,12 @@ def test_a_folder_of_ones_own_brings_a_learner_and_data(metarun: Metarun) -> Non
     code, _, err = metarun("evaluate", "run=run")
     assert code == 2
     assert all("--config-dir" in line for line in err)
+
+
+def test_a_training_outlives_who_reads_its_output(metarun: Metarun, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "metarun", *TINY, "out=run"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        err = process.stderr.read()
+    assert (process.returncode, err) == (0, b"")
+    assert json.loads(Path("run/result.json").read_text())["status"] == "completed"

@@ -108,3 +108,12 @@ def test_other_data_does_not_change_what_the_run_was_trained_on(metarun: Metarun
     own, other = read("run")["protocol"], read("run/evaluations/more")["protocol"]
     assert own["split_sha256"] != other["split_sha256"]
     assert own["train_split_sha256"] == other["train_split_sha256"]
+
+
+def test_the_configuration_of_another_run_is_noticed(metarun: Metarun) -> None:
+    metarun(*TINY, "algo=maml", "out=a")
+    metarun(*TINY, "algo=maml", "algo.inner_lr=0.9", "out=b")
+    Path("a/config.yaml").write_bytes(Path("b/config.yaml").read_bytes())
+    code, _, err = metarun("evaluate", "run=a", *TINY[:2])
+    assert code == 2
+    assert err == ["metarun: a/config.yaml: algo.inner_lr=0.9: the run was trained with 0.4"]

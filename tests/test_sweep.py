@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from metarun.algorithms.protonet import ProtoNet
 from metarun.tree import choices
@@ -158,3 +159,46 @@ def test_a_sweep_over_seeds_ends_with_their_mean(metarun: Metarun) -> None:
             line.strip().startswith(f"shots={shots} ") and f" {100 * mean:.2f} ± " in line
             for line in out.splitlines()
         )
+
+
+def test_a_job_does_not_take_another_run_for_its_own(metarun: Metarun) -> None:
+    """Two jobs that were sent to one folder: the second is refused, and stays so."""
+    sweep = ["seed=0,1", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=x"]
+    assert metarun("-m", *TINY, *sweep)[0] == 1
+    before = Path("sweep/x/result.json").read_bytes()
+    _, out, err = metarun("resume=sweep", *TINY[:2])
+    assert out.count("finished before") == 1
+    assert any("seed=0: the run was trained with 1" in e or "seed=1" in e for e in err)
+    assert Path("sweep/x/result.json").read_bytes() == before
+
+
+def test_a_result_that_lies_in_a_jobs_folder_is_not_written_over(metarun: Metarun) -> None:
+    Path("sweep/0").mkdir(parents=True)
+    Path("sweep/0/result.json").write_text('{"mine": 1}')
+    metarun("-m", *TINY, "seed=0,1", "hydra.sweep.dir=sweep")
+    assert Path("sweep/0/result.json").read_text() == '{"mine": 1}'
+    assert json.loads(Path("sweep/1/result.json").read_text())["status"] == "completed"
+
+
+def test_a_jobs_threads_do_not_depend_on_the_job_before(metarun: Metarun) -> None:
+    words = [word for word in TINY if not word.startswith("threads")]
+    metarun("-m", *words, "threads=2,null", "hydra.sweep.dir=sweep")
+    results = [json.loads(Path(f"sweep/{i}/result.json").read_text()) for i in (0, 1)]
+    assert [result["run"]["threads"] for result in results] == [2, 1]
+
+
+def test_a_key_of_a_swept_choice_is_looked_for_in_each_job(metarun: Metarun) -> None:
+    words = ["algo=maml,fomaml", "algo.inner_lr=0.05", "hydra.sweep.dir=sweep"]
+    assert metarun("-m", *TINY, *words)[0] == 0
+    found = [OmegaConf.load(f"sweep/{i}/config.yaml").algo for i in (0, 1)]
+    assert [(a.inner_lr, a.first_order) for a in found] == [(0.05, False), (0.05, True)]
+
+
+@pytest.mark.parametrize("key", ["hydra.searchpath", "+hydra.searchpath"])
+def test_a_strangers_sweep_names_no_folder_with_code(metarun: Metarun, key: str) -> None:
+    Path("sweep").mkdir()
+    content = f"hydra: {{overrides: {{task: [], hydra: ['{key}=[file://evil]']}}}}"
+    Path("sweep/multirun.yaml").write_text(content)
+    code, _, err = metarun("resume=sweep")
+    assert (code, len(err)) == (2, 1)
+    assert "code of that folder could run" in err[0]

@@ -363,3 +363,41 @@ def test_a_learner_without_anything_to_learn_is_refused(metarun: Metarun) -> Non
     assert code == 2
     assert err == ["metarun: algo=protonet backbone=mlp: together they have nothing to learn"]
     assert not Path("run").exists()
+
+
+def test_a_finished_figure_stays_when_a_longer_run_fails(metarun: Metarun) -> None:
+    metarun(*TINY, "out=run")
+    first = Path("run/result.json").read_bytes()
+    assert metarun("resume=run", "steps=6", *TINY[:2])[0] == 0
+    assert Path("run/evaluations/after_4_steps/result.json").read_bytes() == first
+    assert Path("run/evaluations/after_4_steps/test_episodes.csv").exists()
+
+
+@pytest.mark.parametrize("name", [".lock", ".holder", "run.log", "metrics.jsonl"])
+def test_a_link_in_a_strangers_run_is_not_written_to(metarun: Metarun, name: str) -> None:
+    metarun(*TINY, "out=run")
+    Path("mine").write_text("precious")
+    (Path("run") / name).unlink(missing_ok=True)
+    (Path("run") / name).symlink_to(Path("mine").absolute())
+    code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
+    assert (code, Path("mine").read_text()) == (2, "precious")
+    assert err == [f"metarun: {Path('run') / name}: is a link; a run's own files are not"]
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "checkpoints/last.pt"])
+def test_a_pipe_in_a_files_place_does_not_hang(metarun: Metarun, name: str) -> None:
+    metarun(*TINY, "out=run")
+    (Path("run") / name).unlink()
+    os.mkfifo(Path("run") / name)
+    code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
+    assert code in (1, 2)
+    assert name in err[0]
+
+
+def test_a_saved_configuration_does_not_read_the_environment(metarun: Metarun) -> None:
+    metarun(*TINY, "out=run")
+    file = Path("run/config.yaml")
+    file.write_text(file.read_text().replace("tags: []", "tags: ['${oc.env:HOME}']"))
+    code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
+    assert code == 2
+    assert err == [f"metarun: {file}: holds ${{…}}, which metarun does not write there"]

@@ -17,10 +17,11 @@ from metarun.display import Display
 from metarun.episodes import Sampler
 from metarun.errors import Refused
 from metarun.evaluation import interval
+from metarun.files import new_folder
 from metarun.interruption import Stop
 from metarun.parts import Mistakes, Parts
 from metarun.protocol import protocol, record, trained_on
-from metarun.retest import by_batch_norm, new_folder, refuse_taken, restored
+from metarun.retest import by_batch_norm, refuse_taken, restored
 
 
 class Listed(Protocol):

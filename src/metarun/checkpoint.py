@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from metarun.errors import Refused
-from metarun.files import make_folder, write_whole
+from metarun.files import make_folder, read_whole, write_whole
 
 FORMAT = 2
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
@@ -53,7 +53,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         Refused: it is missing, cannot be read, or is of another format.
     """
     try:
-        data = path.read_bytes()
+        data = read_whole(path)
     except FileNotFoundError:
         raise Refused(f"{path}: no such checkpoint: the run stopped before it saved one") from None
     except OSError as error:

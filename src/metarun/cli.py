@@ -46,6 +46,8 @@ def entry() -> None:
 def main(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors are ours to print
+    if not os.environ.get("METARUN_DATA"):  # set to nothing is not set
+        os.environ.pop("METARUN_DATA", None)
     logging.raiseExceptions = False  # a closed pipe is no news
     log = logging.getLogger("metarun")
     log.setLevel(logging.INFO)

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from metarun.errors import Refused
+from metarun.files import read_whole
 from metarun.paired import Difference, difference, holm
 
 NEEDED = ("data", "split", "split_sha256", "episodes", "episodes_sha256", "eval_seed")
@@ -228,13 +228,7 @@ def _number(text: str) -> float:
 
 
 def _text(file: Path) -> str:
-    with open(os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as opened:
-        if not file.is_file():  # a pipe or a device never ends
-            raise OSError("not a file")
-        data = opened.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise ValueError(f"more than {LARGEST // 2**20} MB")
-    return data.decode("utf-8")
+    return read_whole(file, LARGEST).decode("utf-8")
 
 
 def _reason(error: Exception) -> str:

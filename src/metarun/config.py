@@ -63,6 +63,8 @@ def check(cfg: DictConfig) -> list[str]:
         return [one_line(error)]
     for key in ("data.root", "data.cache", "data.split_file"):
         value = OmegaConf.select(cfg, key)
+        if value == "":
+            return [f"{key}=: name a place, or leave {key} out"]
         if isinstance(value, str):
             OmegaConf.update(cfg, key, os.path.abspath(os.path.expanduser(value)))
     return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,9 +17,19 @@ from metarun.interruption import Stop
 from metarun.results import clock, figure, table
 
 
+class Screen(Console):
+    """Goes on without a reader: `metarun … | head` does not end a training."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+
+
 def console() -> Console:
     """Standard output; tables keep their width where there is no terminal to fit them to."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    if sys.stdout is None:  # closed by whoever called
+        return Console(quiet=True)
+    return Screen(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def conclude(folder: Path, result: Mapping[str, Any]) -> None:

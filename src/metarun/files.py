@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
+
+from metarun.errors import Refused
 
 PART = ".part"  # the end of the name of a file that is being written
 
@@ -93,3 +96,37 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def read_whole(path: Path, largest: int | None = None) -> bytes:
+    """What is in a file; a pipe or a device, which might never end, is none.
+
+    Raises:
+        OSError: it cannot be read, is not a file, or has more than `largest` bytes.
+    """
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a file", str(path))
+        data = file.read() if largest is None else file.read(largest + 1)
+    if largest is not None and len(data) > largest:
+        raise OSError(errno.EFBIG, f"more than {largest // 2**20} MB", str(path))
+    return data
+
+
+def new_folder(parent: Path, name: str | None, default: str) -> Path:
+    """A folder that was not there: nothing is overwritten."""
+    try:
+        parent.mkdir(exist_ok=True)
+        if name is not None:
+            (parent / name).mkdir()
+            return parent / name
+        number = 1
+        while True:
+            folder = parent / (default if number == 1 else f"{default}_{number}")
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                number += 1
+    except OSError as error:
+        raise Refused(f"{parent}: cannot be written to ({error.strerror})") from error

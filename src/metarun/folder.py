@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from metarun import checkpoint, metrics
 from metarun.errors import Refused
-from metarun.files import clear_parts, make_folder
+from metarun.files import clear_parts, make_folder, write_whole
 from metarun.saved import keep_config
 
 HOLDER = ".holder"  # says who has the lock; means nothing while nobody has it
@@ -30,6 +30,9 @@ def alone_in(out: Path) -> Iterator[None]:
     Raises:
         Refused: another one does, or the folder cannot be written to.
     """
+    for name in (".lock", HOLDER, "run.log", metrics.NAME):  # they are written to, not replaced
+        if (out / name).is_symlink():
+            raise Refused(f"{out / name}: is a link; a run's own files are not")
     lock = FileLock(out / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -41,7 +44,7 @@ def alone_in(out: Path) -> Iterator[None]:
     try:
         with contextlib.suppress(OSError):  # it is for messages only
             told = {"pid": os.getpid(), "host": socket.gethostname()}
-            (out / HOLDER).write_text(json.dumps(told), "utf-8")
+            write_whole(out / HOLDER, json.dumps(told))
         yield
     finally:
         with contextlib.suppress(OSError):

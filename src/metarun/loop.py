@@ -105,7 +105,7 @@ def meta_train(
                 scores["gradient_norm"] = outer.step(step)
             except FloatingPointError as error:
                 raise NotFinite(
-                    f"step {step + 1}: {error}, the loss {scores['loss']}; training episodes "
+                    f"step {step + 1}: {error}, the loss {scores.get('loss')}; training episodes "
                     f"{numbers[0]} to {numbers[-1]} of seed {config['seed']}"
                 ) from error
             clock.lap("wall_seconds", "step_seconds")

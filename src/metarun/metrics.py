@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from metarun.files import sync_folder, write_whole
+from metarun.files import read_whole, sync_folder, write_whole
 
 NAME = "metrics.jsonl"
 
@@ -96,7 +96,7 @@ def _within(line: dict[str, Any], reached: dict[str, int]) -> bool:
 
 def _raw(out: Path) -> list[bytes]:
     path = out / NAME
-    return path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return read_whole(path).splitlines(keepends=True) if path.exists() else []
 
 
 def _follow(found: dict[str, Any], line: bytes) -> None:

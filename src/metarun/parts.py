@@ -20,6 +20,7 @@ from metarun.errors import Refused
 from metarun.memory import keep_freed_memory
 
 log = logging.getLogger(__name__)
+THREADS = torch.get_num_threads()  # torch's own, before a run of this process set it
 RUN = {"train": "train_", "val": "", "test": ""}
 BUILT = ("data", "backbone", "algo", "optimizer", "augmentation", "logger")
 
@@ -127,9 +128,8 @@ def assemble(
         log.warning("data=%s: %s", config["choices"]["data"], line)
 
     keep_freed_memory()
-    if config["threads"] is not None:
-        torch.set_num_threads(config["threads"])
-    config = {**config, "threads": torch.get_num_threads()}
+    config = {**config, "threads": config["threads"] or THREADS}
+    torch.set_num_threads(config["threads"])
     dtype = getattr(torch, config["precision"])
     torch.manual_seed(config["seed"])  # initial weights depend on the seed and the shapes alone
     backbone = plans["backbone"](splits["train"].shape)
@@ -163,8 +163,7 @@ def misfits(
     lines = []
     name = config["choices"]["data"]
     known = {split: facts[split] for split in used if facts.get(split) is not None}
-    tasks = {prefix: task_of(config, prefix) for prefix in used.values()}
-    if len(set(tasks.values())) == 1:  # one task for all splits: one line for all
+    if all(task_of(config, p) == task_of(config, "") for p in used.values()):  # one line for all
         used = dict.fromkeys(used, "")
     for prefix in dict.fromkeys(used[split] for split in known):
         ways, shots, queries = task_of(config, prefix)

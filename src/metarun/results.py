@@ -17,7 +17,7 @@ from rich import box
 from rich.table import Table
 
 from metarun import __version__
-from metarun.files import write_whole
+from metarun.files import read_whole, write_whole
 
 PACKAGES = ("torch", "learn2learn", "numpy", "hydra-core", "omegaconf", "wandb", "pillow")
 
@@ -42,7 +42,7 @@ def write(folder: Path, result: Mapping[str, Any]) -> None:
 def read(folder: Path) -> dict[str, Any] | None:
     """The folder's `result.json`, or `None` where there is none that can be read."""
     try:
-        found = json.loads((folder / "result.json").read_text("utf-8"))
+        found = json.loads(read_whole(folder / "result.json", 2**26).decode("utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 
-from metarun import checkpoint, plots, results
+from metarun import checkpoint, plots, results, saved
 from metarun.algorithms import Algorithm, Task
 from metarun.backbones.norm import BatchNorm
 from metarun.display import Display
 from metarun.episodes import Sampler
 from metarun.errors import Refused
 from metarun.evaluation import evaluate, interval
+from metarun.files import new_folder
 from metarun.gallery import drawn
 from metarun.interruption import Stop
 from metarun.parts import Parts, assemble
@@ -90,6 +92,10 @@ def restored(
         state: the checkpoint.
         used: the splits that episodes are drawn from, as `metarun.parts.assemble` has it.
     """
+    kept = OmegaConf.to_container(saved.load(run, "run"), resolve=True)
+    changed = saved.differences(state["config"], kept)
+    if changed:  # the file of another run, say
+        raise Refused(*(f"{run / 'config.yaml'}: {line}" for line in changed))
     parts = assemble(config, folders, used=used, task=Task(*state["task"]))
     try:
         parts.learner.load_state_dict(state["learner"])
@@ -115,22 +121,3 @@ def by_batch_norm(
 
 def _normalises(learner: Algorithm) -> bool:
     return any(isinstance(module, BatchNorm) for module in learner.modules())
-
-
-def new_folder(parent: Path, name: str | None, default: str) -> Path:
-    """A folder that was not there: nothing is overwritten."""
-    try:
-        parent.mkdir(exist_ok=True)
-        if name is not None:
-            (parent / name).mkdir()
-            return parent / name
-        number = 1
-        while True:
-            folder = parent / (default if number == 1 else f"{default}_{number}")
-            try:
-                folder.mkdir()
-                return folder
-            except FileExistsError:
-                number += 1
-    except OSError as error:
-        raise Refused(f"{parent}: cannot be written to ({error.strerror})") from error

@@ -13,12 +13,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from metarun.config import check, compose
 from metarun.errors import Refused
-from metarun.files import write_whole
+from metarun.files import read_whole, write_whole
 from metarun.overrides import keys, nearest, parse
 from metarun.settings import show
 from metarun.tree import GROUPS, hydra_for
 
-RESUMABLE = ("steps", "logger", "device", "threads", "audit", "tags", "data.root", "data.cache")
+RESUMABLE = ("steps", "logger", "device", "threads", "tags", "data.root", "data.cache")
 RETESTABLE = (
     *("ways", "shots", "queries", "test_episodes", "eval_seed"),
     *("device", "threads", "data", "algo."),
@@ -40,15 +40,19 @@ def load(run: Path, key: str) -> DictConfig:
     """
     file = run / "config.yaml"
     try:
-        text = file.read_text("utf-8")
+        text = read_whole(file, 2**24).decode("utf-8")
         plain = yaml.safe_load(text)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         hint = "no such folder" if not run.exists() else "holds no run: config.yaml is not there"
         raise Refused(f"{key}={run}: {hint}") from None
+    except OSError as error:
+        raise Refused(f"{file}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise Refused(f"{file}: cannot be read ({error})") from error
     if not isinstance(plain, dict):
         raise Refused(f"{file}: is not a configuration")
+    if "${" in text:  # a stranger's might read the environment
+        raise Refused(f"{file}: holds ${{…}}, which metarun does not write there")
     try:
         body, _, digest = text.rpartition(MARK)
         if digest.strip() != _digest(body):
@@ -116,7 +120,7 @@ def amend(
 def differences(
     before: dict[str, Any],
     now: dict[str, Any],
-    free: Sequence[str] = (*RESUMABLE, "out", "data_home"),
+    free: Sequence[str] = (*RESUMABLE, "audit", "out", "data_home"),
 ) -> list[str]:
     """Keys that would make a resumed run another one, a line each, with both values.
 

@@ -22,7 +22,7 @@ from metarun.errors import Interrupted, Refused, RunFailed, complain
 from metarun.overrides import one_line, parse, quote, quote_path
 from metarun.tree import hydra_for, user_folders
 
-REPLAYED = ("hydra.sweep.subdir=", "hydra.searchpath=", "hydra/launcher=", "hydra/sweeper=")
+REPLAYED = ("hydra.sweep.subdir=", "hydra/launcher=", "hydra/sweeper=")
 REFUSED = "refused"  # the key of a job that only carries its mistakes
 
 
@@ -37,7 +37,7 @@ def start(typed: Sequence[str], folder: str | None) -> int:
         mistakes.append("out: with -m each job has its own folder; hydra.sweep.dir=DIR holds them")
     if mistakes:
         raise Refused(*mistakes)
-    words = [quote_path(word) for word in typed]
+    words = _for_each_job([quote_path(word) for word in typed], folder)
     sweep = _folder(words, folder)
     if (sweep / "multirun.yaml").exists():
         raise Refused(
@@ -45,6 +45,26 @@ def start(typed: Sequence[str], folder: str | None) -> int:
             f"choose another folder, or go on with that sweep: metarun resume={sweep}"
         )
     return _run(words, sweep, folder, go_on=False)
+
+
+def _for_each_job(words: list[str], folder: str | None) -> list[str]:
+    """`algo=maml,fomaml algo.inner_lr=0.1`: Hydra would look for the key in the default choice.
+
+    As a sweep over one value it is looked for in each job's own.
+    """
+    overrides, _ = parse(hydra_for(folder).config_loader, words, sweep=True)
+    swept = [f"{o.key_or_group}." for o in overrides if o.is_sweep_override()]
+    shared = {
+        o.input_line
+        for o in overrides
+        if not o.is_sweep_override() and str(o.key_or_group).startswith(tuple(swept))
+    }
+    return [
+        f"{word.partition('=')[0]}=choice({word.partition('=')[2]})"
+        if word in shared and word[0] not in "+~" and "=" in word
+        else word
+        for word in words
+    ]
 
 
 def go_on(sweep: Path, typed: Sequence[str], folder: str | None) -> int:
@@ -59,6 +79,12 @@ def go_on(sweep: Path, typed: Sequence[str], folder: str | None) -> int:
         raise Refused(f"{file}: is not what a sweep leaves there ({one_line(error)})") from error
     own = ("hydra.sweep.dir=", "hydra.mode=")  # set below
     words = [w for w in words if not w.startswith(own)]
+    for word in words:
+        if word.lstrip("+~").startswith("hydra.searchpath"):
+            raise Refused(
+                f"{file}: {word}: code of that folder could run; if you trust it, "
+                f"name it yourself: metarun resume={sweep} --config-dir DIR"
+            )
     for word in words:  # Hydra would build what its own keys name, and the file may be a stranger's
         if word.lstrip("+~").startswith("hydra") and not word.startswith(REPLAYED):
             raise Refused(f"{file}: {word}: cannot be replayed; only {', '.join(REPLAYED)}")
@@ -98,15 +124,20 @@ def job(cfg: DictConfig, go_on: bool) -> float:
     line = shlex.join(["metarun", *typed])
     console().print(f"\njob {hydra.job.num}: {' '.join(typed)}", markup=False, soft_wrap=True)
     before = results.read(out) or {}
-    if go_on and before.get("status") == "completed":
-        console().print("  finished before")
-        return _value(before)
+    held = (out / "config.yaml").exists() or (not go_on and (out / "result.json").exists())
     try:
+        if go_on and before.get("status") == "completed":
+            if not carried:
+                _refuse_another(cfg, out)
+            console().print("  finished before")
+            return _value(before)
         if carried:
             raise Refused(*carried["mistakes"])
         return _value(_train_or_resume(cfg, out, line, go_on))
     except Refused as refused:
-        if (out / "config.yaml").exists():  # the run that is in this folder keeps its figures
+        if (
+            held or (out / "config.yaml").exists()
+        ):  # the run that is in this folder keeps its figures
             reason = "; ".join(refused.mistakes)
             raise RunFailed(f"job {hydra.job.num}: {reason}") from refused
         failed = {"status": "failed", "error": refused.mistakes, "run": {"command": line}}
@@ -116,6 +147,20 @@ def job(cfg: DictConfig, go_on: bool) -> float:
     except RunFailed as failed:
         complain(f"job {hydra.job.num}: {failed}")
     return math.nan
+
+
+def _refuse_another(cfg: DictConfig, out: Path) -> None:
+    """Refuse a finished run in a job's folder that was not made with the job's settings."""
+    from metarun import saved
+
+    mistakes = check(cfg)
+    if mistakes:
+        raise Refused(*mistakes)
+    now = OmegaConf.to_container(cfg, resolve=True)
+    made_with = OmegaConf.to_container(saved.load(out, "resume"), resolve=True)
+    lines = saved.differences(made_with, now)
+    if lines:
+        raise Refused(f"{out} holds another run: {lines[0]}")
 
 
 def _train_or_resume(cfg: DictConfig, out: Path, line: str, go_on: bool) -> dict[str, Any]:
@@ -129,6 +174,10 @@ def _train_or_resume(cfg: DictConfig, out: Path, line: str, go_on: bool) -> dict
     from metarun.train import resume, train
 
     if go_on and (out / "config.yaml").exists():
+        if config["threads"] is None:  # the bits depend on it
+            from metarun import saved
+
+            config["threads"] = saved.load(out, "resume").get("threads")
         return resume(config, out, line, folders)
     return train(config, out, line, folders, afresh=go_on)
 
@@ -171,7 +220,7 @@ def _conclude(sweep: Path) -> bool:
         (f.parent for f in files if f.parent.parent.name != "evaluations"),
         key=lambda f: (len(str(f)), str(f)),
     )
-    found = [results.read(f) or {"status": "unreadable"} for f in folders]
+    found = [_whole(results.read(f)) for f in folders]
     typed = [shlex.split(r.get("run", {}).get("command", "")) for r in found]
     shared = set.intersection(*map(set, typed)) if typed else set()
     rows = [
@@ -185,6 +234,15 @@ def _conclude(sweep: Path) -> bool:
             screen.print(over)
         screen.print(str(sweep), soft_wrap=True, markup=False)
     return any(result["status"] != "completed" for _, result in rows)
+
+
+def _whole(result: dict[str, Any] | None) -> dict[str, Any]:
+    """What a run or a refused job leaves; a stranger's or a damaged file is unreadable."""
+    if result is None or not isinstance(result.get("run"), dict) or "status" not in result:
+        return {"status": "unreadable"}
+    if result["status"] == "completed" and not isinstance(result.get("protocol"), dict):
+        return {"status": "unreadable"}
+    return result
 
 
 def _value(result: dict[str, Any]) -> float:

@@ -14,7 +14,7 @@ from metarun import checkpoint, metrics, plots, results
 from metarun.display import Display
 from metarun.errors import Interrupted, Refused, RunFailed
 from metarun.evaluation import evaluate, interval
-from metarun.files import make_folder
+from metarun.files import make_folder, new_folder, read_whole, write_whole
 from metarun.folder import alone_in, logged, prepare
 from metarun.gallery import drawn
 from metarun.interruption import Stop
@@ -112,7 +112,12 @@ def resume(
         state = checkpoint.latest(out / "checkpoints")
         if state is None:  # stopped before its first checkpoint: nothing is lost by starting again
             parts = assemble(config, folders)
-            return _guarded(parts, out, _start(parts, command), folders)
+            made = (results.read(out) or {}).get("run")
+            first = made.get("command") if isinstance(made, dict) else None
+            state = _start(parts, first or command)
+            if first:
+                state["resumed_with"].append(command)
+            return _guarded(parts, out, state, folders)
         lacking = [key for key in STATE if key not in state]
         if lacking:
             raise Refused(f"{out / 'checkpoints'}: not the checkpoint of a run: lacks {lacking[0]}")
@@ -134,6 +139,10 @@ def resume(
                 f"resume={out}: the data of {' and '.join(other)} has changed since; "
                 "a new run can use it"
             )
+        if finished:  # its figures stay, whatever becomes of the longer run
+            kept = new_folder(out / "evaluations", None, f"after_{state['step']}_steps")
+            for name in ("test_episodes.csv", "result.json"):
+                write_whole(kept / name, read_whole(out / name))
         state["resumed_with"].append(command)
         return _guarded(parts, out, state, folders)
 

@@ -232,3 +232,13 @@ def test_vectors_have_a_table_and_no_picture(metarun: Metarun, made: list) -> No
     code, _, err = metarun("show", *made, *vectors, "split=train", "augmentation=images")
     assert (code, len(err)) == (2, 1)
     assert err[0].startswith("metarun: augmentation: takes pictures")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["ways=12", "train_ways=5"], 0), (["ways=5", "train_ways=13"], 2)]
+)
+def test_training_episodes_are_those_of_the_training_task(metarun, words, code) -> None:
+    """Twelve classes a split: `ways` is the task of the test, and does not matter here."""
+    found, _, err = metarun("show", *TINY, "split=train", "train_queries=1", *words)
+    assert found == code
+    assert (not err) if code == 0 else "train_ways=13: the train split of blobs has 12" in err[0]

@@ -109,7 +109,7 @@ class RelationNet(Algorithm):
             has = "a vector" if maps is None else f"maps of {maps[1]}×{maps[2]}"
             raise Refused(
                 f"backbone: the relation module needs feature maps of 4×4 at least, this one gives "
-                f"{has}; backbone=conv4_maps gives a quarter of the picture's size"
+                f"{has}; for pictures, backbone=conv4_maps gives a quarter of their size"
             )
         self.backbone, self.maps, self.loss, self.batch_norm = backbone, maps, loss, batch_norm
         self.relation = Relation(maps, filters, hidden)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping
 from itertools import combinations
@@ -47,6 +48,8 @@ def support_query_overlap(sampler: Sampler, split: str, episodes: int = EPISODES
     Equal bytes are forgiven, and counted, where the data itself holds that item twice.
     """
     name = f"support–query overlap, {split}"
+    sampler = copy.copy(sampler)
+    sampler.augment = None  # equal items would look different
     same = copies = unexplained = 0
     for i in range(episodes):
         items = getattr(sampler.pick(i), "items", None)

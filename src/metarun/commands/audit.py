@@ -68,16 +68,10 @@ def _parts(config: dict[str, Any], folders: list[Path], run: Path | None) -> Par
     if run is None:
         return assemble(config, folders)
     from metarun import checkpoint
-    from metarun.algorithms import Task
+    from metarun.parts import RUN
+    from metarun.retest import restored
 
-    state = checkpoint.best(run / "checkpoints")
-    parts = assemble(config, folders, task=Task(*state["task"]))
-    try:
-        parts.learner.load_state_dict(state["learner"])
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise Refused(f"run={run}: its weights do not fit its config.yaml: {reason}") from error
-    return parts
+    return restored(config, run, checkpoint.best(run / "checkpoints"), RUN, folders)
 
 
 def _show(findings: Iterable[Finding]) -> list[Finding]:
