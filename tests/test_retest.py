@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.algorithms.learners import SHIPPED
 from tests.conftest import TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -18,7 +19,7 @@ def read(path: str) -> dict:
     return json.loads(Path(path, "result.json").read_text())
 
 
-@pytest.mark.parametrize("algo", ["maml", "protonet"])
+@pytest.mark.parametrize("algo", SHIPPED)
 def test_the_stored_figure_is_repeated_exactly(metarun: Metarun, algo: str) -> None:
     metarun(*TINY, f"algo={algo}", "out=run")
     assert metarun("evaluate", "run=run", "name=again", *FOLDER)[0] == 0

@@ -194,6 +194,7 @@ def test_any_number_of_ways() -> None:
     ],
 )
 def test_a_backbone_without_maps_is_refused_with_the_way_out(backbone: nn.Module, has: str) -> None:
-    with pytest.raises(Refused, match=f"^backbone: .*{has}; for pictures, backbone=conv4_maps") as refused:
+    wanted = f"^backbone: .*{has}; for pictures, backbone=conv4_maps"
+    with pytest.raises(Refused, match=wanted) as refused:
         RelationNet(backbone, Task(5))
     assert len(refused.value.mistakes) == 1
