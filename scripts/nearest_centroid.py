@@ -10,12 +10,9 @@ from __future__ import annotations
 import sys
 
 import torch
+from nearest_pixel import report
 
-from metarun.config import compose, plain
 from metarun.episodes import Episodes
-from metarun.evaluation import interval
-from metarun.parts import assemble
-from metarun.results import percent
 
 
 def accuracy(episodes: Episodes) -> torch.Tensor:
@@ -25,16 +22,5 @@ def accuracy(episodes: Episodes) -> torch.Tensor:
     return (distance.argmin(-1) == episodes.query_y).double().mean(1)
 
 
-def main(typed: list[str]) -> None:
-    parts = assemble(plain(compose(typed)))
-    sampler, config = parts.frozen("test"), parts.config
-    number = config["test_episodes"]
-    scores = torch.cat([accuracy(sampler.batch([i])) for i in range(number)]).numpy()
-    print(
-        f"{config['choices']['data']} {config['ways']}-way {config['shots']}-shot, "
-        f"nearest centroid: {percent(interval(scores))} ({number} episodes)"
-    )
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    report(sys.argv[1:], "nearest centroid", accuracy)

@@ -8,6 +8,7 @@ Takes the keys of `metarun`. A trained learner has to be far above this figure.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import torch
 
@@ -25,16 +26,24 @@ def accuracy(episodes: Episodes) -> torch.Tensor:
     return (labels == episodes.query_y).double().mean(1)
 
 
-def main(typed: list[str]) -> None:
+def report(
+    typed: list[str], what: str, accuracy: Callable[[Episodes], torch.Tensor] = accuracy
+) -> None:
+    """Print the accuracy on the frozen test episodes, with its interval.
+
+    Args:
+        typed: keys of `metarun`.
+        what: the name of the method.
+    """
     parts = assemble(plain(compose(typed)))
     sampler, config = parts.frozen("test"), parts.config
     number = config["test_episodes"]
     scores = torch.cat([accuracy(sampler.batch([i])) for i in range(number)]).numpy()
     print(
         f"{config['choices']['data']} {config['ways']}-way {config['shots']}-shot, "
-        f"nearest pixels: {percent(interval(scores))} ({number} episodes)"
+        f"{what}: {percent(interval(scores))} ({number} episodes)"
     )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    report(sys.argv[1:], "nearest pixels")

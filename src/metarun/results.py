@@ -34,9 +34,13 @@ def versions() -> dict[str, str]:
 
 
 def write(folder: Path, result: Mapping[str, Any]) -> None:
-    """Write `result.json`; what is not a number becomes null, as JSON has no NaN."""
-    text = json.dumps(_finite(result), indent=2, ensure_ascii=False)
-    write_whole(folder / "result.json", text + "\n")
+    """Write `result.json`."""
+    write_whole(folder / "result.json", as_json(result))
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    """As a file holds it; what is not a number becomes null, as JSON has no NaN."""
+    return json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n"
 
 
 def read(folder: Path) -> dict[str, Any] | None:

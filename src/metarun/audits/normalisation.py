@@ -13,7 +13,6 @@ from metarun.backbones.norm import BatchNorm
 from metarun.episodes import Sampler
 from metarun.evaluation import TASKS_AT_ONCE, evaluate, interval
 
-OTHER = {"transductive": "inductive", "inductive": "transductive"}
 NEAR = 1e-6  # of the largest output, in double precision
 
 

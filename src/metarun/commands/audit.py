@@ -43,7 +43,9 @@ def run(request: Request) -> int:
     parts = _parts(config, folders, run)
     findings = _show(audit(parts, episodes or EPISODES))
     if out is None and run is not None:
-        out = _new_file(run)
+        from metarun.files import new_folder
+
+        out = new_folder(run / "evaluations", None, "audit") / "audit.json"
     if out is not None:
         _keep(
             out,
@@ -100,29 +102,11 @@ def _refuse_unfit(out: Path) -> None:
         raise Refused(f"out={out}: {out.parent} is not a folder")
 
 
-def _new_file(run: Path) -> Path:
-    """`evaluations/audit/audit.json`, in a folder that was not there."""
-    number = 1
-    try:
-        (run / "evaluations").mkdir(exist_ok=True)
-        while True:
-            folder = run / "evaluations" / ("audit" if number == 1 else f"audit_{number}")
-            try:
-                folder.mkdir()
-                return folder / "audit.json"
-            except FileExistsError:
-                number += 1
-    except OSError as error:
-        raise Refused(f"{run / 'evaluations'}: cannot be written to ({error.strerror})") from error
-
-
 def _keep(out: Path, content: dict[str, Any]) -> None:
-    import json
-
     from metarun.files import write_whole
-    from metarun.results import _finite
+    from metarun.results import as_json
 
     try:
-        write_whole(out, json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n")
+        write_whole(out, as_json(content))
     except OSError as error:
         raise Refused(f"out={out}: cannot be written to ({error.strerror})") from error

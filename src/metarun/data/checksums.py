@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
 from metarun.errors import Refused
+from metarun.files import write_whole
 
 NOTES = "sources.json"
 
@@ -56,13 +55,8 @@ class Checksums:
             return
         names = {str(file.absolute()) for file in used}
         current = {name: note for name, note in self.noted.items() if name in names}
-        part = self.path.with_name(f".{NOTES}.{secrets.token_hex(4)}.part")
-        try:
-            part.write_text(json.dumps(current, indent=1), encoding="utf-8")
-            os.replace(part, self.path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            write_whole(self.path, json.dumps(current, indent=1))
 
 
 def _md5() -> hashlib._Hash:
