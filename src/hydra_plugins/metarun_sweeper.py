@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-from metarun.sweep import legal
+from metarun.job import legal
 
 
 class MetarunSweeper(BasicSweeper):
