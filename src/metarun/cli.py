@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 
 from metarun import __version__, commands
 from metarun.errors import Interrupted, Refused, RunFailed, complain
+from metarun.process import print_anything, set_up, told
 from metarun.request import Request
 
 HELP = """\
@@ -37,23 +37,15 @@ Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted a
 
 def entry() -> None:
     """The console script."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal without ± still gets its figures
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    print_anything()
     sys.exit(main(sys.argv[1:]))
 
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors are ours to print
-    if not os.environ.get("METARUN_DATA"):  # set to nothing is not set
-        os.environ.pop("METARUN_DATA", None)
-    logging.raiseExceptions = False  # a closed pipe is no news
-    log = logging.getLogger("metarun")
-    log.setLevel(logging.INFO)
-    log.addHandler(screen := _Screen())
     try:
-        return _dispatch(list(argv))
+        with set_up():
+            return _dispatch(list(argv))
     except Refused as refused:
         complain(*refused.mistakes)
         return 2
@@ -70,11 +62,8 @@ def main(argv: Sequence[str]) -> int:
     except Exception as error:
         if os.environ.get("METARUN_TRACEBACK"):
             raise
-        text = " ".join(str(error).split()) or "no message"
-        complain(f"{type(error).__name__}: {text} (METARUN_TRACEBACK=1 shows where)")
+        complain(told(error))
         return 1
-    finally:
-        log.removeHandler(screen)
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -93,13 +82,3 @@ def _dispatch(argv: list[str]) -> int:
             raise Refused("resume: name the folder with =: metarun resume=RUN_DIR")
         raise Refused(f"{name}: no such command{nearest(name, offered)} ({', '.join(offered)})")
     return commands.named(name)(Request.of(argv, line))
-
-
-class _Screen(logging.Handler):
-    """Shows warnings, and what the data layer does while one waits."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno == logging.WARNING:  # errors end the command, which says so
-            complain(record.getMessage())
-        elif record.levelno == logging.INFO and record.name.startswith("metarun.data"):
-            print(record.getMessage(), flush=True)

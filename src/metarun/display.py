@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from metarun.interruption import Stop
+from metarun.process import speaker
 from metarun.results import clock, figure, table
 
 
@@ -24,12 +25,31 @@ class Screen(Console):
         self.quiet = True
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich does; beside other jobs, each line says whose it is."""
+        if not speaker():
+            return super().print(*objects, **options)
+        with self.capture() as captured:
+            super().print(*objects, **options)
+        lines = [line.strip() for line in captured.get().splitlines()]
+        text = "\n".join(f"{speaker()}  {line}" for line in lines if line)
+        super().print(text, markup=False, soft_wrap=True)
+
 
 def console() -> Console:
     """Standard output; tables keep their width where there is no terminal to fit them to."""
     if sys.stdout is None:  # closed by whoever called
         return Console(quiet=True)
+    if speaker():  # the live lines of several processes would fight
+        return Screen(highlight=False, width=160, force_terminal=False)
     return Screen(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def announce(job: int, typed: Sequence[str]) -> None:
+    """A job of a sweep begins."""
+    text = " ".join(typed)
+    said = text if speaker() else f"\njob {job}: {text}"
+    console().print(said, markup=False, soft_wrap=True)
 
 
 def conclude(folder: Path, result: Mapping[str, Any]) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from metarun.errors import Interrupted
 
+HEEDED = (signal.SIGINT, signal.SIGTERM)
+
 
 class Stop:
     """While entered, the first signal only sets `asked`; a second one interrupts at once."""
@@ -19,7 +21,7 @@ class Stop:
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():  # others may not set handlers
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in HEEDED:
                 self._before[number] = signal.signal(number, self._note)
         return self
 
