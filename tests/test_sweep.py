@@ -40,8 +40,14 @@ def test_an_invalid_job_fails_alone_and_the_others_run(metarun: Metarun) -> None
     failed = json.loads(Path("sweep/2/result.json").read_text())
     assert failed["error"] == [err[1].removeprefix("metarun: job 2: ")]
     assert failed["run"]["command"].endswith("algo=mamml shots=1")
-    for line in ("0 algo=protonet shots=1", "1 algo=protonet shots=-1", "failed"):
-        assert line in out
+    lines = [line.split() for line in out.splitlines()]
+    (head,) = (line for line in lines if line[:1] == ["run"])
+    assert head == ["run", "algo", "shots", "test", "validation", "steps", "time", "status"]
+    rows = [line for line in lines if line[-1:] in (["completed"], ["failed"])]
+    assert [row[:3] for row in rows] == [
+        *(["0", "protonet", "1"], ["1", "protonet", "-1"]),
+        *(["2", "mamml", "1"], ["3", "mamml", "-1"]),
+    ]
 
 
 def test_a_job_that_breaks_down_does_not_end_the_sweep(metarun: Metarun) -> None:
@@ -156,7 +162,8 @@ def test_a_sweep_over_seeds_ends_with_their_mean(metarun: Metarun) -> None:
     for shots, pair in ((1, results[0::2]), (2, results[1::2])):
         mean = sum(r["test"]["accuracy"]["mean"] for r in pair) / 2
         assert any(
-            line.strip().startswith(f"shots={shots} ") and f" {100 * mean:.2f} ± " in line
+            line.split()[:2] == [str(shots), f"{100 * mean:.2f}"]
+            and line.split()[-2:] == ["0", "1"]
             for line in out.splitlines()
         )
 

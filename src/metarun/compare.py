@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from metarun.errors import Refused
+from metarun.errors import Refused, printable
 from metarun.files import read_whole
 from metarun.paired import Difference, difference, holm
 
@@ -153,8 +153,7 @@ def shown(value: Any) -> str:
             text = json.dumps(value, ensure_ascii=False)
         except (RecursionError, ValueError):
             text = "…"
-    text = "".join(c if c.isprintable() else "�" for c in text)
-    return text if len(text) <= 80 else text[:77] + "…"
+    return printable(text, 80)
 
 
 def _short(value: Any) -> Any:

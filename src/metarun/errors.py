@@ -32,3 +32,9 @@ def complain(*mistakes: str) -> None:
     """One plain line each on standard error, never wrapped."""
     for line in mistakes:
         print(f"metarun: {' '.join(line.split())}", file=sys.stderr, flush=True)
+
+
+def printable(text: str, longest: int = 2000) -> str:
+    """Text from somebody's file, on one line: without control characters, cut if too long."""
+    text = "".join(c if c.isprintable() else "�" for c in text[: longest + 1])
+    return text if len(text) <= longest else text[: longest - 3] + "…"

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Sequence
-from io import BytesIO
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from metarun.drawing import save
 from metarun.episodes import Episodes, Sampler
-from metarun.files import write_whole
 from metarun.results import setting
 
-log = logging.getLogger(__name__)
 RIGHT, WRONG, POINT, SHOWN = "#2a9d5c", "#d1495b", "#7b2d8b", "0.6"
 WAYS, SHOTS, QUERIES = 10, 5, 10  # most that are drawn of an episode
 LEFT, LETTERS = 2.3, 34  # inches and letters for the name of a class
@@ -144,24 +139,3 @@ def _image(axes: Any, pixels: Tensor, colour: str, text: str) -> None:
 def _short(name: str) -> str:
     name = " ".join(name.split())
     return name if len(name) <= LETTERS else "…" + name[1 - LETTERS :]
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Write the figure as a PNG, whole or not at all."""
-    FigureCanvasAgg(figure)
-    buffer = BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")  # a box stands in its place
-        figure.savefig(buffer, format="png", dpi=120)
-    write_whole(path, buffer.getvalue())
-    return path
-
-
-def drawn(name: str, draw: Callable[[], Path | None]) -> dict[str, Path]:
-    """The picture, if there is one; a figure is not lost because its picture is."""
-    try:
-        path = draw()
-    except Exception as error:
-        log.warning("%s.png could not be drawn (%s: %s)", name, type(error).__name__, error)
-        return {}
-    return {name: path} if path else {}

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from metarun import gallery, metrics
 from metarun.algorithms import Algorithm
+from metarun.drawing import save
 from metarun.episodes import Episodes, Sampler
-from metarun.gallery import POINT, RIGHT, save
+from metarun.gallery import POINT, RIGHT
 from metarun.results import setting
 
 

@@ -14,11 +14,11 @@ from metarun import checkpoint, plots, results, saved
 from metarun.algorithms import Algorithm, Task
 from metarun.backbones.norm import BatchNorm
 from metarun.display import Display
+from metarun.drawing import drawn
 from metarun.episodes import Sampler
 from metarun.errors import Refused
 from metarun.evaluation import evaluate, interval
 from metarun.files import new_folder
-from metarun.gallery import drawn
 from metarun.interruption import Stop
 from metarun.parts import Parts, assemble
 from metarun.protocol import protocol, record

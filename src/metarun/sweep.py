@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
@@ -15,10 +14,13 @@ from yaml import YAMLError
 
 from metarun.config import compose, examine
 from metarun.errors import Interrupted, Refused
+from metarun.files import write_whole
 from metarun.job import job
 from metarun.overrides import one_line, parse, quote, quote_path
 from metarun.tree import hydra_for
 
+log = logging.getLogger(__name__)
+FINE = ("completed", "pruned", "running")  # running: another process is at it
 REPLAYED = ("hydra.sweep.subdir=", "hydra/launcher=", "hydra/sweeper=")
 
 
@@ -115,36 +117,24 @@ def _folder(words: list[str], folder: str | None) -> Path:
 
 
 def _conclude(sweep: Path) -> bool:
-    """Print the sweep's table; says whether a job failed."""
-    from metarun import results
+    """Print the sweep's table, keep it as CSV and picture; says whether a job failed."""
     from metarun.display import console
-    from metarun.seeds import over_seeds
+    from metarun.drawing import drawn
+    from metarun.report import picture, ranking, runs
 
-    files = sweep.rglob("result.json")
-    folders = sorted(
-        (f.parent for f in files if f.parent.parent.name != "evaluations"),
-        key=lambda f: (len(str(f)), str(f)),
-    )
-    found = [_whole(results.read(f)) for f in folders]
-    typed = [shlex.split(r.get("run", {}).get("command", "")) for r in found]
-    shared = set.intersection(*map(set, typed)) if typed else set()
-    rows = [
-        (" ".join([str(f.relative_to(sweep)), *(w for w in words if w not in shared)]), result)
-        for f, words, result in zip(folders, typed, found, strict=True)
-    ]
-    if rows:
-        screen = console()
-        screen.print(results.table(rows))
-        if (over := over_seeds(zip(typed, found, strict=True))) is not None:
-            screen.print(over)
-        screen.print(str(sweep), soft_wrap=True, markup=False)
-    return any(result["status"] != "completed" for _, result in rows)
-
-
-def _whole(result: dict[str, Any] | None) -> dict[str, Any]:
-    """What a run or a refused job leaves; a stranger's or a damaged file is unreadable."""
-    if result is None or not isinstance(result.get("run"), dict) or "status" not in result:
-        return {"status": "unreadable"}
-    if result["status"] == "completed" and not isinstance(result.get("protocol"), dict):
-        return {"status": "unreadable"}
-    return result
+    try:
+        found = runs.find([sweep])
+    except Refused:  # it ended before its first job began
+        return False
+    ranked = ranking.rank([e for e in found if e.folder.parent.name != "evaluations"])
+    screen = console()
+    screen.print(ranking.as_table(ranked))
+    if (over := ranking.seeds_table(ranked)) is not None:
+        screen.print(over)
+    try:
+        write_whole(sweep / "sweep.csv", ranking.as_csv(ranked))
+    except OSError as error:
+        log.warning("%s: cannot be written to (%s)", error.filename, error.strerror)
+    drawn("sweep", lambda: picture.draw(ranked, sweep.name, sweep / "sweep.png"))
+    screen.print(str(sweep), soft_wrap=True, markup=False)
+    return any(entry.status not in FINE for entry in ranked.entries)

@@ -12,11 +12,11 @@ from typing import Any
 
 from metarun import checkpoint, metrics, plots, results
 from metarun.display import Display
+from metarun.drawing import drawn
 from metarun.errors import Interrupted, Refused, RunFailed
 from metarun.evaluation import evaluate, interval
 from metarun.files import make_folder, new_folder, read_whole, write_whole
 from metarun.folder import alone_in, logged, prepare
-from metarun.gallery import drawn
 from metarun.interruption import Stop
 from metarun.loggers import Guarded, Run
 from metarun.loop import Clock, NotFinite, meta_train

@@ -1,0 +1,37 @@
+"""Figures as files."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from metarun.files import write_whole
+
+log = logging.getLogger(__name__)
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write the figure as a PNG, whole or not at all."""
+    FigureCanvasAgg(figure)
+    buffer = BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")  # a box stands in its place
+        figure.savefig(buffer, format="png", dpi=120)
+    write_whole(path, buffer.getvalue())
+    return path
+
+
+def drawn(name: str, draw: Callable[[], Path | None]) -> dict[str, Path]:
+    """The picture, if there is one; a figure is not lost because its picture is."""
+    try:
+        path = draw()
+    except Exception as error:
+        log.warning("%s.png could not be drawn (%s: %s)", name, type(error).__name__, error)
+        return {}
+    return {name: path} if path else {}

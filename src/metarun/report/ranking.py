@@ -1,0 +1,249 @@
+"""Runs sorted by their result, with what differs between them: as a table, as CSV, as a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from metarun.paired import difference
+from metarun.report.runs import STATUSES, Entry, Stat, natural
+from metarun.results import clock
+
+FACTS = {"algo": "algo", "data": "data", "task": "task", "batch_norm": "batch norm"}
+TOLD_BY = {"task": ("ways", "shots"), "batch_norm": ("algo.batch_norm", "algo")}
+# What may differ between two trainings of one setting besides the seed.
+FREE = ("seed", "out", "tags", "logger", "device", "threads", "audit", "data.root", "data.cache")
+FREE += ("data_home",)
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """Runs that differ in nothing but their seed: another training of them would come out here.
+
+    The interval is Student's t over the runs' means, on the same episodes. That of a single run is
+    over its episodes, and says nothing of another training.
+    """
+
+    entries: list[Entry]
+    test: Stat
+    val: Stat | None
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted(e.seed for e in self.entries if e.seed is not None)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Attributes:
+    entries: the best first; those without a test figure last.
+    """
+
+    entries: list[Entry]
+
+    @cached_property
+    def varied(self) -> list[str]:
+        """The typed keys in whose values the runs differ."""
+        typed = dict.fromkeys(key for entry in self.entries for key in entry.words)
+        return [k for k in typed if len({self.value(e, k) for e in self.entries}) > 1]
+
+    @cached_property
+    def constant(self) -> dict[str, str]:
+        """What is the same for all that say it: of algo, data, task and batch norm."""
+        held = {fact: {getattr(e, fact) for e in self.entries} - {""} for fact in FACTS}
+        return {fact: values.pop() for fact, values in held.items() if len(values) == 1}
+
+    @property
+    def shared(self) -> str:
+        """`constant` in words, for a title."""
+        said = {**self.constant}
+        if "batch_norm" in said:
+            said["batch_norm"] += " batch norm"
+        return ", ".join(said.values())
+
+    @cached_property
+    def differing(self) -> list[str]:
+        """Those facts that differ and are not told by a varied key."""
+        told = {f for f in FACTS if set(TOLD_BY.get(f, (f,))) & set(self.varied)}
+        some = [f for f in FACTS if any(getattr(e, f) for e in self.entries)]
+        return [fact for fact in some if fact not in self.constant and fact not in told]
+
+    def value(self, entry: Entry, key: str) -> str:
+        """What a run has for a key, typed or not."""
+        return entry.settings.get(key, entry.words.get(key, "–"))
+
+    def over(self, entry: Entry) -> OverSeeds | None:
+        """The runs that differ from this one in nothing but their seed, if there are any."""
+        return self._over.get(id(entry))
+
+    @cached_property
+    def groups(self) -> list[OverSeeds]:
+        """Settings that were tested under several seeds, the best first."""
+        return list({id(group): group for group in self._over.values()}.values())
+
+    @cached_property
+    def _over(self) -> dict[int, OverSeeds]:
+        alike: dict[Any, dict[int, Entry]] = {}
+        for entry in self.entries:
+            if entry.test is not None and entry.seed is not None:
+                alike.setdefault(_setting(entry), {}).setdefault(entry.seed, entry)
+        groups = [_over_seeds(list(own.values())) for own in alike.values() if len(own) > 1]
+        groups.sort(key=lambda group: _place(group.entries[0].score, group.test))
+        return {id(entry): group for group in groups for entry in group.entries}
+
+
+def rank(entries: Sequence[Entry]) -> Ranking:
+    """Sort by test figure; where there is none by status, and then by validation."""
+
+    def key(entry: Entry) -> tuple[Any, ...]:
+        place = (_place(entry.score, entry.val), natural(Path(entry.name)))
+        if entry.test is not None:
+            return (-1, _place(entry.score, entry.test), *place)
+        return (STATUSES.index(entry.status), (), *place)
+
+    return Ranking(sorted(entries, key=key))
+
+
+def as_table(ranking: Ranking) -> Table:
+    """A line a run."""
+    named = any(entry.name for entry in ranking.entries)
+    columns = [*ranking.varied, *(FACTS[fact] for fact in ranking.differing)]
+    grid = _grid(ranking.shared, *["run"][: int(named)], *columns, "test", "validation")
+    grid.add_column("steps", justify="right")
+    grid.add_column("time", justify="right")
+    grid.add_column("status")
+    for entry in ranking.entries:
+        cells = [
+            *[entry.name][: int(named)],
+            *(ranking.value(entry, key) for key in ranking.varied),
+            *(getattr(entry, fact) or "–" for fact in ranking.differing),
+            figure(entry.score, entry.test),
+            figure(entry.score, entry.val),
+            _progress(entry),
+            clock(entry.seconds),
+            entry.status,
+        ]
+        grid.add_row(*map(Text, cells))
+    return grid
+
+
+def seeds_table(ranking: Ranking) -> Table | None:
+    """A line for each setting that finished under several seeds; `None` where there is none."""
+    if not ranking.groups:
+        return None
+    columns = [key for key in ranking.varied if key != "seed"]
+    facts = [FACTS[fact] for fact in ranking.differing]
+    grid = _grid("over seeds", *columns, *facts, "test ± 95 % over seeds", "validation", "seeds")
+    for group in ranking.groups:
+        first = group.entries[0]
+        cells = [
+            *(ranking.value(first, key) for key in columns),
+            *(getattr(first, fact) or "–" for fact in ranking.differing),
+            figure(first.score, group.test),
+            figure(first.score, group.val),
+            " ".join(map(str, group.seeds)),
+        ]
+        grid.add_row(*map(Text, cells))
+    return grid
+
+
+def as_csv(ranking: Ranking) -> str:
+    """A row a run; figures as fractions, times in seconds."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    facts = [fact for fact in FACTS if fact not in ranking.varied]
+    figures = ["score", "test", "test_ci95", "val", "val_ci95", "best_step"]
+    over = ["over_seeds", "over_seeds_ci95", "seeds"]
+    known = ["steps", "steps_done", "seed", "seconds", "error", "command"]
+    known = [column for column in known if column not in ranking.varied]
+    rows.writerow(["run", "status", *ranking.varied, *facts, *figures, *over, *known])
+    for entry in ranking.entries:
+        group = ranking.over(entry)
+        cells = [
+            *(entry.name, entry.status),
+            *(ranking.value(entry, key) for key in ranking.varied),
+            *(getattr(entry, fact) for fact in facts),
+            *(entry.score, *(entry.test or (None, None)), *(entry.val or (None, None))),
+            entry.best_step,
+            *(group.test if group else (None, None)),
+            " ".join(map(str, group.seeds)) if group else None,
+            *(getattr(entry, column) for column in known),
+        ]
+        rows.writerow(map(_cell, cells))
+    return text.getvalue()
+
+
+def figure(score: str, stat: Stat | None) -> str:
+    """`98.41 ± 0.30 %`, a squared error as it is, or `–`."""
+    if stat is None:
+        return "–"
+    factor, digits, unit = (100, 2, " %") if score == "accuracy" else (1, 4, "")
+    ci95 = "" if stat.ci95 is None else f" ± {factor * stat.ci95:.{digits}f}"
+    return f"{factor * stat.mean:.{digits}f}{ci95}{unit}"
+
+
+def _progress(entry: Entry) -> str:
+    done, steps = entry.steps_done, entry.steps
+    if steps is None or done is None or done == steps:
+        return "–" if steps is None else str(steps)
+    return f"{done}/{steps}"
+
+
+def _place(score: str, stat: Stat | None) -> tuple[int, float]:
+    """The better, the smaller; squared errors, which nothing can be compared with, after."""
+    if stat is None:
+        return (2, 0.0)
+    return (0, -stat.mean) if score == "accuracy" else (1, stat.mean)
+
+
+def _setting(entry: Entry) -> Any:
+    """What a figure depends on besides the seed; two figures with equal keys differ in that."""
+    typed = entry.settings or entry.words
+    below = tuple(f"{key}." for key in FREE)
+    kept = [(k, v) for k, v in typed.items() if k not in FREE and not k.startswith(below)]
+    protocol = sorted((k, repr(v)) for k, v in entry.protocol.items())
+    return (entry.steps, entry.score, tuple(sorted(kept)), tuple(protocol))
+
+
+def _over_seeds(entries: list[Entry]) -> OverSeeds:
+    vals = [entry.val for entry in entries]
+    return OverSeeds(
+        entries,
+        _mean([entry.test for entry in entries if entry.test]),
+        _mean([val for val in vals if val]) if all(vals) else None,
+    )
+
+
+def _mean(stats: Sequence[Stat]) -> Stat:
+    """The mean of several runs' figures, with its interval over them."""
+    means = np.array([stat.mean for stat in stats])
+    mean, ci95, _ = difference(means, np.zeros(len(means)))
+    return Stat(mean, ci95)
+
+
+def _grid(title: str, *columns: str) -> Table:
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(title), title_justify="left")
+    for column in columns:
+        made.add_column(Text(column), overflow="fold")
+    return made
+
+
+def _cell(value: Any) -> Any:
+    """A spreadsheet takes text that begins like a formula for one, and runs it."""
+    if not isinstance(value, str) or value[:1] not in tuple("=+-@"):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value

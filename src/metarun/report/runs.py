@@ -1,0 +1,281 @@
+"""What lies in run folders, finished or not, ours or a stranger's: read, and never written to."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from metarun import results
+from metarun.errors import Refused, printable
+from metarun.files import read_whole
+from metarun.folder import HOLDER
+from metarun.settings import show
+
+STATUSES = ("completed", "running", "interrupted", "pruned", "killed", "failed", "unreadable")
+OWN_FOLDERS = ("checkpoints", "wandb", "experiment")  # of a run or a sweep; no run lies in them
+LARGEST = 2**20  # bytes of a configuration
+NOT_SETTINGS = ("resume", "run", "name", "out", "hydra", "data.root", "data.cache", "data_home")
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where there is one
+
+
+class Stat(NamedTuple):
+    """A mean with the half-width of its 95 % interval, `None` where there is none."""
+
+    mean: float
+    ci95: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A run, or one of its evaluations; only `result` is as it was read, the rest is checked.
+
+    Attributes:
+        name: where it lies below what was typed.
+        status: one of `STATUSES`. `killed`: says that it runs, and its process is gone.
+        error: why it failed or cannot be read.
+        result: what its `result.json` holds.
+        words: what was typed for it, by key.
+        settings: its configuration by dotted key, each value as one would type it.
+        score: `accuracy`; `mse`, of which less is better; or nothing.
+        test, val: the score on the test episodes, and of the best validation.
+        seconds: of wall time.
+    """
+
+    folder: Path
+    name: str
+    status: str
+    error: str = ""
+    result: dict[str, Any] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+    command: str = ""
+    algo: str = ""
+    data: str = ""
+    task: str = ""
+    batch_norm: str = ""
+    score: str = ""
+    test: Stat | None = None
+    val: Stat | None = None
+    best_step: int | None = None
+    steps: int | None = None
+    steps_done: int | None = None
+    seed: int | None = None
+    seconds: float | None = None
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        return _part(self.result, "protocol")
+
+
+def find(folders: Sequence[Path]) -> list[Entry]:
+    """Every run and evaluation in the folders, each once, in the order of their names.
+
+    Raises:
+        Refused: a line for each that is no folder or holds no run.
+    """
+    found: dict[Path, Entry] = {}
+    mistakes = []
+    for folder in folders:
+        if not folder.is_dir():
+            hint = "is not a folder" if folder.exists() else "no such folder"
+            mistakes.append(f"{folder}: {hint}")
+            continue
+        places = sorted(_places(folder), key=natural)
+        if not places:
+            mistakes.append(f"{folder}: holds no run")
+        for place in places:
+            name = str(place.relative_to(folder)) if place != folder else ""
+            if len(folders) > 1 or not name:
+                name = str(place)
+            found.setdefault(place.resolve(), read(place, name))
+    if mistakes:
+        raise Refused(*mistakes)
+    return list(found.values())
+
+
+def natural(path: Path) -> list[tuple[int, str]]:
+    """A key that sorts job 2 before job 10."""
+    return [(int(p), "") if p.isdecimal() and len(p) < 16 else (10**16, p) for p in path.parts]
+
+
+def read(folder: Path, name: str) -> Entry:
+    """The run or evaluation in `folder`, whatever state it is in."""
+    is_evaluation = folder.parent.name == "evaluations"
+    settings = _settings(folder.parents[1] if is_evaluation else folder)
+    file = folder / "result.json"
+    result = None if file.is_symlink() else results.read(folder)
+    if result is None:
+        if file.exists():
+            return Entry(folder, name, "unreadable", "result.json cannot be read")
+        status = "running" if _at_work(folder) else "killed"
+        return Entry(folder, name, status, settings=settings, **_told_by(settings))
+    run, protocol = _part(result, "run"), _part(result, "protocol")
+    test, val = _part(result, "test"), _part(result, "val")
+    score = next((s for s in ("accuracy", "mse") for part in (test, val) if s in part), "")
+    status, error = _status(folder, result)
+    done = status == "completed"
+    stat = _stat(test.get(score)) if done else None
+    if done and (stat is None or not protocol):
+        status, error = "unreadable", "result.json: is not what a finished run leaves there"
+    ways, shots = _whole(protocol.get("ways")), _whole(protocol.get("shots"))
+    command = _text(run.get("command"))
+    asked = {
+        key: protocol[key] for key in ("ways", "shots", "queries") if _whole(protocol.get(key))
+    }
+    settings |= {key: str(value) for key, value in asked.items()}
+    return Entry(
+        folder,
+        name,
+        status,
+        error,
+        result,
+        _words(command),
+        settings,
+        command,
+        algo=_text(run.get("algo")) or settings.get("algo", ""),
+        data=_text(protocol.get("protocol")) or _text(protocol.get("data")),
+        task=results.setting(ways, shots) if ways and shots else "",
+        batch_norm=_text(protocol.get("batch_norm")),
+        score=score,
+        test=stat if status == "completed" else None,
+        val=_stat(val.get(score)),
+        best_step=_whole(val.get("best_step")),
+        steps=_whole(run.get("steps")),
+        steps_done=_whole(run.get("steps_done")),
+        seed=_whole(run.get("seed")),
+        seconds=_number(run.get("wall_seconds")),
+    )
+
+
+def _places(folder: Path) -> Iterator[Path]:
+    for here, inside, files in os.walk(folder):  # links are not followed
+        inside[:] = [i for i in inside if i not in OWN_FOLDERS and not i.startswith(".")]
+        begun = "config.yaml" in files and (".lock" in files or "run.log" in files)
+        if "result.json" in files or begun:
+            yield Path(here)
+
+
+def _status(folder: Path, result: Mapping[str, Any]) -> tuple[str, str]:
+    status, error = result.get("status"), result.get("error", "")
+    lines = error if isinstance(error, list) else [error]
+    error = "; ".join(_text(line) for line in lines[:20] if isinstance(line, str))
+    if status == "interrupted" and isinstance(result.get("pruned"), dict):
+        return "pruned", ""
+    if status == "running" and not _at_work(folder):
+        return "killed", "its process has ended; resume goes on from the last checkpoint"
+    if status not in ("completed", "running", "interrupted", "failed"):
+        return "unreadable", f"result.json: status={show(status)}: is none that a run has"
+    return status, error
+
+
+def _at_work(folder: Path) -> bool:
+    """Does a process work in this folder? Asking takes no lock, which might disturb it."""
+    try:
+        told = json.loads(read_whole(folder / HOLDER, 1000))
+        if told["host"] != socket.gethostname():
+            return True  # cannot be known from here
+        os.kill(int(told["pid"]), 0)
+    except PermissionError as error:
+        return error.filename is None  # the process is another user's
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return False
+    return True
+
+
+def _settings(run: Path) -> dict[str, str]:
+    """The values of `config.yaml` by dotted key; nothing where it cannot be read."""
+    file = run / "config.yaml"
+    try:
+        if file.is_symlink():
+            return {}
+        config = yaml.load(read_whole(file, LARGEST), Loader)  # a safe loader
+    except (OSError, yaml.YAMLError, ValueError, RecursionError):
+        return {}
+    if not isinstance(config, dict):
+        return {}
+    leaves: dict[str, str] = {}
+    _flatten(config, "", leaves)
+    chosen = {k.removeprefix("choices."): v for k, v in leaves.items() if k.startswith("choices.")}
+    return {**{k: v for k, v in leaves.items() if not k.startswith("choices.")}, **chosen}
+
+
+def _flatten(node: Any, key: str, leaves: dict[str, str], depth: int = 0) -> None:
+    if len(leaves) >= 1000 or depth > 8:  # no configuration of ours; YAML can refer to itself
+        return
+    if isinstance(node, dict):
+        for name, value in node.items():
+            _flatten(value, f"{key}.{name}" if key else str(name), leaves, depth + 1)
+    elif not key.endswith("._target_"):
+        leaves[printable(key, 80)] = printable(
+            _list(node) if isinstance(node, list) else show(node)
+        )
+
+
+def _list(items: list[Any]) -> str:
+    return f"[{','.join('…' if isinstance(i, list | dict) else show(i) for i in items[:20])}]"
+
+
+def _told_by(settings: Mapping[str, str]) -> dict[str, Any]:
+    """What the configuration alone says of a run that has written no result yet."""
+    ways, shots, seed = (_digits(settings.get(key, "")) for key in ("ways", "shots", "seed"))
+    return {
+        "algo": settings.get("algo", ""),
+        "data": settings.get("data", ""),
+        "task": results.setting(ways, shots) if ways and shots else "",
+        "steps": _digits(settings.get("steps", "")),
+        "seed": seed,
+    }
+
+
+def _words(command: str) -> dict[str, str]:
+    """`key=value` of a command, but for those that say where and not what."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return {}
+    pairs = (word.lstrip("+").partition("=") for word in words if "=" in word)
+    return {key: value for key, _, value in pairs if not is_place(key)}
+
+
+def is_place(key: str) -> bool:
+    return key.startswith("-") or any(key == n or key.startswith(f"{n}.") for n in NOT_SETTINGS)
+
+
+def _part(result: Mapping[str, Any], key: str) -> dict[str, Any]:
+    part = result.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _stat(stat: Any) -> Stat | None:
+    mean = _number(stat.get("mean")) if isinstance(stat, dict) else None
+    if mean is None:
+        return None
+    ci95 = _number(stat.get("ci95"))
+    return Stat(mean, ci95 if ci95 is not None and ci95 >= 0 else None)
+
+
+def _number(value: Any) -> float | None:
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+    return float(value) if fits and math.isfinite(value) else None
+
+
+def _whole(value: Any) -> int | None:
+    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    return value if fits else None
+
+
+def _digits(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 16 else None
+
+
+def _text(value: Any) -> str:
+    return printable(value) if isinstance(value, str) else ""

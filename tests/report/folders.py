@@ -1,0 +1,39 @@
+"""Run folders as runs leave them, without the runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def result(seed: int = 0, mean: float = 0.9, score: str = "accuracy", **more: Any) -> dict:
+    """What a finished run writes, in short; `None` as a value leaves a key out."""
+    stat = {score: {"mean": mean, "ci95": 0.01}}
+    whole = {
+        "status": "completed",
+        "test": {**stat, "episodes": 100},
+        "val": {"best_step": 5, **stat},
+        "protocol": {"data": "glyphs", "ways": 5, "shots": 1, "batch_norm": "inductive"},
+        "run": {
+            "command": f"metarun algo=protonet seed={seed}",
+            **{"algo": "protonet", "seed": seed, "steps": 10, "steps_done": 10},
+            "wall_seconds": 61.2,
+        },
+    }
+    return {key: value for key, value in {**whole, **more}.items() if value is not None}
+
+
+def run(folder: Path, *, command: str = "", config: dict | None = None, **found: Any) -> Path:
+    """A run's folder with its `result.json` and, where it is given, `config.yaml`."""
+    folder.mkdir(parents=True)
+    (folder / "run.log").touch()
+    made = result(**found)
+    if command:
+        made["run"] = {**made["run"], "command": command}
+    (folder / "result.json").write_text(json.dumps(made))
+    if config is not None:
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder

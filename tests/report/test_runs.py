@@ -1,0 +1,185 @@
+"""Run folders are read as they are: finished or not, ours or a stranger's."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metarun.errors import Refused
+from metarun.report import runs
+from metarun.report.runs import STATUSES, Entry, Stat
+from tests.conftest import TINY
+from tests.report.folders import result, run
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+STOPPED = 2**22 + 1  # more than Linux gives a process
+
+
+def one(folder: Path) -> Entry:
+    (entry,) = runs.find([folder])
+    return entry
+
+
+def test_a_run_that_metarun_made_and_its_evaluation(metarun: Metarun) -> None:
+    assert metarun(*TINY, "algo.distance=cosine", "seed=3", "out=a/run")[0] == 0
+    assert metarun("evaluate", "run=a/run", "shots=2", *TINY[:2])[0] == 0
+    trained, evaluation = runs.find([Path("a")])
+    made = json.loads(Path("a/run/result.json").read_text())
+    assert (trained.name, trained.status, trained.error) == ("run", "completed", "")
+    assert trained.test == Stat(**made["test"]["accuracy"])
+    assert trained.val == Stat(**made["val"]["accuracy"])
+    assert (trained.algo, trained.data, trained.task) == ("protonet", "blobs", "5-way 1-shot")
+    assert (trained.seed, trained.steps, trained.steps_done) == (3, 4, 4)
+    assert trained.words["algo.distance"] == trained.settings["algo.distance"] == "cosine"
+    assert trained.settings["algo"] == "protonet"
+    assert "out" not in trained.words
+    assert evaluation.folder.parent == Path("a/run/evaluations")
+    assert evaluation.task == "5-way 2-shot"
+    assert evaluation.settings["shots"] == "2"
+    assert evaluation.settings["algo.distance"] == "cosine"
+    assert "run" not in evaluation.words
+
+
+@pytest.mark.parametrize("status", ["failed", "interrupted"])
+def test_a_run_that_did_not_finish_has_no_test_figure(tmp_path: Path, status: str) -> None:
+    entry = one(run(tmp_path / "a", status=status, error="no luck"))
+    assert (entry.status, entry.error, entry.test) == (status, "no luck", None)
+    assert entry.val == Stat(0.9, 0.01)
+
+
+def test_a_trial_that_was_stopped_early(tmp_path: Path) -> None:
+    entry = one(run(tmp_path / "a", status="interrupted", pruned={"step": 5}, test=None))
+    assert entry.status == "pruned"
+
+
+def holder(folder: Path, pid: int, host: str) -> None:
+    (folder / ".holder").write_text(json.dumps({"pid": pid, "host": host}))
+
+
+def test_a_run_whose_process_is_gone_was_killed(tmp_path: Path) -> None:
+    folder = run(tmp_path / "a", status="running", test=None)
+    assert one(folder).status == "killed"
+    holder(folder, os.getpid(), socket.gethostname())
+    assert one(folder).status == "running"
+    holder(folder, STOPPED, socket.gethostname())
+    assert one(folder).status == "killed"
+    holder(folder, STOPPED, "another machine, which cannot be asked")
+    assert one(folder).status == "running"
+
+
+def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
+    folder = run(tmp_path / "a", config={"seed": 4, "choices": {"algo": "maml"}, "steps": 7})
+    (folder / "result.json").unlink()
+    entry = one(folder)
+    assert (entry.status, entry.algo, entry.seed, entry.steps) == ("killed", "maml", 4, 7)
+    holder(folder, os.getpid(), socket.gethostname())
+    assert one(folder).status == "running"
+
+
+def test_looking_takes_no_lock_and_writes_nothing(metarun: Metarun) -> None:
+    assert metarun(*TINY, "out=a")[0] == 0
+    before = {p: p.stat().st_mtime_ns for p in sorted(Path.cwd().rglob("*"))}
+    runs.find([Path("a")])
+    assert {p: p.stat().st_mtime_ns for p in sorted(Path.cwd().rglob("*"))} == before
+
+
+def test_each_run_once_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for name in ("10", "2", "1/evaluations/again", "1"):
+        (tmp_path / "s" / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "s" / name / "result.json").write_text(json.dumps(result()))
+    found = runs.find([tmp_path / "s", tmp_path / "s/2", tmp_path / "s"])
+    names = [entry.name for entry in found]
+    assert names == [str(tmp_path / "s" / n) for n in ("1", "1/evaluations/again", "2", "10")]
+    assert [e.name for e in runs.find([tmp_path / "s"])] == ["1", "1/evaluations/again", "2", "10"]
+
+
+def test_folders_without_a_run_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    places = [tmp_path / name for name in ("empty", "file", "nowhere")]
+    with pytest.raises(Refused) as refused:
+        runs.find(places)
+    assert refused.value.mistakes == [
+        f"{places[0]}: holds no run",
+        f"{places[1]}: is not a folder",
+        f"{places[2]}: no such folder",
+    ]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+KEYS = ("status", "error", "test", "val", "protocol", "run", "pruned")
+INNER = ("accuracy", "mse", "mean", "ci95", "ways", "shots", "command", "algo", "seed", "steps")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(KEYS),
+        JSON
+        | st.sampled_from(["completed", "running", "interrupted"])
+        | st.dictionaries(
+            st.sampled_from(INNER),
+            JSON | st.dictionaries(st.sampled_from(("mean", "ci95")), JSON),
+        ),
+    )
+)
+def test_whatever_a_result_holds_the_entry_is_sound(
+    tmp_path_factory: pytest.TempPathFactory, content: dict
+) -> None:
+    folder = tmp_path_factory.mktemp("stranger")
+    (folder / "result.json").write_text(json.dumps(content))
+    entry = one(folder)
+    assert entry.status in STATUSES
+    assert (entry.test is not None) == (entry.status == "completed")
+    texts = (entry.name, entry.error, entry.algo, entry.data, entry.task, entry.command)
+    assert all(isinstance(text, str) and text.isprintable() for text in texts[1:])
+    for stat in (entry.test, entry.val):
+        assert stat is None or (abs(stat.mean) < 1e15 and (stat.ci95 is None or stat.ci95 >= 0))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [*a]",
+        "!!python/object/apply:os.system [exit]",
+        "a: [",
+        "- 1",
+        "\0",
+        "a: " + "[" * 5000,
+        "a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nd: [*c,*c]",
+    ],
+)
+def test_a_strangers_configuration_costs_only_itself(tmp_path: Path, text: str) -> None:
+    folder = run(tmp_path / "a")
+    (folder / "config.yaml").write_text(text)
+    entry = one(folder)
+    assert entry.status == "completed"
+    assert all(len(value) <= 2000 for value in entry.settings.values())
+
+
+def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:
+    (tmp_path / "secret.json").write_text(json.dumps(result()))
+    (tmp_path / "secret.yaml").write_text("password: abc")
+    folder = run(tmp_path / "a")
+    (folder / "config.yaml").symlink_to(tmp_path / "secret.yaml")
+    assert "password" not in one(folder).settings
+    (folder / "result.json").unlink()
+    (folder / "result.json").symlink_to(tmp_path / "secret.json")
+    assert one(folder).status == "unreadable"
+
+
+def test_links_to_other_runs_are_not_followed(tmp_path: Path) -> None:
+    run(tmp_path / "elsewhere")
+    inside = run(tmp_path / "s/a")
+    (tmp_path / "s/link").symlink_to(tmp_path / "elsewhere")
+    assert one(tmp_path / "s").folder == inside
