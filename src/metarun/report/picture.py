@@ -54,6 +54,9 @@ def draw(ranking: Ranking, title: str, path: Path) -> Path | None:
     names = [_name(ranking, own) for own in shown]
     axes.set_yticks(range(len(shown)), names, fontsize=8, parse_math=False)
     axes.set_ylim(len(shown) - 0.5, -0.5)
+    if factor == 100:  # an interval over two seeds can be wider than what there is
+        low, high = axes.get_xlim()
+        axes.set_xlim(max(low, -1), min(high, 101))
     axes.grid(alpha=0.3)
     axes.set_xlabel(_axis(ranking, tested[0].score, left_out), fontsize=8)
     axes.set_title(f"{title}: {ranking.shared}", fontsize=10, parse_math=False)
