@@ -28,6 +28,19 @@ class Interrupted(KeyboardInterrupt):
     """
 
 
+class Pruned(Interrupted):
+    """A search ended its trial early, as worse than others; its state is saved.
+
+    Args:
+        trial: its number.
+        step: the outer step after whose validation it ended.
+    """
+
+    def __init__(self, trial: int, step: int) -> None:
+        super().__init__(f"trial {trial} ended after step {step}")
+        self.trial, self.step = trial, step
+
+
 def complain(*mistakes: str) -> None:
     """One plain line each on standard error, never wrapped."""
     for line in mistakes:

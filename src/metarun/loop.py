@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +23,19 @@ from metarun.parts import Parts
 
 class NotFinite(RunFailed):
     """A score or the meta-gradient of a step: taking that step would lose all that was learned."""
+
+
+class Trial(Protocol):
+    """Follows a run that is one of a search."""
+
+    number: int
+
+    def validated(self, step: int, val: Mapping[str, Any]) -> None:
+        """The state after step `step`, with its validation scores, is saved.
+
+        Raises:
+            Pruned: the run is not worth going on with.
+        """
 
 
 class Clock:
@@ -46,11 +60,13 @@ def meta_train(
     clock: Clock,
     stop: Stop,
     display: Display,
+    trial: Trial | None = None,
 ) -> None:
     """The loop, from `state["step"]` to the last step, with validation and checkpoints.
 
     Raises:
         NotFinite: in this step; what was saved before is kept.
+        Interrupted: after the state was saved.
     """
     config, learner, folder = parts.config, parts.learner, out / "checkpoints"
     steps, batch, episodes = config["steps"], config["meta_batch"], config["val_episodes"]
@@ -90,6 +106,8 @@ def meta_train(
                     best = checkpoint.best_of({**state, "config": config})
                     checkpoint.save(folder / checkpoint.BEST, best)
                 display.validated(step, val, state["best"]["best_step"])
+                if trial is not None:
+                    trial.validated(step, val)
             if step == steps:
                 return
 

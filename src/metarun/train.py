@@ -13,13 +13,13 @@ from typing import Any
 from metarun import checkpoint, metrics, plots, results
 from metarun.display import Display
 from metarun.drawing import drawn
-from metarun.errors import Interrupted, Refused, RunFailed
+from metarun.errors import Interrupted, Pruned, Refused, RunFailed
 from metarun.evaluation import evaluate, interval
 from metarun.files import make_folder, new_folder, read_whole, write_whole
 from metarun.folder import alone_in, logged, prepare
 from metarun.interruption import Stop
 from metarun.loggers import Guarded, Run
-from metarun.loop import Clock, NotFinite, meta_train
+from metarun.loop import Clock, NotFinite, Trial, meta_train
 from metarun.parts import Parts, assemble
 from metarun.protocol import protocol, record, trained_on
 from metarun.saved import differences, keep_config
@@ -42,6 +42,7 @@ def train(
     command: str,
     folders: Sequence[Path] = (),
     afresh: bool = False,
+    trial: Trial | None = None,
 ) -> dict[str, Any]:
     """Train from the beginning in the folder `out`, test the best checkpoint, return the result.
 
@@ -50,6 +51,7 @@ def train(
         command: what the user typed, for the record.
         folders: the user's own config folders.
         afresh: a job of a sweep that stopped before its first checkpoint starts again.
+        trial: whom to tell of each validation, if the run is one of a search.
 
     Raises:
         Refused: the request was wrong, and nothing was written.
@@ -73,7 +75,7 @@ def train(
             with contextlib.suppress(OSError):
                 (out / "config.yaml").unlink()
             raise Refused(f"out={out}: cannot be written to ({error.strerror})") from error
-        return _guarded(parts, out, _start(parts, command), folders)
+        return _guarded(parts, out, _start(parts, command), folders, trial)
 
 
 def _untaken(out: Path, afresh: bool) -> None:
@@ -98,7 +100,11 @@ def _start(parts: Parts, command: str) -> dict[str, Any]:
 
 
 def resume(
-    config: dict[str, Any], out: Path, command: str, folders: Sequence[Path] = ()
+    config: dict[str, Any],
+    out: Path,
+    command: str,
+    folders: Sequence[Path] = (),
+    trial: Trial | None = None,
 ) -> dict[str, Any]:
     """Go on in the folder `out` from its last checkpoint, as if never stopped.
 
@@ -117,7 +123,7 @@ def resume(
             state = _start(parts, first or command)
             if first:
                 state["resumed_with"].append(command)
-            return _guarded(parts, out, state, folders)
+            return _guarded(parts, out, state, folders, trial)
         lacking = [key for key in STATE if key not in state]
         if lacking:
             raise Refused(f"{out / 'checkpoints'}: not the checkpoint of a run: lacks {lacking[0]}")
@@ -144,7 +150,7 @@ def resume(
             for name in ("test_episodes.csv", "result.json"):
                 write_whole(kept / name, read_whole(out / name))
         state["resumed_with"].append(command)
-        return _guarded(parts, out, state, folders)
+        return _guarded(parts, out, state, folders, trial)
 
 
 def again(out: Path, folders: Sequence[Path]) -> str:
@@ -154,21 +160,31 @@ def again(out: Path, folders: Sequence[Path]) -> str:
 
 
 def _guarded(
-    parts: Parts, out: Path, state: dict[str, Any], folders: Sequence[Path]
+    parts: Parts,
+    out: Path,
+    state: dict[str, Any],
+    folders: Sequence[Path],
+    trial: Trial | None = None,
 ) -> dict[str, Any]:
     """`run`, with whatever ends it early written down where that is possible."""
+    if trial is not None:
+        state["trial"] = trial.number
     try:
         with logged(out):
             log.info("%s", [state["command"], *state["resumed_with"]][-1])
             try:
                 prepare(out, parts.config, state)
-                return run(parts, out, state)
+                return run(parts, out, state, trial)
             except Exception:
                 log.exception("failed after step %d", state["step"])
                 raise
     except KeyboardInterrupt as stop:
         if (results.read(out) or {}).get("status") == "completed":
             raise  # it came too late to interrupt anything but the good-bye of a logger
+        if isinstance(stop, Pruned):
+            pruned = {"step": stop.step, "trial": stop.trial}
+            _write_what_ended_it(parts, out, state, "interrupted", pruned=pruned)
+            raise
         _write_what_ended_it(parts, out, state, "interrupted")
         saved = f"step {state['step']} of {parts.config['steps']} is saved"
         if not isinstance(stop, Interrupted):
@@ -191,7 +207,9 @@ def _guarded(
         raise RunFailed(f"{line} (traceback in {out / 'run.log'})") from error
 
 
-def run(parts: Parts, out: Path, state: dict[str, Any]) -> dict[str, Any]:
+def run(
+    parts: Parts, out: Path, state: dict[str, Any], trial: Trial | None = None
+) -> dict[str, Any]:
     """Train, keep what validates best, test it."""
     config, learner = parts.config, parts.learner
     outer = parts.optimizer(learner.parameters(), config["steps"])
@@ -207,7 +225,7 @@ def run(parts: Parts, out: Path, state: dict[str, Any]) -> dict[str, Any]:
     pictures: dict[str, Path] = {}
     try:
         with Stop() as stop, Display(config["steps"], state["step"]) as display:
-            meta_train(parts, out, state, outer, logger, clock, stop, display)
+            meta_train(parts, out, state, outer, logger, clock, stop, display, trial)
             learner.load_state_dict(state["best_learner"])
             proceed = display.during("test", config["test_episodes"], stop)
             frozen = parts.frozen("test")
@@ -261,6 +279,7 @@ def _write_result(
             state["wall_seconds"],
             resumed_with=state["resumed_with"],
             steps_done=state["step"],
+            **({"trial": state["trial"]} if "trial" in state else {}),
             episodes_per_second=round(done / seconds, 2) if seconds else None,
         ),
     }
