@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from metarun import launch, pool, worker
 from metarun.config import compose, examine
 from metarun.errors import Interrupted, Refused
 from metarun.files import write_whole
-from metarun.job import job
 from metarun.overrides import one_line, parse, quote, quote_path
 from metarun.tree import hydra_for
 
@@ -36,7 +37,9 @@ def start(typed: Sequence[str], folder: str | None) -> int:
     if mistakes:
         raise Refused(*mistakes)
     words = _for_each_job([quote_path(word) for word in typed], folder)
-    sweep = _folder(words, folder)
+    cfg = _shared(words, folder)
+    words = launch.settle(words, cfg, hydra_for(folder).config_loader)
+    sweep = _folder(words, cfg, folder)
     if (sweep / "multirun.yaml").exists():
         raise Refused(
             f"hydra.sweep.dir={sweep}: holds a sweep already; "
@@ -66,9 +69,11 @@ def _for_each_job(words: list[str], folder: str | None) -> list[str]:
 
 
 def go_on(sweep: Path, typed: Sequence[str], folder: str | None) -> int:
-    """Go on with a sweep: finished jobs stay, interrupted ones go on, the others start."""
-    if typed:
-        raise Refused(f"{typed[0]}: a sweep goes on as it was typed; resume={sweep} alone")
+    """Go on with a sweep: finished jobs stay, interrupted ones go on, the others start.
+
+    Args:
+        typed: another launcher, or keys of it.
+    """
     file = sweep / "multirun.yaml"
     try:
         saved = OmegaConf.load(file).hydra.overrides
@@ -84,8 +89,11 @@ def go_on(sweep: Path, typed: Sequence[str], folder: str | None) -> int:
                 f"name it yourself: metarun resume={sweep} --config-dir DIR"
             )
     for word in words:  # Hydra would build what its own keys name, and the file may be a stranger's
-        if word.lstrip("+~").startswith("hydra") and not word.startswith(REPLAYED):
+        own = word.startswith(REPLAYED) or launch.replayed(word)
+        if word.lstrip("+~").startswith("hydra") and not own:
             raise Refused(f"{file}: {word}: cannot be replayed; only {', '.join(REPLAYED)}")
+    words = launch.instead(words, typed)
+    words = launch.settle(words, _shared(words, folder), hydra_for(folder).config_loader)
     return _run(words, sweep, folder, go_on=True)
 
 
@@ -94,23 +102,29 @@ def _run(words: list[str], sweep: Path, folder: str | None, go_on: bool) -> int:
     words = [w for w in words if not w.startswith("hydra.sweep.dir=")]
     words.append(f"hydra.sweep.dir={quote(str(sweep))}")
     try:
-        hydra.multirun("config", partial(job, go_on=go_on), words)
+        task = partial(worker.attempt, go_on=go_on, home=os.getpid())
+        returned = hydra.multirun("config", task, words)
     except HydraException as error:
         raise Refused(one_line(error)) from error
     except KeyboardInterrupt as stop:
         raise Interrupted(f"the sweep can go on: metarun resume={sweep}") from stop
     finally:
+        pool.close()
         failed = _conclude(sweep)
-    return int(failed)
+    return int(failed or launch.failed(returned))
 
 
-def _folder(words: list[str], folder: str | None) -> Path:
-    """Where the sweep goes, which may depend on what all its jobs share."""
+def _shared(words: list[str], folder: str | None) -> DictConfig | None:
+    """What all jobs share; `None` where that cannot be composed."""
     loader = hydra_for(folder).config_loader
     shared = [
         o.input_line for o in parse(loader, words, sweep=True)[0] if not o.is_sweep_override()
     ]
-    cfg, _ = examine(loader, shared)
+    return examine(loader, shared)[0]
+
+
+def _folder(words: list[str], cfg: DictConfig | None, folder: str | None) -> Path:
+    """Where the sweep goes, which may depend on what all its jobs share."""
     if cfg is None:  # each job will say what is wrong with it
         cfg = compose([word for word in words if word.startswith("hydra.sweep.")], folder)
     return Path(cfg.hydra.sweep.dir).expanduser()

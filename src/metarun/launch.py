@@ -1,0 +1,174 @@
+"""Where a sweep's jobs run: one after the other, side by side, or on a cluster."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import re
+import shutil
+from collections.abc import Sequence
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+from metarun.errors import Refused
+from metarun.overrides import nearest, parse
+from metarun.settings import show
+from metarun.tree import options_of
+
+EXTRAS = {  # what a launcher needs: its package, and the extra that brings it
+    "joblib": ("hydra_joblib_launcher", "parallel"),
+    "slurm": ("hydra_submitit_launcher", "cluster"),
+    "submitit_local": ("hydra_submitit_launcher", "cluster"),
+}
+COUNTS = ("n_jobs", "cpus_per_task", "timeout_min", "array_parallelism")
+REPLAYED = (  # a sweep's own file can hold these keys: plain words that reach no shell
+    *(*COUNTS, "gpus_per_node", "mem_gb", "max_num_timeout", "signal_delay_s"),
+    *("partition", "qos", "account", "constraint", "gres"),
+)
+PLAIN = re.compile(r"[\w.:+-]*")
+
+
+def cores() -> int:
+    """The cores that this process may use: fewer than there are, where it is bound to some."""
+    from joblib import cpu_count  # heeds affinity and the limits of a container
+
+    return cpu_count()
+
+
+def share(cores: int, jobs: int, processes: int | None, threads: int | None) -> tuple[int, int]:
+    """How many processes, and threads in each, so that they do not outnumber the cores.
+
+    Args:
+        jobs: how many there are.
+        processes, threads: what was asked for; it is not changed.
+    """
+    if processes is None:
+        processes = max(1, min(cores // (threads or 1), jobs))
+    return processes, threads or max(1, cores // processes)
+
+
+def settle(words: list[str], cfg: DictConfig | None, loader: ConfigLoader) -> list[str]:
+    """The words of a sweep, with the number of threads where jobs run in other processes.
+
+    It is among the words, so that a sweep that goes on elsewhere has the same bits.
+
+    Args:
+        cfg: what the jobs share; `None` where that cannot be composed.
+
+    Raises:
+        Refused: there is no such launcher, or it lacks something.
+    """
+    overrides, _ = parse(loader, words, sweep=True)
+    _check(overrides, loader)
+    if cfg is None or any(o.key_or_group == "threads" for o in overrides):
+        return words
+    name, keys = cfg.hydra.runtime.choices.get("hydra/launcher"), cfg.hydra.launcher
+    threads = cfg.get("threads")
+    if name == "joblib":
+        threads = share(cores(), count(overrides), keys.n_jobs, threads)[1]
+    elif name in EXTRAS:
+        threads = threads or keys.cpus_per_task
+    return [*words, f"threads={threads}"] if name in EXTRAS and threads else words
+
+
+def _check(overrides: Sequence[Override], loader: ConfigLoader) -> None:
+    """Refuse launchers that are not there, or not usable here, and counts that are none."""
+    mistakes = []
+    for o in overrides:
+        key, value = o.key_or_group, o.value()
+        if key == "hydra/launcher":
+            offered = options_of(loader, key)
+            if value not in offered:
+                hint = nearest(str(value), offered)
+                known = ", ".join(offered)
+                mistakes.append(f"{key}={show(value)}: no such choice{hint} ({known})")
+                continue
+            package, extra = EXTRAS.get(value, ("", ""))
+            if package and not _installed(package):
+                mistakes.append(f"{key}={value}: needs pip install 'metarun[{extra}]'")
+            elif value == "slurm" and shutil.which("sbatch") is None:
+                mistakes.append(
+                    f"{key}=slurm: there is no sbatch on this machine; "
+                    f"{key}=submitit_local tries the same without a cluster"
+                )
+        for name in COUNTS:
+            if key == f"hydra.launcher.{name}" and not o.is_sweep_override():
+                if value is None or (type(value) is int and value >= 1):
+                    continue
+                mistakes.append(f"{key}={show(value)}: should be a whole number, 1 or more")
+    if mistakes:
+        raise Refused(*mistakes)
+
+
+def _installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(f"hydra_plugins.{package}") is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def count(overrides: Sequence[Override]) -> int:
+    """How many jobs a sweep has; a large number where only a search will tell."""
+    found = 1
+    for o in overrides:
+        if not o.is_sweep_override():
+            continue
+        if not o.is_discrete_sweep():
+            return 10**6
+        found *= max(1, sum(1 for _ in o.sweep_string_iterator()))
+    return found
+
+
+def threads_of(jobs: Sequence[Sequence[str]]) -> int:
+    """The threads that a job of a sweep takes, by its words."""
+    typed = [re.fullmatch(r"\+{0,2}threads=(\d+)", word) for job in jobs for word in job]
+    return max((int(match[1]) for match in typed if match), default=1)
+
+
+def replayed(word: str) -> bool:
+    """Whether a sweep's own file, which may be a stranger's, can say this of its launcher."""
+    match = re.fullmatch(r"\+{0,2}hydra\.launcher\.(\w+)=(.*)", word, flags=re.DOTALL)
+    return bool(match and match[1] in REPLAYED and PLAIN.fullmatch(match[2]))
+
+
+def instead(words: list[str], typed: Sequence[str]) -> list[str]:
+    """A sweep's words with another launcher, or other keys of it.
+
+    Raises:
+        Refused: something else was typed.
+    """
+    for word in typed:
+        key = word.partition("=")[0].lstrip("+")
+        named = key == "hydra/launcher" or re.fullmatch(r"hydra\.launcher\.(?!_)\w+", key)
+        if not named or "=" not in word:
+            raise Refused(
+                f"{word}: a sweep goes on as it was typed; "
+                "only hydra/launcher=NAME and hydra.launcher.KEY=… can be typed with resume"
+            )
+    keys = {word.partition("=")[0].lstrip("+") for word in typed}
+    another = "hydra/launcher" in keys
+    kept = [
+        word
+        for word in words
+        if (key := word.partition("=")[0].lstrip("+")) not in keys
+        and not (another and key.startswith("hydra.launcher."))
+    ]
+    return [*kept, *typed]
+
+
+def said(jobs: int, processes: int, threads: int) -> str:
+    """What was chosen, for the screen."""
+    many = f"{processes} jobs" if processes > 1 else "1 job"
+    each = f"{threads} threads each" if threads > 1 else "1 thread each"
+    have = cores()
+    return f"{jobs} jobs, {many} at a time, {each}, on {have} core{'s' if have > 1 else ''}"
+
+
+def failed(returned: object) -> bool:
+    """Whether a job of those that Hydra returned failed (`worker.attempt`)."""
+    if isinstance(returned, list | tuple):
+        return any(map(failed, returned))
+    value = getattr(returned, "_return_value", None)
+    return isinstance(value, float) and math.isnan(value)
