@@ -5,20 +5,41 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from metarun.config import check, examine
+from metarun.config import check, examine, plain
 from metarun.errors import Refused, RunFailed, complain
 from metarun.overrides import quote
 from metarun.tree import user_folders
 
+if TYPE_CHECKING:  # it imports torch
+    from metarun.loop import Trial
+
 REFUSED = "refused"  # the key of a job that only carries its mistakes
+TRIAL = "trial"  # the key of a job of a search, which finds out its own settings
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What words compose to, while Hydra is at another configuration.
+
+    Attributes:
+        config: resolved; empty where it cannot be.
+        raw: the same with `${…}` as they stand in the files.
+        choices: of each group, the optional ones included.
+    """
+
+    mistakes: list[str]
+    config: dict[str, Any] = field(default_factory=dict)
+    raw: dict[str, Any] = field(default_factory=dict)
+    choices: dict[str, Any] = field(default_factory=dict)
 
 
 def legal(loader: ConfigLoader, master: DictConfig, job: Sequence[str]) -> Sequence[str]:
@@ -26,15 +47,27 @@ def legal(loader: ConfigLoader, master: DictConfig, job: Sequence[str]) -> Seque
 
     So the job still gets its folder and its `result.json`, under any launcher.
     """
-    current = HydraConfig.get() if HydraConfig.initialized() else None
     found = [w for w in master.hydra.overrides.hydra if w.startswith("hydra.searchpath=")]
-    _, mistakes = examine(loader, [*found, *job])
-    if current is not None:
-        HydraConfig.instance().cfg = OmegaConf.create({"hydra": current})
+    mistakes = composed(loader, [*found, *job]).mistakes
     if not mistakes:
         return job
     carried = json.dumps({"mistakes": mistakes, "typed": list(job)}).encode().hex()
     return [f"++{REFUSED}={quote(carried)}"]
+
+
+def composed(loader: ConfigLoader, words: Sequence[str]) -> Composed:
+    """What `words` compose to; the configuration that Hydra is at stays the current one."""
+    current = HydraConfig.get() if HydraConfig.initialized() else None
+    try:
+        cfg, mistakes = examine(loader, words)
+        if cfg is None or mistakes:
+            return Composed(mistakes)
+        raw = OmegaConf.to_container(cfg, resolve=False)
+        choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
+        return Composed([], plain(cfg), {k: raw[k] for k in raw if k != "hydra"}, choices)
+    finally:
+        if current is not None:
+            HydraConfig.instance().cfg = OmegaConf.create({"hydra": current})
 
 
 def job(cfg: DictConfig, go_on: bool) -> float:
@@ -44,6 +77,10 @@ def job(cfg: DictConfig, go_on: bool) -> float:
         The validation accuracy (minus the squared error for regression) for sweepers that optimise
         it; `nan` where the job failed, which its `result.json` tells.
     """
+    if TRIAL in cfg:
+        from metarun import trial
+
+        return trial.run(cfg, go_on)
     from metarun import results
     from metarun.display import console
 
@@ -55,31 +92,50 @@ def job(cfg: DictConfig, go_on: bool) -> float:
     console().print(f"\njob {hydra.job.num}: {' '.join(typed)}", markup=False, soft_wrap=True)
     before = results.read(out) or {}
     held = (out / "config.yaml").exists() or (not go_on and (out / "result.json").exists())
-    try:
+
+    def work() -> dict[str, Any]:
         if go_on and before.get("status") == "completed":
             if not carried:
-                _refuse_another(cfg, out)
+                refuse_another(cfg, out)
             console().print("  finished before")
-            return _value(before)
+            return before
         if carried:
             raise Refused(*carried["mistakes"])
-        return _value(_train_or_resume(cfg, out, line, go_on))
+        return train_or_resume(cfg, out, line, go_on)
+
+    result = recorded(hydra.job.num, out, line, held, work)
+    return math.nan if result is None else objective(result["val"])
+
+
+def recorded(
+    number: int, out: Path, line: str, held: bool, work: Callable[[], dict[str, Any]]
+) -> dict[str, Any] | None:
+    """The result of a job's `work`; `None` where it failed, which is said and written down.
+
+    Args:
+        held: the folder `out` is another run's, which keeps its figures.
+
+    Raises:
+        RunFailed: nothing could be written down.
+    """
+    from metarun import results
+
+    try:
+        return work()
     except Refused as refused:
-        if (
-            held or (out / "config.yaml").exists()
-        ):  # the run that is in this folder keeps its figures
+        if held or (out / "config.yaml").exists():
             reason = "; ".join(refused.mistakes)
-            raise RunFailed(f"job {hydra.job.num}: {reason}") from refused
+            raise RunFailed(f"job {number}: {reason}") from refused
         failed = {"status": "failed", "error": refused.mistakes, "run": {"command": line}}
         results.write(out, failed)
         for mistake in refused.mistakes:
-            complain(f"job {hydra.job.num}: {mistake}")
+            complain(f"job {number}: {mistake}")
     except RunFailed as failed:
-        complain(f"job {hydra.job.num}: {failed}")
-    return math.nan
+        complain(f"job {number}: {failed}")
+    return None
 
 
-def _refuse_another(cfg: DictConfig, out: Path) -> None:
+def refuse_another(cfg: DictConfig, out: Path) -> None:
     """Refuse a finished run in a job's folder that was not made with the job's settings."""
     from metarun import saved
 
@@ -93,7 +149,10 @@ def _refuse_another(cfg: DictConfig, out: Path) -> None:
         raise Refused(f"{out} holds another run: {lines[0]}")
 
 
-def _train_or_resume(cfg: DictConfig, out: Path, line: str, go_on: bool) -> dict[str, Any]:
+def train_or_resume(
+    cfg: DictConfig, out: Path, line: str, go_on: bool, trial: Trial | None = None
+) -> dict[str, Any]:
+    """Train in the job's folder, or go on with the run that is in it."""
     mistakes = check(cfg)
     if mistakes:
         raise Refused(*mistakes)
@@ -108,10 +167,10 @@ def _train_or_resume(cfg: DictConfig, out: Path, line: str, go_on: bool) -> dict
             from metarun import saved
 
             config["threads"] = saved.load(out, "resume").get("threads")
-        return resume(config, out, line, folders)
-    return train(config, out, line, folders, afresh=go_on)
+        return resume(config, out, line, folders, trial)
+    return train(config, out, line, folders, afresh=go_on, trial=trial)
 
 
-def _value(result: dict[str, Any]) -> float:
-    val = result["val"]
+def objective(val: Mapping[str, Any]) -> float:
+    """What is maximised: the accuracy of a validation, or minus its squared error."""
     return val["accuracy"]["mean"] if "accuracy" in val else -val["mse"]["mean"]
