@@ -1,0 +1,65 @@
+"""Learning curves: what `metrics.jsonl` says of a run, thinned to what a plot can show."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metarun.report.contents import own
+
+LARGEST = 2**24  # bytes: 100,000 lines
+POINTS = 120  # most of a curve
+
+
+def read(folder: Path, score: str) -> dict[str, dict[str, list[float | None]]]:
+    """The curves of a run.
+
+    Args:
+        score: `accuracy` or `mse`.
+
+    Returns:
+        For `train` and `val`, where there are any: `step` and, point by point, `loss`, the score
+        and `ci95`; `None` where a number is missing. Long curves are means over neighbours.
+    """
+    names = [n for n in ("loss", score, "ci95") if n]
+    found: dict[str, dict[int, list[float]]] = {"train": {}, "val": {}}
+    for text in (own(folder, "metrics.jsonl", LARGEST) or b"").splitlines():
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):  # cut short by a crash, or being written
+            continue
+        if not isinstance(line, dict) or line.get("split") not in ("train", "val"):
+            continue
+        step = line.get("step")
+        if isinstance(step, int) and not isinstance(step, bool) and 0 <= step < 2**53:
+            found[line["split"]][step] = [_number(line.get(name)) for name in names]
+    return {split: _thinned(points, names) for split, points in found.items() if points}
+
+
+def _thinned(points: dict[int, list[float]], names: list[str]) -> dict[str, list[float | None]]:
+    table = np.array([[step, *points[step]] for step in sorted(points)])
+    bins = np.array_split(table, min(POINTS, len(table)))
+    means = np.array([_mean(part) for part in bins])
+    columns = dict(zip(["step", *names], means.T, strict=True))
+    return {n: [_short(v) for v in c] for n, c in columns.items() if np.isfinite(c).any()}
+
+
+def _mean(part: np.ndarray) -> np.ndarray:
+    """Over the rows of `part` (rows, columns), of the numbers that are there."""
+    there = np.isfinite(part)
+    counts = there.sum(0)
+    sums = np.where(there, part, 0).sum(0)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def _number(value: Any) -> float:
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+    return float(value) if fits else math.nan
+
+
+def _short(value: float) -> float | None:
+    return float(f"{value:.5g}") if math.isfinite(value) else None

@@ -1,0 +1,104 @@
+"""Pictures are decoded and drawn anew: what is no picture does not come through."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from metarun.report.album import PIXELS, SIDE, Album, anew
+from tests.report.material import png
+
+
+def decoded(webp: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(webp), formats=["WEBP"])
+
+
+def test_a_picture_keeps_what_it_shows() -> None:
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:, :30] = (200, 20, 20)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    shown = np.asarray(decoded(anew(file.getvalue())).convert("RGB")).astype(int)
+    assert shown.shape == pixels.shape
+    assert np.abs(shown[:, :28].mean((0, 1)) - (200, 20, 20)).max() < 12
+    assert shown[:, 32:].mean() < 12
+
+
+def test_a_large_picture_is_made_smaller() -> None:
+    assert decoded(anew(png(SIDE * 2, 100))).size == (SIDE, 50)
+
+
+def test_text_in_the_file_does_not_get_through() -> None:
+    extra = PngImagePlugin.PngInfo()
+    extra.add_text("Comment", "<script>alert(1)</script>")
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=extra)
+    assert b"<script>" in file.getvalue()
+    assert b"<script>" not in anew(file.getvalue())
+
+
+def bomb() -> bytes:
+    """A PNG of a few bytes that says it has 10^10 pixels."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+    return b"\x89PNG\r\n\x1a\n" + chunk
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
+        b"GIF89a\x01\x00\x01\x00",
+        png()[:200],
+        png().replace(b"IDAT", b"IDAX"),
+        bomb(),
+        b"\x89PNG\r\n\x1a\n" + b"\xff" * 1000,
+    ],
+    ids=["empty", "svg", "gif", "cut short", "damaged", "bomb", "noise"],
+)
+def test_what_is_no_sound_png_is_not_shown(data: bytes) -> None:
+    assert anew(data) is None
+
+
+def test_a_jpeg_of_that_name_is_not_shown() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG")
+    assert anew(file.getvalue()) is None
+
+
+def test_too_many_pixels_are_not_decoded() -> None:
+    file = io.BytesIO()
+    Image.new("1", (PIXELS // 1000 + 1, 1000)).save(file, "PNG")
+    assert anew(file.getvalue()) is None
+
+
+def test_the_album_ends_where_its_room_does(tmp_path: Path) -> None:
+    for i in range(3):
+        (tmp_path / str(i)).mkdir()
+        (tmp_path / str(i) / "episodes.png").write_bytes(png(seed=i))
+    album = Album(left=len(anew(png(seed=0))) + 1)  # the second begins in it
+    taken = [album.take(tmp_path / str(i)) for i in range(3)]
+    prefix = "data:image/webp;base64,"
+    assert [address.startswith(prefix) for address, _ in taken] == [True, True, False]
+    assert base64.b64decode(taken[0][0].removeprefix(prefix)) == anew(png(seed=0))
+    assert "left out" in taken[2][1]
+    assert album.omitted == 1
+
+
+def test_no_picture_and_none_of_the_runs_own(tmp_path: Path) -> None:
+    assert Album().take(tmp_path) == ("", "")
+    (tmp_path / "real.png").write_bytes(png())
+    (tmp_path / "episodes.png").symlink_to(tmp_path / "real.png")
+    assert Album().take(tmp_path) == ("", "")
+    (tmp_path / "episodes.png").unlink()
+    os.mkfifo(tmp_path / "episodes.png")
+    assert Album().take(tmp_path) == ("", "")

@@ -1,0 +1,68 @@
+"""Curves are what `metrics.jsonl` says, thinned; lines that say nothing are passed over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metarun.report.curves import POINTS, read
+from tests.report.material import curve
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "metrics.jsonl").write_text(text)
+    return folder
+
+
+def test_a_short_curve_is_shown_point_by_point(tmp_path: Path) -> None:
+    found = read(written(tmp_path, curve()), "accuracy")
+    assert found["val"] == {
+        "step": [10, 20, 30, 40],
+        "loss": [0.2, 0.1, 0.066667, 0.05],
+        "accuracy": [0.90909, 0.95238, 0.96774, 0.97561],
+        "ci95": [0.02] * 4,
+    }
+    assert found["train"]["step"] == list(range(1, 41))
+    assert "ci95" not in found["train"]
+
+
+def test_a_long_curve_becomes_means_over_neighbours(tmp_path: Path) -> None:
+    steps = 10 * POINTS
+    found = read(written(tmp_path, curve(steps=steps)), "accuracy")["train"]
+    exact = (2 / np.arange(1, steps + 1)).reshape(POINTS, 10).mean(1)
+    np.testing.assert_allclose(found["loss"], exact, rtol=1e-4)
+    np.testing.assert_allclose(found["step"], 5.5 + 10 * np.arange(POINTS), rtol=1e-4)
+
+
+def test_missing_numbers_are_gaps_and_other_lines_are_left_out(tmp_path: Path) -> None:
+    text = "\n".join(
+        [
+            *(
+                '{"step": 1, "split": "val", "loss": null}',
+                '{"step": 2, "split": "val", "loss": 2}',
+            ),
+            *('{"step": true, "split": "val"}', '{"step": -1, "split": "val"}', "[1]", "7", ""),
+            *('{"step": 3, "split": "<b>", "loss": 1}', '{"step": 1e999, "split": "val"}'),
+            '{"step": 4, "split": "val", "loss": 1e999}',
+            '{"step": 5, "split": "val", "loss": "4"}',
+            "[" * 100_000,
+            '{"step": 6, "split": "val", "lo',
+        ]
+    )
+    found = read(written(tmp_path, text), "accuracy")
+    assert found == {"val": {"step": [1, 2, 4, 5], "loss": [None, 2, None, None]}}
+
+
+@given(st.text(max_size=200) | st.recursive(st.floats() | st.text(), st.lists).map(json.dumps))
+def test_whatever_is_in_the_file(tmp_path_factory, text: str) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "metrics.jsonl").write_bytes(text.encode("utf-8", "surrogatepass"))
+    json.dumps(read(folder, "accuracy"), allow_nan=False)
+
+
+def test_no_file_no_curve(tmp_path: Path) -> None:
+    assert read(tmp_path, "mse") == {}
