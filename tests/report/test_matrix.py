@@ -1,0 +1,121 @@
+"""The matrices say what `metarun compare` says, for many runs at once."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from metarun import compare
+from metarun.report import matrix, runs
+from metarun.report.ranking import rank
+from tests.report.material import learned
+
+
+def found(folder: Path) -> tuple[list[matrix.Group], list[str]]:
+    return matrix.groups(rank(runs.find([folder])).entries)
+
+
+@pytest.mark.parametrize("score", ["accuracy", "mse"])
+def test_agrees_with_compare_to_the_bit(tmp_path: Path, score: str) -> None:
+    for seed in range(6):
+        learned(tmp_path / str(seed), seed, score=score)
+    learned(tmp_path / "same as 0", 0, score=score)
+    (group,), problems = found(tmp_path)
+    assert problems == []
+    made = matrix.matrix(group.values)
+    pairs, _ = compare.compare([compare.read(e.folder) for e in group.entries])
+    assert len(pairs) == 21
+    place = {entry.folder: i for i, entry in enumerate(group.entries)}
+    for pair in pairs:
+        a, b = place[pair.first.folder], place[pair.second.folder]
+        assert (made.mean[a, b], made.ci95[a, b], made.p[a, b]) == (
+            *(pair.found.mean, pair.found.ci95),
+            pair.p_holm,
+        )
+        assert (made.mean[b, a], made.ci95[b, a], made.p[b, a]) == (
+            *(-pair.found.mean, pair.found.ci95),
+            pair.p_holm,
+        )
+    assert np.isnan(np.diag(made.p)).all()
+
+
+@settings(max_examples=30)
+@given(arrays(float, (3, 5), elements=st.floats(0, 1)))
+def test_agrees_whatever_the_scores(values: np.ndarray) -> None:
+    from metarun.paired import difference, holm
+
+    made = matrix.matrix(list(values))
+    single = [difference(values[a], values[b]) for a, b in ((0, 1), (0, 2), (1, 2))]
+    for (a, b), one, p in zip(
+        ((0, 1), (0, 2), (1, 2)), single, holm([s.p for s in single]), strict=True
+    ):
+        assert made.mean[a, b] == one.mean
+        assert made.ci95[a, b] == one.ci95
+        assert math.isclose(made.p[a, b], p, rel_tol=1e-12)
+
+
+def test_runs_are_grouped_by_how_they_were_tested(tmp_path: Path) -> None:
+    for i, protocol in enumerate([{}, {}, {}, {"shots": 5}, {"shots": 5}, {"batch_norm": "x"}]):
+        learned(tmp_path / str(i), i, **protocol)
+    learned(tmp_path / "precise", 7, precision="float64")  # which compare only notes
+    groups, problems = found(tmp_path)
+    assert problems == []
+    assert [len(group.entries) for group in groups] == [4, 2]
+    assert list(matrix.notes(groups[0])) == ["precision differs between them"]
+    for group in groups:
+        compare.compare([compare.read(entry.folder) for entry in group.entries])
+
+
+def test_the_best_come_first(tmp_path: Path) -> None:
+    for seed in range(4):
+        learned(tmp_path / str(seed), seed)
+    (group,), _ = found(tmp_path)
+    means = [values.mean() for values in group.values]
+    assert means == sorted(means, reverse=True)
+
+
+def test_what_cannot_be_read_is_named_and_the_others_are_compared(tmp_path: Path) -> None:
+    for seed in range(5):
+        learned(tmp_path / str(seed), seed)
+    (tmp_path / "1" / "test_episodes.csv").write_text("episode,accuracy\n0,9\n")
+    (tmp_path / "2" / "test_episodes.csv").unlink()
+    (tmp_path / "2" / "test_episodes.csv").symlink_to(tmp_path / "3" / "test_episodes.csv")
+    (group,), problems = found(tmp_path)
+    assert len(group.entries) == 3
+    assert len(problems) == 2
+    assert any("row 1" in line for line in problems)
+    assert any("not a file of the run's own" in line for line in problems)
+
+
+def test_a_large_group_is_cut_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrix, "COMPARED", 2)
+    for seed in range(5):
+        learned(tmp_path / str(seed), seed)
+    (group,), _ = found(tmp_path)
+    assert (len(group.entries), group.left_out) == (2, 3)
+
+
+def test_too_many_scores_are_not_held_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix, "VALUES", 70)  # two runs of 30 episodes
+    for seed in range(4):
+        learned(tmp_path / str(seed), seed)
+    (group,), (problem,) = found(tmp_path)
+    assert len(group.entries) == 2
+    assert "too much to compare at once" in problem
+
+
+def test_unfinished_runs_are_not_compared(tmp_path: Path) -> None:
+    for seed in range(2):
+        learned(tmp_path / str(seed), seed)
+    result = json.loads((tmp_path / "0" / "result.json").read_text())
+    (tmp_path / "0" / "result.json").write_text(json.dumps({**result, "status": "failed"}))
+    assert found(tmp_path) == ([], [])
