@@ -1,0 +1,154 @@
+"""The report as one HTML page: opens from disk, asks no network, runs no script but its own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from metarun import __version__
+from metarun.report import cells, curves, matrix, sections
+from metarun.report.album import Album
+from metarun.report.ranking import Ranking
+
+HERE = Path(__file__).parent
+MARK = '<meta name="generator" content="metarun'  # by which a later report knows its own page
+MATRICES, SHOWN = (
+    12,
+    20,
+)  # most groups of runs that are compared, and runs of a group that are shown
+# Plotly makes an empty <style> and fills it by the CSSOM; a map library that comes with it makes
+# one of its own unless there is an element with its id. So neither needs 'unsafe-inline'.
+EMPTY = ""
+MAPS_STYLE = re.compile(r'getElementById\("([0-9a-f]{64})"\)')
+
+
+def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
+    """The page.
+
+    Args:
+        folders: as they were typed.
+        place: the folder that the page will lie in, for links to files below it.
+    """
+    labels = cells.labels(ranking)
+    album = Album()
+    runs = [sections.section(e, place, album) for e in ranking.entries]
+    compared, unread = _matrices(ranking, labels)
+    plotly = _plotly()
+    scripts = [plotly, _text("page.js")]
+    style = _text("page.css")
+    template = _environment().get_template("page.html.j2")
+    return template.render(
+        policy=policy(scripts, [style, EMPTY]),
+        taken=sorted(set(MAPS_STYLE.findall(plotly))),
+        scripts=scripts,
+        style=style,
+        version=__version__,
+        made=time.strftime("%Y-%m-%d %H:%M"),
+        folders=[cells.name(str(folder)) for folder in folders],
+        glance=cells.glance(ranking, labels),
+        columns=cells.columns(ranking),
+        filters=cells.filters(ranking),
+        rows=cells.rows(ranking, labels),
+        runs=runs,
+        labels=labels,
+        data=as_data(_plotted(ranking, labels)),
+        scores=[s for s in ("accuracy", "mse") if any(e.score == s for e in ranking.entries)],
+        matrices=compared,
+        unread=unread,
+        omitted=album.omitted,
+    )
+
+
+def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
+    """A Content-Security-Policy under which these scripts run, and nothing else does or loads."""
+
+    def hashes(texts: Sequence[str]) -> str:
+        return " ".join(f"'sha256-{_sha256(text)}'" for text in texts)
+
+    rules = ["default-src 'none'", "img-src data:", "base-uri 'none'", "form-action 'none'"]
+    rules += [f"script-src {hashes(scripts)}", f"style-src {hashes(styles)}"]
+    return "; ".join(rules)
+
+
+def as_data(content: Any) -> str:
+    """JSON that means the same inside <script>, where < and & would begin something else."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))  # ASCII
+    return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
+
+
+def _plotted(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
+    """What the script draws from: a record for each run, in the order of the rows."""
+    number = {id(entry): i for i, entry in enumerate(ranking.entries)}
+    keys = cells.grouping(ranking)
+    return {
+        "keys": [title for title, _ in keys],
+        "runs": [
+            {
+                "label": labels[i],
+                "score": entry.score,
+                "test": entry.test,
+                "val": entry.val,
+                "groups": [value(entry) for _, value in keys],
+                "curves": curves.read(entry.folder, entry.score),
+            }
+            for i, entry in enumerate(ranking.entries)
+        ],
+        "seeds": [
+            {
+                "label": label,
+                "test": group.test,
+                "runs": [number[id(entry)] for entry in group.entries],
+            }
+            for group, label in zip(ranking.groups, cells.labels_over_seeds(ranking), strict=True)
+        ],
+    }
+
+
+def _matrices(ranking: Ranking, labels: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
+    number = {id(entry): i for i, entry in enumerate(ranking.entries)}
+    groups, unread = matrix.groups(ranking.entries)
+    made = []
+    for group in groups[:MATRICES]:
+        found = matrix.matrix(group.values)
+        shown = [number[id(entry)] for entry in group.entries[:SHOWN]]
+        made.append(cells.matrix(group, found, shown, labels))
+    if len(groups) > MATRICES:
+        unread.append(f"{len(groups) - MATRICES} smaller groups of runs are not shown here")
+    return made, [cells.name(line) for line in unread]
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    text = get_plotlyjs()
+    if "</script" in text.lower() or "<!--" in text:  # it could not stand in a page
+        raise ValueError("plotly's script cannot be put into a page")
+    return text.replace("\r\n", "\n").replace("\r", "\n")  # as a browser reads it, for its hash
+
+
+def _text(name: str) -> str:
+    return (HERE / name).read_text("utf-8")
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

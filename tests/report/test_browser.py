@@ -1,0 +1,288 @@
+"""The page in a real browser, opened from disk, as a reader would use it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metarun import cli
+from tests.report.hostile import hostile
+from tests.report.material import learned, of_status
+
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+DRIVER = shutil.which("chromedriver")
+FLAGS = ("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run")
+FLAGS += ("disable-background-networking", "disable-component-update", "disable-sync")
+HOVER = ".hoverlayer text"
+
+pytestmark = pytest.mark.skipif(
+    not (BROWSER and DRIVER), reason="needs chromium and chromedriver on PATH"
+)
+
+
+class Reader:
+    """A browser with one page open."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def opens(self, page: Path, width: int = 1400) -> None:
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.driver.get("about:blank")
+        self.driver.get_log("browser"), self.driver.get_log("performance")
+        self.driver.get(page.resolve().as_uri())
+
+    def js(self, script: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(f"return {script}", *arguments)
+
+    def settled(self, script: str) -> Any:
+        """The value after what was asked for has been drawn."""
+        wait = "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))"
+        self.driver.execute_async_script(wait)
+        return self.js(script)
+
+    def click(self, selector: str) -> None:
+        from selenium.webdriver.common.by import By
+
+        self.driver.find_element(By.CSS_SELECTOR, selector).click()
+
+    def column(self, title: str) -> list[str]:
+        """The cells below a title, from top to bottom, of the rows that are shown."""
+        return self.js(
+            "(() => { const heads = [...document.querySelectorAll('#table thead th')];"
+            "const c = heads.findIndex(h => h.textContent.trim() === arguments[0]);"
+            "return [...document.querySelectorAll('#table tbody tr')].filter(r => !r.hidden)"
+            ".map(r => r.cells[c].textContent.trim()); })()",
+            title,
+        )
+
+    def sort(self, title: str) -> str:
+        return self.js(
+            "(() => { const head = [...document.querySelectorAll('#table thead th')]"
+            ".find(h => h.textContent.trim() === arguments[0]);"
+            "head.querySelector('button').click();"
+            "return head.ariaSort; })()",
+            title,
+        )
+
+    @property
+    def complaints(self) -> list[str]:
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def requests(self) -> tuple[list[str], list[str]]:
+        """What the page asked for since it was opened, and what of it the policy refused."""
+        events = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
+        sent, refused = {}, []
+        for event in events:
+            params = event["params"]
+            if event["method"] == "Network.requestWillBeSent":
+                sent[params["requestId"]] = params["request"]["url"]
+            elif event["method"] == "Network.loadingFailed" and params["blockedReason"] == "csp":
+                refused.append(sent.pop(params["requestId"]))
+        return [u for u in sent.values() if not u.startswith("data:image/webp;")], refused
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for flag in FLAGS:
+        options.add_argument(f"--{flag}")
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield Reader(driver)
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine finished runs, one of them regression, and two that are not finished."""
+    folder = tmp_path_factory.mktemp("sweep")
+    for algo in ("protonet", "maml"):
+        for seed in range(4):
+            learned(folder / f"{algo}{seed}", seed + 10 * (algo == "maml"), algo)
+    learned(folder / "wave", 3, "maml", "mse", data="sinusoid", ways=1, shots=10)
+    of_status(folder / "broken", "failed", error="the loss is not finite")
+    of_status(folder / "stopped", "interrupted")
+    assert cli.main(["report", str(folder)]) == 0
+    return folder / "report.html"
+
+
+def test_opens_without_a_complaint_and_without_a_request(reader: Reader, page: Path) -> None:
+    reader.opens(page)
+    assert reader.js("document.querySelectorAll('#table tbody tr').length") == 11
+    assert reader.js("document.querySelectorAll('.plot .main-svg').length") >= 4
+    assert reader.complaints == []
+    assert reader.requests() == ([page.resolve().as_uri()], [])
+
+
+def test_a_header_sorts_numbers_as_numbers_and_what_is_missing_last(
+    reader: Reader, page: Path
+) -> None:
+    reader.opens(page)
+    for wanted, reverse in (("descending", True), ("ascending", False)):
+        assert reader.sort("test") == wanted
+        shown = reader.column("test")
+        figures = [float(text.split()[0]) for text in shown[:8]]
+        assert figures == sorted(figures, reverse=reverse)
+        assert not shown[8].endswith("%")  # a squared error, which no accuracy is compared with
+        assert shown[9:] == ["–", "–"]
+    assert reader.js("document.querySelectorAll('[aria-sort]').length") == 1
+    assert reader.sort("time") == "ascending"
+    minutes = [text for text in reader.column("time") if text != "–"]
+    assert minutes == sorted(minutes)
+    assert reader.sort("algo") == "ascending"
+    assert [t for t in reader.column("algo") if t == "maml"] == reader.column("algo")[:7]
+
+
+def test_a_header_is_reached_and_pressed_from_the_keyboard(reader: Reader, page: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    reader.opens(page)
+    before = reader.column("#")
+    reader.js("document.querySelector('#table thead button').focus()")
+    reader.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    assert reader.column("#") == before[::-1]
+
+
+def test_filters_hold_for_the_table_and_the_plots(reader: Reader, page: Path) -> None:
+    dots = "document.querySelector('[data-plot=dots][data-score=accuracy]').data"
+    drawn = f"{dots}.reduce((n, trace) => n + trace.x.length, 0)"
+    reader.opens(page)
+    everything = reader.settled(drawn)
+    reader.driver.find_element("id", "text").send_keys("PROTONET")
+    assert set(reader.column("algo")) == {"protonet"}
+    assert reader.js("document.getElementById('count').textContent") == "4 of 11 runs"
+    assert 0 < reader.settled(drawn) < everything
+    reader.click("#filters button")
+    assert reader.settled("document.getElementById('count').textContent") == "11 of 11 runs"
+    reader.driver.find_element("css selector", "[data-fact=status]").send_keys("failed")
+    assert reader.column("status") == ["failed the loss is not finite"]
+    assert "No test figure" in reader.settled("document.getElementById('results-note').textContent")
+    assert reader.complaints == []
+
+
+def test_a_ticked_run_stands_out(reader: Reader, page: Path) -> None:
+    width = (
+        "document.querySelector('[data-plot=curves][data-name=accuracy]').data"
+        ".filter(t => t.mode === 'lines+markers').map(t => [t.line.width, t.opacity])"
+    )
+    reader.opens(page)
+    reader.click("#table tbody tr input")
+    drawn = reader.settled(width)
+    assert len(drawn) == 8
+    assert [one for one in drawn if one[1] == 1] == [[3.2, 1]]
+
+
+def test_a_run_opens_from_its_row_and_its_command_can_be_copied(reader: Reader, page: Path) -> None:
+    reader.opens(page)
+    assert not reader.js("document.getElementById('run-2').open")
+    reader.click("#table a[href='#run-2']")
+    assert reader.settled("document.getElementById('run-2').open")
+    reader.click("#run-2 [data-copy]")
+    assert reader.settled("document.querySelector('#run-2 [data-copy]').textContent") in (
+        "copied",
+        "selected",
+    )
+    shown = reader.js("document.querySelector('#run-2 img').naturalWidth")
+    assert shown == 60
+
+
+def test_a_cell_of_the_matrix_says_what_it_means(reader: Reader, page: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    reader.opens(page)
+    said = "document.querySelector('.said').textContent"
+    reader.js("document.querySelector('.matrix td[tabindex=\"0\"]').focus()")
+    assert reader.js(said).startswith("#1 ")
+    assert " − #2 " in reader.js(said)
+    reader.driver.switch_to.active_element.send_keys(Keys.ARROW_DOWN)  # over the diagonal
+    assert " − #2 " in reader.js(said)
+    assert reader.js(said).startswith("#3 ")
+    assert reader.js("document.querySelectorAll('.matrix td[tabindex=\"0\"]').length") == 1
+
+
+@pytest.mark.parametrize("width", [390, 1600])
+def test_nothing_makes_the_page_scroll_sideways(reader: Reader, page: Path, width: int) -> None:
+    reader.opens(page, width)
+    reader.js("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    assert reader.settled("document.documentElement.scrollWidth") <= width
+
+
+def test_a_plot_is_saved_as_a_picture_under_the_policy(reader: Reader, page: Path) -> None:
+    reader.opens(page)
+    made = (
+        "const done = arguments[0]; Plotly.toImage(document.querySelector('.plot'), "
+        "{format: 'svg', width: 600, height: 400}).then(done, e => done('' + e))"
+    )
+    assert reader.driver.execute_async_script(made).startswith("data:image/svg+xml,")
+    assert reader.complaints == []
+
+
+def test_dark_is_dark_and_print_is_light(reader: Reader, page: Path) -> None:
+    def media(kind: str) -> str:
+        dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+        asked = {"media": kind, "features": dark}
+        reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", asked)
+        return reader.settled("getComputedStyle(document.body).backgroundColor")
+
+    reader.opens(page)
+    try:
+        assert media("screen") == "rgb(20, 23, 26)"
+        assert media("print") == "rgb(255, 255, 255)"
+    finally:
+        reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+
+def test_a_hostile_folder_does_nothing(reader: Reader, tmp_path: Path) -> None:
+    folder = tmp_path / "<script>window.injected=1<⁄script>"
+    folder.mkdir()
+    hostile(folder)
+    assert cli.main(["report", str(folder)]) == 0
+    page = folder / "report.html"
+    reader.opens(page, 390)
+    reader.js("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    reader.click("#table a[href='#run-3']")
+    point = "[{curveNumber: 0, pointNumber: 0}]"
+    for plot in ("dots", "curves"):
+        reader.js(f"Plotly.Fx.hover(document.querySelector('[data-plot={plot}]'), {point})")
+        assert reader.settled(f"document.querySelectorAll('{HOVER}').length") > 0
+    enter = "e => e.dispatchEvent(new Event('mouseover', {bubbles: true}))"
+    reader.js(f"document.querySelectorAll('main *').forEach({enter})")
+    assert reader.js("typeof window.injected") == "undefined"
+    for planted in (
+        *("main script", "iframe", "main style", "link", "main img", "svg a", "tspan[style*=bold]"),
+        *("[onload]", "[onerror]", "[onmouseover]", "[href^=javascript]"),
+    ):
+        assert reader.js(f"document.querySelectorAll('{planted}').length") == 0, planted
+    assert reader.js("document.documentElement.scrollWidth") <= 390
+    assert reader.complaints == []
+    assert reader.requests() == ([page.resolve().as_uri()], [])
+
+
+def test_what_is_injected_in_spite_of_all_is_stopped(reader: Reader, page: Path) -> None:
+    """As if escaping had failed: the page's policy is what is left."""
+    reader.opens(page)
+    reader.js(
+        "document.body.insertAdjacentHTML('beforeend', "
+        "'<img src=x onerror=window.injected=1><img src=https://example.org/a.png>')"
+    )
+    script = "const s = document.createElement('script'); s.textContent = 'window.injected = 1'; "
+    reader.driver.execute_script(f"{script} document.body.append(s)")
+    assert reader.settled("typeof window.injected") == "undefined"
+    assert len(reader.complaints) >= 3
+    asked, refused = reader.requests()
+    assert asked == [page.resolve().as_uri()]
+    assert "https://example.org/a.png" in refused

@@ -1,0 +1,246 @@
+"""The page holds what the runs left, as text; its own scripts run, and nothing else does."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metarun.report import page, runs
+from metarun.report.album import Album
+from metarun.report.page import as_data, policy, render
+from metarun.report.ranking import rank
+from tests.report.hostile import PAYLOADS, hostile
+from tests.report.material import learned, of_status
+
+VOID = {"meta", "input", "img", "br", "link", "hr"}
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, and the text of each element that is asked for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.scripts: list[str] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag in ("script", "style"):
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("script", "style"):
+            self.scripts[-1] += data
+        else:
+            self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+    @property
+    def data(self) -> dict[str, Any]:
+        (text,) = (t for t in self.scripts if t.startswith('{"keys"'))
+        return json.loads(text)
+
+
+@pytest.fixture(autouse=True)
+def short_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "_plotly", lambda: "/* plotly */")
+
+
+def made(folder: Path) -> Page:
+    return Page(render(rank(runs.find([folder])), [folder], folder))
+
+
+def test_a_row_a_section_and_a_curve_for_each_run(tmp_path: Path) -> None:
+    for seed in range(3):
+        for algo in ("protonet", "maml"):
+            learned(tmp_path / f"{algo}{seed}", seed, algo)
+    shown = made(tmp_path)
+    rows = [a for a in shown.all("tr") if "data-run" in a]
+    assert [row["data-run"] for row in rows] == list("012345")
+    assert {row["data-algo"] for row in rows} == {"protonet", "maml"}
+    assert len([a for a in shown.all("details") if a.get("class") == "run"]) == 6
+    assert len(shown.data["runs"]) == 6
+    assert all(r["curves"]["val"]["step"] == [10, 20, 30, 40] for r in shown.data["runs"])
+    labels = {run["label"] for run in shown.data["runs"]}
+    assert labels == {f"{algo} · seed {s}" for algo in ("protonet", "maml") for s in range(3)}
+    assert [s["label"] for s in shown.data["seeds"]] == ["protonet", "maml"] or [
+        s["label"] for s in shown.data["seeds"]
+    ] == ["maml", "protonet"]
+    assert "6 runs : 6 completed" in shown.words
+    assert "metarun algo=maml seed=2" in shown.words
+    assert "metarun 1.2.3" in shown.words
+    assert len(shown.all("img")) == 6
+
+
+def test_figures_sort_as_numbers_and_missing_ones_as_nothing(tmp_path: Path) -> None:
+    learned(tmp_path / "a", 0)
+    of_status(tmp_path / "b", "failed", error="no luck")
+    shown = made(tmp_path)
+    sorts = [a["data-sort"] for a in shown.all("td") if "data-sort" in a]
+    test = json.loads((tmp_path / "a" / "result.json").read_text())["test"]["accuracy"]["mean"]
+    assert repr(test) in sorts
+    assert "" in sorts
+    assert "no luck" in shown.words
+
+
+def test_every_status_is_shown(tmp_path: Path) -> None:
+    learned(tmp_path / "completed")
+    for status in ("failed", "interrupted", "running"):
+        of_status(tmp_path / status, status)
+    of_status(tmp_path / "pruned", "interrupted", pruned={"step": 20, "trial": 3})
+    (of_status(tmp_path / "unreadable", "x") / "result.json").write_text("{")
+    shown = made(tmp_path)
+    found = {row["data-status"] for row in shown.all("tr") if "data-status" in row}
+    assert found == {"completed", "failed", "interrupted", "killed", "pruned", "unreadable"}
+    assert len([a for a in shown.all("a") if a["href"].startswith("#run-")]) >= 6
+
+
+def test_regression_has_its_own_plots_and_words(tmp_path: Path) -> None:
+    for seed in range(2):
+        learned(tmp_path / str(seed), seed, "maml", "mse", data="sinusoid", ways=1, shots=10)
+    shown = made(tmp_path)
+    plots = [a for a in shown.all("div") if "data-plot" in a]
+    assert {(p["data-plot"], p["data-score"]) for p in plots} == {
+        ("dots", "mse"),
+        ("curves", "mse"),
+    }
+    assert "lowest mean squared error" in shown.words
+    assert "less is better" in shown.words
+    better = [a["title"] for a in shown.all("td") if "title" in a]
+    assert len(better) == 2
+    first = rank(runs.find([tmp_path])).entries[0]
+    assert f"#1 seed {first.seed} − #2" in better[0]
+
+
+def test_what_a_cell_says_is_what_compare_finds(tmp_path: Path) -> None:
+    from metarun import compare
+
+    for seed in range(2):
+        learned(tmp_path / str(seed), seed)
+    shown = made(tmp_path)
+    entries = rank(runs.find([tmp_path])).entries
+    (pair,), _ = compare.compare([compare.read(e.folder) for e in entries])
+    said = next(a["title"] for a in shown.all("td") if "title" in a)
+    mean, ci95 = 100 * pair.found.mean, 100 * pair.found.ci95
+    assert f"{mean:+.2f} ± {ci95:.2f} points, p = {pair.p_holm:.2g}" in said
+    assert ("is better" in said) == pair.told_apart
+
+
+def test_one_run_alone_is_a_page(tmp_path: Path) -> None:
+    shown = made(learned(tmp_path / "alone"))
+    assert "1 run : 1 completed" in shown.words
+    assert not [a for a in shown.all("table") if a.get("class") == "matrix"]
+    assert "./result.json" in [a["href"] for a in shown.all("a")]
+
+
+def test_nothing_finished_is_a_page(tmp_path: Path) -> None:
+    of_status(tmp_path / "a", "failed", error="no luck")
+    assert not [a for a in made(tmp_path).all("div") if "data-plot" in a]
+
+
+def test_a_run_that_is_not_below_the_page_has_no_links(tmp_path: Path) -> None:
+    run = learned(tmp_path / "run")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shown = Page(render(rank(runs.find([run])), [run], elsewhere))
+    assert all(a["href"].startswith("#") for a in shown.all("a"))
+
+
+def test_pictures_beyond_the_budget_are_said_to_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(3):
+        learned(tmp_path / str(seed), seed)
+    monkeypatch.setattr(page, "Album", lambda: Album(left=1))
+    shown = made(tmp_path)
+    assert len(shown.all("img")) == 1
+    assert "2 episode pictures are left out" in shown.words
+    assert shown.words.count("the page's room for pictures is used up") == 2
+
+
+def test_the_policy_names_the_page_s_own_scripts_alone(tmp_path: Path) -> None:
+    shown = made(learned(tmp_path / "run"))
+    (stated,) = (a["content"] for a in shown.all("meta") if "http-equiv" in a)
+    rules = dict(rule.split(" ", 1) for rule in stated.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert rules["img-src"] == "data:"
+    assert "unsafe" not in stated
+    hashes = {
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'": text
+        for text in [*shown.scripts, ""]
+    }
+    assert set(rules["script-src"].split()) | set(rules["style-src"].split()) <= set(hashes)
+    assert len(rules["script-src"].split()) == 2
+    before = shown.elements.index(("meta", next(a for a in shown.all("meta") if "http-equiv" in a)))
+    assert [tag for tag, _ in shown.elements[:before]] == ["html", "head", "meta"]
+
+
+def test_a_hostile_folder_makes_no_element_and_no_attribute_of_its_own(tmp_path: Path) -> None:
+    for seed in range(len(PAYLOADS)):
+        learned(tmp_path / "kind" / str(seed), seed, f"algo{seed}", data=f"data{seed}")
+    of_status(tmp_path / "kind" / "failed", "failed", error="no luck")
+    (tmp_path / "evil").mkdir()
+    hostile(tmp_path / "evil")
+    shown = made(tmp_path / "evil")
+    known = made(tmp_path / "kind")
+    assert {tag for tag, _ in shown.elements} <= {tag for tag, _ in known.elements}
+    names = {name for _, attributes in shown.elements for name in attributes}
+    assert names <= {name for _, attributes in known.elements for name in attributes}
+    addresses = [a["href"] for a in shown.all("a")]
+    strange = [a for a in addresses if not re.match(r"#[\w-]+$|\./[\w%.~/-]+$", a)]
+    assert strange == []
+    assert not [a["src"] for a in shown.all("img") if not a["src"].startswith("data:image/webp;")]
+    assert "root:x:0:0" not in shown.words
+    assert not list(tmp_path.rglob("ran"))
+    assert not set("\u202e\u2066\x00\x1b\ufeff") & set(shown.words + json.dumps(shown.data))
+
+
+def test_ten_megabytes_in_a_tag_are_cut(tmp_path: Path) -> None:
+    folder = learned(tmp_path / "run")
+    result = json.loads((folder / "result.json").read_text())
+    long = "x" * 10**7
+    result["run"] |= {"algo": long, "command": f"metarun tags={long}", "seed": 10**4000}
+    result["protocol"] |= {"augmentation": [long], "precision": {long: long}}
+    result["val"]["accuracy"]["mean"] = 10**400
+    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "config.yaml").write_text(long)
+    text = render(rank(runs.find([folder])), [folder], folder)
+    assert len(text) < 200_000
+
+
+@given(st.recursive(st.text() | st.floats(allow_nan=False, allow_infinity=False), st.lists))
+def test_data_comes_back_as_it_was_and_ends_no_script(content: Any) -> None:
+    text = as_data(content)
+    assert json.loads(text) == content
+    assert not set("<>&") & set(text)
+    assert text.isascii()
+
+
+def test_the_policy_of_no_script_allows_none() -> None:
+    assert "'unsafe" not in policy(["a"], ["b"])
+    assert "script-src 'sha256-ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs='" in policy(["a"], [])
