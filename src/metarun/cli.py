@@ -20,6 +20,7 @@ metarun {version}: few-shot and meta-learning experiments
   metarun resume=RUN_DIR [steps=N]            go on where a run or a sweep stopped
   metarun evaluate run=RUN_DIR [shots=5 …]    test a trained run under another protocol
   metarun compare RUN_DIR RUN_DIR …           paired differences on the same test episodes
+  metarun report DIR …                        a table of all runs, and a page: report.html
   metarun audit run=RUN_DIR                   what a figure can be wrong by; or audit algo=… data=…
   metarun show data=omniglot [split=train]    a table of a data set, and a picture of its episodes
   metarun list [GROUP]                        what can be chosen; list data: and what is there
