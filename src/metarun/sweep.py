@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from metarun import launch, pool, worker
+from metarun import best, launch, pool, search, worker
 from metarun.config import compose, examine
 from metarun.errors import Interrupted, Refused
 from metarun.files import write_whole
@@ -23,6 +23,7 @@ from metarun.tree import hydra_for
 log = logging.getLogger(__name__)
 FINE = ("completed", "pruned", "running")  # running: another process is at it
 REPLAYED = ("hydra.sweep.subdir=", "hydra/launcher=", "hydra/sweeper=")
+REPLAYED += tuple(f"{key}=" for key in search.KEYS)
 
 
 def start(typed: Sequence[str], folder: str | None) -> int:
@@ -31,7 +32,8 @@ def start(typed: Sequence[str], folder: str | None) -> int:
     Raises:
         Refused: what was typed cannot be read as a sweep.
     """
-    _, mistakes = parse(hydra_for(folder).config_loader, typed, sweep=True)
+    overrides, mistakes = parse(hydra_for(folder).config_loader, typed, sweep=True)
+    mistakes += search.unused(overrides)
     if any(word.lstrip("+").startswith(("out=", "hydra.run.dir=")) for word in typed):
         mistakes.append("out: with -m each job has its own folder; hydra.sweep.dir=DIR holds them")
     if mistakes:
@@ -72,7 +74,7 @@ def go_on(sweep: Path, typed: Sequence[str], folder: str | None) -> int:
     """Go on with a sweep: finished jobs stay, interrupted ones go on, the others start.
 
     Args:
-        typed: another launcher, or keys of it.
+        typed: another launcher, or keys of it; for a search, a number of trials.
     """
     file = sweep / "multirun.yaml"
     try:
@@ -92,6 +94,7 @@ def go_on(sweep: Path, typed: Sequence[str], folder: str | None) -> int:
         own = word.startswith(REPLAYED) or launch.replayed(word)
         if word.lstrip("+~").startswith("hydra") and not own:
             raise Refused(f"{file}: {word}: cannot be replayed; only {', '.join(REPLAYED)}")
+    words, typed = search.more(words, typed)
     words = launch.instead(words, typed)
     words = launch.settle(words, _shared(words, folder), hydra_for(folder).config_loader)
     return _run(words, sweep, folder, go_on=True)
@@ -111,6 +114,7 @@ def _run(words: list[str], sweep: Path, folder: str | None, go_on: bool) -> int:
     finally:
         pool.close()
         failed = _conclude(sweep)
+        best.conclude(sweep)
     return int(failed or launch.failed(returned))
 
 

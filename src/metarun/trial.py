@@ -1,0 +1,144 @@
+"""A job of a search: it asks for values when it begins, trains, and tells what came of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from metarun.errors import Pruned, Refused
+from metarun.job import TRIAL, Composed, composed, objective, recorded, train_or_resume
+from metarun.job import refuse_another as refuse
+from metarun.overrides import quote
+from metarun.space import Space
+from metarun.study import Settings, Study
+from metarun.tree import hydra_for
+
+BEFORE = {"COMPLETE": "finished before", "PRUNED": "ended early before", "FAIL": "failed before"}
+
+
+def marked(space: Space, settings: Settings) -> str:
+    """The only word of each job of a search: it carries what was typed, under any launcher."""
+    carried = {"words": space.plain(), "settings": settings.model_dump()}
+    return f"++{TRIAL}={quote(json.dumps(carried).encode().hex())}"
+
+
+def loader_for(hydra: DictConfig) -> tuple[ConfigLoader, list[str]]:
+    """The tree of a job, or of a sweep, and the words that add folders to it."""
+    own = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
+    words = [w for w in hydra.overrides.hydra if w.startswith("hydra.searchpath=")]
+    return hydra_for(own[0] if own else None).config_loader, words
+
+
+def run(cfg: DictConfig, go_on: bool) -> float:
+    """The trial whose number is the job's, in the job's folder, unless it is over or another's.
+
+    Returns:
+        What was told to the search: the best validation accuracy, or minus the squared error;
+        `nan` where there is none.
+    """
+    from metarun.display import announce
+
+    hydra = HydraConfig.get()
+    number, out = hydra.job.num, Path(hydra.runtime.output_dir)
+    carried = json.loads(bytes.fromhex(cfg[TRIAL]))
+    space, settings = Space.of(carried["words"]), Settings.checked(carried["settings"])
+    study = Study(out.parent, space, settings)
+    with study.claimed(number) as mine:
+        if not mine:
+            announce(number, ["another process is at it"])
+            return math.nan
+        state = study.state(number)
+        values = study.values(number)
+        if state in BEFORE:
+            announce(number, [f"{BEFORE[state]}: {_short(space, values)}"])
+            return study.value(number)
+        typed = space.typed(values)
+        announce(number, typed)
+        loader, found = loader_for(hydra)
+        job = _Job(study, number, out, shlex.join(["metarun", *typed]))
+        return job.run(composed(loader, [*found, *typed]), go_on or state == "RUNNING")
+
+
+class _Job:
+    """A trial at work; `train` tells it of each validation.
+
+    Attributes:
+        number: of the trial.
+    """
+
+    def __init__(self, study: Study, number: int, out: Path, line: str) -> None:
+        self.study, self.number, self.out, self.line = study, number, out, line
+        self.config: dict[str, Any] = {}
+
+    def run(self, found: Composed, go_on: bool) -> float:
+        from metarun import best, results
+
+        self.config = found.config
+        before = (results.read(self.out) or {}) if go_on else {}
+        held = (self.out / "config.yaml").exists() or (
+            not go_on and (self.out / "result.json").exists()
+        )
+        try:
+            result = recorded(
+                self.number, self.out, self.line, held, lambda: self._work(found, before, go_on)
+            )
+        except Pruned:
+            self.study.tell(self.number, "PRUNED")
+            return self.study.value(self.number)
+        value = math.nan if result is None else _worth(result)
+        if math.isnan(value):
+            self.study.tell(self.number, "FAIL")
+            return value
+        self.study.tell(self.number, "COMPLETE", value)
+        best.keep(self.study, self.out.parent, HydraConfig.get())
+        return value
+
+    def _work(self, found: Composed, before: Mapping[str, Any], go_on: bool) -> dict[str, Any]:
+        if found.mistakes:
+            raise Refused(*found.mistakes)
+        cfg = OmegaConf.create(found.config)
+        if before.get("status") == "completed":  # killed before it could tell
+            refuse(cfg, self.out)
+            return dict(before)
+        if go_on:
+            self._catch_up()
+            if isinstance(pruned := before.get("pruned"), dict):
+                raise Pruned(self.number, pruned.get("step", 0))
+        return train_or_resume(cfg, self.out, self.line, go_on, self)
+
+    def _catch_up(self) -> None:
+        """Report what was validated before a kill, and was not reported any more."""
+        from metarun import metrics
+
+        for line in metrics.read(self.out):
+            score = {name: {"mean": line[name]} for name in ("accuracy", "mse") if name in line}
+            if line["split"] == "val" and score:
+                value = _worth({"val": score})
+                if isinstance(line["step"], int) and not math.isnan(value):
+                    self.study.report(self.number, line["step"], value)
+
+    def validated(self, step: int, val: Mapping[str, Any]) -> None:
+        """Report a validation; one at the last step ends nothing any more."""
+        self.study.report(self.number, step, objective(val))
+        if step < self.config["steps"] and self.study.bad(self.number, self.config["eval_every"]):
+            raise Pruned(self.number, step)
+
+
+def _worth(result: Mapping[str, Any]) -> float:
+    """What the search maximises, or `nan` where a result does not hold it."""
+    try:
+        return float(objective(result["val"]))
+    except (KeyError, TypeError, ValueError):
+        return math.nan
+
+
+def _short(space: Space, values: Mapping[str, Any]) -> str:
+    return " ".join(d.word(values[d.key]) for d in space.dimensions if d.key in values)
