@@ -18,6 +18,7 @@ from hydra.plugins.launcher import Launcher
 
 from metarun import launch
 from metarun.errors import complain
+from metarun.process import told
 
 with contextlib.suppress(ImportError):  # without the extra, metarun.launch says what is missing
     import hydra_plugins.hydra_joblib_launcher.config  # noqa: F401
@@ -67,20 +68,19 @@ class MetarunJoblib(Launcher):
             for number, words in enumerate(job_overrides)
         ]
         returned = [failed(words) for words in job_overrides]
-        lost = []
-        for number, found in pool.run(calls, processes, threads):
-            if isinstance(found, JobReturn):
-                returned[number] = found
-            elif isinstance(found, pool.Lost):
-                lost.append(first + number)
-            else:
-                complain(f"job {first + number}: {type(found).__name__}: {found}")
-        if lost:
-            which = ", ".join(f"job {number}" for number in sorted(lost))
-            complain(
-                f"{which}: ended when a process was killed, perhaps for want of memory; "
-                f"go on with: metarun resume={config.hydra.sweep.dir}"
-            )
+        for ended in pool.run(calls, processes, threads):
+            lost = sorted(n + first for n, found in ended.items() if isinstance(found, pool.Lost))
+            if lost:
+                which = " and ".join(f"job {number}" for number in lost)
+                complain(
+                    f"{which}: ended when a process was killed, perhaps for want of memory; "
+                    f"go on with: metarun resume={config.hydra.sweep.dir}"
+                )
+            for number, found in ended.items():
+                if isinstance(found, JobReturn):
+                    returned[number] = found
+                elif not isinstance(found, pool.Lost):
+                    complain(f"job {first + number}: {told(found)}")
         return returned
 
 

@@ -17,6 +17,10 @@ class Refused(Exception):
         self.mistakes = list(mistakes)
 
 
+class Occupied(Refused):
+    """Another process is running in the folder; a sweep leaves the job to it."""
+
+
 class RunFailed(Exception):
     """The run broke down after it had begun: one line, exit code 1."""
 

@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from metarun import checkpoint, metrics
-from metarun.errors import Refused
+from metarun.errors import Occupied, Refused
 from metarun.files import clear_parts, make_folder, write_whole
 from metarun.saved import keep_config
 
@@ -28,7 +28,8 @@ def alone_in(out: Path) -> Iterator[None]:
     """While entered, no other process trains in the folder `out`. It ends with the process.
 
     Raises:
-        Refused: another one does, or the folder cannot be written to.
+        Occupied: another one does.
+        Refused: the folder cannot be written to.
     """
     for name in (".lock", HOLDER, "run.log", metrics.NAME):  # they are written to, not replaced
         if (out / name).is_symlink():
@@ -37,7 +38,7 @@ def alone_in(out: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise Refused(f"{out}: {_holder(out)} is running in this folder") from None
+        raise Occupied(f"{out}: {_holder(out)} is running in this folder") from None
     except (OSError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise Refused(f"{out}: cannot be locked ({reason})") from error

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from metarun.config import check, examine, plain
-from metarun.errors import Refused, RunFailed, complain
+from metarun.errors import Occupied, Refused, RunFailed, complain
 from metarun.overrides import quote
 from metarun.tree import user_folders
 
@@ -70,7 +70,7 @@ def composed(loader: ConfigLoader, words: Sequence[str]) -> Composed:
             HydraConfig.instance().cfg = OmegaConf.create({"hydra": current})
 
 
-def job(cfg: DictConfig, go_on: bool) -> float:
+def job(cfg: DictConfig, go_on: bool) -> float | None:
     """One job of a sweep, in the folder that Hydra made for it.
 
     Returns:
@@ -82,14 +82,14 @@ def job(cfg: DictConfig, go_on: bool) -> float:
 
         return trial.run(cfg, go_on)
     from metarun import results
-    from metarun.display import console
+    from metarun.display import announce, console
 
     hydra = HydraConfig.get()
     out = Path(hydra.runtime.output_dir)
     carried = json.loads(bytes.fromhex(cfg[REFUSED])) if REFUSED in cfg else None
     typed = carried["typed"] if carried else list(hydra.overrides.task)
     line = shlex.join(["metarun", *typed])
-    console().print(f"\njob {hydra.job.num}: {' '.join(typed)}", markup=False, soft_wrap=True)
+    announce(hydra.job.num, typed)
     before = results.read(out) or {}
     held = (out / "config.yaml").exists() or (not go_on and (out / "result.json").exists())
 
@@ -101,7 +101,13 @@ def job(cfg: DictConfig, go_on: bool) -> float:
             return before
         if carried:
             raise Refused(*carried["mistakes"])
-        return train_or_resume(cfg, out, line, go_on)
+        try:
+            return train_or_resume(cfg, out, line, go_on)
+        except Refused:  # perhaps because another process has finished it just now
+            now = results.read(out) or {}
+            if go_on and now.get("status") == "completed":
+                return now
+            raise
 
     result = recorded(hydra.job.num, out, line, held, work)
     return math.nan if result is None else objective(result["val"])
@@ -116,12 +122,15 @@ def recorded(
         held: the folder `out` is another run's, which keeps its figures.
 
     Raises:
+        Occupied: another process is at it.
         RunFailed: nothing could be written down.
     """
     from metarun import results
 
     try:
         return work()
+    except Occupied:
+        raise
     except Refused as refused:
         if held or (out / "config.yaml").exists():
             reason = "; ".join(refused.mistakes)
@@ -163,10 +172,9 @@ def train_or_resume(
     from metarun.train import resume, train
 
     if go_on and (out / "config.yaml").exists():
-        if config["threads"] is None:  # the bits depend on it
-            from metarun import saved
+        from metarun import saved
 
-            config["threads"] = saved.load(out, "resume").get("threads")
+        config["threads"] = saved.load(out, "resume").get("threads")  # the bits depend on it
         return resume(config, out, line, folders, trial)
     return train(config, out, line, folders, afresh=go_on, trial=trial)
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, ListConfig
 from metarun.settings import show
 from metarun.tree import GROUPS, options_of
 
+OF_SWEEPS = ("hydra/launcher", "hydra/sweeper")
 PATHS = ("out", "data.root", "data.cache", "data_home", "hydra.run.dir", "hydra.sweep.dir")
 
 
@@ -76,7 +77,7 @@ def is_choice(override: Override) -> bool:
 
 def wrong_choice(loader: ConfigLoader, override: Override) -> str | None:
     group, value = override.key_or_group, override.value()
-    if group not in GROUPS:
+    if group not in (*GROUPS, *OF_SWEEPS):
         return None
     if override.is_delete():
         return None if group in ("experiment", "debug") else f"{group}: missing"

@@ -43,11 +43,12 @@ class Asked:
 
 def run(
     calls: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]], processes: int, threads: int
-) -> Iterator[tuple[int, Any]]:
+) -> Iterator[dict[int, Any]]:
     """Call each function with its arguments, `processes` at a time.
 
     Yields:
-        The number of a call and what it returned, or raised, as soon as it did.
+        By its number, what a call returned, or raised, as soon as it did; several that ended at
+        once together.
 
     Raises:
         KeyboardInterrupt: after all that was running has come to an end.
@@ -61,8 +62,7 @@ def run(
                     number, (function, arguments) = waiting.pop()
                     running[_submit(processes, threads, function, *arguments)] = number
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in sorted(done, key=running.get):
-                    yield running.pop(future), _outcome(future)
+                yield {running.pop(future): _outcome(future) for future in done}
     except BaseException:
         close(kill=True)
         raise

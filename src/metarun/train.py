@@ -13,7 +13,7 @@ from typing import Any
 from metarun import checkpoint, metrics, plots, results
 from metarun.display import Display
 from metarun.drawing import drawn
-from metarun.errors import Interrupted, Pruned, Refused, RunFailed
+from metarun.errors import Interrupted, Occupied, Pruned, Refused, RunFailed
 from metarun.evaluation import evaluate, interval
 from metarun.files import make_folder, new_folder, read_whole, write_whole
 from metarun.folder import alone_in, logged, prepare
@@ -58,6 +58,7 @@ def train(
         RunFailed, Interrupted: `result.json` says so.
     """
     _untaken(out, afresh)
+    begun = (out / "config.yaml").exists()
     parts = assemble(config, folders)
     if config["audit"] == "full":
         from metarun.audits import insist
@@ -69,6 +70,8 @@ def train(
         raise Refused(f"out={out}: cannot be written to ({error.strerror})") from error
     with alone_in(out):
         _untaken(out, afresh)  # another process may have been quicker
+        if afresh and (out / "config.yaml").exists() and not begun:
+            raise Occupied(f"{out}: another process has begun the run in this folder")
         try:  # first of all: with it a run can go on, without it the folder is free
             keep_config(parts.config, out)
         except OSError as error:

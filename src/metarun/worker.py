@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from metarun import interruption
-from metarun.errors import Interrupted, Refused, RunFailed, complain
+from metarun.errors import Interrupted, Occupied, Refused, RunFailed, complain
 from metarun.job import job
 from metarun.process import print_anything, set_up, told
 
@@ -51,8 +51,13 @@ def attempt(cfg: DictConfig, go_on: bool, home: int) -> float | None:
 
 
 def _guarded(cfg: DictConfig, number: int, go_on: bool) -> float | None:
+    from metarun.display import console
+
     try:
         return job(cfg, go_on)
+    except Occupied as other:
+        console().print(f"  passed over: {other}", markup=False, soft_wrap=True)
+        return None
     except Refused as refused:
         lines = refused.mistakes
     except RunFailed as failed:
