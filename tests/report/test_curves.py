@@ -19,7 +19,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_a_short_curve_is_shown_point_by_point(tmp_path: Path) -> None:
-    found = read(written(tmp_path, curve()), "accuracy")
+    found = read(written(tmp_path, curve()))
     assert found["val"] == {
         "step": [10, 20, 30, 40],
         "loss": [0.2, 0.1, 0.066667, 0.05],
@@ -32,7 +32,7 @@ def test_a_short_curve_is_shown_point_by_point(tmp_path: Path) -> None:
 
 def test_a_long_curve_becomes_means_over_neighbours(tmp_path: Path) -> None:
     steps = 10 * POINTS
-    found = read(written(tmp_path, curve(steps=steps)), "accuracy")["train"]
+    found = read(written(tmp_path, curve(steps=steps)))["train"]
     exact = (2 / np.arange(1, steps + 1)).reshape(POINTS, 10).mean(1)
     np.testing.assert_allclose(found["loss"], exact, rtol=1e-4)
     np.testing.assert_allclose(found["step"], 5.5 + 10 * np.arange(POINTS), rtol=1e-4)
@@ -53,7 +53,7 @@ def test_missing_numbers_are_gaps_and_other_lines_are_left_out(tmp_path: Path) -
             '{"step": 6, "split": "val", "lo',
         ]
     )
-    found = read(written(tmp_path, text), "accuracy")
+    found = read(written(tmp_path, text))
     assert found == {"val": {"step": [1, 2, 4, 5], "loss": [None, 2, None, None]}}
 
 
@@ -61,8 +61,8 @@ def test_missing_numbers_are_gaps_and_other_lines_are_left_out(tmp_path: Path) -
 def test_whatever_is_in_the_file(tmp_path_factory, text: str) -> None:
     folder = tmp_path_factory.mktemp("run")
     (folder / "metrics.jsonl").write_bytes(text.encode("utf-8", "surrogatepass"))
-    json.dumps(read(folder, "accuracy"), allow_nan=False)
+    json.dumps(read(folder), allow_nan=False)
 
 
 def test_no_file_no_curve(tmp_path: Path) -> None:
-    assert read(tmp_path, "mse") == {}
+    assert read(tmp_path) == {}

@@ -28,7 +28,7 @@ class Album:
         omitted: how many did not fit.
     """
 
-    left: int = 6 * 2**20
+    left: int = 3 * 2**20
     omitted: int = 0
     _made: dict[str, str] = field(default_factory=dict)
 
@@ -62,9 +62,11 @@ def anew(data: bytes) -> bytes | None:
             picture = Image.open(io.BytesIO(data), formats=["PNG"])
             if picture.width * picture.height > PIXELS:
                 return None
-            plain = picture.convert("RGBA")
-            ground = Image.new("RGBA", plain.size, "white")
-            flat = Image.alpha_composite(ground, plain).convert("RGB")
+            if picture.mode != "RGB":  # what is transparent becomes white
+                plain = picture.convert("RGBA")
+                ground = Image.new("RGBA", plain.size, "white")
+                picture = Image.alpha_composite(ground, plain)
+            flat = picture.convert("RGB")
             flat.thumbnail((SIDE, 2 * SIDE), Image.Resampling.BOX, reducing_gap=None)
             file = io.BytesIO()
             flat.save(file, "WEBP", quality=60, method=2)

@@ -105,12 +105,17 @@ def glance(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def columns(ranking: Ranking) -> list[str]:
-    """Titles of the table after number and name: what tells runs apart, figures, the rest."""
+def columns(ranking: Ranking) -> list[tuple[str, str]]:
+    """Titles of the table after number and name: what tells runs apart, figures, the rest.
+
+    Returns:
+        Each with its class: `minor` for the rest, which paper has no room for.
+    """
     first, rest = _columns(ranking)
     over = ["over seeds"][: len(ranking.groups)]
     figures = ["test", "validation", *over, "status", "time", "steps"]
-    return [*(title for _, title, _ in first), *figures, *(title for _, title, _ in rest)]
+    titles = [*(title for _, title, _ in first), *figures]
+    return [*((title, "") for title in titles), *((title, "minor") for _, title, _ in rest)]
 
 
 def _columns(ranking: Ranking) -> tuple[list[Key], list[Key]]:
@@ -155,7 +160,7 @@ def rows(ranking: Ranking, labels: Sequence[str]) -> list[dict[str, Any]]:
         seconds = entry.seconds
         own.append(Cell(clock(seconds), "" if seconds is None else repr(seconds), "number"))
         own.append(_steps(entry))
-        own += [_cell(value(entry)) for _, _, value in rest]
+        own += [_cell(value(entry))._replace(kind="minor") for _, _, value in rest]
         facts = {key: name(getattr(entry, key)) for key in FILTERS}
         made.append({"name": _place(entry), "label": label, "cells": own, "facts": facts})
     return made

@@ -13,19 +13,16 @@ from metarun.report.contents import own
 
 LARGEST = 2**24  # bytes: 100,000 lines
 POINTS = 120  # most of a curve
+NAMES = ("loss", "accuracy", "mse", "ci95")
 
 
-def read(folder: Path, score: str) -> dict[str, dict[str, list[float | None]]]:
+def read(folder: Path) -> dict[str, dict[str, list[float | None]]]:
     """The curves of a run.
 
-    Args:
-        score: `accuracy` or `mse`.
-
     Returns:
-        For `train` and `val`, where there are any: `step` and, point by point, `loss`, the score
-        and `ci95`; `None` where a number is missing. Long curves are means over neighbours.
+        For `train` and `val`, where there are any: `step`, and those of `NAMES` there are,
+        point by point; `None` where a number is missing. A long curve is of means over neighbours.
     """
-    names = [n for n in ("loss", score, "ci95") if n]
     found: dict[str, dict[int, list[float]]] = {"train": {}, "val": {}}
     for text in (own(folder, "metrics.jsonl", LARGEST) or b"").splitlines():
         try:
@@ -36,15 +33,15 @@ def read(folder: Path, score: str) -> dict[str, dict[str, list[float | None]]]:
             continue
         step = line.get("step")
         if isinstance(step, int) and not isinstance(step, bool) and 0 <= step < 2**53:
-            found[line["split"]][step] = [_number(line.get(name)) for name in names]
-    return {split: _thinned(points, names) for split, points in found.items() if points}
+            found[line["split"]][step] = [_number(line.get(name)) for name in NAMES]
+    return {split: _thinned(points) for split, points in found.items() if points}
 
 
-def _thinned(points: dict[int, list[float]], names: list[str]) -> dict[str, list[float | None]]:
+def _thinned(points: dict[int, list[float]]) -> dict[str, list[float | None]]:
     table = np.array([[step, *points[step]] for step in sorted(points)])
     bins = np.array_split(table, min(POINTS, len(table)))
     means = np.array([_mean(part) for part in bins])
-    columns = dict(zip(["step", *names], means.T, strict=True))
+    columns = dict(zip(["step", *NAMES], means.T, strict=True))
     return {n: [_short(v) for v in c] for n, c in columns.items() if np.isfinite(c).any()}
 
 

@@ -42,6 +42,7 @@ def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
     album = Album()
     runs = [sections.section(e, place, album) for e in ranking.entries]
     compared, unread = _matrices(ranking, labels)
+    plotted = _plotted(ranking, labels)
     plotly = _plotly()
     scripts = [plotly, _text("page.js")]
     style = _text("page.css")
@@ -53,15 +54,15 @@ def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
         style=style,
         version=__version__,
         made=time.strftime("%Y-%m-%d %H:%M"),
-        folders=[cells.name(str(folder)) for folder in folders],
+        folders=[cells.name(str(f if f.name else f.resolve())) for f in folders],
         glance=cells.glance(ranking, labels),
         columns=cells.columns(ranking),
         filters=cells.filters(ranking),
         rows=cells.rows(ranking, labels),
         runs=runs,
         labels=labels,
-        data=as_data(_plotted(ranking, labels)),
-        scores=[s for s in ("accuracy", "mse") if any(e.score == s for e in ranking.entries)],
+        data=as_data(plotted),
+        scores=[s for s in ("accuracy", "mse") if any(r["score"] == s for r in plotted["runs"])],
         matrices=compared,
         unread=unread,
         omitted=album.omitted,
@@ -89,16 +90,17 @@ def _plotted(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
     """What the script draws from: a record for each run, in the order of the rows."""
     number = {id(entry): i for i, entry in enumerate(ranking.entries)}
     keys = cells.grouping(ranking)
+    drawn = [curves.read(entry.folder) for entry in ranking.entries]
     return {
         "keys": [title for title, _ in keys],
         "runs": [
             {
                 "label": labels[i],
-                "score": entry.score,
+                "score": entry.score or _score(drawn[i]),
                 "test": entry.test,
                 "val": entry.val,
                 "groups": [value(entry) for _, value in keys],
-                "curves": curves.read(entry.folder, entry.score),
+                "curves": drawn[i],
             }
             for i, entry in enumerate(ranking.entries)
         ],
@@ -111,6 +113,11 @@ def _plotted(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
             for group, label in zip(ranking.groups, cells.labels_over_seeds(ranking), strict=True)
         ],
     }
+
+
+def _score(drawn: dict[str, dict[str, Any]]) -> str:
+    """Of a run that has not validated yet."""
+    return next((s for s in ("accuracy", "mse") for c in drawn.values() if s in c), "")
 
 
 def _matrices(ranking: Ranking, labels: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
