@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from omegaconf import DictConfig
@@ -17,6 +17,9 @@ from metarun.job import composed
 from metarun.study import Study
 from metarun.tree import GROUPS
 from metarun.trial import loader_for
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 FILE = Path("experiment") / "best.yaml"
 WRITTEN_OUT = (
@@ -35,9 +38,12 @@ def keep(study: Study, sweep: Path, hydra: DictConfig) -> None:
     Raises:
         Refused: the place for it is a link.
     """
-    best = study.best()
-    if best is None:
-        return
+    with study.lock:  # another process may know of a better one
+        if (best := study.best()) is not None:
+            _write(study, best, sweep, hydra)
+
+
+def _write(study: Study, best: FrozenTrial, sweep: Path, hydra: DictConfig) -> None:
     words = study.space.typed(best.params)
     loader, found = loader_for(hydra)
     whole = composed(loader, [*found, *words])
@@ -115,7 +121,7 @@ def _near(folder: Path) -> Path:
         return folder.absolute()
 
 
-def _figure(sweep: Path, best: Any) -> str:
+def _figure(sweep: Path, best: FrozenTrial) -> str:
     from metarun import results
 
     result = results.read(sweep / str(best.number)) or {}

@@ -150,10 +150,9 @@ class Study:
         trials = self.trials()
         return trials[number].state.name if number < len(trials) else "WAITING"
 
-    def value(self, number: int) -> float:
-        """What trial `number` came to; `nan` where it did not."""
-        value = self.trials()[number].value
-        return math.nan if value is None else value
+    def value(self, number: int) -> float | None:
+        """What trial `number` came to, if to anything."""
+        return self.trials()[number].value
 
     def values(self, number: int) -> dict[str, Any]:
         """What trial `number` tries: what it was given before, or a proposal now.

@@ -119,12 +119,19 @@ def _run(words: list[str], sweep: Path, folder: str | None, go_on: bool) -> int:
 
 
 def _shared(words: list[str], folder: str | None) -> DictConfig | None:
-    """What all jobs share; `None` where that cannot be composed."""
+    """What all jobs share; `None` where that cannot be composed.
+
+    Raises:
+        Refused: it cannot, and the jobs are trials of a search.
+    """
     loader = hydra_for(folder).config_loader
     shared = [
         o.input_line for o in parse(loader, words, sweep=True)[0] if not o.is_sweep_override()
     ]
-    return examine(loader, shared)[0]
+    cfg, mistakes = examine(loader, shared)
+    if mistakes and search.asked_for(words):  # all its trials would fail
+        raise Refused(*mistakes)
+    return cfg
 
 
 def _folder(words: list[str], cfg: DictConfig | None, folder: str | None) -> Path:

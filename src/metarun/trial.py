@@ -37,13 +37,14 @@ def loader_for(hydra: DictConfig) -> tuple[ConfigLoader, list[str]]:
     return hydra_for(own[0] if own else None).config_loader, words
 
 
-def run(cfg: DictConfig, go_on: bool) -> float:
+def run(cfg: DictConfig, go_on: bool) -> float | None:
     """The trial whose number is the job's, in the job's folder, unless it is over or another's.
 
     Returns:
         What was told to the search: the best validation accuracy, or minus the squared error;
-        `nan` where there is none.
+        `nan` where it failed, `None` where it is another's.
     """
+    from metarun import best
     from metarun.display import announce
 
     hydra = HydraConfig.get()
@@ -54,12 +55,14 @@ def run(cfg: DictConfig, go_on: bool) -> float:
     with study.claimed(number) as mine:
         if not mine:
             announce(number, ["another process is at it"])
-            return math.nan
+            return None
         state = study.state(number)
         values = study.values(number)
         if state in BEFORE:
             announce(number, [f"{BEFORE[state]}: {_short(space, values)}"])
-            return study.value(number)
+            if (first := study.best()) is not None and first.number == number:
+                best.keep(study, out.parent, hydra)  # it may have been killed before it did
+            return math.nan if state == "FAIL" else study.value(number)
         typed = space.typed(values)
         announce(number, typed)
         loader, found = loader_for(hydra)
@@ -78,7 +81,7 @@ class _Job:
         self.study, self.number, self.out, self.line = study, number, out, line
         self.config: dict[str, Any] = {}
 
-    def run(self, found: Composed, go_on: bool) -> float:
+    def run(self, found: Composed, go_on: bool) -> float | None:
         from metarun import best, results
 
         self.config = found.config
