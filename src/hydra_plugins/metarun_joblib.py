@@ -18,7 +18,6 @@ from hydra.plugins.launcher import Launcher
 
 from metarun import launch
 from metarun.errors import complain
-from metarun.process import told
 
 with contextlib.suppress(ImportError):  # without the extra, metarun.launch says what is missing
     import hydra_plugins.hydra_joblib_launcher.config  # noqa: F401
@@ -80,7 +79,7 @@ class MetarunJoblib(Launcher):
                 if isinstance(found, JobReturn):
                     returned[number] = found
                 elif not isinstance(found, pool.Lost):
-                    complain(f"job {first + number}: {told(found)}")
+                    complain(f"job {first + number}: {found.line}")
         return returned
 
 

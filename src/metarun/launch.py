@@ -12,6 +12,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
+from metarun.config import examine
 from metarun.errors import Refused
 from metarun.overrides import nearest, parse
 from metarun.settings import show
@@ -76,14 +77,16 @@ def settle(words: list[str], cfg: DictConfig | None, loader: ConfigLoader) -> li
 def _check(overrides: Sequence[Override], loader: ConfigLoader) -> None:
     """Refuse launchers that are not there, or not usable here, and counts that are none."""
     mistakes = []
+    chosen = [o.input_line for o in overrides if o.key_or_group == "hydra/launcher"]
+    cfg, _ = examine(loader, chosen)
+    known = [k for k in cfg.hydra.launcher if k != "_target_"] if cfg is not None else []
     for o in overrides:
         key, value = o.key_or_group, o.value()
         if key == "hydra/launcher":
             offered = options_of(loader, key)
             if value not in offered:
                 hint = nearest(str(value), offered)
-                known = ", ".join(offered)
-                mistakes.append(f"{key}={show(value)}: no such choice{hint} ({known})")
+                mistakes.append(f"{key}={show(value)}: no such choice{hint} ({', '.join(offered)})")
                 continue
             package, extra = EXTRAS.get(value, ("", ""))
             if package and not _installed(package):
@@ -93,11 +96,14 @@ def _check(overrides: Sequence[Override], loader: ConfigLoader) -> None:
                     f"{key}=slurm: there is no sbatch on this machine; "
                     f"{key}=submitit_local tries the same without a cluster"
                 )
-        for name in COUNTS:
-            if key == f"hydra.launcher.{name}" and not o.is_sweep_override():
-                if value is None or (type(value) is int and value >= 1):
-                    continue
-                mistakes.append(f"{key}={show(value)}: should be a whole number, 1 or more")
+        head, _, name = key.rpartition(".")
+        if head != "hydra.launcher":
+            continue
+        if known and name not in known and not o.is_add():
+            near = nearest(key, [f"{head}.{k}" for k in known])
+            mistakes.append(f"{o.input_line}: no such key{near} ({', '.join(known)})")
+        elif name in COUNTS and value is not None and not (type(value) is int and value >= 1):
+            mistakes.append(f"{key}={show(value)}: should be a whole number, 1 or more")
     if mistakes:
         raise Refused(*mistakes)
 

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from metarun import worker
+from metarun.process import told
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM}
 IDLE = 300  # seconds after which a worker without a job ends
@@ -21,7 +22,7 @@ IDLE = 300  # seconds after which a worker without a job ends
 _workers: Any = None  # kept from one batch of jobs to the next
 
 
-class Lost(Exception):
+class Lost:
     """A worker process was killed, and what was running beside it ended with it."""
 
 
@@ -47,8 +48,8 @@ def run(
     """Call each function with its arguments, `processes` at a time.
 
     Yields:
-        By its number, what a call returned, or raised, as soon as it did; several that ended at
-        once together.
+        By its number, what a call returned, as soon as it did, or a `worker.Failure`, or `Lost`;
+        several that ended at once together.
 
     Raises:
         KeyboardInterrupt: after all that was running has come to an end.
@@ -74,7 +75,7 @@ def _outcome(future: Future) -> Any:
     error = future.exception()
     if isinstance(error, BrokenProcessPool):
         return Lost()
-    return future.result() if error is None else error
+    return future.result() if error is None else worker.Failure(told(error))
 
 
 def _submit(processes: int, threads: int, function: Callable[..., Any], *arguments: Any) -> Future:
@@ -94,7 +95,7 @@ def _submit(processes: int, threads: int, function: Callable[..., Any], *argumen
                 env=dict.fromkeys(limits, str(threads)),
             )
             try:
-                return _workers.submit(function, *arguments)
+                return _workers.submit(worker.call, function, *arguments)
             except BrokenProcessPool:  # one was killed just now: others take their place
                 if not attempts_left:
                     raise

@@ -9,7 +9,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -85,6 +87,21 @@ def _beside_others(cfg: DictConfig, number: int, go_on: bool) -> float | None:
         return None  # whoever waits for the workers knows
     finally:
         _busy = False
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a call raised, as a line."""
+
+    line: str
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What the function returns, or a `Failure`: of an error without a pickle joblib's processes die."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return Failure(told(error))
 
 
 def begin(parent: int) -> None:
