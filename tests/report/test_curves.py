@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metarun.report.curves import POINTS, read
+from metarun.report.curves import POINTS, reached, read
 from tests.report.material import curve
 
 
@@ -66,3 +66,8 @@ def test_whatever_is_in_the_file(tmp_path_factory, text: str) -> None:
 
 def test_no_file_no_curve(tmp_path: Path) -> None:
     assert read(tmp_path) == {}
+    assert reached({}) == 0
+
+
+def test_how_far_a_run_has_come(tmp_path: Path) -> None:
+    assert reached(read(written(tmp_path, curve(steps=37)))) == 37

@@ -19,7 +19,7 @@ from metarun.report.album import Album
 from metarun.report.page import as_data, policy, render
 from metarun.report.ranking import rank
 from tests.report.hostile import PAYLOADS, hostile
-from tests.report.material import learned, of_status
+from tests.report.material import curve, learned, of_status
 
 VOID = {"meta", "input", "img", "br", "link", "hr"}
 
@@ -149,6 +149,27 @@ def test_what_a_cell_says_is_what_compare_finds(tmp_path: Path) -> None:
     mean, ci95 = 100 * pair.found.mean, 100 * pair.found.ci95
     assert f"{mean:+.2f} ± {ci95:.2f} points, p = {pair.p_holm:.2g}" in said
     assert ("is better" in said) == pair.told_apart
+
+
+def test_runs_of_a_matrix_are_named_by_what_tells_those_apart(tmp_path: Path) -> None:
+    for seed in range(2):
+        learned(tmp_path / f"a{seed}", seed)
+        learned(tmp_path / f"b{seed}", seed, "maml", data="mini")
+    shown = made(tmp_path)
+    said = [a["title"] for a in shown.all("td") if "title" in a]
+    assert all("seed" in text and "protonet" not in text and "maml" not in text for text in said)
+    assert len(said) == 4
+
+
+def test_a_run_that_has_not_validated_has_curves_and_says_how_far_it_is(tmp_path: Path) -> None:
+    folder = of_status(tmp_path / "a", "running")
+    lines = curve().splitlines(keepends=True)
+    train = [line for line in lines if json.loads(line)["split"] == "train"]
+    (folder / "metrics.jsonl").write_text("".join(train[:31]))
+    shown = made(tmp_path)
+    assert shown.data["runs"][0]["score"] == "accuracy"
+    assert "31 of 40" in shown.words
+    assert [a for a in shown.all("div") if a.get("data-plot") == "curves"]
 
 
 def test_one_run_alone_is_a_page(tmp_path: Path) -> None:

@@ -41,22 +41,27 @@ def keys(ranking: Ranking) -> list[Key]:
     return [(k, title, lambda e, v=value: printable(v(e), 80)) for k, title, value in typed + facts]
 
 
-def labels(ranking: Ranking) -> list[str]:
-    """A short name for each run, of what tells it from the others; each name once."""
-    telling = _telling(keys(ranking), ranking.entries)
-    found = [_label(entry, telling) for entry in ranking.entries]
+def labels(ranking: Ranking, among: Sequence[Entry] | None = None) -> list[str]:
+    """A short name for each run, of what tells it from the others; each name once.
+
+    Args:
+        among: those that are to be told apart; by default all.
+    """
+    entries = ranking.entries if among is None else among
+    telling = _telling(keys(ranking), entries)
+    found = [_label(entry, telling) for entry in entries]
     counts = Counter(found)
     return [
         label if label and counts[label] == 1 else " ".join(filter(None, [label, _place(entry)]))
-        for label, entry in zip(found, ranking.entries, strict=True)
+        for label, entry in zip(found, entries, strict=True)
     ]
 
 
 def labels_over_seeds(ranking: Ranking) -> list[str]:
     """A short name for each of `ranking.groups`, whose runs differ in their seed alone."""
+    telling = _telling([key for key in keys(ranking) if key[0] != "seed"], ranking.entries)
     firsts = [group.entries[0] for group in ranking.groups]
-    telling = _telling([key for key in keys(ranking) if key[0] != "seed"], firsts)
-    return [_label(first, telling) or _place(first) for first in firsts]
+    return [_label(first, telling) or name(first.algo) or _place(first) for first in firsts]
 
 
 def _telling(differ: Sequence[Key], entries: Sequence[Entry]) -> list[Key]:
@@ -140,15 +145,20 @@ def grouping(ranking: Ranking) -> list[tuple[str, Callable[[Entry], str]]]:
     for key, title, value in keys(ranking):
         values = {value(entry) for entry in ranking.entries}
         if 1 < len(values) <= COLOURS:
-            found.append((key == "seed", title, value))
+            place = ITSELF.index(key) if key in ITSELF else len(ITSELF) + (key == "seed")
+            found.append((place, title, value))
     return [(title, value) for _, title, value in sorted(found, key=lambda f: f[0])]
 
 
-def rows(ranking: Ranking, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for each run, in the order of the ranking."""
+def rows(ranking: Ranking, labels: Sequence[str], reached: Sequence[int]) -> list[dict[str, Any]]:
+    """A row for each run, in the order of the ranking.
+
+    Args:
+        reached: the last step that each has noted, which `result.json` says at the end only.
+    """
     first, rest = _columns(ranking)
     made = []
-    for entry, label in zip(ranking.entries, labels, strict=True):
+    for entry, label, step in zip(ranking.entries, labels, reached, strict=True):
         own = [_cell(value(entry)) for _, _, value in first]
         own.append(_figure(entry.score, entry.test))
         own.append(_figure(entry.score, entry.val))
@@ -159,17 +169,18 @@ def rows(ranking: Ranking, labels: Sequence[str]) -> list[dict[str, Any]]:
         own.append(Cell(entry.status, str(STATUSES.index(entry.status)), "status", entry.error))
         seconds = entry.seconds
         own.append(Cell(clock(seconds), "" if seconds is None else repr(seconds), "number"))
-        own.append(_steps(entry))
+        own.append(_steps(entry, step))
         own += [_cell(value(entry))._replace(kind="minor") for _, _, value in rest]
         facts = {key: name(getattr(entry, key)) for key in FILTERS}
         made.append({"name": _place(entry), "label": label, "cells": own, "facts": facts})
     return made
 
 
-def matrix(
-    group: Group, found: Matrix, shown: Sequence[int], labels: Sequence[str]
-) -> dict[str, Any]:
+def matrix(ranking: Ranking, group: Group, found: Matrix, most: int) -> dict[str, Any]:
     """A group's differences as a table of its best runs: what each cell shows and says."""
+    number = {id(entry): i for i, entry in enumerate(ranking.entries)}
+    shown = [number[id(entry)] for entry in group.entries[:most]]
+    called = dict(zip(shown, labels(ranking, group.entries), strict=False))
     percent = group.score == "accuracy"
     factor, digits, unit = (100, 2, " points") if percent else (1, 4, "")
     lines = []
@@ -183,14 +194,14 @@ def matrix(
             p, ahead = found.p[a, b], (mean > 0) == percent
             apart = bool(p < 0.05)
             winner = row if ahead else column
-            verdict = f"{labels[winner]} (#{winner + 1}) is better" if apart else "not told apart"
-            said = f"#{row + 1} {labels[row]} − #{column + 1} {labels[column]}: "
+            verdict = f"{called[winner]} (#{winner + 1}) is better" if apart else "not told apart"
+            said = f"#{row + 1} {called[row]} − #{column + 1} {called[column]}: "
             said += f"{_signed(mean, digits)} ± {ci95:.{digits}f}{unit}, p = {p:.2g}: {verdict}"
             level = 3 if abs(mean) >= 5 else 2 if abs(mean) >= 1.5 else 1
             kind = f"{'better' if ahead else 'worse'} level{level if percent else 2}"
             text = _signed(mean, 1 if percent else 3)
             line.append({"text": text, "said": said, "kind": kind if apart else "same"})
-        lines.append({"number": row + 1, "label": labels[row], "cells": line})
+        lines.append({"number": row + 1, "label": called[row], "cells": line})
     pairs = len(group.entries) * (len(group.entries) - 1) // 2
     said = [
         f"{group.score} of the row minus that of the column"
@@ -234,9 +245,9 @@ def _figure(score: str, stat: Stat | None, more: str = "") -> Cell:
     return Cell(figure(score, stat), sort, "number", more, "" if score == "accuracy" else score)
 
 
-def _steps(entry: Entry) -> Cell:
-    done, steps = entry.steps_done, entry.steps
-    if steps is None:
+def _steps(entry: Entry, reached: int) -> Cell:
+    if entry.steps is None:
         return Cell("–", "", "number")
-    text = f"{steps:,}" if done in (None, steps) else f"{done:,} of {steps:,}"
-    return Cell(text, str(steps if done is None else done), "number")
+    done = entry.steps if entry.test is not None else max(entry.steps_done or 0, reached)
+    text = f"{done:,}" if done == entry.steps else f"{done:,} of {entry.steps:,}"
+    return Cell(text, str(done), "number")

@@ -14,9 +14,10 @@ from metarun.report.contents import own
 LARGEST = 2**24  # bytes: 100,000 lines
 POINTS = 120  # most of a curve
 NAMES = ("loss", "accuracy", "mse", "ci95")
+Curves = dict[str, dict[str, list[float | None]]]  # split, name: values
 
 
-def read(folder: Path) -> dict[str, dict[str, list[float | None]]]:
+def read(folder: Path) -> Curves:
     """The curves of a run.
 
     Returns:
@@ -35,6 +36,11 @@ def read(folder: Path) -> dict[str, dict[str, list[float | None]]]:
         if isinstance(step, int) and not isinstance(step, bool) and 0 <= step < 2**53:
             found[line["split"]][step] = [_number(line.get(name)) for name in NAMES]
     return {split: _thinned(points) for split, points in found.items() if points}
+
+
+def reached(found: Curves) -> int:
+    """The last step of the curves, about: a thinned curve ends before its last point."""
+    return int(max((curve["step"][-1] or 0 for curve in found.values()), default=0))
 
 
 def _thinned(points: dict[int, list[float]]) -> dict[str, list[float | None]]:

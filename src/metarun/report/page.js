@@ -287,6 +287,7 @@
 
   const legend = (runs) => {
     const by = keys.value, place = one("legend");
+    runs = runs.filter((r) => data.runs[r].test || Object.keys(data.runs[r].curves).length);
     place.replaceChildren();
     if (by === "none") return;
     const names = by === "run" ? runs.map((r) => [r, data.runs[r].label])

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from metarun import __version__
 from metarun.report import cells, curves, matrix, sections
 from metarun.report.album import Album
+from metarun.report.curves import Curves
 from metarun.report.ranking import Ranking
 
 HERE = Path(__file__).parent
@@ -41,8 +42,9 @@ def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
     labels = cells.labels(ranking)
     album = Album()
     runs = [sections.section(e, place, album) for e in ranking.entries]
-    compared, unread = _matrices(ranking, labels)
-    plotted = _plotted(ranking, labels)
+    compared, unread = _matrices(ranking)
+    drawn = [curves.read(entry.folder) for entry in ranking.entries]
+    plotted = _plotted(ranking, labels, drawn)
     plotly = _plotly()
     scripts = [plotly, _text("page.js")]
     style = _text("page.css")
@@ -58,7 +60,7 @@ def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
         glance=cells.glance(ranking, labels),
         columns=cells.columns(ranking),
         filters=cells.filters(ranking),
-        rows=cells.rows(ranking, labels),
+        rows=cells.rows(ranking, labels, [curves.reached(found) for found in drawn]),
         runs=runs,
         labels=labels,
         data=as_data(plotted),
@@ -86,11 +88,10 @@ def as_data(content: Any) -> str:
     return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
 
 
-def _plotted(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
+def _plotted(ranking: Ranking, labels: Sequence[str], drawn: Sequence[Curves]) -> dict[str, Any]:
     """What the script draws from: a record for each run, in the order of the rows."""
     number = {id(entry): i for i, entry in enumerate(ranking.entries)}
     keys = cells.grouping(ranking)
-    drawn = [curves.read(entry.folder) for entry in ranking.entries]
     return {
         "keys": [title for title, _ in keys],
         "runs": [
@@ -115,19 +116,17 @@ def _plotted(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _score(drawn: dict[str, dict[str, Any]]) -> str:
+def _score(drawn: Curves) -> str:
     """Of a run that has not validated yet."""
     return next((s for s in ("accuracy", "mse") for c in drawn.values() if s in c), "")
 
 
-def _matrices(ranking: Ranking, labels: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
-    number = {id(entry): i for i, entry in enumerate(ranking.entries)}
+def _matrices(ranking: Ranking) -> tuple[list[dict[str, Any]], list[str]]:
     groups, unread = matrix.groups(ranking.entries)
-    made = []
-    for group in groups[:MATRICES]:
-        found = matrix.matrix(group.values)
-        shown = [number[id(entry)] for entry in group.entries[:SHOWN]]
-        made.append(cells.matrix(group, found, shown, labels))
+    made = [
+        cells.matrix(ranking, group, matrix.matrix(group.values), SHOWN)
+        for group in groups[:MATRICES]
+    ]
     if len(groups) > MATRICES:
         unread.append(f"{len(groups) - MATRICES} smaller groups of runs are not shown here")
     return made, [cells.name(line) for line in unread]
