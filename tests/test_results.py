@@ -12,10 +12,10 @@ from rich.console import Console
 from metarun import results
 
 
-def shown(rows: list) -> str:
+def shown(result: dict) -> str:
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     with console.file:
-        console.print(results.table(rows))
+        console.print(results.table(result))
     return console.export_text()
 
 
@@ -44,14 +44,9 @@ def test_hours_minutes_seconds() -> None:
 
 
 def test_a_run_that_did_not_finish_shows_its_status_and_no_figure() -> None:
-    text = shown([("a", {"status": "interrupted", "test": {"accuracy": {"mean": 1.0}}})])
+    text = shown({"status": "interrupted", "test": {"accuracy": {"mean": 1.0}}})
     assert "interrupted" in text
     assert "100" not in text
-
-
-def test_names_are_shown_only_where_runs_have_some() -> None:
-    assert "run" in shown([("first", {"status": "failed"}), ("second", {"status": "failed"})])
-    assert "run" not in shown([("", {"status": "failed"})])
 
 
 def test_a_row_for_each_test_episode(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def announce(job: int, typed: Sequence[str]) -> None:
 def conclude(folder: Path, result: Mapping[str, Any]) -> None:
     """The table that a run ends with."""
     screen = console()
-    screen.print(table([("", result)]))
+    screen.print(table(result))
     for name, scores in result.get("test_by_batch_norm", {}).items():
         screen.print(f"{name} batch norm: {figure(scores)}", markup=False)
     screen.print(f"{folder / 'result.json'}", soft_wrap=True, markup=False)

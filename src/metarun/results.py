@@ -7,7 +7,7 @@ import io
 import json
 import math
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -83,29 +83,24 @@ def setting(ways: int, shots: int) -> str:
     return f"{shots}-shot" if ways == 1 else f"{ways}-way {shots}-shot"
 
 
-def table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Table:
-    """One line a run: its name (if the runs have any), the task, and its figures."""
-    rows = list(rows)
-    named = any(name for name, _ in rows)
+def table(result: Mapping[str, Any]) -> Table:
+    """A run on one line: what, the task, and its figures."""
+    protocol, run = result.get("protocol", {}), result.get("run", {})
+    done = result.get("status") == "completed"
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in (*["run"][: int(named)], "algo", "data", "task", "test", "validation"):
+    for title in ("algo", "data", "task", "test", "validation"):
         grid.add_column(title, overflow="fold")
     grid.add_column("steps", justify="right")
     grid.add_column("time", justify="right")
-    for name, result in rows:
-        protocol, run = result.get("protocol", {}), result.get("run", {})
-        done = result.get("status") == "completed"
-        task = setting(protocol["ways"], protocol["shots"]) if "ways" in protocol else "–"
-        grid.add_row(
-            *[name][: int(named)],
-            str(run.get("algo", "–")),
-            str(protocol.get("data", "–")),
-            task,
-            figure(result.get("test")) if done else str(result.get("status", "–")),
-            figure(result.get("val")),
-            str(run.get("steps", "–")),
-            clock(run.get("wall_seconds")),
-        )
+    grid.add_row(
+        str(run.get("algo", "–")),
+        str(protocol.get("data", "–")),
+        setting(protocol["ways"], protocol["shots"]) if "ways" in protocol else "–",
+        figure(result.get("test")) if done else str(result.get("status", "–")),
+        figure(result.get("val")),
+        str(run.get("steps", "–")),
+        clock(run.get("wall_seconds")),
+    )
     return grid
 
 
