@@ -97,7 +97,10 @@ class Failure:
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What the function returns, or a `Failure`: of an error without a pickle joblib's processes die."""
+    """What the function returns, or a `Failure`.
+
+    joblib's processes die of an error that cannot be pickled.
+    """
     try:
         return function(*arguments)
     except Exception as error:

@@ -1,0 +1,148 @@
+"""Jobs in processes of their own: the same results, shown as they go, stopped and gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from tests.conftest import TINY
+from tests.faults.conftest import assert_same
+
+SCRIPT = str(Path(sys.executable).with_name("metarun"))
+JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+
+
+def started(words: Sequence[str], folder: Path) -> subprocess.Popen:
+    """The command in a process group of its own, as a terminal starts it."""
+    return subprocess.Popen(
+        [SCRIPT, *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONWARNINGS": "default"},
+    )
+
+
+def status(sweep: Path) -> dict[str, str]:
+    files = sweep.glob("*/result.json")
+    return {f.parent.name: json.loads(f.read_text())["status"] for f in files}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    yield tmp_path_factory.mktemp("sweeps")
+
+
+SWEEP = [*TINY, "shots=1,2,90", "algo=protonet,reptile", "train_shots=2"]
+
+
+@pytest.fixture(scope="module")
+def plain(folder: Path) -> Path:
+    """The sweep with Hydra's own launcher."""
+    done = started(["-m", *SWEEP, "hydra.sweep.dir=plain"], folder)
+    done.communicate()
+    assert done.returncode == 1
+    return folder / "plain"
+
+
+@pytest.fixture(scope="module")
+def beside(folder: Path) -> tuple[Path, str, list[str]]:
+    """The same with two workers: its folder, what it printed, and its complaints."""
+    pytest.importorskip("joblib", reason="needs metarun[parallel]")
+    done = started(["-m", *SWEEP, *JOBLIB, "hydra.sweep.dir=beside"], folder)
+    out, err = done.communicate()
+    assert done.returncode == 1
+    return folder / "beside", out, err.splitlines()
+
+
+def test_what_a_job_finds_does_not_depend_on_the_jobs_before(
+    plain: Path, beside: tuple[Path, str, list[str]]
+) -> None:
+    """Six jobs of two learners in two workers, which are used again and again."""
+    found = status(plain)
+    assert status(beside[0]) == found
+    assert sorted(found.values()) == ["completed"] * 4 + ["failed"] * 2
+    for job, how in found.items():
+        if how == "completed":
+            assert_same(beside[0] / job, plain / job)
+
+
+def test_each_line_says_whose_it_is(beside: tuple[Path, str, list[str]]) -> None:
+    sweep, out, err = beside
+    said = "shots=90 queries=3: a class of blobs has 20 items; shots + queries can be 20 at most"
+    assert sorted(err) == [f"metarun: job {number}: {said}" for number in (4, 5)]
+    first, *lines = out.splitlines()
+    assert first.startswith("6 jobs, 2 jobs at a time, 1 thread each, on ")
+    table = next(i for i, line in enumerate(lines) if not line.startswith("job "))
+    assert all(re.match(r"job \d  \S", line) for line in lines[:table])
+    for job in "0123":
+        words = OmegaConf.load(sweep / job / ".hydra/overrides.yaml")
+        own = [line.partition("  ")[2] for line in lines[:table] if line.startswith(f"job {job} ")]
+        assert own[0] == " ".join(words)
+        assert [line[:8] for line in own[1:]] == ["step 2/4", "step 4/4"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs process groups")
+def test_ctrl_c_saves_every_job_and_the_sweep_goes_on_the_same(folder: Path) -> None:
+    pytest.importorskip("joblib", reason="needs metarun[parallel]")
+    words = [*TINY, "seed=0,1,2", "steps=40", "eval_every=10", "test_episodes=4"]
+    whole = started(["-m", *words, "hydra.sweep.dir=whole"], folder)
+    whole.communicate()
+
+    halves = started(["-m", *words, *JOBLIB, "hydra.sweep.dir=halves"], folder)
+    seen: set[str] = set()
+    for line in halves.stdout:
+        seen |= set(re.findall(r"(job \d)  step", line))
+        if len(seen) == 2:
+            break
+    os.killpg(halves.pid, signal.SIGINT)
+    _, err = halves.communicate()
+    assert halves.returncode == 130
+    said = "metarun: interrupted; the sweep can go on: metarun resume=halves"
+    assert err.splitlines() == [said]
+    found = status(folder / "halves")
+    assert "interrupted" in found.values()
+    assert set(found.values()) <= {"interrupted", "completed"}
+
+    again = started(["resume=halves", *TINY[:2]], folder)
+    out, err = again.communicate()
+    assert (again.returncode, err) == (0, "")
+    assert "3 jobs, 2 jobs at a time, 1 thread each" in out
+    for job in "012":
+        assert_same(folder / "halves" / job, folder / "whole" / job)
+
+
+def test_jobs_by_submitit_and_on_with_another_launcher(folder: Path) -> None:
+    pytest.importorskip("submitit", reason="needs metarun[cluster]")
+    words = ["hydra/launcher=submitit_local", "shots=1,90", "hydra.sweep.dir=submitted"]
+    done = started(["-m", *TINY[:-1], *words], folder)
+    out, err = done.communicate()
+    sweep = folder / "submitted"
+    assert done.returncode == 1
+    (line,) = err.splitlines()
+    assert line.startswith("metarun: job 1: shots=90 queries=3: ")
+    assert "job 0  finished" in out
+    assert status(sweep) == {"0": "completed", "1": "failed"}
+    assert OmegaConf.load(sweep / "0/config.yaml").threads == 1
+
+    for pickled in sweep.rglob("*.pkl"):  # what is left there is nothing to go on with
+        pickled.write_bytes(b"cos\nsystem\n(S'touch evil'\ntR.")
+    before = set((sweep / ".submitit").iterdir())
+    again = started(["resume=submitted", *TINY[:2]], folder)
+    out, err = again.communicate()
+    assert again.returncode == 1
+    assert err.splitlines() == [line]
+    assert len(set((sweep / ".submitit").iterdir()) - before) == 1
+    assert not (folder / "evil").exists()
+    assert "job 0  finished" in out
