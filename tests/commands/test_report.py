@@ -127,6 +127,24 @@ def test_folders_inside_each_other_and_twice_count_once(metarun: Metarun) -> Non
     assert not Path("runs/report.csv").exists()
 
 
+def test_a_folder_whose_name_is_no_text(metarun: Metarun) -> None:
+    learned(Path("runs/a"))
+    name = os.path.join(b"runs", b"\xff\xfe")
+    try:
+        os.rename("runs/a", name)
+    except OSError:
+        pytest.skip("the file system takes text alone")
+    assert metarun("report", "runs")[0] == 0
+    assert "./%FF%FE/result.json" in Path("runs/report.html").read_text()
+
+
+def test_the_name_of_a_folder_does_nothing_to_the_terminal(metarun: Metarun) -> None:
+    learned(Path("runs/\x1b[2J\u202e[bold]x"))
+    code, out, _ = metarun("report", "runs")
+    assert code == 0
+    assert "�[2J�[bold]x" in out
+
+
 def test_one_run_alone(metarun: Metarun) -> None:
     learned(Path("run"))
     assert metarun("report", "run")[0] == 0

@@ -23,13 +23,14 @@ PAYLOADS = [
     "\u202egnp.exe\u2066\x00\x1b[31m\ufeff",
     "<iframe src=https://example.org/></iframe>",
     "<link rel=stylesheet href=//example.org/a.css>",
+    "x" * 2000,
 ]
 
 
 def hostile(parent: Path) -> None:
     """A dozen runs whose every word is one of `PAYLOADS`; finished, so that all is shown."""
     for i, payload in enumerate(PAYLOADS):
-        name = payload.replace("/", "⁄").replace("\x00", "")
+        name = payload.replace("/", "⁄").replace("\x00", "")[:200]
         folder = learned(parent / f"{i} {name}", i)
         result = json.loads((folder / "result.json").read_text())
         run = {**result["run"], "algo": payload, "device": payload, "versions": {payload: payload}}
@@ -43,6 +44,7 @@ def hostile(parent: Path) -> None:
         config = f"!!python/object/apply:os.system ['touch {folder}/ran']\n# {payload}\n"
         (folder / "config.yaml").write_text(config)
         (folder / "episodes.png").write_text(f"<svg xmlns='http://www.w3.org/2000/svg'>{payload}")
+    _huge(parent / "huge")
     first, second, third, fourth = sorted(parent.iterdir())[:4]
     outside = parent.parent / "outside"
     outside.write_text("root:x:0:0")
@@ -58,3 +60,16 @@ def hostile(parent: Path) -> None:
     failed = json.loads((fourth / "result.json").read_text())
     failed |= {"status": "failed", "error": PAYLOADS * 3}
     (fourth / "result.json").write_text(json.dumps(failed))
+
+
+def _huge(folder: Path) -> None:
+    """Numbers that no plot is made for."""
+    learned(folder, 99, "maml", "mse")
+    (folder / "episodes.png").unlink()
+    values = [10.0**power for power in range(-14, 15, 4)]
+    lines = [{"step": i, "split": "val", "mse": v, "ci95": v} for i, v in enumerate(values)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = json.loads((folder / "result.json").read_text())
+    result["test"]["mse"] = result["val"]["mse"] = {"mean": 9e14, "ci95": 9e14}
+    result["run"]["wall_seconds"] = 9e14
+    (folder / "result.json").write_text(json.dumps(result))

@@ -225,6 +225,7 @@ def test_a_hostile_folder_makes_no_element_and_no_attribute_of_its_own(tmp_path:
     for seed in range(len(PAYLOADS)):
         learned(tmp_path / "kind" / str(seed), seed, f"algo{seed}", data=f"data{seed}")
     of_status(tmp_path / "kind" / "failed", "failed", error="no luck")
+    learned(tmp_path / "kind" / "wave", 1, score="mse")
     (tmp_path / "evil").mkdir()
     hostile(tmp_path / "evil")
     shown = made(tmp_path / "evil")
@@ -252,6 +253,33 @@ def test_ten_megabytes_in_a_tag_are_cut(tmp_path: Path) -> None:
     (folder / "config.yaml").write_text(long)
     text = render(rank(runs.find([folder])), [folder], folder)
     assert len(text) < 200_000
+
+
+def nested(levels: int, kind: type) -> Any:
+    value: Any = kind()
+    for _ in range(levels):
+        value = {"a": value} if kind is dict else [value]
+    return value
+
+
+STRANGE = {
+    "deep": {"algo": nested(900, dict), "backbone": nested(900, list), "extra": nested(900, dict)},
+    "many": {f"k{i}": i for i in range(20_000)},
+    "of other types": {"ways": "5", "shots": [1], "data": {"a": 1}, "split": True, "batch_norm": 7},
+    "of no text": {"data": "\ud800", "batch_norm": "\udfff", "split": "\x00"},
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_a_strange_protocol_is_a_page(tmp_path: Path, kind: str) -> None:
+    for seed in range(2):
+        folder = learned(tmp_path / str(seed), seed)
+        result = json.loads((folder / "result.json").read_text())
+        result["protocol"] |= STRANGE[kind]
+        result["run"] |= {"versions": nested(900, dict), "resumed_with": nested(900, list)}
+        (folder / "result.json").write_text(json.dumps(result))
+    text = render(rank(runs.find([tmp_path])), [tmp_path], tmp_path)
+    assert len(text.encode()) < 200_000
 
 
 @given(st.recursive(st.text() | st.floats(allow_nan=False, allow_infinity=False), st.lists))

@@ -42,7 +42,10 @@ class Group:
         free = (*compare.THE_LEARNERS_OWN, *compare.NOTED)
         shared = (k for k in test.protocol if k in self.protocol and k not in free)
         same_episodes = test.score == self.score and len(test.values) == len(self.values[0])
-        return same_episodes and all(test.protocol[k] == self.protocol[k] for k in shared)
+        try:
+            return same_episodes and all(test.protocol[k] == self.protocol[k] for k in shared)
+        except RecursionError:  # a stranger's, of a thousand levels
+            return False
 
 
 @dataclass(frozen=True, eq=False)

@@ -157,7 +157,8 @@
   });
   const axis = (more) => ({
     gridcolor: colour("line"), linecolor: colour("quiet"), zeroline: false, ticks: "outside",
-    tickcolor: colour("quiet"), automargin: true, ...more,
+    tickcolor: colour("quiet"), automargin: true,
+    exponentformat: "e", ...more, // a raised exponent would need a style attribute
   });
   const config = {
     displaylogo: false, responsive: true,

@@ -45,7 +45,7 @@ RUN = {
     "device": "device",
     "threads": "threads",
 }
-MOST = 60  # entries of a table
+MOST, DEEPEST = 60, 5  # entries of a table, and levels of a value
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,15 @@ def _table(found: dict[str, Any], words: dict[str, str]) -> list[tuple[str, str]
     return [(key, value) for key, value in rows if value not in ("", "null")]
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, depth: int = 0) -> str:
     """A value in words: `inner_lr 0.4, first_order false`."""
+    if depth > DEEPEST:
+        return "…"
     if isinstance(value, str):
         return printable(value, 500)
     if isinstance(value, dict):
-        parts = [f"{k} {_shown(v)}" for k, v in list(value.items())[:MOST] if k != "_target_"]
+        known = list(value.items())[:MOST]
+        parts = [f"{k} {_shown(v, depth + 1)}" for k, v in known if k != "_target_"]
         return printable(", ".join(parts), 1000)
     try:
         return printable(json.dumps(value), 200)
