@@ -167,6 +167,8 @@ def train_or_resume(
         raise Refused(*mistakes)
     config = OmegaConf.to_container(cfg, resolve=True)
     config["out"] = str(out)
+    if config["logger"].get("group", "") is None:
+        config["logger"]["group"] = Path(HydraConfig.get().sweep.dir).resolve().name
     folders = user_folders(OmegaConf.create({"hydra": HydraConfig.get()}))
 
     from metarun.train import resume, train

@@ -20,8 +20,10 @@ class WandbLogger:
 
     Args:
         mode: `offline` keeps all in the run folder for `wandb sync`; `online` needs an account.
-            `None`: what the environment variable WANDB_MODE says, else `offline`.
-        project, entity, group: as W&B has them.
+            `None`: what the environment variable WANDB_MODE says, else `online` for a run that
+            `wandb agent` started and `offline` for others.
+        project, entity, group: as W&B has them. An agent's sweep has its own project and entity,
+            and knows its runs by ids of its own.
     """
 
     title = "W&B"
@@ -37,17 +39,18 @@ class WandbLogger:
     ) -> None:
         import wandb
 
-        mode = mode or os.environ.get("WANDB_MODE") or "offline"
+        agent = bool(os.environ.get("WANDB_SWEEP_ID"))
+        mode = mode or os.environ.get("WANDB_MODE") or ("online" if agent else "offline")
         if mode == "online":
             mode = self._reachable(wandb)
 
         def start(mode: str) -> Any:
             return wandb.init(
-                project=project,
-                entity=entity,
+                project=None if agent else project,
+                entity=None if agent else entity,
                 group=group,
                 dir=str(run.folder.absolute()),  # W&B writes from a process of its own
-                id=run.id,
+                id=None if agent else run.id,
                 name=run.name,
                 resume="allow" if run.resumed else None,
                 config=run.config,
