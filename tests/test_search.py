@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -20,6 +21,7 @@ from filelock import FileLock
 
 import metarun.trial as trial_module
 from metarun.algorithms.protonet import ProtoNet
+from metarun.study import Study
 from tests.conftest import TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -101,6 +103,9 @@ def test_the_same_words_are_the_same_search(metarun: Metarun, whole: Path) -> No
     code, _, err = metarun("resume=sweep", *TINY[:2], "hydra.sweeper.trials=2")
     assert code == 2
     assert err == ["metarun: hydra.sweeper.trials=2: sweep has begun 3 already"]
+    code, _, err = metarun("resume=sweep", *TINY[:2], "hydra.sweeper.seed=2")
+    assert (code, len(err)) == (2, 1)
+    assert "a search goes on as it began" in err[0]
 
 
 def planned(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
@@ -161,6 +166,30 @@ def test_a_trial_that_fails_is_told_and_not_the_best(metarun: Metarun) -> None:
         f"metarun: job {i}" for i in failed
     ]
     assert "backbone.filters=8; again:" in out
+
+
+@pytest.mark.parametrize("method", ["report", "tell"])
+def test_a_full_disk_is_no_trials_fault(metarun: Metarun, whole: Path, method: str) -> None:
+    original = getattr(Study, method)
+
+    def full(self: Any, number: int, *args: Any) -> Any:
+        if number == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(self, number, *args)
+
+    words = ["hydra.sweeper.trials=3", RATE, "algo.distance=cosine,euclidean"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Study, method, full)
+        code, _, err = metarun(*SEARCH, *words, "hydra.sweep.dir=sweep")
+    assert (code, len(err)) == (1, 1)
+    assert err[0].startswith("metarun: job 1: ")
+    assert "No space left on device" in err[0]
+    assert "metarun resume=" in err[0]
+    assert states("sweep") == [1, 1]
+    assert metarun("resume=sweep", *TINY[:2])[0] == 0
+    assert states("sweep") == [1, 1, 1]
+    assert result("sweep/1")["run"]["command"] == result(f"{whole}/1")["run"]["command"]
+    assert result("sweep/1")["test"] == result(f"{whole}/1")["test"]
 
 
 def test_an_interrupted_search_goes_on(metarun: Metarun, whole: Path) -> None:
@@ -255,6 +284,8 @@ def test_a_result_that_was_not_told_any_more_is_told(metarun: Metarun, whole: Pa
         (["shots=1"], "hydra/sweeper=optuna: nothing is searched over;"),
         ([RATE, "hydra.sweeper.trials=0"], "hydra.sweeper.trials=0: should be greater"),
         ([RATE, "hydra.sweeper.trails=3"], "hydra.sweeper.trails: no such key; did you mean hydra"),
+        ([RATE, "hydra.sweeper={trials: 3}"], "hydra.sweeper: no such key"),
+        ([RATE, "hydra.sweeper._target_=os.system"], "hydra.sweeper._target_: no such key"),
         ([RATE, "hydra.sweeper.pruner=x"], "hydra.sweeper.pruner=x: should be 'median', "),
         ([RATE, "shotz=1"], "shotz: no such key; did you mean shots?"),
         ([RATE, "shots=-1"], "shots=-1: should be greater than or equal to 1"),

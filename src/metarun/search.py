@@ -35,7 +35,7 @@ def unused(overrides: Sequence[Override]) -> list[str]:
         return [
             f"{key}: no such key{nearest(key, KEYS)} ({', '.join(KEYS)})"
             for key in keys
-            if key.startswith("hydra.sweeper.") and key not in KEYS
+            if f"{key}.".startswith("hydra.sweeper.") and key not in KEYS
         ]
     return [
         f"{word}: is for a search: add {CHOSEN}"
@@ -49,11 +49,17 @@ def more(words: list[str], typed: Sequence[str]) -> tuple[list[str], list[str]]:
 
     Returns:
         Those words, and what else was typed.
+
+    Raises:
+        Refused: another key of the search was typed.
     """
     trials = f"{KEYS[0]}="
     if not asked_for(words):
         return words, list(typed)
     new = [word for word in typed if word.startswith(trials)]
+    for word in typed:
+        if word.partition("=")[0].lstrip("+").startswith("hydra.sweeper.") and word not in new:
+            raise Refused(f"{word}: a search goes on as it began; {trials}N can add to it")
     kept = [word for word in words if not (new and word.startswith(trials))]
     return [*kept, *new], [word for word in typed if word not in new]
 

@@ -15,7 +15,7 @@ from metarun.errors import Refused
 from metarun.files import make_folder
 from metarun.journal import opened
 from metarun.overrides import one_line
-from metarun.settings import Count, Seed, explain
+from metarun.settings import Seed, explain
 from metarun.space import CHOSEN, Space
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    trials: Count
+    trials: Annotated[int, Field(ge=1, le=100_000)]
     sampler: Literal["tpe", "random"]
     pruner: Literal["median", "halving", "none"]
     warmup_trials: Annotated[int, Field(ge=0)]

@@ -13,7 +13,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from metarun.errors import Pruned, Refused
+from metarun.errors import Pruned, Refused, RunFailed
 from metarun.job import TRIAL, Composed, composed, objective, recorded, train_or_resume
 from metarun.job import refuse_another as refuse
 from metarun.overrides import quote
@@ -67,7 +67,14 @@ def run(cfg: DictConfig, go_on: bool) -> float | None:
         announce(number, typed)
         loader, found = loader_for(hydra)
         job = _Job(study, number, out, shlex.join(["metarun", *typed]))
-        return job.run(composed(loader, [*found, *typed]), go_on or state == "RUNNING")
+        try:
+            return job.run(composed(loader, [*found, *typed]), go_on or state == "RUNNING")
+        except OSError as error:
+            place = error.filename or study.folder
+            raise RunFailed(
+                f"job {number}: {place}: {error.strerror or error}; the trial goes on with: "
+                f"metarun resume={out.parent}"
+            ) from error
 
 
 class _Job:
@@ -80,6 +87,7 @@ class _Job:
     def __init__(self, study: Study, number: int, out: Path, line: str) -> None:
         self.study, self.number, self.out, self.line = study, number, out, line
         self.config: dict[str, Any] = {}
+        self.no_fault = False  # of its values, if it fails
 
     def run(self, found: Composed, go_on: bool) -> float | None:
         from metarun import best, results
@@ -97,6 +105,8 @@ class _Job:
             self.study.tell(self.number, "PRUNED")
             return self.study.value(self.number)
         value = math.nan if result is None else _worth(result)
+        if self.no_fault:
+            return value
         if math.isnan(value):
             self.study.tell(self.number, "FAIL")
             return value
@@ -115,7 +125,11 @@ class _Job:
             self._catch_up()
             if isinstance(pruned := before.get("pruned"), dict):
                 raise Pruned(self.number, pruned.get("step", 0))
-        return train_or_resume(cfg, self.out, self.line, go_on, self)
+        try:
+            return train_or_resume(cfg, self.out, self.line, go_on, self)
+        except RunFailed as failed:
+            self.no_fault = isinstance(failed.__cause__, OSError)  # a full disk: it can go on
+            raise
 
     def _catch_up(self) -> None:
         """Report what was validated before a kill, and was not reported any more."""
