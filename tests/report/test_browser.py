@@ -19,7 +19,12 @@ BROWSER = next(
 )
 DRIVER = shutil.which("chromedriver")
 FLAGS = ("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run")
-FLAGS += ("disable-background-networking", "disable-component-update", "disable-sync")
+FLAGS += (
+    "disable-background-networking",
+    "disable-component-update",
+    "disable-sync",
+    "disable-dev-shm-usage",
+)
 HOVER = ".hoverlayer text"
 
 pytestmark = pytest.mark.skipif(
@@ -92,7 +97,8 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    from selenium import webdriver
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+    from selenium.common.exceptions import SessionNotCreatedException
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
@@ -101,7 +107,10 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         options.add_argument(f"--{flag}")
     options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    try:
+        driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    except SessionNotCreatedException as error:
+        pytest.skip(f"chromium and chromedriver do not fit: {str(error).splitlines()[0]}")
     yield Reader(driver)
     driver.quit()
 

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from metarun import __version__
-from metarun.report import cells, curves, matrix, sections
+from metarun.report import cells, curves, labels, matrix, sections, verdicts
 from metarun.report.album import Album
 from metarun.report.curves import Curves
 from metarun.report.ranking import Ranking
@@ -39,12 +39,12 @@ def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
         folders: as they were typed.
         place: the folder that the page will lie in, for links to files below it.
     """
-    labels = cells.labels(ranking)
+    called = labels.of(ranking)
     album = Album()
     runs = [sections.section(e, place, album) for e in ranking.entries]
     compared, unread = _matrices(ranking)
     drawn = [curves.read(entry.folder) for entry in ranking.entries]
-    plotted = _plotted(ranking, labels, drawn)
+    plotted = _plotted(ranking, called, drawn)
     plotly = _plotly()
     scripts = [plotly, _text("page.js")]
     style = _text("page.css")
@@ -56,13 +56,12 @@ def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
         style=style,
         version=__version__,
         made=time.strftime("%Y-%m-%d %H:%M"),
-        folders=[cells.name(str(f if f.name else f.resolve())) for f in folders],
-        glance=cells.glance(ranking, labels),
+        folders=[labels.name(str(f if f.name else f.resolve())) for f in folders],
+        glance=cells.glance(ranking, called),
         columns=cells.columns(ranking),
         filters=cells.filters(ranking),
-        rows=cells.rows(ranking, labels, [curves.reached(found) for found in drawn]),
+        rows=cells.rows(ranking, called, [curves.reached(found) for found in drawn]),
         runs=runs,
-        labels=labels,
         data=as_data(plotted),
         scores=[s for s in ("accuracy", "mse") if any(r["score"] == s for r in plotted["runs"])],
         matrices=compared,
@@ -88,15 +87,15 @@ def as_data(content: Any) -> str:
     return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
 
 
-def _plotted(ranking: Ranking, labels: Sequence[str], drawn: Sequence[Curves]) -> dict[str, Any]:
+def _plotted(ranking: Ranking, called: Sequence[str], drawn: Sequence[Curves]) -> dict[str, Any]:
     """What the script draws from: a record for each run, in the order of the rows."""
     number = {id(entry): i for i, entry in enumerate(ranking.entries)}
-    keys = cells.grouping(ranking)
+    keys = labels.grouping(ranking)
     return {
         "keys": [title for title, _ in keys],
         "runs": [
             {
-                "label": labels[i],
+                "label": called[i],
                 "score": entry.score or _score(drawn[i]),
                 "test": entry.test,
                 "val": entry.val,
@@ -111,7 +110,7 @@ def _plotted(ranking: Ranking, labels: Sequence[str], drawn: Sequence[Curves]) -
                 "test": group.test,
                 "runs": [number[id(entry)] for entry in group.entries],
             }
-            for group, label in zip(ranking.groups, cells.labels_over_seeds(ranking), strict=True)
+            for group, label in zip(ranking.groups, labels.over_seeds(ranking), strict=True)
         ],
     }
 
@@ -124,12 +123,12 @@ def _score(drawn: Curves) -> str:
 def _matrices(ranking: Ranking) -> tuple[list[dict[str, Any]], list[str]]:
     groups, unread = matrix.groups(ranking.entries)
     made = [
-        cells.matrix(ranking, group, matrix.matrix(group.values), SHOWN)
+        verdicts.table(ranking, group, matrix.matrix(group.values), SHOWN)
         for group in groups[:MATRICES]
     ]
     if len(groups) > MATRICES:
         unread.append(f"{len(groups) - MATRICES} smaller groups of runs are not shown here")
-    return made, [cells.name(line) for line in unread]
+    return made, [labels.name(line) for line in unread]
 
 
 @cache
