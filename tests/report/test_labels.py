@@ -14,7 +14,9 @@ def ranked(folder: Path, *commands: str) -> Ranking:
     """Runs of these commands, the first the best."""
     for i, words in enumerate(commands):
         seed = int(words.rpartition("seed=")[2] or 0) if "seed=" in words else 0
-        run(folder / str(i), command=f"metarun {words}", seed=seed, mean=0.9 - 0.01 * i)
+        config = dict(word.split("=", 1) for word in words.split())
+        made = {"command": f"metarun {words}", "config": config, "seed": seed}
+        run(folder / str(i), mean=0.9 - 0.01 * i, **made)
     return rank(runs.find([folder]))
 
 
