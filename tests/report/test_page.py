@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metarun.report import page, runs
@@ -253,6 +253,29 @@ def test_ten_megabytes_in_a_tag_are_cut(tmp_path: Path) -> None:
     (folder / "config.yaml").write_text(long)
     text = render(rank(runs.find([folder])), [folder], folder)
     assert len(text) < 200_000
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["status", "error", "test", "val", "protocol", "run", "pruned"]), JSON)
+def test_whatever_a_part_of_the_result_is(tmp_path_factory, part: str, content: Any) -> None:
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in range(2):
+        learned(folder / str(seed), seed)
+        (folder / str(seed) / "episodes.png").unlink()
+    file = folder / "0" / "result.json"
+    whole = json.loads(file.read_text())
+    held = whole.get(part)
+    both = isinstance(content, dict) and isinstance(held, dict)
+    for made in (content, {**held, **content} if both else content):
+        file.write_text(json.dumps({**whole, part: made}))
+        render(rank(runs.find([folder])), [folder], folder)
 
 
 def nested(levels: int, kind: type) -> Any:

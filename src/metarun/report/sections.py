@@ -36,6 +36,8 @@ WORDS = {  # of the protocol, in the order of reading
     "train_split_sha256": "sha256 of the training split",
 }
 RUN = {
+    "trial": "trial of the search",
+    "pruned": "stopped by the search",
     "seed": "seed",
     "backbone": "backbone",
     "parameters": "parameters",
@@ -83,7 +85,7 @@ def section(entry: Entry, page: Path, album: Album) -> Section:
         command=printable(entry.command),
         resumed=[_shown(one) for one in resumed[:20]] if isinstance(resumed, list) else [],
         protocol=_table(entry.protocol, WORDS),
-        run=_table({k: v for k, v in run.items() if k in RUN}, RUN),
+        run=_table({k: v for k, v in {**run, **entry.result}.items() if k in RUN}, RUN),
         versions=", ".join(f"{_shown(k)} {_shown(v)}" for k, v in list(versions.items())[:MOST])
         if isinstance(versions, dict)
         else "",
