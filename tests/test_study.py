@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from metarun.errors import Refused
 from metarun.journal import _mend
+from metarun.proposals import Settings
 from metarun.space import Dimension, Space
-from metarun.study import Settings, Study
+from metarun.study import Study
 
 DIMENSIONS = (
     Dimension("lr", 1e-3, 1.0, log=True),
@@ -105,12 +106,12 @@ def test_the_median_pruner_ends_what_is_behind_half_of_the_others(
             study.report(number, step, float(score))
             reported[step] = score
             best = max(best, score)
-            others = [o[step] for o, complete in over if step in o]
-            ready = sum(1 for _ in over) >= warmup and step >= max(warmup_steps, 1)
+            others = [scores[step] for scores in over]
+            ready = len(over) >= warmup and step >= max(warmup_steps, 1)
             behind = bool(others) and best < np.percentile(others, 50)
             assert study.bad(number, 10) == (ready and behind)
         study.tell(number, "COMPLETE", float(best))
-        over.append((reported, True))
+        over.append(reported)
 
 
 def test_halving_goes_on_with_the_best_quarter_so_far(tmp_path: Path) -> None:
@@ -243,6 +244,28 @@ def test_processes_that_are_killed_do_not_stop_the_others(tmp_path: Path) -> Non
         assert mine
         assert study.values(0)
         assert [study.state(0), study.state(1)] == ["RUNNING", "WAITING"]
+
+
+def test_processes_share_a_search_and_none_does_a_trial_twice(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time\nfrom pathlib import Path\n"
+        "from tests.test_study import SPACE, wanted, worth\nfrom metarun.study import Study\n"
+        "for number in range(16):\n"
+        "    study = Study(Path(sys.argv[1]), SPACE, wanted())\n"
+        "    with study.claimed(number) as mine:\n"
+        "        if mine and study.state(number) == 'WAITING':\n"
+        "            values = study.values(number)\n"
+        "            print(number, flush=True)\n"
+        "            time.sleep(0.02)\n"
+        "            study.tell(number, 'COMPLETE', worth(**values))\n"
+    )
+    argv, root = [sys.executable, "-c", code, str(tmp_path)], Path(__file__).parents[1]
+    both = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=root) for _ in "ab"]
+    done = [int(n) for process in both for n in process.communicate(timeout=60)[0].split()]
+    assert sorted(done) == list(range(16))
+    study = Study(tmp_path, SPACE, wanted())
+    assert {study.state(n) for n in range(16)} == {"COMPLETE"}
+    assert len({t.params["lr"] for t in study.trials()}) == 16
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from metarun.errors import Refused
 from metarun.files import make_folder, write_whole
 from metarun.job import composed
 from metarun.overrides import nearest, parse
+from metarun.proposals import Settings
 from metarun.space import CHOSEN, Dimension, Space, space
-from metarun.study import Settings, Study, need_optuna
+from metarun.study import Study, need_optuna
 from metarun.tree import GROUPS
 from metarun.trial import loader_for, marked
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metarun.errors import Refused
 from metarun.files import make_folder
 from metarun.journal import opened
 from metarun.overrides import one_line
-from metarun.settings import Seed, explain
+from metarun.proposals import Settings, pruner, sampler
 from metarun.space import CHOSEN, Space
 
 if TYPE_CHECKING:
@@ -24,31 +23,6 @@ if TYPE_CHECKING:
 FOLDER, JOURNAL, LOCK = "search", "trials.jsonl", ".lock"
 NAME = "search"
 PATIENCE = 60  # seconds for the lock, which is held for parts of one
-
-
-class Settings(BaseModel):
-    """The keys of `hydra.sweeper`; their meanings are in conf/hydra/sweeper/optuna.yaml."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    trials: Annotated[int, Field(ge=1, le=100_000)]
-    sampler: Literal["tpe", "random"]
-    pruner: Literal["median", "halving", "none"]
-    warmup_trials: Annotated[int, Field(ge=0)]
-    warmup_steps: Annotated[int, Field(ge=0)]
-    seed: Seed
-
-    @classmethod
-    def checked(cls, given: Mapping[str, Any]) -> Settings:
-        """The settings, each of the right type and range.
-
-        Raises:
-            Refused: a line for each that is not.
-        """
-        try:
-            return cls.model_validate(dict(given))
-        except ValidationError as error:
-            raise Refused(*explain(error, "hydra.sweeper")) from error
 
 
 def need_optuna() -> Any:
@@ -170,27 +144,9 @@ class Study:
             trial = self.trials()[number]
             if trial.state is TrialState.WAITING:
                 self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-            self.study.sampler = self.sampler(number)
+            self.study.sampler = sampler(self.settings, number)
             one = Trial(self.study, trial._trial_id)  # a value that it has, it keeps
             return {d.key: d.suggest(one) for d in self.space.dimensions}
-
-    def sampler(self, number: int) -> Any:
-        """What proposes trial `number`: each has random numbers of its own, in any process."""
-        import numpy as np
-
-        seed = int(np.random.SeedSequence((self.settings.seed, number)).generate_state(1)[0])
-        if self.settings.sampler == "random":
-            return self.optuna.samplers.RandomSampler(seed=seed)
-        return self.optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-
-    def pruner(self, eval_every: int) -> Any:
-        """What decides that a trial is bad enough to be ended."""
-        kinds, settings = self.optuna.pruners, self.settings
-        if settings.pruner == "median":
-            return kinds.MedianPruner(settings.warmup_trials, settings.warmup_steps)
-        if settings.pruner == "halving":
-            return kinds.SuccessiveHalvingPruner(max(eval_every, settings.warmup_steps))
-        return kinds.NopPruner()
 
     def report(self, number: int, step: int, value: float) -> None:
         """Note the validation of trial `number` after outer step `step`; once more is no harm."""
@@ -200,7 +156,8 @@ class Study:
 
     def bad(self, number: int, eval_every: int) -> bool:
         """Is trial `number`, by what it has reported, to be ended?"""
-        return bool(self.pruner(eval_every).prune(self.study, self.trials()[number]))
+        rule = pruner(self.settings, eval_every)
+        return bool(rule.prune(self.study, self.trials()[number]))
 
     def tell(self, number: int, state: str, value: float | None = None) -> None:
         """Trial `number` is over: `COMPLETE` with its best validation, `PRUNED` or `FAIL`."""

@@ -13,12 +13,13 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from metarun.errors import Pruned, Refused, RunFailed
+from metarun.errors import Pruned, Refused, RunFailed, complain
 from metarun.job import TRIAL, Composed, composed, objective, recorded, train_or_resume
 from metarun.job import refuse_another as refuse
 from metarun.overrides import quote
+from metarun.proposals import Settings
 from metarun.space import Space
-from metarun.study import Settings, Study
+from metarun.study import Study
 from metarun.tree import hydra_for
 
 BEFORE = {"COMPLETE": "finished before", "PRUNED": "ended early before", "FAIL": "failed before"}
@@ -108,6 +109,8 @@ class _Job:
         if self.no_fault:
             return value
         if math.isnan(value):
+            if result is not None:
+                complain(f"job {self.number}: its validation came to no number: it has failed")
             self.study.tell(self.number, "FAIL")
             return value
         self.study.tell(self.number, "COMPLETE", value)
