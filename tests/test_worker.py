@@ -8,15 +8,20 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
 
+from metarun import worker
+from metarun.folder import alone_in
 from tests.conftest import TINY
 from tests.faults.conftest import assert_same
 
+Metarun = Callable[..., tuple[int, str, list[str]]]
 SCRIPT = str(Path(sys.executable).with_name("metarun"))
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 
@@ -146,3 +151,60 @@ def test_jobs_by_submitit_and_on_with_another_launcher(folder: Path) -> None:
     assert len(set((sweep / ".submitit").iterdir()) - before) == 1
     assert not (folder / "evil").exists()
     assert "job 0  finished" in out
+
+
+@pytest.mark.slow
+def test_a_job_whose_place_is_taken_saves_and_is_submitted_again(folder: Path) -> None:
+    """By the signal that submitit sends to jobs before their time is up; other jobs stay."""
+    pytest.importorskip("submitit", reason="needs metarun[cluster]")
+    words = [*TINY, "seed=0,1", "steps=200", "eval_every=150", "hydra.sweep.dir=requeued"]
+    done = started(["-m", *words, "hydra/launcher=submitit_local"], folder)
+    metrics, holder = (folder / "requeued/0" / name for name in ("metrics.jsonl", ".holder"))
+    deadline = time.monotonic() + 120
+    while not metrics.exists() or len(metrics.read_text().splitlines()) < 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(json.loads(holder.read_text())["pid"], signal.SIGUSR2)
+    _, err = done.communicate()
+    assert (done.returncode, err) == (0, "")
+    run = json.loads((folder / "requeued/0/result.json").read_text())["run"]
+    assert len(run["resumed_with"]) == 1
+    (folder / "requeued").rename(folder / "once")
+    again = started(["-m", *words], folder)
+    again.communicate()
+    for job in "01":
+        assert_same(folder / "once" / job, folder / "requeued" / job)
+
+
+@pytest.mark.parametrize(("restarts", "expected"), [("", False), ("0", False), ("2", True)])
+def test_a_job_that_slurm_starts_again_goes_on(
+    monkeypatch: pytest.MonkeyPatch, restarts: str, expected: bool
+) -> None:
+    seen = []
+    monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
+    monkeypatch.setattr(worker, "job", lambda cfg, go_on: seen.append(go_on))
+    current = SimpleNamespace(job=SimpleNamespace(num=0))
+    monkeypatch.setattr(worker.HydraConfig, "get", staticmethod(lambda: current))
+    worker.attempt(OmegaConf.create(), go_on=False, home=-1)
+    assert seen == [expected]
+
+
+def test_a_job_that_another_process_works_on_is_passed_over(metarun: Metarun) -> None:
+    words = [*TINY, "shots=1,2", "hydra.sweep.dir=sweep"]
+    assert metarun("-m", *words)[0] == 0
+    Path("sweep/1/result.json").unlink()
+    with alone_in(Path("sweep/1")):
+        code, out, err = metarun("resume=sweep", *TINY[:2])
+    assert (code, err) == (0, [])
+    assert f"passed over: {Path.cwd() / 'sweep/1'}: process {os.getpid()} on " in out
+    assert not Path("sweep/1/result.json").exists()
+
+
+def test_a_job_that_another_process_has_finished_meanwhile_is_not_run_again(
+    metarun: Metarun,
+) -> None:
+    """Two of the same settings in one folder; that others are refused is shown elsewhere."""
+    words = [*TINY, "seed=0,0", "hydra.sweep.subdir=same", "hydra.sweep.dir=sweep"]
+    code, out, err = metarun("-m", *words)
+    assert (code, err) == (0, [])
+    assert out.count("finished before") == 1

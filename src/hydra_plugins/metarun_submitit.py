@@ -37,9 +37,11 @@ class _Submitted(BaseSubmititLauncher):
 
     def checkpoint(self, *args: Any, **kwargs: Any) -> Any:
         """What is submitted again: the job, to go on in the folder that it has begun."""
+        from submitit.helpers import DelayedSubmission
+
         again = copy.copy(self)
         again.task_function = partial(self.task_function, go_on=True)
-        return super(_Submitted, again).checkpoint(*args, **kwargs)
+        return DelayedSubmission(again, *args, **kwargs)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -96,7 +98,7 @@ def _returned(job: Any, number: int, words: Sequence[str]) -> JobReturn:
             complain(line.removeprefix("metarun: "))
     try:
         returned = job.results()[0]
-        assert isinstance(returned, JobReturn)
+        assert returned.status == JobStatus.COMPLETED
     except Exception:
         complain(f"job {number}: ended without a result; its log: {job.paths.stderr}")
         returned = JobReturn(overrides=list(words), status=JobStatus.COMPLETED)

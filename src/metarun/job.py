@@ -90,6 +90,7 @@ def job(cfg: DictConfig, go_on: bool) -> float | None:
     typed = carried["typed"] if carried else list(hydra.overrides.task)
     line = shlex.join(["metarun", *typed])
     announce(hydra.job.num, typed)
+    go_on = go_on or (not carried and _taken_up(cfg, out))
     before = results.read(out) or {}
     held = (out / "config.yaml").exists() or (not go_on and (out / "result.json").exists())
 
@@ -142,6 +143,18 @@ def recorded(
     except RunFailed as failed:
         complain(f"job {number}: {failed}")
     return None
+
+
+def _taken_up(cfg: DictConfig, out: Path) -> bool:
+    """Whether another process, which goes on with this sweep, was quicker to begin the job."""
+    try:
+        sweep = (Path(HydraConfig.get().sweep.dir) / "multirun.yaml").stat()
+        if (out / "config.yaml").stat().st_mtime < sweep.st_mtime:
+            return False
+        refuse_another(cfg, out)
+    except (OSError, Refused):
+        return False
+    return True
 
 
 def refuse_another(cfg: DictConfig, out: Path) -> None:
