@@ -33,6 +33,12 @@ def test_a_key_that_follows_from_others_is_left_out(tmp_path: Path) -> None:
     assert labels.of(found, found.entries[:2]) == ["seed 0", "seed 1"]
 
 
+def test_what_a_search_drew_for_each_run_does_not_hide_the_other_keys(tmp_path: Path) -> None:
+    drawn = ("0.1 optimizer=sgd", "0.2 optimizer=adam", "0.3 optimizer=sgd", "0.4 optimizer=sgd")
+    found = ranked(tmp_path, *(f"algo.inner_lr={words}" for words in drawn))
+    assert labels.of(found)[:2] == ["sgd · inner_lr 0.1", "adam · inner_lr 0.2"]
+
+
 def test_the_end_of_a_dotted_key_is_enough(tmp_path: Path) -> None:
     found = ranked(tmp_path, "algo.inner_lr=0.1", "algo.inner_lr=0.01")
     assert labels.of(found) == ["inner_lr 0.1", "inner_lr 0.01"]

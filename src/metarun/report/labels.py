@@ -45,15 +45,22 @@ def over_seeds(ranking: Ranking) -> list[str]:
 
 
 def telling(differ: Sequence[Key], entries: Sequence[Entry]) -> list[Key]:
-    """The keys without those that tell nothing beyond the keys before them."""
-    ordered = sorted(differ, key=lambda key: (key[0] == "seed", key[0] not in ITSELF))
+    """The keys without those that follow from the others: `meta_batch` from `algo`, say.
+
+    Keys of few values are asked first, as all follows from one that each run has for itself.
+    """
+
+    def rank(key: Key) -> tuple[bool, bool]:
+        return key[0] == "seed", key[0] not in ITSELF
+
+    few = {key[0]: len({key[2](entry) for entry in entries}) for key in differ}
     kept: list[Key] = []
-    told = [()] * len(entries)
-    for key in ordered:
+    told: list[tuple[str, ...]] = [()] * len(entries)
+    for key in sorted(differ, key=lambda key: (*rank(key), few[key[0]])):
         more = [(*t, key[2](entry)) for t, entry in zip(told, entries, strict=True)]
         if len(set(more)) > len(set(told)):
             kept, told = [*kept, key], more
-    return kept
+    return sorted((key for key in differ if key in kept), key=rank)
 
 
 def _label(entry: Entry, telling: Sequence[Key]) -> str:
