@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ DIMENSIONS = (
     Dimension("algo", choices=("maml", "fomaml")),
 )
 SPACE = Space(("shots=5", *DIMENSIONS))
+REPORT = b'{"op_code":7,"worker_id":"x","trial_id":1,"step":%s}'
 
 
 def wanted(**changed: object) -> Settings:
@@ -190,6 +192,12 @@ def test_a_search_goes_on_after_any_cut_of_its_journal(tmp_path: Path) -> None:
         lambda lines: [x.replace(b'"high\\": 1.0', b'"high\\": 9.0') for x in lines],
         lambda lines: [x.replace(b'"maml', b'"hydra') for x in lines],
         lambda lines: [x.replace(b'"param_name":"lr"', b'"param_name":"out"') for x in lines],
+        lambda lines: [re.sub(rb'"values":\[[^]]*\]', b'"values":null', x) for x in lines],
+        lambda lines: [re.sub(rb'"values":\[[^]]*\]', b'"values":["a"]', x) for x in lines],
+        lambda lines: [re.sub(rb'"values":\[[^]]*\]', b'"values":[1,2]', x) for x in lines],
+        lambda lines: [x for x in lines if b'"param_name":"lr"' not in x],
+        lambda lines: [*lines[:-1], REPORT % b'"1","intermediate_value":0.5', lines[-1]],
+        lambda lines: [*lines[:-1], REPORT % b'1,"intermediate_value":"a"', lines[-1]],
         lambda lines: [x.replace(b'value_internal":', b'value_internal":99') for x in lines],
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,13 +88,8 @@ class Study:
         return self.folder / name
 
     def _all_fit(self) -> bool:
-        """Is every value one that this search can have proposed? They are put into words."""
         known = {d.key: d.distribution() for d in self.space.dimensions}
-        return all(
-            known.get(key) == trial.distributions[key] and _within(known[key], value)
-            for trial in self.trials()
-            for key, value in trial.params.items()
-        )
+        return all(_fits(trial, known) for trial in self.trials())
 
     def trials(self) -> list[FrozenTrial]:
         """All trials that were begun, and some that were not, by number."""
@@ -163,6 +158,21 @@ class Study:
         """Trial `number` is over: `COMPLETE` with its best validation, `PRUNED` or `FAIL`."""
         kind = self.optuna.trial.TrialState[state]
         self.study.tell(number, value, kind, skip_if_finished=True)
+
+
+def _fits(trial: FrozenTrial, known: Mapping[str, Any]) -> bool:
+    """Can a search over what is `known` have left this trial? Its values are put into words."""
+    numbers = [*trial.intermediate_values.values(), 0 if trial.value is None else trial.value]
+    whole = trial.value is not None and trial.params.keys() == known.keys()
+    return (
+        all(
+            known.get(key) == trial.distributions[key] and _within(known[key], value)
+            for key, value in trial.params.items()
+        )
+        and all(isinstance(number, float | int) for number in numbers)
+        and all(isinstance(step, int) for step in trial.intermediate_values)
+        and (whole or trial.state.name != "COMPLETE")
+    )
 
 
 def _within(distribution: Any, value: Any) -> bool:
