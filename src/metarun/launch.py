@@ -18,10 +18,10 @@ from metarun.overrides import nearest, parse
 from metarun.settings import show
 from metarun.tree import options_of
 
-EXTRAS = {  # what a launcher needs: its package, and the extra that brings it
-    "joblib": ("hydra_joblib_launcher", "parallel"),
-    "slurm": ("hydra_submitit_launcher", "cluster"),
-    "submitit_local": ("hydra_submitit_launcher", "cluster"),
+EXTRAS = {  # what a launcher needs: packages, and the extra that brings them
+    "joblib": (("joblib", "hydra_plugins.hydra_joblib_launcher"), "parallel"),
+    "slurm": (("submitit", "hydra_plugins.hydra_submitit_launcher"), "cluster"),
+    "submitit_local": (("submitit", "hydra_plugins.hydra_submitit_launcher"), "cluster"),
 }
 COUNTS = ("n_jobs", "cpus_per_task", "timeout_min", "array_parallelism")
 REPLAYED = (  # a sweep's own file can hold these keys: plain words that reach no shell
@@ -88,8 +88,8 @@ def _check(overrides: Sequence[Override], loader: ConfigLoader) -> None:
                 hint = nearest(str(value), offered)
                 mistakes.append(f"{key}={show(value)}: no such choice{hint} ({', '.join(offered)})")
                 continue
-            package, extra = EXTRAS.get(value, ("", ""))
-            if package and not _installed(package):
+            packages, extra = EXTRAS.get(value, ((), ""))
+            if not all(map(_installed, packages)):
                 mistakes.append(f"{key}={value}: needs pip install 'metarun[{extra}]'")
             elif value == "slurm" and shutil.which("sbatch") is None:
                 mistakes.append(
@@ -110,7 +110,7 @@ def _check(overrides: Sequence[Override], loader: ConfigLoader) -> None:
 
 def _installed(package: str) -> bool:
     try:
-        return importlib.util.find_spec(f"hydra_plugins.{package}") is not None
+        return importlib.util.find_spec(package) is not None
     except (ImportError, ValueError):
         return False
 
