@@ -86,6 +86,8 @@ def test_nothing_is_added_where_it_is_said_or_makes_no_difference(word: str) -> 
     ("word", "said"),
     [
         ("hydra/launcher=jobli", "no such choice; did you mean joblib? (basic, joblib, slurm, "),
+        ("hydra/launcher=joblib,basic", "a sweep has one launcher"),
+        ("hydra.launcher.n_jobs=1,2", "a sweep has one launcher"),
         ("hydra/launcher=slurm", "there is no sbatch on this machine"),
         ("hydra.launcher.n_jobs=0", "should be a whole number, 1 or more"),
         ("hydra.launcher.n_jobs=-1", "should be a whole number, 1 or more"),

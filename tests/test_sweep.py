@@ -135,6 +135,14 @@ def test_jobs_in_nested_folders_are_counted(metarun: Metarun) -> None:
     assert "squared_euclidean/90" in out
 
 
+def test_folders_may_be_named_by_the_number_of_the_job(metarun: Metarun) -> None:
+    words = ["shots=1,2", "hydra.sweep.subdir=job${hydra.job.num}", "hydra.sweep.dir=sweep"]
+    assert metarun("-m", *TINY, *words)[0] == 0
+    assert status("sweep") == {"job0": "completed", "job1": "completed"}
+    _, out, _ = metarun("resume=sweep", *TINY[:2])
+    assert out.count("finished before") == 2
+
+
 def test_the_sweeps_folder_may_depend_on_what_its_jobs_share(metarun: Metarun) -> None:
     metarun("-m", *TINY, "shots=1,2", "steps=2", "hydra.sweep.dir=sweep${steps}")
     assert status("sweep2") == {"0": "completed", "1": "completed"}

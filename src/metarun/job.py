@@ -47,7 +47,8 @@ def legal(loader: ConfigLoader, master: DictConfig, job: Sequence[str]) -> Seque
 
     So the job still gets its folder and its `result.json`, under any launcher.
     """
-    found = [w for w in master.hydra.overrides.hydra if w.startswith("hydra.searchpath=")]
+    words = OmegaConf.to_container(master.hydra.overrides.hydra)  # with ${…} as they were typed
+    found = [w for w in words if w.startswith("hydra.searchpath=")]
     mistakes = composed(loader, [*found, *job]).mistakes
     if not mistakes:
         return job

@@ -82,6 +82,9 @@ def _check(overrides: Sequence[Override], loader: ConfigLoader) -> None:
     known = [k for k in cfg.hydra.launcher if k != "_target_"] if cfg is not None else []
     for o in overrides:
         key, value = o.key_or_group, o.value()
+        if key.startswith("hydra") and "launcher" in key and o.is_sweep_override():
+            mistakes.append(f"{o.input_line}: a sweep has one launcher")
+            continue
         if key == "hydra/launcher":
             offered = options_of(loader, key)
             if value not in offered:

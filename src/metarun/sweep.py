@@ -22,6 +22,10 @@ from metarun.tree import hydra_for
 
 log = logging.getLogger(__name__)
 FINE = ("completed", "pruned", "running")  # running: another process is at it
+UNREADABLE = (  # what reading a file that is no sweep's can raise
+    *(OSError, YAMLError, OmegaConfBaseException, AttributeError, LookupError, TypeError),
+    ValueError,
+)
 REPLAYED = ("hydra.sweep.subdir=", "hydra/launcher=", "hydra/sweeper=")
 REPLAYED += tuple(f"{key}=" for key in search.KEYS)
 
@@ -78,9 +82,9 @@ def go_on(sweep: Path, typed: Sequence[str], folder: str | None) -> int:
     """
     file = sweep / "multirun.yaml"
     try:
-        saved = OmegaConf.load(file).hydra.overrides
-        words = [*map(str, saved.task), *map(str, saved.hydra)]
-    except (OSError, YAMLError, OmegaConfBaseException, AttributeError, TypeError) as error:
+        saved = OmegaConf.to_container(OmegaConf.load(file).hydra.overrides)  # ${…} as typed
+        words = [*map(str, saved["task"]), *map(str, saved["hydra"])]
+    except UNREADABLE as error:
         raise Refused(f"{file}: is not what a sweep leaves there ({one_line(error)})") from error
     own = ("hydra.sweep.dir=", "hydra.mode=")  # set below
     words = [w for w in words if not w.startswith(own)]
