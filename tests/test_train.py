@@ -17,8 +17,8 @@ import torch
 
 from metarun import checkpoint
 from metarun.algorithms.protonet import ProtoNet
-from metarun.folder import alone_in
 from metarun.metrics import read as read_metrics
+from metarun.occupancy import alone_in
 from tests.conftest import TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]

@@ -17,7 +17,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from metarun import worker
-from metarun.folder import alone_in
+from metarun.occupancy import alone_in
 from tests.conftest import TINY
 from tests.faults.conftest import assert_same
 

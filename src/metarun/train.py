@@ -16,10 +16,11 @@ from metarun.drawing import drawn
 from metarun.errors import Interrupted, Occupied, Pruned, Refused, RunFailed
 from metarun.evaluation import evaluate, interval
 from metarun.files import make_folder, new_folder, read_whole, write_whole
-from metarun.folder import alone_in, logged, prepare
+from metarun.folder import logged, prepare
 from metarun.interruption import Stop
 from metarun.loggers import Guarded, Run
 from metarun.loop import Clock, NotFinite, Trial, meta_train
+from metarun.occupancy import alone_in
 from metarun.parts import Parts, assemble
 from metarun.protocol import protocol, record, trained_on
 from metarun.saved import differences, keep_config

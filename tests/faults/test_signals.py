@@ -15,8 +15,8 @@ import pytest
 
 from metarun import checkpoint, train
 from metarun.algorithms.protonet import ProtoNet
-from metarun.folder import alone_in
 from metarun.loggers.none import NoLogger
+from metarun.occupancy import alone_in
 from tests.conftest import TINY
 from tests.faults.conftest import SHORT, assert_same
 from tests.test_train import result

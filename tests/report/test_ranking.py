@@ -159,3 +159,32 @@ def test_a_run_alone_has_no_columns_but_its_own(sweep: Path) -> None:
     found = ranked(run(sweep / "0"))
     assert found.varied == found.differing == []
     assert found.entries[0].test == Stat(0.9, 0.01)
+
+
+def test_a_run_of_which_nothing_is_known_adds_no_columns(sweep: Path) -> None:
+    run(sweep / "0", command="metarun algo.lr=1")
+    run(sweep / "1", command="metarun algo.lr=1")
+    (sweep / "1/result.json").write_text("{")
+    assert ranked(sweep).varied == []
+
+
+def test_without_a_configuration_words_tell_settings_apart(sweep: Path) -> None:
+    for seed in (0, 1):
+        run(sweep / str(seed), seed=seed, command=f"metarun algo.lr={seed} seed={seed}")
+    assert ranked(sweep).groups == []
+
+
+def test_a_screen_has_room_for_some_keys(sweep: Path) -> None:
+    for i in range(2):
+        words = " ".join(f"key{k}={i}" for k in range(12 if i else 3))
+        run(sweep / str(i), mean=i / 2, command=f"metarun {words}")
+    table = lines(ranking.as_table(ranked(sweep)))
+    head = next(line for line in table if line.startswith("run ")).split()
+    assert head[1:9] == [f"key{k}" for k in range(8)]
+    assert table[-1] == "in the CSV also: key8, key9, key10, key11"
+    assert "key11" in ranking.as_csv(ranked(sweep)).splitlines()[0]
+
+
+def test_a_name_moves_no_cursor(sweep: Path) -> None:
+    run(sweep / "a\x1b[2Jb")
+    assert "\x1b" not in "".join(lines(ranking.as_table(ranked(sweep))))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metarun.errors import Refused, printable
+from metarun.errors import Refused
 from metarun.request import Request
 
 if TYPE_CHECKING:
@@ -39,9 +38,8 @@ def run(request: Request) -> int:
     from metarun.display import console
 
     screen = console()
-    shown = ranking.Ranking([replace(e, name=printable(e.name, 200)) for e in found.entries])
-    screen.print(ranking.as_table(shown))
-    if (over := ranking.seeds_table(shown)) is not None:
+    screen.print(ranking.as_table(found))
+    if (over := ranking.seeds_table(found)) is not None:
         screen.print(over)
     for file in (table, page):
         screen.print(str(file), soft_wrap=True, markup=False)
@@ -87,7 +85,7 @@ def _write(page: Path, table: Path, found: Ranking, folders: Sequence[Path]) -> 
 
     text = render(found, folders, page.parent)
     try:
-        write_whole(table, as_csv(found).encode("utf-8", "backslashreplace"))  # names of folders
+        write_whole(table, as_csv(found))
         write_whole(page, text)
     except OSError as error:
         raise Refused(

@@ -20,6 +20,7 @@ from metarun.report.runs import STATUSES, Entry, Stat, natural
 from metarun.results import clock
 
 FACTS = {"algo": "algo", "data": "data", "task": "task", "batch_norm": "batch norm"}
+COLUMNS = 8  # most varied keys on a screen
 TOLD_BY = {"task": ("ways", "shots"), "batch_norm": ("algo.batch_norm", "algo")}
 # What may differ between two trainings of one setting besides the seed.
 FREE = ("seed", "out", "tags", "logger", "device", "threads", "audit", "data.root", "data.cache")
@@ -53,9 +54,10 @@ class Ranking:
 
     @cached_property
     def varied(self) -> list[str]:
-        """The typed keys in whose values the runs differ."""
+        """The typed keys in whose values the runs differ, as far as these are known."""
         typed = dict.fromkeys(key for entry in self.entries for key in entry.words)
-        return [k for k in typed if len({self.value(e, k) for e in self.entries}) > 1]
+        known = [entry for entry in self.entries if entry.words or entry.settings]
+        return [k for k in typed if len({self.value(e, k) for e in known}) > 1]
 
     @cached_property
     def constant(self) -> dict[str, str]:
@@ -117,7 +119,8 @@ def rank(entries: Sequence[Entry]) -> Ranking:
 def as_table(ranking: Ranking) -> Table:
     """A line a run."""
     named = any(entry.name for entry in ranking.entries)
-    columns = [*ranking.varied, *(FACTS[fact] for fact in ranking.differing)]
+    keys = _most_held(ranking)
+    columns = [*keys, *(FACTS[fact] for fact in ranking.differing)]
     grid = _grid(ranking.shared, *["run"][: int(named)], *columns, "test", "validation")
     grid.add_column("steps", justify="right")
     grid.add_column("time", justify="right")
@@ -125,7 +128,7 @@ def as_table(ranking: Ranking) -> Table:
     for entry in ranking.entries:
         cells = [
             *[entry.name][: int(named)],
-            *(ranking.value(entry, key) for key in ranking.varied),
+            *(ranking.value(entry, key) for key in keys),
             *(getattr(entry, fact) or "–" for fact in ranking.differing),
             figure(entry.score, entry.test),
             figure(entry.score, entry.val),
@@ -134,14 +137,28 @@ def as_table(ranking: Ranking) -> Table:
             entry.status,
         ]
         grid.add_row(*map(Text, cells))
+    if len(ranking.varied) > len(keys):
+        more = ", ".join(key for key in ranking.varied if key not in keys)
+        grid.caption = Text(f"in the CSV also: {more}")
+        grid.caption_justify = "left"
     return grid
+
+
+def _most_held(ranking: Ranking) -> list[str]:
+    """The varied keys, or those that most runs have: a terminal has not room for any number."""
+
+    def held(key: str) -> int:
+        return sum(ranking.value(entry, key) != "–" for entry in ranking.entries)
+
+    most = sorted(ranking.varied, key=held, reverse=True)[:COLUMNS]
+    return [key for key in ranking.varied if key in most]
 
 
 def seeds_table(ranking: Ranking) -> Table | None:
     """A line for each setting that finished under several seeds; `None` where there is none."""
     if not ranking.groups:
         return None
-    columns = [key for key in ranking.varied if key != "seed"]
+    columns = [key for key in _most_held(ranking) if key != "seed"]
     facts = [FACTS[fact] for fact in ranking.differing]
     grid = _grid("over seeds", *columns, *facts, "test ± 95 % over seeds", "validation", "seeds")
     for group in ranking.groups:
@@ -208,7 +225,7 @@ def _place(score: str, stat: Stat | None) -> tuple[int, float]:
 
 def _setting(entry: Entry) -> Any:
     """What a figure depends on besides the seed; two figures with equal keys differ in that."""
-    typed = entry.settings or entry.words
+    typed = {**entry.words, **entry.settings}
     below = tuple(f"{key}." for key in FREE)
     kept = [(k, v) for k, v in typed.items() if k not in FREE and not k.startswith(below)]
     protocol = sorted((k, repr(v)) for k, v in entry.protocol.items())

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shlex
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,7 @@ import yaml
 from metarun import results
 from metarun.errors import Refused, printable
 from metarun.files import read_whole
-from metarun.folder import HOLDER
+from metarun.occupancy import at_work
 from metarun.settings import show
 
 STATUSES = ("completed", "running", "interrupted", "pruned", "killed", "failed", "unreadable")
@@ -39,7 +37,7 @@ class Entry:
     """A run, or one of its evaluations; only `result` is as it was read, the rest is checked.
 
     Attributes:
-        name: where it lies below what was typed.
+        name: where it lies below what was typed, printable.
         status: one of `STATUSES`. `killed`: says that it runs, and its process is gone.
         error: why it failed or cannot be read.
         result: what its `result.json` holds.
@@ -96,7 +94,7 @@ def find(folders: Sequence[Path]) -> list[Entry]:
             name = str(place.relative_to(folder)) if place != folder else ""
             if len(folders) > 1 or not name:
                 name = str(place)
-            found.setdefault(place.resolve(), read(place, name))
+            found.setdefault(place.resolve(), read(place, printable(name)))
     if mistakes:
         raise Refused(*mistakes)
     return list(found.values())
@@ -116,7 +114,7 @@ def read(folder: Path, name: str) -> Entry:
     if result is None:
         if file.exists():
             return Entry(folder, name, "unreadable", "result.json cannot be read")
-        status = "running" if _at_work(folder) else "killed"
+        status = "running" if at_work(folder) else "killed"
         return Entry(folder, name, status, settings=settings, **_told_by(settings))
     run, protocol = _part(result, "run"), _part(result, "protocol")
     test, val = _part(result, "test"), _part(result, "val")
@@ -170,25 +168,11 @@ def _status(folder: Path, result: Mapping[str, Any]) -> tuple[str, str]:
     error = "; ".join(_text(line) for line in lines[:20] if isinstance(line, str))
     if status == "interrupted" and isinstance(result.get("pruned"), dict):
         return "pruned", ""
-    if status == "running" and not _at_work(folder):
+    if status == "running" and not at_work(folder):
         return "killed", "its process has ended; resume goes on from the last checkpoint"
     if status not in ("completed", "running", "interrupted", "failed"):
         return "unreadable", f"result.json: status={show(status)}: is none that a run has"
     return status, error
-
-
-def _at_work(folder: Path) -> bool:
-    """Does a process work in this folder? Asking takes no lock, which might disturb it."""
-    try:
-        told = json.loads(read_whole(folder / HOLDER, 1000))
-        if told["host"] != socket.gethostname():
-            return True  # cannot be known from here
-        os.kill(int(told["pid"]), 0)
-    except PermissionError as error:
-        return error.filename is None  # the process is another user's
-    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        return False
-    return True
 
 
 def _settings(run: Path) -> dict[str, str]:
