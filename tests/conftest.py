@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import torch
+from matplotlib.figure import Figure
+from PIL import Image
 
 from metarun import cli, parts, properties
 from metarun.episodes import Episodes
@@ -30,6 +32,21 @@ def data_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "THREADS", 1)
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_ink(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made and written, but not drawn, which takes longer than a tiny run.
+
+    Tests of the pictures themselves are marked `ink`.
+    """
+    if request.node.get_closest_marker("ink"):
+        return
+
+    def blank(figure: Figure, file: BinaryIO, **_: Any) -> None:
+        Image.new("RGB", (1, 1)).save(file, "PNG")
+
+    monkeypatch.setattr(Figure, "savefig", blank)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from matplotlib.figure import Figure
 
@@ -16,6 +17,8 @@ from metarun.backbones.mlp import MLP
 from metarun.data.sinusoid import Waves
 from metarun.episodes import Sampler
 from tests.own.blobs import Blobs
+
+pytestmark = pytest.mark.ink
 
 
 def learner() -> MAML:

@@ -52,6 +52,7 @@ def assert_same_run(a: str, b: str) -> None:
                 assert one[key] == two[key], key
 
 
+@pytest.mark.ink
 def test_a_run_folder_holds_what_the_contract_names(metarun: Metarun) -> None:
     code, out, err = metarun("train", *TINY, "out=run")
     assert (code, err) == (0, [])

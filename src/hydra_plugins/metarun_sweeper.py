@@ -18,3 +18,6 @@ class MetarunSweeper(BasicSweeper):
     def get_job_batch(self) -> Sequence[Sequence[str]]:
         loader = self.hydra_context.config_loader
         return [legal(loader, self.config, job) for job in super().get_job_batch()]
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """`legal` has seen to that, and composing takes time."""

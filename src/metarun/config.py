@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from functools import lru_cache
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -41,10 +42,12 @@ def examine(loader: ConfigLoader, typed: Sequence[str]) -> tuple[DictConfig | No
     overrides, wrong = sift(overrides, lambda o: wrong_choice(loader, o))
     mistakes += wrong
     try:
-        base = _compose(loader, filter(is_choice, overrides))
+        base = _chosen(loader, tuple(str(o.input_line) for o in overrides if is_choice(o)))
         overrides, wrong = sift(overrides, lambda o: unknown_key(base, o))
         mistakes += wrong
-        cfg = base if all(map(is_choice, overrides)) else _compose(loader, overrides)
+        chosen = all(map(is_choice, overrides))
+        words = [str(o.input_line) for o in overrides]
+        cfg = deepcopy(base) if chosen else _compose(loader, words)
         HydraConfig.instance().set_config(cfg)
         plain(cfg)
     except Exception as error:  # Hydra raises whatever the words lead to, OmegaConf as well
@@ -76,11 +79,15 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(own, resolve=True)
 
 
-def _compose(loader: ConfigLoader, overrides: Iterable[Override]) -> DictConfig:
+@lru_cache(maxsize=16)
+def _chosen(loader: ConfigLoader, words: tuple[str, ...]) -> DictConfig:
+    """What there is to be set; the same for many jobs of a sweep, which share a loader."""
+    return _compose(loader, words)
+
+
+def _compose(loader: ConfigLoader, words: Iterable[str]) -> DictConfig:
     cfg = loader.load_configuration(
-        config_name="config",
-        overrides=[str(o.input_line) for o in overrides],
-        run_mode=RunMode.RUN,
+        config_name="config", overrides=list(words), run_mode=RunMode.RUN
     )
     OmegaConf.set_readonly(cfg.hydra, None)
     return cfg

@@ -18,6 +18,7 @@ from metarun.data.sinusoid import Waves
 from metarun.episodes import Episodes, Sampler
 from tests.conftest import TINY
 
+pytestmark = pytest.mark.ink
 Metarun = Callable[..., tuple[int, str, list[str]]]
 BLOBS = (*TINY[:2], "data=blobs", "ways=2", "queries=2")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,10 @@ class Reader:
         self.driver.get("about:blank")
         self.driver.get_log("browser"), self.driver.get_log("performance")
         self.driver.get(page.resolve().as_uri())
+        until = time.monotonic() + 60
+        while not self.js("document.documentElement.classList.contains('ready')"):
+            assert time.monotonic() < until, "the page's script has not come to its end"
+            time.sleep(0.05)
 
     def js(self, script: str, *arguments: Any) -> Any:
         return self.driver.execute_script(f"return {script}", *arguments)

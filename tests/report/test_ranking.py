@@ -141,6 +141,7 @@ def test_csv_holds_no_formula(sweep: Path, text: str) -> None:
         assert row["error"] in ("", f"'{text}")
 
 
+@pytest.mark.ink
 def test_a_picture_of_the_ranking(sweep: Path, tmp_path: Path) -> None:
     for i in range(120):
         run(sweep / str(i), seed=i % 2, mean=i / 200, command=f"metarun $x$={i // 2} seed={i % 2}")

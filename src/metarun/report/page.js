@@ -338,4 +338,5 @@
   if (data.runs.filter((r) => r.curves.train).length <= BANDS) one("training").checked = true;
   draw();
   open();
+  document.documentElement.classList.add("ready");
 })();
