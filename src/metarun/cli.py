@@ -17,7 +17,9 @@ metarun {version}: few-shot and meta-learning experiments
 
   metarun algo=maml data=omniglot shots=5     train, then test the best validation checkpoint
   metarun -m algo=maml,protonet shots=1,5     every combination, one table
-  metarun resume=RUN_DIR [steps=N]            go on where a run or a sweep stopped
+  metarun -m hydra/launcher=joblib …          side by side; or slurm: on a cluster
+  metarun -m hydra/sweeper=optuna …           a search: 'algo.inner_lr=tag(log,interval(0.01,1))'
+  metarun resume=RUN_DIR [steps=N]            go on where a run, a sweep or a search stopped
   metarun evaluate run=RUN_DIR [shots=5 …]    test a trained run under another protocol
   metarun compare RUN_DIR RUN_DIR …           paired differences on the same test episodes
   metarun report DIR …                        a table of all runs, and a page: report.html
