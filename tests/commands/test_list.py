@@ -163,3 +163,13 @@ def test_it_needs_no_torch(home: Path, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True)
     assert done.returncode == 0
+
+
+def test_how_sweeps_run_can_be_chosen_too(metarun: Metarun) -> None:
+    code, out, _ = metarun("list", "hydra/launcher", "hydra/sweeper")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "hydra/launcher="
+    assert "hydra/sweeper=" in lines
+    for name in ("joblib", "slurm", "optuna"):
+        assert any(line.split()[0] == name and len(line.split()) > 3 for line in lines)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from metarun.errors import Refused
 from metarun.request import Request
 
+OF_SWEEPS = ("hydra/sweeper", "hydra/launcher")
+
 
 def run(request: Request) -> int:
     """Print what can be chosen, each with its one-line meaning.
@@ -15,14 +17,17 @@ def run(request: Request) -> int:
     from metarun.tree import GROUPS, choices
 
     request.accept("--config-dir")
+    groups = (*GROUPS, *OF_SWEEPS)
     for group in request.words:
-        if group not in GROUPS:
+        if group not in groups:
             raise Refused(
-                f"list {group}: no such group{nearest(group, GROUPS)} ({', '.join(GROUPS)})"
+                f"list {group}: no such group{nearest(group, groups)} ({', '.join(groups)})"
             )
     own = request.flags.config_dir
-    for group in request.words or GROUPS:
+    for group in request.words or groups:
         offered = choices(group, own)
+        if group in OF_SWEEPS:  # Hydra's own have no meaning written down
+            offered = {name: meaning for name, meaning in offered.items() if meaning}
         width = max((len(name) for name in offered), default=0)
         notes, last = _of_data(own) if request.words and group == "data" else ({}, [])
         print(f"{group}=")
