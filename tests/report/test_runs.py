@@ -47,6 +47,18 @@ def test_a_run_that_metarun_made_and_its_evaluation(metarun: Metarun) -> None:
     assert "run" not in evaluation.words
 
 
+def test_an_evaluation_has_the_settings_that_were_typed_for_it(metarun: Metarun) -> None:
+    assert metarun(*TINY, "out=run")[0] == 0
+    typed = ("algo.batch_norm=transductive", "episodes=9")
+    assert metarun("evaluate", "run=run", *typed, *TINY[:2])[0] == 0
+    trained, evaluation = runs.find([Path("run")])
+    assert trained.settings["algo.batch_norm"] == "inductive"
+    assert evaluation.settings["algo.batch_norm"] == evaluation.batch_norm == "transductive"
+    assert evaluation.settings["test_episodes"] == evaluation.words["test_episodes"] == "9"
+    assert evaluation.words["debug"] == trained.words["debug"] == "tiny"
+    assert "episodes" not in evaluation.words
+
+
 @pytest.mark.parametrize("status", ["failed", "interrupted"])
 def test_a_run_that_did_not_finish_has_no_test_figure(tmp_path: Path, status: str) -> None:
     entry = one(run(tmp_path / "a", status=status, error="no luck"))

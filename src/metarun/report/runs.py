@@ -22,6 +22,7 @@ STATUSES = ("completed", "running", "interrupted", "pruned", "killed", "failed",
 OWN_FOLDERS = ("checkpoints", "wandb", "experiment")  # of a run or a sweep; no run lies in them
 LARGEST = 2**20  # bytes of a configuration
 NOT_SETTINGS = ("resume", "run", "name", "out", "hydra", "data.root", "data.cache", "data_home")
+RETYPED = {"episodes": "test_episodes"}  # what evaluate calls otherwise
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where there is one
 
 
@@ -41,7 +42,7 @@ class Entry:
         status: one of `STATUSES`. `killed`: says that it runs, and its process is gone.
         error: why it failed or cannot be read.
         result: what its `result.json` holds.
-        words: what was typed for it, by key.
+        words: what was typed for it, and for an evaluation before that for its run, by key.
         settings: its configuration by dotted key, each value as one would type it.
         score: `accuracy`; `mse`, of which less is better; or nothing.
         test, val: the score on the test episodes, and of the best validation.
@@ -107,10 +108,10 @@ def natural(path: Path) -> list[tuple[int, str]]:
 
 def read(folder: Path, name: str) -> Entry:
     """The run or evaluation in `folder`, whatever state it is in."""
-    is_evaluation = folder.parent.name == "evaluations"
-    settings = _settings(folder.parents[1] if is_evaluation else folder)
+    trained = folder.parents[1] if folder.parent.name == "evaluations" else None
+    settings = _settings(trained or folder)
     file = folder / "result.json"
-    result = None if file.is_symlink() else results.read(folder)
+    result = _result(folder)
     if result is None:
         if file.exists():
             return Entry(folder, name, "unreadable", "result.json cannot be read")
@@ -126,6 +127,11 @@ def read(folder: Path, name: str) -> Entry:
         status, error = "unreadable", "result.json: is not what a finished run leaves there"
     ways, shots = _whole(protocol.get("ways")), _whole(protocol.get("shots"))
     command = _text(run.get("command"))
+    words = _words(command)
+    if trained is not None:  # what was typed for it holds, and besides what was for the training
+        words = {RETYPED.get(key, key): value for key, value in words.items()}
+        settings |= words
+        words = _words(_text(_part(_result(trained) or {}, "run").get("command"))) | words
     asked = {
         key: protocol[key] for key in ("ways", "shots", "queries") if _whole(protocol.get(key))
     }
@@ -136,7 +142,7 @@ def read(folder: Path, name: str) -> Entry:
         status,
         error,
         result,
-        _words(command),
+        words,
         settings,
         command,
         algo=_text(run.get("algo")) or settings.get("algo", ""),
@@ -152,6 +158,11 @@ def read(folder: Path, name: str) -> Entry:
         seed=_whole(run.get("seed")),
         seconds=_number(run.get("wall_seconds")),
     )
+
+
+def _result(folder: Path) -> dict[str, Any] | None:
+    """What the folder's own `result.json` holds; a link could lead anywhere."""
+    return None if (folder / "result.json").is_symlink() else results.read(folder)
 
 
 def _places(folder: Path) -> Iterator[Path]:
