@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -217,3 +218,11 @@ def test_a_strangers_sweep_names_no_folder_with_code(metarun: Metarun, key: str)
     code, _, err = metarun("resume=sweep")
     assert (code, len(err)) == (2, 1)
     assert "code of that folder could run" in err[0]
+
+
+def test_a_jobs_command_makes_the_same_run_alone(metarun: Metarun) -> None:
+    assert metarun("-m", *TINY, "seed=0,1", "tags=[a b]", "hydra.sweep.dir=sweep")[0] == 0
+    words = shlex.split(json.loads(Path("sweep/1/result.json").read_text())["run"]["command"])
+    assert metarun(*words[1:], "out=again")[0] == 0  # finds the tests' own data as well
+    made = [Path(f"{run}/test_episodes.csv").read_bytes() for run in ("sweep/1", "again")]
+    assert made[0] == made[1]

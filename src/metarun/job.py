@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -89,7 +90,7 @@ def job(cfg: DictConfig, go_on: bool) -> float | None:
     out = Path(hydra.runtime.output_dir)
     carried = json.loads(bytes.fromhex(cfg[REFUSED])) if REFUSED in cfg else None
     typed = carried["typed"] if carried else list(hydra.overrides.task)
-    line = shlex.join(["metarun", *typed])
+    line = retyped(hydra, typed)
     announce(hydra.job.num, typed)
     go_on = go_on or (not carried and _taken_up(cfg, out))
     before = results.read(out) or {}
@@ -113,6 +114,14 @@ def job(cfg: DictConfig, go_on: bool) -> float | None:
 
     result = recorded(hydra.job.num, out, line, held, work)
     return math.nan if result is None else objective(result["val"])
+
+
+def retyped(hydra: DictConfig, typed: Sequence[str]) -> str:
+    """The command that makes a job's run alone, with the folders it takes choices from."""
+    own = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
+    folder = [f"--config-dir={os.path.abspath(own[0])}"] if own else []
+    search = [w for w in hydra.overrides.hydra if w.startswith("hydra.searchpath=")]
+    return shlex.join(["metarun", *folder, *search, *typed])
 
 
 def recorded(
