@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from metarun.errors import Pruned, Refused, RunFailed, complain
-from metarun.job import TRIAL, Composed, composed, objective, recorded, train_or_resume
+from metarun.job import TRIAL, Composed, composed, objective, recorded, retyped, train_or_resume
 from metarun.job import refuse_another as refuse
 from metarun.overrides import quote
 from metarun.proposals import Settings
@@ -67,7 +66,7 @@ def run(cfg: DictConfig, go_on: bool) -> float | None:
         typed = space.typed(values)
         announce(number, typed)
         loader, found = loader_for(hydra)
-        job = _Job(study, number, out, shlex.join(["metarun", *typed]))
+        job = _Job(study, number, out, retyped(hydra, typed))
         try:
             return job.run(composed(loader, [*found, *typed]), go_on or state == "RUNNING")
         except OSError as error:
