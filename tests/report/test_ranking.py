@@ -189,3 +189,19 @@ def test_a_screen_has_room_for_some_keys(sweep: Path) -> None:
 def test_a_name_moves_no_cursor(sweep: Path) -> None:
     run(sweep / "a\x1b[2Jb")
     assert "\x1b" not in "".join(lines(ranking.as_table(ranked(sweep))))
+
+
+def test_a_title_repeats_no_column(sweep: Path) -> None:
+    """One learner failed before it could say what it is: the title is not of the other alone."""
+    run(sweep / "0", command="metarun algo=protonet")
+    refused = {"status": "failed", "test": None, "val": None, "protocol": None}
+    run(sweep / "1", **refused, run={"command": "metarun algo=mamml"})
+    assert ranked(sweep).shared == "glyphs, 5-way 1-shot, inductive batch norm"
+
+
+def test_learners_that_normalise_otherwise_are_told_apart(sweep: Path) -> None:
+    protocol = {"data": "glyphs", "ways": 5, "shots": 1, "batch_norm": "transductive"}
+    run(sweep / "0", command="metarun algo=protonet")
+    run(sweep / "1", command="metarun algo=maml", protocol=protocol)
+    head = lines(ranking.as_table(ranked(sweep)))[1]
+    assert head == "run algo batch norm test validation steps time status"

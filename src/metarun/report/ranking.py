@@ -21,7 +21,7 @@ from metarun.results import clock
 
 FACTS = {"algo": "algo", "data": "data", "task": "task", "batch_norm": "batch norm"}
 COLUMNS = 8  # most varied keys on a screen
-TOLD_BY = {"task": ("ways", "shots"), "batch_norm": ("algo.batch_norm", "algo")}
+TOLD_BY = {"task": ("ways", "shots"), "batch_norm": ("algo.batch_norm",)}
 # What may differ between two trainings of one setting besides the seed.
 FREE = ("seed", "out", "tags", "logger", "device", "threads", "audit", "data.root", "data.cache")
 FREE += ("data_home",)
@@ -67,8 +67,8 @@ class Ranking:
 
     @property
     def shared(self) -> str:
-        """`constant` in words, for a title."""
-        said = {**self.constant}
+        """`constant` in words, for a title, without what a column tells."""
+        said = {fact: value for fact, value in self.constant.items() if fact not in self._told}
         if "batch_norm" in said:
             said["batch_norm"] += " batch norm"
         return ", ".join(said.values())
@@ -76,9 +76,12 @@ class Ranking:
     @cached_property
     def differing(self) -> list[str]:
         """Those facts that differ and are not told by a varied key."""
-        told = {f for f in FACTS if set(TOLD_BY.get(f, (f,))) & set(self.varied)}
         some = [f for f in FACTS if any(getattr(e, f) for e in self.entries)]
-        return [fact for fact in some if fact not in self.constant and fact not in told]
+        return [fact for fact in some if fact not in self.constant and fact not in self._told]
+
+    @cached_property
+    def _told(self) -> set[str]:
+        return {f for f in FACTS if set(TOLD_BY.get(f, (f,))) & set(self.varied)}
 
     def value(self, entry: Entry, key: str) -> str:
         """What a run has for a key, typed or not."""
