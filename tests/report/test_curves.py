@@ -9,7 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metarun.report.curves import POINTS, reached, read
+from metarun.report import curves
+from metarun.report.curves import POINTS, left_out, reached, read
 from tests.report.material import curve
 
 
@@ -64,8 +65,17 @@ def test_whatever_is_in_the_file(tmp_path_factory, text: str) -> None:
     json.dumps(read(folder), allow_nan=False)
 
 
+def test_a_file_that_is_too_large_is_said_to_be(tmp_path: Path, monkeypatch) -> None:
+    folder = written(tmp_path, curve())
+    assert left_out(folder) == ""
+    monkeypatch.setattr(curves, "LARGEST", len(curve()) - 1)
+    assert read(folder) == {}
+    assert left_out(folder) == "metrics.jsonl is larger than 0 MB: its curves are left out"
+
+
 def test_no_file_no_curve(tmp_path: Path) -> None:
     assert read(tmp_path) == {}
+    assert left_out(tmp_path) == ""
     assert reached({}) == 0
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metarun.report import page, runs
+from metarun.report import curves, page, runs
 from metarun.report.album import Album
 from metarun.report.page import as_data, policy, render
 from metarun.report.ranking import rank
@@ -170,6 +170,16 @@ def test_a_run_that_has_not_validated_has_curves_and_says_how_far_it_is(tmp_path
     assert shown.data["runs"][0]["score"] == "accuracy"
     assert "31 of 40" in shown.words
     assert [a for a in shown.all("div") if a.get("data-plot") == "curves"]
+
+
+def test_a_run_without_its_curves_says_so(tmp_path: Path, monkeypatch) -> None:
+    learned(tmp_path / "a")
+    learned(tmp_path / "b", 1)
+    (tmp_path / "b/metrics.jsonl").write_text(curve(steps=200))
+    monkeypatch.setattr(curves, "LARGEST", 2 * len(curve()))
+    words = made(tmp_path).words
+    assert words.count("its curves are left out") == 1
+    assert "Left out, as metrics.jsonl is too large: the curves of 1 run." in words
 
 
 def test_one_run_alone_is_a_page(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from metarun.report.contents import own
+from metarun.report.contents import is_own, own
 
+NAME = "metrics.jsonl"
 LARGEST = 2**24  # bytes: 100,000 lines
 POINTS = 120  # most of a curve
 NAMES = ("loss", "accuracy", "mse", "ci95")
@@ -25,7 +26,7 @@ def read(folder: Path) -> Curves:
         point by point; `None` where a number is missing. A long curve is of means over neighbours.
     """
     found: dict[str, dict[int, list[float]]] = {"train": {}, "val": {}}
-    for text in (own(folder, "metrics.jsonl", LARGEST) or b"").splitlines():
+    for text in (own(folder, NAME, LARGEST) or b"").splitlines():
         try:
             line = json.loads(text)
         except (ValueError, RecursionError):  # cut short by a crash, or being written
@@ -36,6 +37,16 @@ def read(folder: Path) -> Curves:
         if isinstance(step, int) and not isinstance(step, bool) and 0 <= step < 2**53:
             found[line["split"]][step] = [_number(line.get(name)) for name in NAMES]
     return {split: _thinned(points) for split, points in found.items() if points}
+
+
+def left_out(folder: Path) -> str:
+    """Why a run that has curves shows none, or nothing."""
+    try:
+        if not is_own(folder, NAME) or (folder / NAME).stat().st_size <= LARGEST:
+            return ""
+    except OSError:  # it has gone just now
+        return ""
+    return f"{NAME} is larger than {LARGEST // 2**20} MB: its curves are left out"
 
 
 def reached(found: Curves) -> int:

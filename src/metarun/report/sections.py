@@ -10,6 +10,7 @@ from typing import Any
 from metarun.errors import printable
 from metarun.report.album import Album
 from metarun.report.contents import lines, links, own
+from metarun.report.curves import left_out
 from metarun.report.runs import Entry
 
 LONGEST = 20_000  # letters of a configuration
@@ -64,6 +65,7 @@ class Section:
     config: str
     picture: str
     no_picture: str
+    no_curves: str
     links: list[tuple[str, str]]
 
 
@@ -92,6 +94,7 @@ def section(entry: Entry, page: Path, album: Album) -> Section:
         config=lines(config, LONGEST) if config else "",
         picture=picture,
         no_picture=no_picture,
+        no_curves=left_out(entry.folder),
         links=links(entry.folder, page),
     )
 
