@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from metarun import launch
 from metarun.config import examine
 from metarun.errors import Refused
-from metarun.overrides import parse
+from metarun.overrides import length, parse
 from metarun.tree import hydra_for
 from tests.conftest import TINY
 
@@ -77,6 +77,58 @@ def test_the_threads_are_among_the_words() -> None:
     ]
 
 
+@pytest.mark.parametrize(("trials", "threads"), [(2, 4), (20, 1)])
+def test_a_search_has_as_many_jobs_as_trials(trials: int, threads: int) -> None:
+    words = ["hydra/launcher=joblib", "hydra/sweeper=optuna", f"hydra.sweeper.trials={trials}"]
+    for values in ("range(1,1000000000000)", "interval(1,2)", "1,2,3"):
+        assert settled(*words, f"meta_batch={values}") == [f"threads={threads}"]
+
+
+@given(start=st.integers(-9, 9), stop=st.integers(-9, 9), step=st.sampled_from([-3, -1, 1, 2, 0.5]))
+def test_a_range_has_as_many_values_as_hydra_makes_of_it(
+    start: int, stop: int, step: float
+) -> None:
+    (override,), _ = parse(
+        hydra_for(None).config_loader, [f"seed=range({start},{stop},{step})"], sweep=True
+    )
+    assert length(override) == len(list(override.sweep_string_iterator()))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["seed=range(1,1000000000000)"], "the sweep has 999999999999 jobs; 100000 is the most"),
+        (["shots=1,2", "seed=range(99999)"], "the sweep has 199998 jobs; 100000 is the most"),
+        (["seed=range(5,1)"], "has no value in it"),
+        (["seed=range(5,inf)"], "should have a beginning, an end, and a step that is not 0"),
+        (["seed=range(1,5,0)"], "should have a beginning, an end, and a step that is not 0"),
+    ],
+)
+def test_a_range_that_cannot_be_meant_is_refused_at_once(
+    metarun: Metarun, words: list[str], said: str
+) -> None:
+    code, _, err = metarun("-m", *TINY, *words, "hydra.sweep.dir=sweep")
+    assert (code, err) == (2, [f"metarun: {words[-1]}: {said}"])
+    assert not Path("sweep").exists()
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "hydra/sweeper=optuna",
+        "hydra.sweeper.trials=3",
+        "hydra/launcher=jobli",
+        "+hydra.launcher.n_jobs=2",
+        "hydra.sweep.dir=sweep",
+    ],
+)
+def test_a_single_run_does_not_pass_over_what_is_for_sweeps(metarun: Metarun, word: str) -> None:
+    code, _, err = metarun(*TINY, "hydra/launcher=joblib", word, "out=run")
+    assert code == 2
+    assert err[-1] == f"metarun: {word}: is for a sweep: add -m"
+    assert not Path("run").exists()
+
+
 @pytest.mark.parametrize("word", ["threads=2", "threads=1,2", "hydra/launcher=basic"])
 def test_nothing_is_added_where_it_is_said_or_makes_no_difference(word: str) -> None:
     assert settled(*["hydra/launcher=joblib"][: int("=" in word)], "shots=1,5", word) == []
@@ -104,12 +156,6 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert (code, len(err)) == (2, 1), err
     assert err[0].startswith(f"metarun: {word}: {said}")
     assert not Path("sweep").exists()
-
-
-def test_a_single_run_is_told_of_a_wrong_launcher_too(metarun: Metarun) -> None:
-    code, _, err = metarun(*TINY, "hydra/launcher=jobli")
-    assert (code, len(err)) == (2, 1)
-    assert "did you mean joblib?" in err[0]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from omegaconf import DictConfig
 
 from metarun.config import examine
 from metarun.errors import Refused
-from metarun.overrides import nearest, parse
+from metarun.overrides import length, nearest, parse
 from metarun.settings import show
+from metarun.space import CHOSEN
 from metarun.tree import options_of
 
 EXTRAS = {  # what a launcher needs: packages, and the extra that brings them
@@ -28,6 +29,7 @@ REPLAYED = (  # a sweep's own file can hold these keys: plain words that reach n
     *(*COUNTS, "gpus_per_node", "mem_gb", "max_num_timeout", "signal_delay_s"),
     *("partition", "qos", "account", "constraint", "gres"),
 )
+MOST = 100_000  # jobs of a sweep, each composed before the first begins
 PLAIN = re.compile(r"[\w.:+-]*")
 
 
@@ -59,16 +61,19 @@ def settle(words: list[str], cfg: DictConfig | None, loader: ConfigLoader) -> li
         cfg: what the jobs share; `None` where that cannot be composed.
 
     Raises:
-        Refused: there is no such launcher, or it lacks something.
+        Refused: there is no such launcher, or it lacks something; there are too many jobs.
     """
     overrides, _ = parse(loader, words, sweep=True)
     _check(overrides, loader)
+    searched = any(o.input_line.lstrip("+") == CHOSEN for o in overrides)
+    jobs = None if searched else count(overrides)
     if cfg is None or any(o.key_or_group == "threads" for o in overrides):
         return words
     name, keys = cfg.hydra.runtime.choices.get("hydra/launcher"), cfg.hydra.launcher
     threads = cfg.get("threads")
     if name == "joblib":
-        threads = share(cores(), count(overrides), keys.n_jobs, threads)[1]
+        jobs = jobs or cfg.hydra.sweeper.trials
+        threads = share(cores(), jobs if type(jobs) is int else 1, keys.n_jobs, threads)[1]
     elif name in EXTRAS:
         threads = threads or keys.cpus_per_task
     return [*words, f"threads={threads}"] if name in EXTRAS and threads else words
@@ -119,14 +124,19 @@ def _installed(package: str) -> bool:
 
 
 def count(overrides: Sequence[Override]) -> int:
-    """How many jobs a sweep has; a large number where only a search will tell."""
-    found = 1
-    for o in overrides:
-        if not o.is_sweep_override():
-            continue
-        if not o.is_discrete_sweep():
-            return 10**6
-        found *= max(1, sum(1 for _ in o.sweep_string_iterator()))
+    """How many jobs a sweep has that is no search.
+
+    Raises:
+        Refused: more than can be meant, or a range without an end.
+    """
+    lengths = {str(o.input_line): length(o) for o in overrides if o.is_sweep_override()}
+    found = math.prod(lengths.values())
+    if found > MOST:
+        longest = max(lengths, key=lengths.__getitem__)
+        raise Refused(f"{longest}: the sweep has {found} jobs; {MOST} is the most")
+    for line, values in lengths.items():
+        if not values:
+            raise Refused(f"{line}: has no value in it")
     return found
 
 
@@ -142,8 +152,11 @@ def replayed(word: str) -> bool:
     return bool(match and match[1] in REPLAYED and PLAIN.fullmatch(match[2]))
 
 
-def instead(words: list[str], typed: Sequence[str]) -> list[str]:
+def instead(words: list[str], typed: Sequence[str], also: str = "") -> list[str]:
     """A sweep's words with another launcher, or other keys of it.
+
+    Args:
+        also: what else can be typed, for the message.
 
     Raises:
         Refused: something else was typed.
@@ -154,7 +167,7 @@ def instead(words: list[str], typed: Sequence[str]) -> list[str]:
         if not named or "=" not in word:
             raise Refused(
                 f"{word}: a sweep goes on as it was typed; "
-                "only hydra/launcher=NAME and hydra.launcher.KEY=… can be typed with resume"
+                f"only {also}hydra/launcher=NAME and hydra.launcher.KEY=… can be typed with resume"
             )
     keys = {word.partition("=")[0].lstrip("+") for word in typed}
     another = "hydra/launcher" in keys

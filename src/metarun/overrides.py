@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig
 
+from metarun.errors import Refused
 from metarun.settings import show
 from metarun.tree import GROUPS, options_of
 
@@ -60,6 +63,31 @@ def quote(value: str) -> str:
     escaped = re.sub(r"(\\*)(')", lambda m: m[1] * 2 + "\\'", value)
     escaped = re.sub(r"\\+$", lambda m: m[0] * 2, escaped)
     return f"'{escaped}'"
+
+
+def only_for_sweeps(words: Iterable[str]) -> list[str]:
+    """A line for each word that a single run would not heed."""
+    found = r"[+~]*hydra([/.](launcher|sweeper)|\.sweep)\b"
+    return [f"{word}: is for a sweep: add -m" for word in words if re.match(found, word)]
+
+
+def length(override: Override) -> int:
+    """How many values a discrete sweep over one key has; none of them is made.
+
+    Raises:
+        Refused: it is a range without an end, or with a step of 0; or it is no discrete one.
+    """
+    value = override.value()
+    if not override.is_discrete_sweep():
+        raise Refused(f"{override.input_line}: is for a search")
+    if not isinstance(value, RangeSweep):
+        return sum(1 for _ in override.sweep_string_iterator())
+    numbers = (value.start, value.stop, value.step)
+    if not all(map(math.isfinite, numbers)) or value.step == 0:
+        line = override.input_line
+        raise Refused(f"{line}: should have a beginning, an end, and a step that is not 0")
+    start, stop, step = (Decimal(repr(n)) for n in numbers)
+    return max(0, math.ceil((stop - start) / step))
 
 
 def sift(

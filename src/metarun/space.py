@@ -17,6 +17,7 @@ from hydra.core.override_parser.types import (
 )
 
 from metarun.errors import Refused
+from metarun.overrides import length
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -154,7 +155,7 @@ def _dimension(o: Override, whole: bool) -> str | Dimension:
     if isinstance(value, RangeSweep):
         if tags:
             raise Refused(f"{line}: log is for an interval; write tag(log,int(interval(…))) here")
-        return _range(line, key, value)
+        return _range(o, key, value)
     if not isinstance(value, IntervalSweep):
         raise Refused(f"{line}: a search does not read this; write the choices out: {key}=A,B")
     low, high = value.start, value.end
@@ -167,15 +168,13 @@ def _dimension(o: Override, whole: bool) -> str | Dimension:
     return Dimension(key, low, high, log=bool(tags))
 
 
-def _range(line: str, key: str, value: RangeSweep) -> str | Dimension:
+def _range(o: Override, key: str, value: RangeSweep) -> str | Dimension:
     """Its values, as Hydra counts them: the end is none of them."""
-    numbers = (value.start, value.stop, value.step)
-    if not all(math.isfinite(n) for n in numbers) or value.step == 0:
-        raise Refused(f"{line}: should have a beginning, an end, and a step that is not 0")
-    start, stop, step = (n if isinstance(n, int) else Decimal(repr(n)) for n in numbers)
-    count = math.ceil((Decimal(stop) - Decimal(start)) / Decimal(step))
+    count = length(o)
     if count < 1:
-        raise Refused(f"{line}: has no value in it")
+        raise Refused(f"{o.input_line}: has no value in it")
+    numbers = (value.start, value.stop, value.step)
+    start, _, step = (n if isinstance(n, int) else Decimal(repr(n)) for n in numbers)
     ends = sorted([start, start + (count - 1) * step])
     kind = int if all(isinstance(n, int) for n in numbers) else float
     if count == 1:

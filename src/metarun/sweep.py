@@ -99,7 +99,8 @@ def go_on(sweep: Path, typed: Sequence[str], folder: str | None) -> int:
         if word.lstrip("+~").startswith("hydra") and not own:
             raise Refused(f"{file}: {word}: cannot be replayed; only {', '.join(REPLAYED)}")
     words, typed = search.more(words, typed)
-    words = launch.instead(words, typed)
+    also = f"{search.KEYS[0]}=N, " if search.asked_for(words) else ""
+    words = launch.instead(words, typed, also)
     words = launch.settle(words, _shared(words, folder), hydra_for(folder).config_loader)
     return _run(words, sweep, folder, go_on=True)
 

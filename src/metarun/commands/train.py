@@ -27,8 +27,11 @@ def run(request: Request) -> int:
         return sweep.start(request.words, flags.config_dir)
 
     from metarun.config import examine, plain
+    from metarun.overrides import only_for_sweeps
     from metarun.tree import hydra_for, user_folders
 
+    if unheeded := only_for_sweeps(request.words):
+        raise Refused(*unheeded)
     cfg, mistakes = examine(hydra_for(flags.config_dir).config_loader, request.words)
     if mistakes:
         # Keys of a choice are checked against the code behind it, which takes seconds to import:
