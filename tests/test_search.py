@@ -21,6 +21,7 @@ from filelock import FileLock
 
 import metarun.trial as trial_module
 from metarun.algorithms.protonet import ProtoNet
+from metarun.loggers import Guarded
 from metarun.study import Study
 from tests.conftest import TINY
 
@@ -106,6 +107,9 @@ def test_the_same_words_are_the_same_search(metarun: Metarun, whole: Path) -> No
     code, _, err = metarun("resume=sweep", *TINY[:2], "hydra.sweeper.seed=2")
     assert (code, len(err)) == (2, 1)
     assert "a search goes on as it began" in err[0]
+    code, _, err = metarun("resume=sweep", *TINY[:2], "shots=2")
+    assert (code, len(err)) == (2, 1)
+    assert "only hydra.sweeper.trials=N, hydra/launcher=NAME and " in err[0]
 
 
 def planned(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
@@ -122,16 +126,20 @@ def test_a_bad_trial_ends_early_and_is_no_failure(
     metarun: Metarun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(monkeypatch, [0.5, 0.1, 0.6])
+    failed: list[bool] = []  # as the logger is told
+    monkeypatch.setattr(Guarded, "finish", lambda *args, **_: failed.append(args[-1]))
     words = ["hydra.sweeper.trials=3", "hydra.sweeper.warmup_trials=1", "eval_every=1", RATE]
     code, out, err = metarun(*SEARCH, *words, "hydra.sweep.dir=sweep")
     assert (code, err) == (0, [])
     assert states("sweep") == [1, 2, 1]
+    assert failed == [False, False, False]
     ended = result("sweep/1")
     assert ended["status"] == "interrupted"
     assert ended["pruned"] == {"step": 1, "trial": 1}
     assert "test" not in ended
     assert [step for step, _ in validations("sweep/1")] == [1]
     assert [step for step, _ in validations("sweep/2")] == [1, 2, 3, 4]
+    assert "ended early: behind half of the earlier trials at step 1\n" in out
     assert "pruned" in out
     assert "Trial 1," not in out
 

@@ -64,3 +64,10 @@ def pruner(settings: Settings, eval_every: int) -> BasePruner:
     if settings.pruner == "halving":
         return pruners.SuccessiveHalvingPruner(max(eval_every, settings.warmup_steps))
     return pruners.NopPruner()
+
+
+def behind(settings: Settings) -> str:
+    """Why the pruner ends a trial, for the screen."""
+    if settings.pruner == "halving":
+        return "not among the best quarter of the trials"
+    return "behind half of the earlier trials"

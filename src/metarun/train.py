@@ -227,6 +227,7 @@ def run(
     logger = Guarded(parts.logger, about)
     final: dict[str, float] = {}
     pictures: dict[str, Path] = {}
+    failed = True
     try:
         with Stop() as stop, Display(config["steps"], state["step"]) as display:
             meta_train(parts, out, state, outer, logger, clock, stop, display, trial)
@@ -249,9 +250,13 @@ def run(
             test={**test, "episodes": config["test_episodes"]},
         )
         final = {f"test/{name}": stat["mean"] for name, stat in test.items()}
+        failed = False
         return result
+    except Pruned:
+        failed = False  # as good as it had to be known
+        raise
     finally:
-        logger.finish(final, pictures, failed=not final)
+        logger.finish(final, pictures, failed)
 
 
 def _write_what_ended_it(*args: Any, **found: Any) -> None:

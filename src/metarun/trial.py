@@ -16,7 +16,7 @@ from metarun.errors import Pruned, Refused, RunFailed, complain
 from metarun.job import TRIAL, Composed, composed, objective, recorded, retyped, train_or_resume
 from metarun.job import refuse_another as refuse
 from metarun.overrides import quote
-from metarun.proposals import Settings
+from metarun.proposals import Settings, behind
 from metarun.space import Space
 from metarun.study import Study
 from metarun.tree import hydra_for
@@ -91,6 +91,7 @@ class _Job:
 
     def run(self, found: Composed, go_on: bool) -> float | None:
         from metarun import best, results
+        from metarun.display import console
 
         self.config = found.config
         before = (results.read(self.out) or {}) if go_on else {}
@@ -101,8 +102,9 @@ class _Job:
             result = recorded(
                 self.number, self.out, self.line, held, lambda: self._work(found, before, go_on)
             )
-        except Pruned:
+        except Pruned as early:
             self.study.tell(self.number, "PRUNED")
+            console().print(f"  ended early: {behind(self.study.settings)} at step {early.step}")
             return self.study.value(self.number)
         value = math.nan if result is None else _worth(result)
         if self.no_fault:
