@@ -61,7 +61,16 @@ def at_work(out: Path) -> bool:
         return True  # the process is another user's
     except (OSError, OverflowError):
         return False
-    return True
+    return not _is_over(pid)
+
+
+def _is_over(pid: int) -> bool:
+    """Has the process ended, though nobody has asked how? In a container perhaps nobody does."""
+    try:
+        told = read_whole(Path(f"/proc/{pid}/stat")).decode("utf-8", "replace")
+    except OSError:  # another system than Linux
+        return False
+    return told.rpartition(")")[2].split()[:1] == ["Z"]
 
 
 def _holder(out: Path) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metarun.errors import Refused
@@ -86,6 +88,20 @@ def test_a_run_whose_process_is_gone_was_killed(tmp_path: Path) -> None:
     assert one(folder).status == "running"
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_process_that_nobody_waits_for_is_gone(tmp_path: Path) -> None:
+    folder = run(tmp_path / "a", status="running", test=None)
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        holder(folder, process.pid, socket.gethostname())
+        assert one(folder).status == "running"
+    finally:
+        process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays listed
+    assert one(folder).status == "killed"
+    process.communicate()
+
+
 def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
     folder = run(tmp_path / "a", config={"seed": 4, "choices": {"algo": "maml"}, "steps": 7})
     (folder / "result.json").unlink()
@@ -134,6 +150,7 @@ KEYS = ("status", "error", "test", "val", "protocol", "run", "pruned")
 INNER = ("accuracy", "mse", "mean", "ci95", "ways", "shots", "command", "algo", "seed", "steps")
 
 
+@example({"status": "\x1b[2J"})
 @given(
     st.dictionaries(
         st.sampled_from(KEYS),

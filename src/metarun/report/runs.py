@@ -182,7 +182,10 @@ def _status(folder: Path, result: Mapping[str, Any]) -> tuple[str, str]:
     if status == "running" and not at_work(folder):
         return "killed", "its process has ended; resume goes on from the last checkpoint"
     if status not in ("completed", "running", "interrupted", "failed"):
-        return "unreadable", f"result.json: status={show(status)}: is none that a run has"
+        return (
+            "unreadable",
+            f"result.json: status={printable(show(status), 80)}: is none that a run has",
+        )
     return status, error
 
 
