@@ -188,6 +188,20 @@ def test_filters_hold_for_the_table_and_the_plots(reader: Reader, page: Path) ->
     assert reader.complaints == []
 
 
+def test_an_interval_over_seeds_ends_where_accuracies_do(reader: Reader, tmp_path: Path) -> None:
+    for seed, mean in enumerate((0.2, 0.9)):
+        file = learned(tmp_path / str(seed), seed) / "result.json"
+        result = json.loads(file.read_text())
+        result["test"]["accuracy"]["mean"] = mean
+        file.write_text(json.dumps(result))
+    assert cli.main(["report", str(tmp_path)]) == 0
+    reader.opens(tmp_path / "report.html")
+    place = "document.querySelector('[data-plot=dots]')"
+    assert reader.js(f"{place}.data.some(t => t.error_x.array.some(half => half > 100))")
+    low, high = reader.settled(f"{place}._fullLayout.xaxis.range")
+    assert (low, high) == (-1, 101)
+
+
 def test_a_ticked_run_stands_out(reader: Reader, page: Path) -> None:
     width = (
         "document.querySelector('[data-plot=curves][data-name=accuracy]').data"

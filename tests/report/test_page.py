@@ -129,7 +129,7 @@ def test_regression_has_its_own_plots_and_words(tmp_path: Path) -> None:
         ("dots", "mse"),
         ("curves", "mse"),
     }
-    assert "lowest mean squared error" in shown.words
+    assert "lowest test mean squared error" in shown.words
     assert "less is better" in shown.words
     better = [a["title"] for a in shown.all("td") if "title" in a]
     assert len(better) == 2
@@ -180,6 +180,16 @@ def test_a_run_without_its_curves_says_so(tmp_path: Path, monkeypatch) -> None:
     words = made(tmp_path).words
     assert words.count("its curves are left out") == 1
     assert "Left out, as metrics.jsonl is too large: the curves of 1 run." in words
+
+
+def test_the_best_is_said_to_be_chosen_and_of_what_tests(tmp_path: Path) -> None:
+    learned(tmp_path / "a")
+    assert "by chance" not in made(tmp_path).words
+    learned(tmp_path / "b", 1)
+    words = made(tmp_path).words
+    assert "in part so by chance" in words and "different tests" not in words
+    learned(tmp_path / "c", 2, shots=5)
+    assert "figures of different tests do not rank runs" in made(tmp_path).words
 
 
 def test_one_run_alone_is_a_page(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from metarun.report.ranking import FACTS, Ranking, figure
 from metarun.report.runs import STATUSES, Entry, Stat
 from metarun.results import clock
 
+SCORES = {"accuracy": "highest test accuracy", "mse": "lowest test mean squared error"}
 FILTERS = {"status": "status", "algo": "algorithm", "data": "data", "task": "task"}
 
 
@@ -25,10 +26,14 @@ class Cell(NamedTuple):
 
 
 def glance(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
-    """The page in a few words: how many runs of which status, and the best of each score."""
+    """The page in a few words: how many runs of which status, and the best of each score.
+
+    The best of several owes a part of its figure to chance, and figures of different tests rank
+    nobody: the page says both.
+    """
     counts = Counter(entry.status for entry in ranking.entries)
     best = []
-    for score, word in (("accuracy", "best accuracy"), ("mse", "lowest mean squared error")):
+    for score, word in SCORES.items():
         for i, entry in enumerate(ranking.entries):
             if entry.score == score and entry.test is not None:
                 facts = [entry.algo, entry.data, entry.task, entry.batch_norm]
@@ -39,6 +44,10 @@ def glance(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
         "runs": len(ranking.entries),
         "statuses": [(status, counts[status]) for status in STATUSES if counts[status]],
         "best": best,
+        "tested": sum(entry.test is not None for entry in ranking.entries),
+        "ways": len(
+            {(e.data, e.task, e.batch_norm) for e in ranking.entries if e.test is not None}
+        ),
         "constant": [(FACTS[f], name(v)) for f, v in ranking.constant.items()],
     }
 

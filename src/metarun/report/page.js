@@ -160,6 +160,8 @@
     tickcolor: colour("quiet"), automargin: true,
     exponentformat: "e", ...more, // a raised exponent would need a style attribute
   });
+  // An interval over two seeds can be wider than what there is.
+  const possible = (name) => ({ accuracy: { minallowed: -1, maxallowed: 101 }, mse: { minallowed: 0 } })[name] ?? {};
   const config = {
     displaylogo: false, responsive: true,
     modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
@@ -215,13 +217,14 @@
       }
     });
     const most = innerWidth < 640 ? 18 : 44;
+    const numbered = ({ label, runs: [first, ...others] }) => (others.length ? label : `#${first + 1} ${label}`);
     Plotly.react(place, [...traces.values()], layout({
       height: 78 + lines.length * (lines.some((l) => l.runs.length > 1) ? 34 : 25),
       margin: { l: 10, r: 16, t: 8, b: 46 },
-      xaxis: axis({ title: { text: `test ${titled[score]}` } }),
+      xaxis: axis({ title: { text: `test ${titled[score]}` }, ...possible(score) }),
       yaxis: axis({
         range: [lines.length - 0.4, -0.6], tickvals: lines.map((_, y) => y), ticks: "",
-        ticktext: lines.map((line) => escaped(cut(line.label, most))), fixedrange: true,
+        ticktext: lines.map((line) => escaped(cut(numbered(line), most))), fixedrange: true,
       }),
     }), config);
     return { all, drawn: lines.length, seeds: lines.some((l) => l.test) };
@@ -280,7 +283,7 @@
       Plotly.react(place, traces, layout({
         height: 380, margin: { l: 10, r: 16, t: 8, b: 46 },
         xaxis: axis({ title: { text: "outer step" }, rangemode: "tozero" }),
-        yaxis: axis({ title: { text: titled[name] }, type: log ? "log" : "linear" }),
+        yaxis: axis({ title: { text: titled[name] }, type: log ? "log" : "linear", ...(log ? {} : possible(name)) }),
       }), config);
     }
     return { all: mine.length, front: front.size };
