@@ -6,6 +6,8 @@ import csv
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -161,3 +163,16 @@ def test_a_run_at_work_is_left_alone(metarun: Metarun) -> None:
         assert (code, err) == (0, [])
         assert listing(folder) == before
     assert "running" in out
+
+
+def test_hundreds_of_runs_do_not_wait_for_torch(tmp_path: Path) -> None:
+    learned(tmp_path / "a")
+    learned(tmp_path / "b", 1)
+    script = (
+        "import sys; from metarun import cli; code = cli.main(sys.argv[1:]); "
+        "sys.exit(code or ('torch' in sys.modules and 'torch was imported'))"
+    )
+    command = [sys.executable, "-c", script, "report", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "report.html").exists()
