@@ -207,6 +207,12 @@ def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:
     assert one(folder).status == "unreadable"
 
 
+def test_folders_in_each_other_are_followed_to_an_end(tmp_path: Path) -> None:
+    inside = run(tmp_path / "s/a")
+    run(tmp_path.joinpath("s", *["d"] * (runs.DEEPEST + 1)))
+    assert one(tmp_path / "s").folder == inside
+
+
 def test_links_to_other_runs_are_not_followed(tmp_path: Path) -> None:
     run(tmp_path / "elsewhere")
     inside = run(tmp_path / "s/a")

@@ -21,6 +21,7 @@ from metarun.settings import show
 STATUSES = ("completed", "running", "interrupted", "pruned", "killed", "failed", "unreadable")
 OWN_FOLDERS = ("checkpoints", "wandb", "experiment")  # of a run or a sweep; no run lies in them
 LARGEST = 2**20  # bytes of a configuration
+DEEPEST = 50  # levels of folders; a thousand would end the walk
 NOT_SETTINGS = ("resume", "run", "name", "out", "hydra", "data.root", "data.cache", "data_home")
 RETYPED = {"episodes": "test_episodes"}  # what evaluate calls otherwise
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where there is one
@@ -166,8 +167,11 @@ def _result(folder: Path) -> dict[str, Any] | None:
 
 
 def _places(folder: Path) -> Iterator[Path]:
+    top = os.fspath(folder).count(os.sep)
     for here, inside, files in os.walk(folder):  # links are not followed
         inside[:] = [i for i in inside if i not in OWN_FOLDERS and not i.startswith(".")]
+        if here.count(os.sep) - top >= DEEPEST:
+            inside.clear()
         begun = "config.yaml" in files and (".lock" in files or "run.log" in files)
         if "result.json" in files or begun:
             yield Path(here)
