@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,15 @@ def test_only_what_differs_in_nothing_but_the_seed_is_put_together(sweep: Path) 
     assert one.endswith(" 0 1")
 
 
+def test_of_two_runs_with_one_seed_the_better_is_not_picked(sweep: Path) -> None:
+    run(sweep / "0", seed=0, mean=0.5)
+    run(sweep / "1", seed=0, mean=0.9)  # on another machine, say
+    run(sweep / "2", seed=1, mean=0.7)
+    (group,) = ranked(sweep).groups
+    assert [e.name for e in group.entries] == ["0", "2"]
+    assert group.test.mean == pytest.approx(0.6)
+
+
 def test_other_protocols_are_other_settings(sweep: Path) -> None:
     protocol = {"data": "glyphs", "ways": 5, "shots": 1, "batch_norm": "transductive"}
     run(sweep / "0", seed=0)
@@ -139,6 +149,13 @@ def test_csv_holds_no_formula(sweep: Path, text: str) -> None:
     run(sweep / "1", command="metarun shots=-1")
     for row in csv.DictReader(io.StringIO(ranking.as_csv(ranked(sweep)))):
         assert row["error"] in ("", f"'{text}")
+
+
+def test_a_title_of_the_csv_is_no_formula(sweep: Path) -> None:
+    for value in "12":
+        run(sweep / value, command=shlex.join(["metarun", f"@SUM(A1:A9)={value}"]))
+    titles = next(csv.reader(ranking.as_csv(ranked(sweep)).splitlines()))
+    assert titles[:3] == ["run", "status", "'@SUM(A1:A9)"]
 
 
 @pytest.mark.ink

@@ -99,7 +99,7 @@ class Ranking:
     @cached_property
     def _over(self) -> dict[int, OverSeeds]:
         alike: dict[Any, dict[int, Entry]] = {}
-        for entry in self.entries:
+        for entry in sorted(self.entries, key=_where):  # of two with one seed, not the better
             if entry.test is not None and entry.seed is not None:
                 alike.setdefault(_setting(entry), {}).setdefault(entry.seed, entry)
         groups = [_over_seeds(list(own.values())) for own in alike.values() if len(own) > 1]
@@ -111,7 +111,7 @@ def rank(entries: Sequence[Entry]) -> Ranking:
     """Sort by test figure; where there is none by status, and then by validation."""
 
     def key(entry: Entry) -> tuple[Any, ...]:
-        place = (_place(entry.score, entry.val), natural(Path(entry.name)))
+        place = (_place(entry.score, entry.val), _where(entry))
         if entry.test is not None:
             return (-1, _place(entry.score, entry.test), *place)
         return (STATUSES.index(entry.status), (), *place)
@@ -186,7 +186,8 @@ def as_csv(ranking: Ranking) -> str:
     over = ["over_seeds", "over_seeds_ci95", "seeds"]
     known = ["steps", "steps_done", "seed", "seconds", "error", "command"]
     known = [column for column in known if column not in ranking.varied]
-    rows.writerow(["run", "status", *ranking.varied, *facts, *figures, *over, *known])
+    titles = ["run", "status", *ranking.varied, *facts, *figures, *over, *known]
+    rows.writerow(map(_cell, titles))
     for entry in ranking.entries:
         group = ranking.over(entry)
         cells = [
@@ -210,6 +211,10 @@ def figure(score: str, stat: Stat | None) -> str:
     factor, digits, unit = (100, 2, " %") if score == "accuracy" else (1, 4, "")
     ci95 = "" if stat.ci95 is None else f" ± {factor * stat.ci95:.{digits}f}"
     return f"{factor * stat.mean:.{digits}f}{ci95}{unit}"
+
+
+def _where(entry: Entry) -> Any:
+    return natural(Path(entry.name))
 
 
 def _progress(entry: Entry) -> str:
