@@ -40,13 +40,17 @@ def no_ink(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
     Tests of the pictures themselves are marked `ink`.
     """
-    if request.node.get_closest_marker("ink"):
-        return
+    if not request.node.get_closest_marker("ink"):
+        blank(monkeypatch)
 
-    def blank(figure: Figure, file: BinaryIO, **_: Any) -> None:
+
+def blank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for a fixture that several tests share, which is made before `no_ink`."""
+
+    def savefig(figure: Figure, file: BinaryIO, **_: Any) -> None:
         Image.new("RGB", (1, 1)).save(file, "PNG")
 
-    monkeypatch.setattr(Figure, "savefig", blank)
+    monkeypatch.setattr(Figure, "savefig", savefig)
 
 
 @pytest.fixture

@@ -18,19 +18,16 @@ from metarun.tree import choices
 from tests.conftest import OWN, TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
-FEW = ["hydra.sweeper.trials=2", "val_episodes=2", "test_episodes=2", "steps=2", "eval_every=1"]
+FEW = ["hydra.sweeper.trials=1", "val_episodes=2", "test_episodes=2", "steps=2", "eval_every=1"]
 OWN_TREE = f"hydra.searchpath=[file://{OWN}]"
 
 
-def searched(metarun: Metarun, *words: str) -> tuple[dict[str, Any], str]:
-    """The settings of the best trial of a search in `sweep`, and what was printed."""
+def searched(metarun: Metarun, *words: str) -> dict[str, Any]:
+    """The settings of the one trial of a search in `sweep`."""
     argv = ["-m", *TINY, *FEW, "hydra/sweeper=optuna", *words, "hydra.sweep.dir=sweep"]
-    code, out, err = metarun(*argv)
+    code, _, err = metarun(*argv)
     assert (code, err) == (0, [])
-    results = [json.loads(Path(f"sweep/{i}/result.json").read_text()) for i in (0, 1)]
-    values = [r["val"]["accuracy"]["mean"] for r in results]
-    best = values.index(max(values))
-    return OmegaConf.to_container(OmegaConf.load(f"sweep/{best}/config.yaml")), out
+    return OmegaConf.to_container(OmegaConf.load("sweep/0/config.yaml"))
 
 
 def composed(*words: str) -> dict[str, Any]:
@@ -49,7 +46,7 @@ def composed(*words: str) -> dict[str, Any]:
     ],
 )
 def test_the_best_composes_to_the_trials_settings(metarun: Metarun, words: list[str]) -> None:
-    made, _ = searched(metarun, *words)
+    made = searched(metarun, *words)
     again = composed()
     assert again.pop("out") != made.pop("out")
     if "group" in made["logger"]:  # in a sweep, the sweep's name
@@ -63,24 +60,27 @@ def test_what_follows_another_key_goes_on_following_it(metarun: Metarun) -> None
     assert composed("shots=4")["train_shots"] == 4
 
 
-def test_the_command_that_is_printed_runs(metarun: Metarun) -> None:
-    _, out = searched(metarun, "optimizer.lr=0.1,0.2")
-    command = out.rpartition("again: ")[2].strip()
-    words = shlex.split(command)
+def test_the_file_says_what_it_is_and_the_command_that_is_printed_runs(metarun: Metarun) -> None:
+    words = [*FEW, "hydra.sweeper.trials=3", "hydra/sweeper=optuna", "optimizer.lr=0.1,0.2,0.3"]
+    code, out, _ = metarun("-m", *TINY, *words, "hydra.sweep.dir=sweep")
+    results = [json.loads(Path(f"sweep/{i}/result.json").read_text()) for i in range(3)]
+    values = [r["val"]["accuracy"]["mean"] for r in results]
+    best = values.index(max(values))
+
+    lines = Path("sweep/experiment/best.yaml").read_text().splitlines()
+    assert lines[0] == "# @package _global_"
+    assert lines[1].startswith("# metarun experiment=best --config-dir sweep")
+    assert choices("experiment", "sweep")["best"] == lines[2][2:]
+    assert lines[2].startswith(f"# Trial {best}, the best of 3")
+
+    words = shlex.split(out.rpartition("again: ")[2].strip())
     assert words[:2] == ["metarun", "experiment=best"]
     code, _, err = metarun(*words[1:], "out=again")
     assert (code, err) == (0, [])
     result = json.loads(Path("again/result.json").read_text())
     assert (result["status"], result["run"]["seed"]) == ("completed", 1)
-
-
-def test_the_file_says_what_it_is(metarun: Metarun) -> None:
-    searched(metarun, "optimizer.lr=0.1,0.2")
-    lines = Path("sweep/experiment/best.yaml").read_text().splitlines()
-    assert lines[0] == "# @package _global_"
-    assert lines[1].startswith("# metarun experiment=best --config-dir sweep")
-    assert choices("experiment", "sweep")["best"] == lines[2][2:]
-    assert lines[2].startswith("# Trial ")
+    made, again = (OmegaConf.load(f"{run}/config.yaml") for run in (f"sweep/{best}", "again"))
+    assert made.optimizer == again.optimizer
 
 
 def test_a_sweeps_folder_with_an_odd_name_makes_no_other_file(metarun: Metarun) -> None:

@@ -16,9 +16,9 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
-from metarun import worker
+from metarun import cli, worker
 from metarun.occupancy import alone_in
-from tests.conftest import TINY
+from tests.conftest import TINY, blank
 from tests.faults.conftest import assert_same
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -39,6 +39,13 @@ def started(words: Sequence[str], folder: Path) -> subprocess.Popen:
     )
 
 
+def alone(words: Sequence[str]) -> int:
+    """The command in this process, with Hydra's own launcher: no other process is started."""
+    with pytest.MonkeyPatch.context() as patch:
+        blank(patch)
+        return cli.main(words)
+
+
 def status(sweep: Path) -> dict[str, str]:
     files = sweep.glob("*/result.json")
     return {f.parent.name: json.loads(f.read_text())["status"] for f in files}
@@ -55,9 +62,7 @@ SWEEP = [*TINY, "shots=1,2,90", "algo=protonet,reptile", "train_shots=2"]
 @pytest.fixture(scope="module")
 def plain(folder: Path) -> Path:
     """The sweep with Hydra's own launcher."""
-    done = started(["-m", *SWEEP, "hydra.sweep.dir=plain"], folder)
-    done.communicate()
-    assert done.returncode == 1
+    assert alone(["-m", *SWEEP, f"hydra.sweep.dir={folder}/plain"]) == 1
     return folder / "plain"
 
 
@@ -102,8 +107,7 @@ def test_each_line_says_whose_it_is(beside: tuple[Path, str, list[str]]) -> None
 def test_ctrl_c_saves_every_job_and_the_sweep_goes_on_the_same(folder: Path) -> None:
     pytest.importorskip("joblib", reason="needs metarun[parallel]")
     words = [*TINY, "seed=0,1,2", "steps=40", "eval_every=10", "test_episodes=4"]
-    whole = started(["-m", *words, "hydra.sweep.dir=whole"], folder)
-    whole.communicate()
+    assert alone(["-m", *words, f"hydra.sweep.dir={folder}/whole"]) == 0
 
     halves = started(["-m", *words, *JOBLIB, "hydra.sweep.dir=halves"], folder)
     seen: set[str] = set()
@@ -170,8 +174,7 @@ def test_a_job_whose_place_is_taken_saves_and_is_submitted_again(folder: Path) -
     run = json.loads((folder / "requeued/0/result.json").read_text())["run"]
     assert len(run["resumed_with"]) == 1
     (folder / "requeued").rename(folder / "once")
-    again = started(["-m", *words], folder)
-    again.communicate()
+    assert alone(["-m", *words[:-1], f"hydra.sweep.dir={folder}/requeued"]) == 0
     for job in "01":
         assert_same(folder / "once" / job, folder / "requeued" / job)
 

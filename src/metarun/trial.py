@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,13 @@ def loader_for(hydra: DictConfig) -> tuple[ConfigLoader, list[str]]:
     """The tree of a job, or of a sweep, and the words that add folders to it."""
     own = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
     words = [w for w in hydra.overrides.hydra if w.startswith("hydra.searchpath=")]
-    return hydra_for(own[0] if own else None).config_loader, words
+    return _loader(own[0] if own else None), words
+
+
+@lru_cache(maxsize=1)
+def _loader(folder: str | None) -> ConfigLoader:
+    """One for all trials: what it has composed is known to `config.examine`."""
+    return hydra_for(folder).config_loader
 
 
 def run(cfg: DictConfig, go_on: bool) -> float | None:
