@@ -10,21 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from metarun import results
 from metarun.errors import Refused, printable
-from metarun.files import read_whole
 from metarun.occupancy import at_work
+from metarun.report import configuration
 from metarun.settings import show
 
 STATUSES = ("completed", "running", "interrupted", "pruned", "killed", "failed", "unreadable")
 OWN_FOLDERS = ("checkpoints", "wandb", "experiment")  # of a run or a sweep; no run lies in them
-LARGEST = 2**20  # bytes of a configuration
 DEEPEST = 50  # levels of folders; a thousand would end the walk
 NOT_SETTINGS = ("resume", "run", "name", "out", "hydra", "data.root", "data.cache", "data_home")
 RETYPED = {"episodes": "test_episodes"}  # what evaluate calls otherwise
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where there is one
 
 
 class Stat(NamedTuple):
@@ -110,7 +106,7 @@ def natural(path: Path) -> list[tuple[int, str]]:
 def read(folder: Path, name: str) -> Entry:
     """The run or evaluation in `folder`, whatever state it is in."""
     trained = folder.parents[1] if folder.parent.name == "evaluations" else None
-    settings = _settings(trained or folder)
+    settings = configuration.settings(trained or folder)
     file = folder / "result.json"
     result = _result(folder)
     if result is None:
@@ -191,39 +187,6 @@ def _status(folder: Path, result: Mapping[str, Any]) -> tuple[str, str]:
             f"result.json: status={printable(show(status), 80)}: is none that a run has",
         )
     return status, error
-
-
-def _settings(run: Path) -> dict[str, str]:
-    """The values of `config.yaml` by dotted key; nothing where it cannot be read."""
-    file = run / "config.yaml"
-    try:
-        if file.is_symlink():
-            return {}
-        config = yaml.load(read_whole(file, LARGEST), Loader)  # a safe loader
-    except (OSError, yaml.YAMLError, ValueError, RecursionError):
-        return {}
-    if not isinstance(config, dict):
-        return {}
-    leaves: dict[str, str] = {}
-    _flatten(config, "", leaves)
-    chosen = {k.removeprefix("choices."): v for k, v in leaves.items() if k.startswith("choices.")}
-    return {**{k: v for k, v in leaves.items() if not k.startswith("choices.")}, **chosen}
-
-
-def _flatten(node: Any, key: str, leaves: dict[str, str], depth: int = 0) -> None:
-    if len(leaves) >= 1000 or depth > 8:  # no configuration of ours; YAML can refer to itself
-        return
-    if isinstance(node, dict):
-        for name, value in node.items():
-            _flatten(value, f"{key}.{name}" if key else str(name), leaves, depth + 1)
-    elif not key.endswith("._target_"):
-        leaves[printable(key, 80)] = printable(
-            _list(node) if isinstance(node, list) else show(node)
-        )
-
-
-def _list(items: list[Any]) -> str:
-    return f"[{','.join('…' if isinstance(i, list | dict) else show(i) for i in items[:20])}]"
 
 
 def _told_by(settings: Mapping[str, str]) -> dict[str, Any]:

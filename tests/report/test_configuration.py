@@ -1,0 +1,62 @@
+"""A configuration is read by dotted key, and whatever a stranger's holds is read soon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metarun.report.configuration import ENTRIES, settings
+
+
+def read(folder: Path, text: str) -> dict[str, str]:
+    (folder / "config.yaml").write_text(text)
+    return settings(folder)
+
+
+def test_values_are_as_one_would_type_them(tmp_path: Path) -> None:
+    text = """
+        seed: 3
+        tags: [a, b]
+        algo: {_target_: some.Class, inner_lr: 1.0e-05, first_order: true, name: null}
+        choices: {algo: maml}
+    """
+    assert read(tmp_path, text) == {
+        **{"seed": "3", "tags": "[a,b]", "algo.inner_lr": "1e-05", "algo.first_order": "true"},
+        **{"algo.name": "null", "algo": "maml"},
+    }
+
+
+def doubled(last: str, line: str, times: int) -> str:
+    """Each line says the one before it several times."""
+    lines = [f"a0: &a0 {last}"]
+    for i in range(1, times):
+        lines.append(f"a{i}: &a{i} " + line.replace("*", f"*a{i - 1}"))
+    return "\n".join(lines)
+
+
+BOMBS = {
+    "merges": doubled("{x: 1}", "{<<: [*, *]}", 40),
+    "empty mappings": doubled("{}", "{" + ", ".join(f"k{i}: *" for i in range(40)) + "}", 9),
+    "a number to the base of 60": "a: 1" + 300_000 * ":1",
+    "a fraction to the base of 60": "a: 1" + 300_000 * ":1" + ".5",
+    "a hexadecimal number": "a: 0x" + 300_000 * "f",
+    "a key that is a number": "0x" + 300_000 * "f" + ": 1",
+    "a number of many digits": "a: " + 300_000 * "9",
+    "many keys": "".join(f"k{i}: 1\n" for i in range(50_000)),
+}
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
+def test_a_small_file_asks_for_no_endless_work(tmp_path: Path, text: str) -> None:
+    found = read(tmp_path, text)  # or the tests would not end
+    assert len(found) < ENTRIES
+    assert all(len(key) <= 80 and len(value) <= 2000 for key, value in found.items())
+
+
+@given(st.text(st.sampled_from("ab0159:.,-&*<!?|>{}[]'\"#\n _xe"), max_size=60))
+def test_whatever_is_in_the_file(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    found = read(tmp_path_factory.mktemp("run"), text)
+    assert all(key.isprintable() and value.isprintable() for key, value in found.items())
