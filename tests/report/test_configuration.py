@@ -56,6 +56,11 @@ def test_a_small_file_asks_for_no_endless_work(tmp_path: Path, text: str) -> Non
     assert all(len(key) <= 80 and len(value) <= 2000 for key, value in found.items())
 
 
+@pytest.mark.parametrize("text", ["a: !!bool maybe", "a: !!timestamp noon", "a: 2001-13-01"])
+def test_a_value_that_is_not_what_it_says_costs_the_file(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, text) == {}
+
+
 @given(st.text(st.sampled_from("ab0159:.,-&*<!?|>{}[]'\"#\n _xe"), max_size=60))
 def test_whatever_is_in_the_file(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     found = read(tmp_path_factory.mktemp("run"), text)
