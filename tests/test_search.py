@@ -102,8 +102,8 @@ def test_the_same_words_are_the_same_search_and_more_trials_can_be_added(
     best = int(np.argmax(scores))
     assert f"Trial {best}, the best of 2 that finished: validation {100 * scores[best]:.2f}" in out
 
-    code, _, err = metarun("resume=sweep", *TINY[:2], "hydra.sweeper.trials=1")
-    assert code == 2
+    code, out, err = metarun("resume=sweep", *TINY[:2], "hydra.sweeper.trials=1")
+    assert (code, out) == (2, "")  # no table
     assert err == ["metarun: hydra.sweeper.trials=1: sweep has begun 2 already"]
     code, _, err = metarun("resume=sweep", *TINY[:2], "hydra.sweeper.seed=2")
     assert (code, len(err)) == (2, 1)
@@ -301,6 +301,9 @@ def test_a_result_that_was_not_told_any_more_is_told(metarun: Metarun, whole: Pa
         ([RATE, "algo=maml,mamml"], "algo=mamml: no such choice; did you mean maml?"),
         (["algo=maml,protonet", "algo.inner_lr=0.1,0.2"], "algo.inner_lr: no such key"),
         ([RATE, "hydra.sweep.subdir=x"], "hydra.sweep.subdir: a search numbers the folders"),
+        ([RATE, "optimizer.lr=0.5"], "optimizer.lr: has a range, and is typed again; type one"),
+        ([RATE, "+optimizer.lr=1,2"], "optimizer.lr: has a range, and is typed again; type one"),
+        ([RATE, "~optimizer.lr"], "optimizer.lr: has a range, and is typed again; type one"),
         (["optimizer.lr=interval(2,1)"], "optimizer.lr=interval(2,1): should run from"),
     ],
 )

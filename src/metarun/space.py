@@ -131,8 +131,8 @@ def space(overrides: Sequence[Override], whole: Iterable[str] = ()) -> Space:
             continue
         if isinstance(word, Dimension):
             mistakes += _misplaced(str(o.key_or_group))
-            if any(isinstance(w, Dimension) and w.key == word.key for w in words):
-                mistakes.append(f"{word.key}: has two ranges; type one")
+            if sum(other.key_or_group == o.key_or_group for other in overrides) > 1:
+                mistakes.append(f"{o.key_or_group}: has a range, and is typed again; type one")
         words.append(word)
     found = Space(tuple(words))
     if not found.dimensions and not mistakes:

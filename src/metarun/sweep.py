@@ -109,17 +109,20 @@ def _run(words: list[str], sweep: Path, folder: str | None, go_on: bool) -> int:
     hydra = hydra_for(folder)
     words = [w for w in words if not w.startswith("hydra.sweep.dir=")]
     words.append(f"hydra.sweep.dir={quote(str(sweep))}")
+    begun = True
     try:
         task = partial(worker.attempt, go_on=go_on, home=os.getpid())
         returned = hydra.multirun("config", task, words)
-    except HydraException as error:
-        raise Refused(one_line(error)) from error
+    except (HydraException, Refused) as error:  # a job's own is told and does not come this far
+        begun = False
+        raise error if isinstance(error, Refused) else Refused(one_line(error)) from error
     except KeyboardInterrupt as stop:
         raise Interrupted(f"the sweep can go on: metarun resume={sweep}") from stop
     finally:
         pool.close()
-        failed = _conclude(sweep)
-        best.conclude(sweep)
+        failed = begun and _conclude(sweep)
+        if begun:
+            best.conclude(sweep)
     return int(failed or launch.failed(returned))
 
 
