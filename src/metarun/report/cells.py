@@ -31,6 +31,10 @@ def glance(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
     The best of several owes a part of its figure to chance, and figures of different tests rank
     nobody: the page says both.
     """
+
+    def tested(fact: str) -> set[str]:
+        return {getattr(entry, fact) for entry in ranking.entries if entry.test is not None}
+
     counts = Counter(entry.status for entry in ranking.entries)
     best = []
     for score, word in SCORES.items():
@@ -44,10 +48,8 @@ def glance(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
         "runs": len(ranking.entries),
         "statuses": [(status, counts[status]) for status in STATUSES if counts[status]],
         "best": best,
-        "tested": sum(entry.test is not None for entry in ranking.entries),
-        "ways": len(
-            {(e.data, e.task, e.batch_norm) for e in ranking.entries if e.test is not None}
-        ),
+        "several": sum(entry.test is not None for entry in ranking.entries) > 1,
+        "apart": [FACTS[f] for f in ("data", "task", "batch_norm") if len(tested(f)) > 1],
         "constant": [(FACTS[f], name(v)) for f, v in ranking.constant.items()],
     }
 
