@@ -203,6 +203,13 @@ def test_a_screen_has_room_for_some_keys(sweep: Path) -> None:
     assert "key11" in ranking.as_csv(ranked(sweep)).splitlines()[0]
 
 
+def test_a_screen_has_room_for_how_a_run_was_tested(sweep: Path) -> None:
+    for i, norm in enumerate(("inductive", "transductive")):
+        words = " ".join(f"a{key}={i}" for key in range(20))
+        run(sweep / str(i), command=f"metarun {words} algo.batch_norm={norm}")
+    assert "algo.batch_norm" in lines(ranking.as_table(ranked(sweep)))[1]
+
+
 def test_a_name_moves_no_cursor(sweep: Path) -> None:
     run(sweep / "a\x1b[2Jb")
     assert "\x1b" not in "".join(lines(ranking.as_table(ranked(sweep))))

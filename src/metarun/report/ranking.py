@@ -148,12 +148,16 @@ def as_table(ranking: Ranking) -> Table:
 
 
 def _most_held(ranking: Ranking) -> list[str]:
-    """The varied keys, or those that most runs have: a terminal has not room for any number."""
+    """The varied keys, or some of them, as a terminal has not room for any number.
 
-    def held(key: str) -> int:
-        return sum(ranking.value(entry, key) != "–" for entry in ranking.entries)
+    First those without which figures cannot be compared, then those that most runs have.
+    """
+    facts = {*FACTS, *(key for keys in TOLD_BY.values() for key in keys)}
 
-    most = sorted(ranking.varied, key=held, reverse=True)[:COLUMNS]
+    def weight(key: str) -> tuple[bool, int]:
+        return key in facts, sum(ranking.value(entry, key) != "–" for entry in ranking.entries)
+
+    most = sorted(ranking.varied, key=weight, reverse=True)[:COLUMNS]
     return [key for key in ranking.varied if key in most]
 
 
