@@ -129,6 +129,19 @@ def test_a_single_run_does_not_pass_over_what_is_for_sweeps(metarun: Metarun, wo
     assert not Path("run").exists()
 
 
+def test_no_process_is_started_that_has_no_job(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    joblib = pytest.importorskip("hydra_plugins.metarun_joblib", reason="needs metarun[parallel]")
+    seen = []
+    monkeypatch.setattr(
+        joblib.MetarunJoblib, "_side_by_side", lambda self, jobs, first, n, _: seen.append(n)
+    )
+    joblib.MetarunJoblib(n_jobs=100).launch([["seed=0"], ["seed=1"]], 0)
+    assert seen == [2]
+    assert capsys.readouterr().out.startswith("2 jobs, 2 jobs at a time, ")
+
+
 @pytest.mark.parametrize("word", ["threads=2", "threads=1,2", "hydra/launcher=basic"])
 def test_nothing_is_added_where_it_is_said_or_makes_no_difference(word: str) -> None:
     assert settled(*["hydra/launcher=joblib"][: int("=" in word)], "shots=1,5", word) == []

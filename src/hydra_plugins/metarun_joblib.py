@@ -42,9 +42,10 @@ class MetarunJoblib(Launcher):
         """Run a batch of jobs; none of them ends another."""
         jobs, threads = len(job_overrides), launch.threads_of(job_overrides)
         processes, _ = launch.share(launch.cores(), jobs, self.n_jobs, threads)
+        processes = min(processes, jobs)  # the others would be started to do nothing
         if initial_job_idx == 0:
             print(launch.said(jobs, processes, threads), flush=True)
-        if min(processes, jobs) == 1 and initial_job_idx == 0:
+        if processes == 1 and initial_job_idx == 0:
             basic = BasicLauncher()
             basic.setup(**self.given)
             return basic.launch(job_overrides, initial_job_idx)
