@@ -22,10 +22,8 @@ from metarun.report.ranking import Ranking
 
 HERE = Path(__file__).parent
 MARK = '<meta name="generator" content="metarun'  # by which a later report knows its own page
-MATRICES, SHOWN = (
-    12,
-    20,
-)  # most groups of runs that are compared, and runs of a group that are shown
+MATRICES = 12  # most groups of runs that are compared
+SHOWN = 20  # most runs of a group that are shown
 # Plotly makes an empty <style> and fills it by the CSSOM; a map library that comes with it makes
 # one of its own unless there is an element with its id. So neither needs 'unsafe-inline'.
 EMPTY = ""
