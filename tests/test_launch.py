@@ -157,6 +157,10 @@ def test_nothing_is_added_where_it_is_said_or_makes_no_difference(word: str) -> 
         ("hydra.launcher.n_jobs=0", "should be a whole number, 1 or more"),
         ("hydra.launcher.n_jobs=-1", "should be a whole number, 1 or more"),
         ("hydra.launcher.n_jobs=many", "should be a whole number, 1 or more"),
+        (
+            "hydra/launcher=basic hydra.launcher.n_jobs=2",
+            "needs a launcher: add hydra/launcher=job",
+        ),
         ("hydra.launcher.n_job=2", "no such key; did you mean hydra.launcher.n_jobs?"),
     ],
 )
@@ -164,10 +168,10 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     metarun: Metarun, monkeypatch: pytest.MonkeyPatch, word: str, said: str
 ) -> None:
     monkeypatch.setenv("PATH", "")
-    words = ["hydra/launcher=joblib", word][int("/" in word) :]
+    words = [*["hydra/launcher=joblib"][int("/" in word) :], *word.split()]
     code, _, err = metarun("-m", *TINY, *words, "shots=1,2", "hydra.sweep.dir=sweep")
     assert (code, len(err)) == (2, 1), err
-    assert err[0].startswith(f"metarun: {word}: {said}")
+    assert err[0].startswith(f"metarun: {words[-1]}: {said}")
     assert not Path("sweep").exists()
 
 

@@ -299,7 +299,10 @@ def test_a_result_that_was_not_told_any_more_is_told(metarun: Metarun, whole: Pa
         ([RATE, "shotz=1"], "shotz: no such key; did you mean shots?"),
         ([RATE, "shots=-1"], "shots=-1: should be greater than or equal to 1"),
         ([RATE, "algo=maml,mamml"], "algo=mamml: no such choice; did you mean maml?"),
-        (["algo=maml,protonet", "algo.inner_lr=0.1,0.2"], "algo.inner_lr: no such key"),
+        (
+            ["algo=maml,protonet", "algo.inner_lr=0.1,0.2"],
+            "algo.inner_lr: no such key; did you mean algo.distance? (with algo=protonet)",
+        ),
         ([RATE, "hydra.sweep.subdir=x"], "hydra.sweep.subdir: a search numbers the folders"),
         ([RATE, "optimizer.lr=0.5"], "optimizer.lr: has a range, and is typed again; type one"),
         ([RATE, "+optimizer.lr=1,2"], "optimizer.lr: has a range, and is typed again; type one"),

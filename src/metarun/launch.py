@@ -107,7 +107,9 @@ def _check(overrides: Sequence[Override], loader: ConfigLoader) -> None:
         head, _, name = key.rpartition(".")
         if head != "hydra.launcher":
             continue
-        if known and name not in known and not o.is_add():
+        if cfg is not None and not known:
+            mistakes.append(f"{o.input_line}: needs a launcher: add hydra/launcher=joblib")
+        elif known and name not in known and not o.is_add():
             near = nearest(key, [f"{head}.{k}" for k in known])
             mistakes.append(f"{o.input_line}: no such key{near} ({', '.join(known)})")
         elif name in COUNTS and value is not None and not (type(value) is int and value >= 1):

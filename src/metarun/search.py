@@ -118,13 +118,13 @@ def _whole(loader: ConfigLoader, found: Sequence[str], wanted: Space) -> list[st
 def _check_choices(loader: ConfigLoader, found: Sequence[str], wanted: Space) -> None:
     """Refuse words that no trial, or none with one of the choices, could be composed of."""
     first = {d.key: d.choices[0] if d.choices else d.low for d in wanted.dimensions}
-    tried = [first]
-    tried += [{**first, d.key: c} for d in _groups(wanted) for c in d.choices[1:]]
-    mistakes = [
-        mistake
-        for values in tried
-        for mistake in composed(loader, [*found, *wanted.typed(values)]).mistakes
-    ]
+    mistakes = composed(loader, [*found, *wanted.typed(first)]).mistakes
+    for d in _groups(wanted):
+        for choice in d.choices[1:]:
+            words = wanted.typed({**first, d.key: choice})
+            for mistake in composed(loader, [*found, *words]).mistakes:
+                told = mistake.startswith((f"{d.key}=", *mistakes))
+                mistakes.append(mistake if told else f"{mistake} (with {d.word(choice)})")
     if mistakes:
         raise Refused(*dict.fromkeys(mistakes))
 
