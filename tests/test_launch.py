@@ -159,7 +159,7 @@ def test_nothing_is_added_where_it_is_said_or_makes_no_difference(word: str) -> 
         ("hydra.launcher.n_jobs=many", "should be a whole number, 1 or more"),
         (
             "hydra/launcher=basic hydra.launcher.n_jobs=2",
-            "needs a launcher: add hydra/launcher=job",
+            "needs a launcher: add hydra/",
         ),
         ("hydra.launcher.n_job=2", "no such key; did you mean hydra.launcher.n_jobs?"),
     ],
