@@ -120,7 +120,7 @@ def space(overrides: Sequence[Override], whole: Iterable[str] = ()) -> Space:
     """
     words: list[str | Dimension] = []
     mistakes: list[str] = []
-    for o in overrides:
+    for place, o in enumerate(overrides, 1):
         if not o.is_sweep_override():
             words.append(str(o.input_line))
             continue
@@ -131,7 +131,7 @@ def space(overrides: Sequence[Override], whole: Iterable[str] = ()) -> Space:
             continue
         if isinstance(word, Dimension):
             mistakes += _misplaced(str(o.key_or_group))
-            if sum(other.key_or_group == o.key_or_group for other in overrides) > 1:
+            if any(later.key_or_group == o.key_or_group for later in overrides[place:]):
                 mistakes.append(f"{o.key_or_group}: has a range, and is typed again; type one")
         words.append(word)
     found = Space(tuple(words))
