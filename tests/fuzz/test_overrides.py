@@ -196,7 +196,7 @@ SAME = {
 }
 
 
-@settings(max_examples=100, **SAME)
+@settings(max_examples=50, **SAME)
 @given(LISTS, ENDS)
 def test_any_request_gets_an_answer(answer, words, end) -> None:
     run(answer, words, end)
