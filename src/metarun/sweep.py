@@ -153,7 +153,7 @@ def _conclude(sweep: Path) -> bool:
     """Print the sweep's table, keep it as CSV and picture; says whether a job failed."""
     from metarun.display import console
     from metarun.drawing import drawn
-    from metarun.report import picture, ranking, runs
+    from metarun.report import picture, ranking, runs, tables
 
     try:
         found = runs.find([sweep])
@@ -161,11 +161,11 @@ def _conclude(sweep: Path) -> bool:
         return False
     ranked = ranking.rank([e for e in found if e.folder.parent.name != "evaluations"])
     screen = console()
-    screen.print(ranking.as_table(ranked))
-    if (over := ranking.seeds_table(ranked)) is not None:
+    screen.print(tables.as_table(ranked))
+    if (over := tables.seeds_table(ranked)) is not None:
         screen.print(over)
     try:
-        write_whole(sweep / "sweep.csv", ranking.as_csv(ranked))
+        write_whole(sweep / "sweep.csv", tables.as_csv(ranked))
     except OSError as error:
         log.warning("%s: cannot be written to (%s)", error.filename, error.strerror)
     drawn("sweep", lambda: picture.draw(ranked, sweep.name, sweep / "sweep.png"))

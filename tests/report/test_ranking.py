@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import stats
 
 from metarun.display import console
-from metarun.report import picture, ranking, runs
+from metarun.report import picture, ranking, runs, tables
 from metarun.report.ranking import Ranking
 from metarun.report.runs import Stat
 from tests.report.folders import run
@@ -73,7 +73,7 @@ def test_the_interval_over_seeds_is_students_t_over_their_means(sweep: Path) -> 
     assert group.seeds == [0, 1, 2]
     assert group.test == pytest.approx((sum(means) / 3, (high - low) / 2))
     assert all(found.over(entry) is group for entry in found.entries)
-    assert f"91.33 ± {50 * (high - low):.2f} %" in lines(ranking.seeds_table(found))[-1]
+    assert f"91.33 ± {50 * (high - low):.2f} %" in lines(tables.seeds_table(found))[-1]
 
 
 def test_only_what_differs_in_nothing_but_the_seed_is_put_together(sweep: Path) -> None:
@@ -85,7 +85,7 @@ def test_only_what_differs_in_nothing_but_the_seed_is_put_together(sweep: Path) 
         run(sweep / str(i), seed=seed, mean=mean, config=config, command=command)
     more = {"command": "metarun train_shots=1 seed=2", "config": {"seed": 2, "train_shots": 1}}
     run(sweep / "6", seed=2, status="failed", test=None, **more)
-    five, one = lines(ranking.seeds_table(ranked(sweep)))[-2:]
+    five, one = lines(tables.seeds_table(ranked(sweep)))[-2:]
     assert five.startswith("5 85.00 ±")
     assert one.startswith("1 55.00 ±")
     assert one.endswith(" 0 1")
@@ -105,13 +105,13 @@ def test_other_protocols_are_other_settings(sweep: Path) -> None:
     run(sweep / "0", seed=0)
     run(sweep / "1", seed=1, protocol=protocol)
     assert ranked(sweep).groups == []
-    assert ranking.seeds_table(ranked(sweep)) is None
+    assert tables.seeds_table(ranked(sweep)) is None
 
 
 def test_a_table_says_once_what_all_share(sweep: Path) -> None:
     run(sweep / "0", command="metarun algo.lr=1")
     run(sweep / "1", command="metarun algo.lr=2", status="failed", test=None, val=None)
-    title, head, _, *rows = lines(ranking.as_table(ranked(sweep)))
+    title, head, _, *rows = lines(tables.as_table(ranked(sweep)))
     assert title == "protonet, glyphs, 5-way 1-shot, inductive batch norm"
     assert head == "run algo.lr test validation steps time status"
     assert rows == [
@@ -122,20 +122,20 @@ def test_a_table_says_once_what_all_share(sweep: Path) -> None:
 
 def test_squared_errors_are_shown_as_they_are(sweep: Path) -> None:
     run(sweep / "0", score="mse", mean=0.12345)
-    assert "0.1235 ± 0.0100" in lines(ranking.as_table(ranked(sweep)))[-1]
+    assert "0.1235 ± 0.0100" in lines(tables.as_table(ranked(sweep)))[-1]
 
 
 def test_markup_in_a_name_is_text(sweep: Path) -> None:
     run(sweep / "[red]a[/red]")
     run(sweep / "[/nothing]")
-    assert any("[red]a[/red]" in line for line in lines(ranking.as_table(ranked(sweep))))
+    assert any("[red]a[/red]" in line for line in lines(tables.as_table(ranked(sweep))))
 
 
 def test_csv_holds_fractions_and_every_run(sweep: Path) -> None:
     run(sweep / "0", seed=0, mean=0.5, config={"seed": 0})
     run(sweep / "1", seed=1, mean=0.7, config={"seed": 1})
     run(sweep / "2", status="failed", test=None, val=None, error='no "luck", so far')
-    best, second, failed = csv.DictReader(io.StringIO(ranking.as_csv(ranked(sweep))))
+    best, second, failed = csv.DictReader(io.StringIO(tables.as_csv(ranked(sweep))))
     assert (best["run"], best["test"], best["test_ci95"], best["seed"]) == ("1", "0.7", "0.01", "1")
     assert float(best["over_seeds"]) == float(second["over_seeds"]) == pytest.approx(0.6)
     assert best["seeds"] == "0 1"
@@ -147,14 +147,14 @@ def test_csv_holds_fractions_and_every_run(sweep: Path) -> None:
 def test_csv_holds_no_formula(sweep: Path, text: str) -> None:
     run(sweep / "0", status="failed", error=text)
     run(sweep / "1", command="metarun shots=-1")
-    for row in csv.DictReader(io.StringIO(ranking.as_csv(ranked(sweep)))):
+    for row in csv.DictReader(io.StringIO(tables.as_csv(ranked(sweep)))):
         assert row["error"] in ("", f"'{text}")
 
 
 def test_a_title_of_the_csv_is_no_formula(sweep: Path) -> None:
     for value in "12":
         run(sweep / value, command=shlex.join(["metarun", f"@SUM(A1:A9)={value}"]))
-    titles = next(csv.reader(ranking.as_csv(ranked(sweep)).splitlines()))
+    titles = next(csv.reader(tables.as_csv(ranked(sweep)).splitlines()))
     assert titles[:3] == ["run", "status", "'@SUM(A1:A9)"]
 
 
@@ -196,23 +196,23 @@ def test_a_screen_has_room_for_some_keys(sweep: Path) -> None:
     for i in range(2):
         words = " ".join(f"key{k}={i}" for k in range(12 if i else 3))
         run(sweep / str(i), mean=i / 2, command=f"metarun {words}")
-    table = lines(ranking.as_table(ranked(sweep)))
+    table = lines(tables.as_table(ranked(sweep)))
     head = next(line for line in table if line.startswith("run ")).split()
     assert head[1:9] == [f"key{k}" for k in range(8)]
     assert table[-1] == "in the CSV also: key8, key9, key10, key11"
-    assert "key11" in ranking.as_csv(ranked(sweep)).splitlines()[0]
+    assert "key11" in tables.as_csv(ranked(sweep)).splitlines()[0]
 
 
 def test_a_screen_has_room_for_how_a_run_was_tested(sweep: Path) -> None:
     for i, norm in enumerate(("inductive", "transductive")):
         words = " ".join(f"a{key}={i}" for key in range(20))
         run(sweep / str(i), command=f"metarun {words} algo.batch_norm={norm}")
-    assert "algo.batch_norm" in lines(ranking.as_table(ranked(sweep)))[1]
+    assert "algo.batch_norm" in lines(tables.as_table(ranked(sweep)))[1]
 
 
 def test_a_name_moves_no_cursor(sweep: Path) -> None:
     run(sweep / "a\x1b[2Jb")
-    assert "\x1b" not in "".join(lines(ranking.as_table(ranked(sweep))))
+    assert "\x1b" not in "".join(lines(tables.as_table(ranked(sweep))))
 
 
 def test_a_title_repeats_no_column(sweep: Path) -> None:
@@ -227,5 +227,5 @@ def test_learners_that_normalise_otherwise_are_told_apart(sweep: Path) -> None:
     protocol = {"data": "glyphs", "ways": 5, "shots": 1, "batch_norm": "transductive"}
     run(sweep / "0", command="metarun algo=protonet")
     run(sweep / "1", command="metarun algo=maml", protocol=protocol)
-    head = lines(ranking.as_table(ranked(sweep)))[1]
+    head = lines(tables.as_table(ranked(sweep)))[1]
     assert head == "run algo batch norm test validation steps time status"

@@ -27,7 +27,7 @@ def run(request: Request) -> int:
     if out is not None and out.suffix != ".html":
         raise Refused(f"out={out}: should end in .html; the table goes beside it as .csv")
 
-    from metarun.report import ranking, runs
+    from metarun.report import ranking, runs, tables
 
     page = out or folders[0] / "report.html"
     table = page.with_suffix(".csv")
@@ -38,8 +38,8 @@ def run(request: Request) -> int:
     from metarun.display import console
 
     screen = console()
-    screen.print(ranking.as_table(found))
-    if (over := ranking.seeds_table(found)) is not None:
+    screen.print(tables.as_table(found))
+    if (over := tables.seeds_table(found)) is not None:
         screen.print(over)
     for file in (table, page):
         screen.print(str(file), soft_wrap=True, markup=False)
@@ -81,7 +81,7 @@ def _is_ours(file: Path) -> bool:
 def _write(page: Path, table: Path, found: Ranking, folders: Sequence[Path]) -> None:
     from metarun.files import write_whole
     from metarun.report.page import render
-    from metarun.report.ranking import as_csv
+    from metarun.report.tables import as_csv
 
     text = render(found, folders, page.parent)
     try:

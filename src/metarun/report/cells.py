@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from metarun.report.labels import Key, keys, name, place, telling
-from metarun.report.ranking import FACTS, Ranking, figure
+from metarun.report.ranking import FACTS, Ranking
 from metarun.report.runs import STATUSES, Entry, Stat
+from metarun.report.tables import figure
 from metarun.results import clock
 
 SCORES = {"accuracy": "highest test accuracy", "mse": "lowest test mean squared error"}

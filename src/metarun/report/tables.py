@@ -1,0 +1,140 @@
+"""A ranking on a terminal, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from metarun.report.ranking import FACTS, TOLD_BY, Ranking
+from metarun.report.runs import Entry, Stat
+from metarun.results import clock
+
+COLUMNS = 8  # most varied keys on a screen
+
+
+def as_table(ranking: Ranking) -> Table:
+    """A line a run."""
+    named = any(entry.name for entry in ranking.entries)
+    keys = _most_held(ranking)
+    columns = [*keys, *(FACTS[fact] for fact in ranking.differing)]
+    grid = _grid(ranking.shared, *["run"][: int(named)], *columns, "test", "validation")
+    grid.add_column("steps", justify="right")
+    grid.add_column("time", justify="right")
+    grid.add_column("status")
+    for entry in ranking.entries:
+        cells = [
+            *[entry.name][: int(named)],
+            *(ranking.value(entry, key) for key in keys),
+            *(getattr(entry, fact) or "–" for fact in ranking.differing),
+            figure(entry.score, entry.test),
+            figure(entry.score, entry.val),
+            _progress(entry),
+            clock(entry.seconds),
+            entry.status,
+        ]
+        grid.add_row(*map(Text, cells))
+    if len(ranking.varied) > len(keys):
+        more = ", ".join(key for key in ranking.varied if key not in keys)
+        grid.caption = Text(f"in the CSV also: {more}")
+        grid.caption_justify = "left"
+    return grid
+
+
+def _most_held(ranking: Ranking) -> list[str]:
+    """The varied keys, or some of them, as a terminal has not room for any number.
+
+    First those without which figures cannot be compared, then those that most runs have.
+    """
+    facts = {*FACTS, *(key for keys in TOLD_BY.values() for key in keys)}
+
+    def weight(key: str) -> tuple[bool, int]:
+        return key in facts, sum(ranking.value(entry, key) != "–" for entry in ranking.entries)
+
+    most = sorted(ranking.varied, key=weight, reverse=True)[:COLUMNS]
+    return [key for key in ranking.varied if key in most]
+
+
+def seeds_table(ranking: Ranking) -> Table | None:
+    """A line for each setting that finished under several seeds; `None` where there is none."""
+    if not ranking.groups:
+        return None
+    columns = [key for key in _most_held(ranking) if key != "seed"]
+    facts = [FACTS[fact] for fact in ranking.differing]
+    grid = _grid("over seeds", *columns, *facts, "test ± 95 % over seeds", "validation", "seeds")
+    for group in ranking.groups:
+        first = group.entries[0]
+        cells = [
+            *(ranking.value(first, key) for key in columns),
+            *(getattr(first, fact) or "–" for fact in ranking.differing),
+            figure(first.score, group.test),
+            figure(first.score, group.val),
+            " ".join(map(str, group.seeds)),
+        ]
+        grid.add_row(*map(Text, cells))
+    return grid
+
+
+def as_csv(ranking: Ranking) -> str:
+    """A row a run; figures as fractions, times in seconds."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    facts = [fact for fact in FACTS if fact not in ranking.varied]
+    figures = ["score", "test", "test_ci95", "val", "val_ci95", "best_step"]
+    over = ["over_seeds", "over_seeds_ci95", "seeds"]
+    known = ["steps", "steps_done", "seed", "seconds", "error", "command"]
+    known = [column for column in known if column not in ranking.varied]
+    titles = ["run", "status", *ranking.varied, *facts, *figures, *over, *known]
+    rows.writerow(map(_cell, titles))
+    for entry in ranking.entries:
+        group = ranking.over(entry)
+        cells = [
+            *(entry.name, entry.status),
+            *(ranking.value(entry, key) for key in ranking.varied),
+            *(getattr(entry, fact) for fact in facts),
+            *(entry.score, *(entry.test or (None, None)), *(entry.val or (None, None))),
+            entry.best_step,
+            *(group.test if group else (None, None)),
+            " ".join(map(str, group.seeds)) if group else None,
+            *(getattr(entry, column) for column in known),
+        ]
+        rows.writerow(map(_cell, cells))
+    return text.getvalue()
+
+
+def figure(score: str, stat: Stat | None) -> str:
+    """`98.41 ± 0.30 %`, a squared error as it is, or `–`."""
+    if stat is None:
+        return "–"
+    factor, digits, unit = (100, 2, " %") if score == "accuracy" else (1, 4, "")
+    ci95 = "" if stat.ci95 is None else f" ± {factor * stat.ci95:.{digits}f}"
+    return f"{factor * stat.mean:.{digits}f}{ci95}{unit}"
+
+
+def _progress(entry: Entry) -> str:
+    done, steps = entry.steps_done, entry.steps
+    if steps is None or done is None or done == steps:
+        return "–" if steps is None else str(steps)
+    return f"{done}/{steps}"
+
+
+def _grid(title: str, *columns: str) -> Table:
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(title), title_justify="left")
+    for column in columns:
+        made.add_column(Text(column), overflow="fold")
+    return made
+
+
+def _cell(value: Any) -> Any:
+    """A spreadsheet takes text that begins like a formula for one, and runs it."""
+    if not isinstance(value, str) or value[:1] not in tuple("=+-@"):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
