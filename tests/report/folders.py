@@ -8,6 +8,10 @@ from typing import Any
 
 import yaml
 
+from metarun.display import console
+from metarun.report import ranking, runs
+from metarun.report.ranking import Ranking
+
 
 def result(seed: int = 0, mean: float = 0.9, score: str = "accuracy", **more: Any) -> dict:
     """What a finished run writes, in short; `None` as a value leaves a key out."""
@@ -37,3 +41,16 @@ def run(folder: Path, *, command: str = "", config: dict | None = None, **found:
     if config is not None:
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
+
+
+def ranked(folder: Path) -> Ranking:
+    """The runs in a folder, ranked."""
+    return ranking.rank(runs.find([folder]))
+
+
+def lines(table: object) -> list[str]:
+    """What is printed of a table, a blank between words."""
+    screen = console()
+    with screen.capture() as capture:
+        screen.print(table if table is not None else "none")
+    return [" ".join(line.split()) for line in capture.get().splitlines() if line.strip()]
