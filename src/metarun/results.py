@@ -74,7 +74,9 @@ def figure(scores: Mapping[str, Any] | None) -> str:
     """The headline of `test` or `val`: accuracy as a percentage, or the squared error."""
     if scores and "mse" in scores:
         stat = scores["mse"]
-        return f"{stat['mean']:.4f} ± {stat['ci95'] or math.nan:.4f}"
+        return f"{stat['mean']:.4f}" + (
+            f" ± {stat['ci95']:.4f}" if stat["ci95"] is not None else ""
+        )
     return percent((scores or {}).get("accuracy"))
 
 

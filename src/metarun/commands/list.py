@@ -5,15 +5,13 @@ from __future__ import annotations
 from metarun.errors import Refused
 from metarun.request import Request
 
-OF_SWEEPS = ("hydra/sweeper", "hydra/launcher")
-
 
 def run(request: Request) -> int:
     """Print what can be chosen, each with its one-line meaning.
 
     `list data` says as well where each data set looks for its files, and what is there already.
     """
-    from metarun.overrides import nearest
+    from metarun.overrides import OF_SWEEPS, nearest
     from metarun.tree import GROUPS, choices
 
     request.accept("--config-dir")

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from metarun import results
 from metarun.report.ranking import FACTS, TOLD_BY, Ranking
 from metarun.report.runs import Entry, Stat
 from metarun.results import clock
@@ -108,11 +109,7 @@ def as_csv(ranking: Ranking) -> str:
 
 def figure(score: str, stat: Stat | None) -> str:
     """`98.41 ± 0.30 %`, a squared error as it is, or `–`."""
-    if stat is None:
-        return "–"
-    factor, digits, unit = (100, 2, " %") if score == "accuracy" else (1, 4, "")
-    ci95 = "" if stat.ci95 is None else f" ± {factor * stat.ci95:.{digits}f}"
-    return f"{factor * stat.mean:.{digits}f}{ci95}{unit}"
+    return results.figure(stat and {score: stat._asdict()})
 
 
 def _progress(entry: Entry) -> str:

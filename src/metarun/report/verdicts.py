@@ -58,9 +58,7 @@ def _signed(value: float, digits: int) -> str:
 
 def _tested(group: Group) -> str:
     p = group.protocol
-    ways, shots = p["ways"], p["shots"]
-    task = f"{compare.shown(shots)}-shot"
-    task = task if ways == 1 else f"{compare.shown(ways)}-way {task}"
+    task = group.entries[0].task or "–"
     return (
         f"{len(group.entries)} runs on {p['episodes']:,} episodes of {compare.shown(p['data'])} "
         f"{compare.shown(p['split'])}, {task}, {compare.shown(p['batch_norm'])} batch norm"
