@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from metarun.files import clear_parts, make_folder, write_whole
+from tests.names import file_names
 
 
 def test_content_replaces_content(tmp_path: Path) -> None:
@@ -126,11 +130,34 @@ def test_two_names_of_one_file_part_again(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"last", "previous"}
 
 
-def test_what_a_killed_process_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
-    for name in (".last.pt.x1.part", "mine.part", ".hidden", "last.pt"):
-        (tmp_path / name).touch()
+def test_what_a_killed_process_left_is_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "last.pt").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        patch.setattr(os, "unlink", lambda *_: None)  # a killed process clears nothing away
+        with pytest.raises(KeyboardInterrupt):
+            write_whole(tmp_path / "last.pt", "new", keep=tmp_path / "previous.pt")
+    assert len(list(tmp_path.glob(".*.part"))) == 2
     clear_parts(tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {"mine.part", ".hidden", "last.pt"}
+    assert {p.name for p in tmp_path.iterdir()} == {"last.pt"}
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.sets(file_names(), max_size=8))
+@example(names={".config.yaml.part", ".last.pt.x1.part", ".x.abcd1234.part", ".metarun.part"})
+def test_a_users_files_are_never_removed(tmp_path: Path, names: set[str]) -> None:
+    folder = tmp_path / secrets.token_hex(8)
+    folder.mkdir()
+    for name in names:
+        (folder / name).touch()
+    clear_parts(folder)
+    assert {p.name for p in folder.iterdir()} == names
 
 
 def test_an_error_names_the_file_and_not_the_one_beside_it(

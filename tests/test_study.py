@@ -20,7 +20,7 @@ from metarun.errors import Refused
 from metarun.journal import _mend
 from metarun.proposals import Settings
 from metarun.space import Dimension, Space
-from metarun.study import Study
+from metarun.study import JOURNAL, LOCK, Study
 
 DIMENSIONS = (
     Dimension("lr", 1e-3, 1.0, log=True),
@@ -215,7 +215,7 @@ def test_a_strangers_journal_is_refused_and_stays(tmp_path: Path, damage: object
     assert file.read_bytes() == changed
 
 
-@pytest.mark.parametrize("name", ["", ".lock", "trials.jsonl"])
+@pytest.mark.parametrize("name", ["", LOCK, JOURNAL])
 def test_links_in_a_strangers_search_are_not_followed(tmp_path: Path, name: str) -> None:
     target = tmp_path / "elsewhere"
     (target.mkdir if not name else target.touch)()

@@ -374,7 +374,7 @@ def test_a_finished_figure_stays_when_a_longer_run_fails(metarun: Metarun) -> No
     assert Path("run/evaluations/after_4_steps/test_episodes.csv").exists()
 
 
-@pytest.mark.parametrize("name", [".lock", ".holder", "run.log", "metrics.jsonl"])
+@pytest.mark.parametrize("name", [".metarun.lock", ".metarun.holder", "run.log", "metrics.jsonl"])
 def test_a_link_in_a_strangers_run_is_not_written_to(metarun: Metarun, name: str) -> None:
     metarun(*TINY, "out=run")
     Path("mine").write_text("precious")

@@ -17,7 +17,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from metarun import cli, worker
-from metarun.occupancy import alone_in
+from metarun.occupancy import HOLDER, alone_in
 from tests.conftest import TINY, blank
 from tests.faults.conftest import assert_same
 
@@ -163,7 +163,7 @@ def test_a_job_whose_place_is_taken_saves_and_is_submitted_again(folder: Path) -
     pytest.importorskip("submitit", reason="needs metarun[cluster]")
     words = [*TINY, "seed=0,1", "steps=200", "eval_every=150", "hydra.sweep.dir=requeued"]
     done = started(["-m", *words, "hydra/launcher=submitit_local"], folder)
-    metrics, holder = (folder / "requeued/0" / name for name in ("metrics.jsonl", ".holder"))
+    metrics, holder = (folder / "requeued/0" / name for name in ("metrics.jsonl", HOLDER))
     deadline = time.monotonic() + 120
     while not metrics.exists() or len(metrics.read_text().splitlines()) < 20:
         assert time.monotonic() < deadline

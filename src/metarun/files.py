@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 import tempfile
 from pathlib import Path
 
 from metarun.errors import Refused
 
-PART = ".part"  # the end of the name of a file that is being written
+# A file that is being written is called `.NAME.metarun-….part`, and nothing of a user's is.
+MARK, PART = "metarun-", ".part"
+UNFINISHED = re.compile(rf"\..+\.{MARK}[a-z0-9_]+{re.escape(PART)}", re.DOTALL)
 
 
 def write_whole(path: Path, data: bytes | str, keep: Path | None = None) -> None:
@@ -29,7 +32,9 @@ def write_whole(path: Path, data: bytes | str, keep: Path | None = None) -> None
     if isinstance(data, str):
         data = data.encode()
     try:
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
+        handle, beside = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.{MARK}", suffix=PART
+        )
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -71,15 +76,16 @@ def sync_folder(folder: Path) -> None:
 
 
 def clear_parts(folder: Path) -> None:
-    """Remove what a killed process left half written; nobody else may be writing there."""
-    for path in folder.glob(f".*{PART}"):
-        with contextlib.suppress(OSError):
-            path.unlink()
+    """Remove what a killed metarun left half written; nobody else may be writing there."""
+    for path in folder.iterdir():
+        if UNFINISHED.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _keep(path: Path, name: Path) -> None:
     """Give the content of `path` a second name, in place of what had that name."""
-    linked = path.with_name(f".{name.name}.{os.getpid()}{PART}")
+    linked = path.with_name(f".{name.name}.{MARK}{os.getpid()}{PART}")
     linked.unlink(missing_ok=True)
     try:
         os.link(path, linked)

@@ -15,7 +15,8 @@ from metarun import metrics
 from metarun.errors import Occupied, Refused
 from metarun.files import read_whole, write_whole
 
-HOLDER = ".holder"  # says who has the lock; means nothing while nobody has it
+LOCK = ".metarun.lock"
+HOLDER = ".metarun.holder"  # says who has the lock; means nothing while nobody has it
 
 
 @contextlib.contextmanager
@@ -26,10 +27,10 @@ def alone_in(out: Path) -> Iterator[None]:
         Occupied: another one does.
         Refused: the folder cannot be written to.
     """
-    for name in (".lock", HOLDER, "run.log", metrics.NAME):  # they are written to, not replaced
+    for name in (LOCK, HOLDER, "run.log", metrics.NAME):  # they are written to, not replaced
         if (out / name).is_symlink():
             raise Refused(f"{out / name}: is a link; a run's own files are not")
-    lock = FileLock(out / ".lock")
+    lock = FileLock(out / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -20,7 +20,7 @@ from metarun.space import CHOSEN, Space
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-FOLDER, JOURNAL, LOCK = "search", "trials.jsonl", ".lock"
+FOLDER, JOURNAL, LOCK = "search", "trials.jsonl", ".metarun.lock"
 NAME = "search"
 PATIENCE = 60  # seconds for the lock, which is held for parts of one
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from metarun.data import places
+from metarun.data.cache import LOCK
 from tests.conftest import OWN
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -49,7 +50,7 @@ def test_what_is_there_is_added_up(metarun: Metarun, home: Path) -> None:
     put(home / "cache" / "glyphs" / "items.npy", 2_000)
     put(home / "cache" / "image_folder" / "one" / "items.npy", 5)
     put(home / "cache" / "image_folder" / "two" / "items.npy", 6)
-    put(home / "cache" / "omniglot" / ".lock", 0)
+    put(home / "cache" / "omniglot" / LOCK, 0)
     _, out, _ = metarun("list", "data")
     assert below(out, "omniglot") == f"root {home}/omniglot: 1.5 MB"
     prepared = "glyphs 2.0 kB, image_folder 11 bytes, omniglot nothing yet"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import secrets
 import shutil
 import signal
 import time
@@ -13,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from metarun.data.cache import prepared, stored
+from metarun.data.cache import ARRAY, INDEX, LOCK, prepared, stored
 from metarun.data.classes import Class, Images
 from metarun.errors import Refused
+from tests.names import file_names
 
 
 def some_images(seed: int = 0) -> Images:
@@ -38,8 +40,8 @@ def never() -> Iterator[Class]:
 
 
 def visible(folder: Path) -> list[str]:
-    """File names by kind: one array and one index are all there should be, beside the lock."""
-    return sorted(p.name.split("-")[0] for p in folder.iterdir() if p.name != ".lock")
+    """Names of the files in the cache, but for the lock."""
+    return sorted(p.name for p in folder.iterdir() if p.name != LOCK)
 
 
 def test_what_is_stored_comes_back_read_only(tmp_path):
@@ -53,7 +55,7 @@ def test_what_is_stored_comes_back_read_only(tmp_path):
         assert images.copies == (((1, "A/1/1"), (5, "Ä/2, [x]/3")),)
         with pytest.raises(ValueError, match="read-only"):
             images.items[0] = 0
-    assert visible(tmp_path / "set") == ["index.json", "items"]
+    assert visible(tmp_path / "set") == [INDEX, ARRAY]
 
 
 def test_the_array_is_mapped_not_read(tmp_path):
@@ -65,7 +67,7 @@ def test_the_array_is_mapped_not_read(tmp_path):
 def test_the_array_is_one_that_numpy_reads(tmp_path, dtype):
     rows = np.arange(40).reshape(10, 4).astype(dtype)
     prepared(tmp_path, "key", lambda: iter([Class("a", rows[:3]), Class("b", rows[3:])]))
-    found = np.load(next(tmp_path.glob("items-*")), allow_pickle=False)
+    found = np.load(tmp_path / ARRAY, allow_pickle=False)
     assert found.dtype == dtype
     assert np.array_equal(found, rows)
 
@@ -76,7 +78,7 @@ def test_classes_are_written_as_they_come(tmp_path):
 
     def make() -> Iterator[Class]:
         for k in range(3):
-            sizes.extend(p.stat().st_size for p in tmp_path.glob(".items-*.part"))
+            sizes.append((tmp_path / f".{ARRAY}.part").stat().st_size)
             yield Class(str(k), np.full((4, 1 << 20), k, np.uint8))
 
     prepared(tmp_path, "key", make)
@@ -114,7 +116,7 @@ def test_another_key_makes_it_anew_and_clears_the_old(tmp_path):
     new = prepared(tmp_path, "new", lambda: some_classes(1))
     assert np.array_equal(new.items, some_images(1).items)
     assert np.array_equal(old.items, kept), "a reader of the old array keeps what it has mapped"
-    assert visible(tmp_path) == ["index.json", "items"]
+    assert visible(tmp_path) == [INDEX, ARRAY]
     assert stored(tmp_path, "old") is None
 
 
@@ -128,21 +130,21 @@ def flip(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
-@pytest.mark.parametrize("which", ["index.json", "items-*"])
+@pytest.mark.parametrize("which", [INDEX, ARRAY])
 @pytest.mark.parametrize("damage", [truncate, flip, Path.unlink, lambda p: p.write_bytes(b"")])
 def test_damage_is_noticed_and_repaired(tmp_path, which, damage):
     prepared(tmp_path, "key", some_classes)
-    damage(next(tmp_path.glob(which)))
+    damage(tmp_path / which)
     assert stored(tmp_path, "key") is None
     repaired = prepared(tmp_path, "key", some_classes)
     assert np.array_equal(repaired.items, some_images().items)
-    assert visible(tmp_path) == ["index.json", "items"]
+    assert visible(tmp_path) == [INDEX, ARRAY]
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(junk=st.binary(max_size=60) | st.builds(lambda x: json.dumps(x).encode(), st.text()))
 def test_no_index_whatever_crashes(tmp_path, junk):
-    (tmp_path / "index.json").write_bytes(junk)
+    (tmp_path / INDEX).write_bytes(junk)
     assert stored(tmp_path, "key") is None
 
 
@@ -179,10 +181,24 @@ def test_an_interrupt_while_writing_leaves_no_part(tmp_path, monkeypatch, when):
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path):
-    (tmp_path / ".items-0.npy.part").write_bytes(b"half")
-    (tmp_path / "items-0.npy").write_bytes(b"no index names me")
+    for name in (ARRAY, INDEX, f".{ARRAY}.part", f".{INDEX}.part"):
+        (tmp_path / name).write_bytes(b"half")
     prepared(tmp_path, "key", some_classes)
-    assert visible(tmp_path) == ["index.json", "items"]
+    assert visible(tmp_path) == [INDEX, ARRAY]
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.sets(file_names(), max_size=8))
+@example(names={"items-0123456789abcdef.npy", ".x.part", ".items-0.npy.part", "index.json"})
+def test_files_that_are_not_the_caches_own_stay_as_they_are(tmp_path, names):
+    folder = tmp_path / secrets.token_hex(8)
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+    for seed in (0, 1):  # the second replaces the first
+        prepared(folder, f"key {seed}", lambda seed=seed: some_classes(seed))
+    assert set(visible(folder)) == names | {ARRAY, INDEX}
+    assert all((folder / name).read_bytes() == name.encode() for name in names)
 
 
 def test_a_cache_that_cannot_be_written_is_refused_in_one_line(tmp_path):

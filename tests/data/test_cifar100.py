@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from metarun.data import cifar100 as module
+from metarun.data.cache import LOCK
 from metarun.data.cifar100 import Cifar100, published
 from metarun.data.classes import Facts
 from metarun.errors import Refused
@@ -288,7 +289,7 @@ class TestRefusing:
     @pytest.fixture
     def refused(self, cifar, good, tmp_path, caplog):
         cache = shutil.copytree(good, tmp_path / "cache") / "cifar100"
-        before = {p.name: p.stat().st_mtime_ns for p in cache.iterdir() if p.name != ".lock"}
+        before = {p.name: p.stat().st_mtime_ns for p in cache.iterdir() if p.name != LOCK}
         number = itertools.count()
 
         def refused(files: dict[str, bytes], write=write_archive) -> str:
@@ -299,7 +300,7 @@ class TestRefusing:
             return line
 
         yield refused
-        after = {p.name: p.stat().st_mtime_ns for p in cache.iterdir() if p.name != ".lock"}
+        after = {p.name: p.stat().st_mtime_ns for p in cache.iterdir() if p.name != LOCK}
         assert after == before
 
     @pytest.mark.parametrize("write", [write_archive, write_folder])

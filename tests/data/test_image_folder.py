@@ -15,6 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from metarun.data import folders, picture_classes
+from metarun.data.cache import ARRAY
 from metarun.data.classes import Facts, Split
 from metarun.data.image_folder import ImageFolder
 from metarun.data.pictures import picture
@@ -61,9 +62,9 @@ def broken(root: Path, name: str) -> Path:
     return path
 
 
-def made(root: Path) -> set[Path]:
-    """The arrays that the cache holds."""
-    return set((root.parent / "cache").rglob("items-*.npy"))
+def made(root: Path) -> set[tuple[Path, int]]:
+    """The arrays that the cache holds, and when they were written."""
+    return {(p, p.stat().st_mtime_ns) for p in (root.parent / "cache").rglob(ARRAY)}
 
 
 class TestPreparing:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from metarun.data import medmnist_files
+from metarun.data.cache import LOCK
 from metarun.data.classes import Facts
 from metarun.data.medmnist import MedMNIST
 from metarun.data.medmnist_members import MEMBERS
@@ -259,9 +260,9 @@ class TestRefusing:
         medmnist(root=str(root)).load()
         caplog.clear()
         cache = tmp_path / "cache" / "medmnist"
-        before = {p.name: p.stat().st_mtime_ns for p in cache.iterdir() if p.name != ".lock"}
+        before = {p.name: p.stat().st_mtime_ns for p in cache.iterdir() if p.name != LOCK}
         yield
-        after = {p.name: p.stat().st_mtime_ns for p in cache.iterdir() if p.name != ".lock"}
+        after = {p.name: p.stat().st_mtime_ns for p in cache.iterdir() if p.name != LOCK}
         assert after == before
 
     def refused(self, medmnist, tmp_path, content: bytes) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from metarun.files import UNFINISHED
+
 WRITES = ("fsync", "replace", "link", "mkdir")
 
 
@@ -48,5 +50,5 @@ def command(argv: Sequence[str], folder: Path, at: int | None = None) -> None:
 
 
 def told(name: str) -> str:
-    """The name of a file, also of one that is being written: `.last.pt.x7f3.part` is last.pt."""
-    return name[1:].rsplit(".", 2)[0] if name.endswith(".part") else name
+    """The name of a file, also of one that is being written: `.a.pt.metarun-x7f3.part` is a.pt."""
+    return name[1:].rsplit(".", 2)[0] if UNFINISHED.fullmatch(name) else name

@@ -15,6 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metarun.errors import Refused
+from metarun.occupancy import HOLDER
 from metarun.report import runs
 from metarun.report.runs import STATUSES, Entry, Stat
 from tests.conftest import TINY
@@ -74,7 +75,7 @@ def test_a_trial_that_was_stopped_early(tmp_path: Path) -> None:
 
 
 def holder(folder: Path, pid: int, host: str) -> None:
-    (folder / ".holder").write_text(json.dumps({"pid": pid, "host": host}))
+    (folder / HOLDER).write_text(json.dumps({"pid": pid, "host": host}))
 
 
 def test_a_run_whose_process_is_gone_was_killed(tmp_path: Path) -> None:

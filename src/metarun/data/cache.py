@@ -1,10 +1,11 @@
 """Prepared data sets on disk: made once, under a lock, memory-mapped ever after.
 
-A data set's folder holds `items-….npy` (M × the shape of an item) and `index.json`: the names,
-counts and digests of its classes, equal items, the key it was made for, and the size and time of
-the array's file. The array is written class by class, so a data set may be larger than memory. The
-index is replaced in one step and names its array, so a reader sees the old data set or the new one,
-never half of either, and what a killed process left behind is not looked at.
+A data set's folder holds `metarun_items.npy` (M × the shape of an item) and `metarun_index.json`:
+the names, counts and digests of its classes, equal items, the key it was made for, and the size and
+time of the array's file. The array is written class by class, so a data set may be larger than
+memory. Each file is replaced in one step, the index last: an index that does not describe its array
+counts as no data set, so a reader sees the old data set or the new one. Other files in the folder
+are left alone.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import hashlib
 import json
 import logging
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -24,9 +24,9 @@ import numpy as np
 from metarun.data.classes import Class, Images, Ledger
 from metarun.errors import Refused
 
-FORMAT = 2
+FORMAT = 3
 DTYPES = ("uint8", "float16", "float32")
-INDEX = "index.json"
+ARRAY, INDEX, LOCK = "metarun_items.npy", "metarun_index.json", ".metarun.lock"
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def stored(folder: Path, key: str) -> Images | None:
         seal = index.pop("sha256")
         if seal != _seal(index) or (index["format"], index["key"]) != (FORMAT, key):
             return None
-        path = folder / index["array"]
+        path = folder / ARRAY
         items = np.load(path, mmap_mode="r", allow_pickle=False)
         known = Images(
             np.asarray(items),  # still mapped; indexing a plain array is quicker than a memmap
@@ -135,7 +135,7 @@ def _naming_the_key(folder: Path) -> Iterator[None]:
 def _locked(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / LOCK)
     with _naming_the_key(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -150,30 +150,25 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _write(folder: Path, key: str, classes: Iterable[Class]) -> None:
-    """Write the array, then the index that names it, and clear away everything else."""
-    array, table = folder / f"items-{secrets.token_hex(8)}.npy", folder / INDEX
-    try:
-        with _replacing(array) as file:
-            ledger, shape, dtype = _append(file, classes)
-        stat = array.stat()
-        index = {
-            "format": FORMAT,
-            "key": key,
-            "names": ledger.names,
-            "counts": ledger.counts,
-            "digests": ledger.digests,
-            "copies": ledger.copies,
-            "shape": shape,
-            "dtype": dtype,
-            "array": array.name,
-            "bytes": stat.st_size,
-            "mtime_ns": stat.st_mtime_ns,
-        }
-        index["sha256"] = _seal(index)
-        with _replacing(table) as file:
-            file.write(json.dumps(index, indent=1).encode())
-    finally:
-        _clear(folder)
+    """Write the array, then the index that describes it."""
+    with _replacing(folder / ARRAY) as file:
+        ledger, shape, dtype = _append(file, classes)
+    stat = (folder / ARRAY).stat()
+    index = {
+        "format": FORMAT,
+        "key": key,
+        "names": ledger.names,
+        "counts": ledger.counts,
+        "digests": ledger.digests,
+        "copies": ledger.copies,
+        "shape": shape,
+        "dtype": dtype,
+        "bytes": stat.st_size,
+        "mtime_ns": stat.st_mtime_ns,
+    }
+    index["sha256"] = _seal(index)
+    with _replacing(folder / INDEX) as file:
+        file.write(json.dumps(index, indent=1).encode())
 
 
 def _append(file: BinaryIO, classes: Iterable[Class]) -> tuple[Ledger, list[int], str]:
@@ -204,7 +199,10 @@ def _header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> int:
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` when it is complete and on disk, else vanishes."""
+    """A file that takes the place of `path` when it is complete and on disk, else vanishes.
+
+    Called under the lock: nobody else is writing. What a killed process left is written over.
+    """
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as file:
@@ -214,18 +212,3 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _clear(folder: Path) -> None:
-    """Remove parts that a killed process left and arrays that no index names.
-
-    Called under the lock: nobody else is writing. A reader that has an old array mapped keeps it.
-    """
-    try:
-        current = json.loads((folder / INDEX).read_bytes())["array"]
-    except (OSError, ValueError, KeyError, TypeError):
-        current = None
-    for path in [*folder.glob(".*.part"), *folder.glob("items-*.npy")]:
-        if path.name != current:
-            with contextlib.suppress(OSError):
-                path.unlink()

@@ -11,7 +11,7 @@ from pathlib import Path
 from metarun.errors import Refused
 from metarun.files import write_whole
 
-NOTES = "sources.json"
+NOTES = "metarun_sources.json"
 
 
 class Checksums:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from metarun import results
 from metarun.errors import Refused, printable
-from metarun.occupancy import at_work
+from metarun.occupancy import LOCK, at_work
 from metarun.report import configuration
 from metarun.settings import show
 
@@ -168,7 +168,7 @@ def _places(folder: Path) -> Iterator[Path]:
         inside[:] = [i for i in inside if i not in OWN_FOLDERS and not i.startswith(".")]
         if here.count(os.sep) - top >= DEEPEST:
             inside.clear()
-        begun = "config.yaml" in files and (".lock" in files or "run.log" in files)
+        begun = "config.yaml" in files and (LOCK in files or "run.log" in files)
         if "result.json" in files or begun:
             yield Path(here)
 
