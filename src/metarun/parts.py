@@ -124,7 +124,7 @@ def assemble(
     if "train_" in used.values():  # evaluation needs none, and its data may be of another shape
         augment = mistakes.catch(plans["augmentation"], splits["train"].shape)
     mistakes.settle()
-    for line in audit.shared_items(splits):
+    for line in audit.warnings(splits):
         log.warning("data=%s: %s", config["choices"]["data"], line)
 
     keep_freed_memory()

@@ -7,6 +7,8 @@ from typing import Any
 
 from metarun import results
 from metarun.augmentation import none
+from metarun.data.audit import repeats
+from metarun.data.classes import Split
 from metarun.episodes import NORMALISATION
 from metarun.parts import Parts
 
@@ -20,12 +22,12 @@ def protocol(
         trained: `train_data` and `train_split_sha256` of the run.
         finished: there is a figure, so its episodes are identified, which means drawing them anew.
     """
-    c = parts.config
+    c, tasks = parts.config, parts.splits[split]
     return {
         "data": c["choices"]["data"],
         "data_settings": {k: v for k, v in c["data"].items() if k not in ("root", "cache")},
         "split": split,
-        "split_sha256": parts.splits[split].sha256,
+        "split_sha256": tasks.sha256,
         "episodes": episodes,
         "episodes_sha256": parts.frozen(split).sha256(episodes) if finished else None,
         "eval_seed": c["eval_seed"],
@@ -35,9 +37,8 @@ def protocol(
         "batch_norm": parts.learner.batch_norm,
         "augmentation": _augmentation(c),
         "normalisation": NORMALISATION,
-        "selection": "lowest validation mse"
-        if parts.splits[split].facts is None
-        else "best validation accuracy",
+        "copies": repeats(tasks).counts if isinstance(tasks, Split) else None,
+        "selection": "lowest validation mse" if tasks.facts is None else "best validation accuracy",
         "interval": "95 %, Student's t over episodes",
         "precision": c["precision"],
         "algo": c["algo"],

@@ -15,6 +15,7 @@ from tests.conftest import TINY
 Metarun = Callable[..., tuple[int, str, list[str]]]
 AUDITS = [
     *("label permutation, train", "label permutation, test", "class overlap", "item overlap"),
+    *("copies", "near-copies"),
     *("support–query overlap, train", "support–query overlap, test", "batch-norm drift"),
     *("transductive gap", "relabelling", "meta-gradient"),
 ]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import torch
 
+from metarun.audits.copies import find_copies
 from metarun.audits.finding import Finding
 from metarun.audits.gradient import meta_gradient
 from metarun.audits.labels import label_permutation, relabelling
@@ -33,6 +34,7 @@ def audit(parts: Parts, episodes: int = EPISODES) -> Iterator[Finding]:
         yield label_permutation(training, "train")
         yield label_permutation(test, "test")
         yield from class_overlap(parts.splits)
+        yield from find_copies(parts.splits)
         yield support_query_overlap(training, "train")
         yield support_query_overlap(test, "test")
         yield drift(learner, test, episodes)

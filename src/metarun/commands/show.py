@@ -60,7 +60,7 @@ def run(request: Request) -> int:
         mistakes.lines += wayless(config)
     augment = mistakes.catch(change, splits["train"].shape) if split == "train" else None
     mistakes.settle()
-    for line in audit.shared_items(splits):
+    for line in audit.warnings(splits):
         log.warning("data=%s: %s", name, line)
 
     if split == "train":

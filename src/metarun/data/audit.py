@@ -1,8 +1,11 @@
-"""What every start looks at, in milliseconds: do the splits share anything that they must not?"""
+"""What every start checks, in milliseconds: classes and items that splits or classes share."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -45,6 +48,74 @@ def shared_items(splits: Mapping[str, Split]) -> list[str]:
         f"in {two} too, to the byte: {named(found)}"
         for (one, two), found in pairs.items()
     ]
+
+
+@dataclass
+class Repeats:
+    """Items of one split that are equal to the byte.
+
+    Attributes:
+        items: in the split. Rotated copies of a class, as classes of their own, count once.
+        within: class → its items that equal an earlier item of the same class.
+        between: pair of classes → different items that both hold.
+        whole: the pairs of `between` of which one class holds no other items.
+    """
+
+    items: int = 0
+    within: Counter[str] = field(default_factory=Counter)
+    between: Counter[tuple[str, str]] = field(default_factory=Counter)
+    whole: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """For the protocol of a figure."""
+        return {"within_classes": self.within.total(), "between_classes": self.between.total()}
+
+    def lines(self, split: str) -> list[str]:
+        """A line for copies within classes and one for copies between them, if there are any."""
+        lines = []
+        if self.within:
+            classes = [f"{name}: {count}" for name, count in self.within.most_common()]
+            lines.append(
+                f"{self.within.total()} of {self.items} items of {split} equal another item of "
+                f"their class, to the byte ({named(classes)}): a query may be in its own support"
+            )
+        if self.between:
+            pairs = [f"{a} = {b}: {count}" for (a, b), count in self.between.most_common()]
+            lines.append(
+                f"{self.between.total()} of {self.items} items of {split} are in two classes, "
+                f"to the byte ({named(pairs)}): no learner can tell which class is meant"
+            )
+        return lines
+
+
+def repeats(split: Split) -> Repeats:
+    """The equal items of a split, by class."""
+    first, where = np.unique(split.first, return_index=True)
+    starts, counts = first.tolist(), split.counts[where].tolist()
+    names = [split.names[c] for c in where]
+    found, different = Repeats(items=sum(counts)), list(counts)
+    for group in split.copies:
+        holders: Counter[int] = Counter()
+        for position, _ in group:
+            c = bisect_right(starts, position) - 1
+            if c >= 0 and position < starts[c] + counts[c]:
+                holders[c] += 1
+        for c, count in holders.items():
+            if count > 1:
+                found.within[names[c]] += count - 1
+                different[c] -= count - 1
+        for a, b in combinations(sorted(holders), 2):
+            found.between[names[a], names[b]] += 1
+    sizes = dict(zip(names, different, strict=True))
+    found.whole = [pair for pair, n in found.between.items() if n == min(map(sizes.get, pair))]
+    return found
+
+
+def warnings(splits: Mapping[str, Split]) -> list[str]:
+    """What to say of the data whenever it is used: equal items between splits and within them."""
+    own = (repeats(split).lines(name) for name, split in _of_classes(splits).items())
+    return [*shared_items(splits), *(line for lines in own for line in lines)]
 
 
 def small_classes(split: Split, needed: int) -> list[str]:
