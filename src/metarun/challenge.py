@@ -104,6 +104,7 @@ def take(
             **protocol(parts, "test", episodes, state["trained_on"], finished=False),
             "protocol": called,
             "split_sha256": tasks.sha256,
+            "pixels": None,
             "copies": None,
             "episodes_sha256": sampler.sha256(episodes),
             "eval_seed": 0,  # nothing is drawn, so it is the same whatever was typed

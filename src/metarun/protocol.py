@@ -37,6 +37,7 @@ def protocol(
         "batch_norm": parts.learner.batch_norm,
         "augmentation": _augmentation(c),
         "normalisation": NORMALISATION,
+        "pixels": _pixels(getattr(tasks, "notes", {})),
         "copies": repeats(tasks).counts if isinstance(tasks, Split) else None,
         "selection": "lowest validation mse" if tasks.facts is None else "best validation accuracy",
         "interval": "95 %, Student's t over episodes",
@@ -45,6 +46,13 @@ def protocol(
         "backbone": c["backbone"],
         **trained,
     }
+
+
+def _pixels(notes: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What numbers of the picture files are black and white, and how many bits they use."""
+    if "bits" not in notes:
+        return None
+    return {"range": notes["range"], **{used: n for used, (n, _) in notes["bits"].items()}}
 
 
 def _augmentation(config: Mapping[str, Any]) -> Any:

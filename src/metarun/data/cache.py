@@ -15,9 +15,10 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from types import MappingProxyType
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -31,7 +32,12 @@ ARRAY, INDEX, LOCK = "metarun_items.npy", "metarun_index.json", ".metarun.lock"
 log = logging.getLogger(__name__)
 
 
-def prepared(folder: Path, key: str, make: Callable[[], Iterable[Class]]) -> Images:
+def prepared(
+    folder: Path,
+    key: str,
+    make: Callable[[], Iterable[Class]],
+    notes: Mapping[str, Any] = MappingProxyType({}),
+) -> Images:
     """The data set kept in `folder`, made first if it is not there.
 
     Processes that ask at the same time wait for the one that makes it; the lock ends with its
@@ -41,6 +47,7 @@ def prepared(folder: Path, key: str, make: Callable[[], Iterable[Class]]) -> Ima
         key: identifies source and preparation; another key than the stored one makes it anew.
         make: prepares the data set, a class after the other, all of one shape and type; what it
             raises is passed on and leaves the folder as it was.
+        notes: what to keep beside the data set, plain containers; read when `make` has ended.
 
     Returns:
         the data set, `items` being a read-only memory map.
@@ -58,7 +65,7 @@ def prepared(folder: Path, key: str, make: Callable[[], Iterable[Class]]) -> Ima
         log.info("preparing %s, once", folder)
         try:
             with _naming_the_key(folder):
-                _write(folder, key, _from_source(make))
+                _write(folder, key, _from_source(make), notes)
                 images = stored(folder, key)
         except _SourceError as error:
             raise error.cause from None
@@ -86,6 +93,7 @@ def stored(folder: Path, key: str) -> Images | None:
             tuple(index["counts"]),
             tuple(index["digests"]),
             tuple(tuple((k, name) for k, name in group) for group in index["copies"]),
+            index["notes"],
         )
         stat = path.stat()
         if (list(items.shape), str(items.dtype)) != (index["shape"], index["dtype"]):
@@ -149,7 +157,7 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _write(folder: Path, key: str, classes: Iterable[Class]) -> None:
+def _write(folder: Path, key: str, classes: Iterable[Class], notes: Mapping[str, Any]) -> None:
     """Write the array, then the index that describes it."""
     with _replacing(folder / ARRAY) as file:
         ledger, shape, dtype = _append(file, classes)
@@ -161,6 +169,7 @@ def _write(folder: Path, key: str, classes: Iterable[Class]) -> None:
         "counts": ledger.counts,
         "digests": ledger.digests,
         "copies": ledger.copies,
+        "notes": dict(notes),
         "shape": shape,
         "dtype": dtype,
         "bytes": stat.st_size,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,6 +51,7 @@ class Images:
         counts: items of each class; they add up to M.
         digests: sha256 of the items of each class.
         copies: items that are equal.
+        notes: how the items came about; plain containers.
     """
 
     items: np.ndarray
@@ -58,6 +59,7 @@ class Images:
     counts: tuple[int, ...]
     digests: tuple[str, ...]
     copies: Copies = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, items: np.ndarray, names: Sequence[str], counts: Sequence[int]) -> Images:
@@ -116,6 +118,7 @@ class Split:
             and query items.
         sha256: identifies the classes and their items.
         copies: items of the whole data set that are equal.
+        notes: how the items of the whole data set came about; plain containers.
     """
 
     items: np.ndarray
@@ -126,6 +129,7 @@ class Split:
     spin: bool
     sha256: str
     copies: Copies = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def facts(self) -> Facts:
@@ -194,4 +198,5 @@ def select(
         spin=spin,
         sha256=digest.hexdigest(),
         copies=images.copies,
+        notes=images.notes,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from metarun.data.audit import named
 from metarun.data.class_splits import SPLITS
 from metarun.data.classes import Facts, Split, select
 from metarun.data.folders import Listing, listing, subfolders
+from metarun.data.pixels import Span
 from metarun.errors import Refused
 
 CALLED = {  # what the folder of a split may be called, in lower case
@@ -43,6 +45,9 @@ class ImageFolder:
         split_seed: another one makes another split.
         split_file: JSON, `{"train": [names of classes], "val": […], "test": […]}`.
         skip_broken: go on without files and classes that cannot be used, with a warning.
+        pixel_range: the numbers in the files that become black and white, the same for all files;
+            needed where they are signed or floating-point. By default 0 and 255; in files of 16
+            bits, 0 and the largest number of the 8, 10, 12, 14 or 16 bits that hold all of them.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class ImageFolder:
         split_seed: Annotated[int, Field(ge=0)] = 0,
         split_file: str | None = None,
         skip_broken: bool = False,
+        pixel_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None,
     ) -> None:
         if not root:
             raise Refused("data.root: name the folder of your pictures: data.root=DIR")
@@ -68,6 +74,9 @@ class ImageFolder:
         self.fractions, self.split_seed = fractions, split_seed
         self.split_file = split_file and Path(split_file).expanduser()
         self.skip_broken = skip_broken
+        if pixel_range is not None and not -math.inf < pixel_range[0] < pixel_range[1] < math.inf:
+            raise Refused(f"data.pixel_range={pixel_range}: should be [LOW,HIGH], LOW < HIGH")
+        self.span = pixel_range and Span(*pixel_range, typed=True)
 
     def facts(self) -> dict[str, Facts | None]:
         """Classes and files of each split, by their names alone: no picture is opened.
@@ -95,7 +104,7 @@ class ImageFolder:
         wanted = {name: files for name, files in self.found.classes.items() if name in used}
         chosen = Listing(self.root, wanted, self.found.mistakes)
         images = picture_classes.prepare(
-            self.cache, chosen, self.size, self.colour, self.skip_broken
+            self.cache, chosen, self.size, self.colour, self.skip_broken, self.span
         )
         if self.found.stray:
             log.warning("pictures that lie in no class folder: %s", named(self.found.stray))

@@ -7,17 +7,19 @@ import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from metarun.data import pictures
+from metarun.data import pictures, pixels
 from metarun.data.audit import named
 from metarun.data.cache import prepared
 from metarun.data.classes import Class, Images
 from metarun.data.folders import FEWEST, Listing, told
+from metarun.data.pixels import Depth, Span
 from metarun.errors import Refused
 
-PREPARATION = 1  # raise it when the prepared array changes for equal files
+PREPARATION = 2  # raise it when the prepared array changes for equal files
 TOLD = 10  # files that cannot be used are named up to here, and counted beyond
 NEWS = 10.0  # seconds between lines that say how far the preparation is
 
@@ -25,7 +27,12 @@ log = logging.getLogger(__name__)
 
 
 def prepare(
-    cache: Path, listing: Listing, size: int, colour: bool, skip_broken: bool | None = None
+    cache: Path,
+    listing: Listing,
+    size: int,
+    colour: bool,
+    skip_broken: bool | None = None,
+    span: Span | None = None,
 ) -> Images:
     """All classes of `listing`, each picture (C, size, size) uint8; see `pictures.picture`.
 
@@ -35,23 +42,32 @@ def prepare(
     Args:
         skip_broken: do without files that cannot be used, and without classes that are left with
             fewer than 2; a warning says which. `None` if the user has no such choice.
+        span: what numbers become black and white, where somebody said so; else the data set's own.
 
     Raises:
         Refused: naming the files and classes that cannot be used.
     """
-    place = f"{listing.root.resolve()}\n{size} {colour}"
+    place = f"{listing.root.resolve()}\n{size} {colour} {span}"
     folder = cache / hashlib.sha256(place.encode("utf-8", "backslashreplace")).hexdigest()[:12]
-    key = _key(listing, size, colour, skip_broken)
-    images = prepared(folder, key, lambda: _decoded(listing, size, colour, skip_broken))
+    key = f"{PREPARATION} {size} {colour} {skip_broken} {span}"
+    notes: dict[str, Any] = {}
+    images = prepared(
+        folder,
+        _key(key, listing, skip_broken),
+        lambda: _decoded(listing, size, colour, skip_broken, span, notes),
+        notes,
+    )
     if skip_broken:
         _say_what_is_missing(listing, images)
+    for line in pixels.warnings(images.notes):
+        log.warning("data.root=%s: %s", listing.root, line)
     return images
 
 
-def _key(listing: Listing, size: int, colour: bool, skip_broken: bool | None) -> str:
-    """Settings, and name, size and time of every file. Not Pillow's version: an upgrade under way
+def _key(settings: str, listing: Listing, skip_broken: bool | None) -> str:
+    """The settings, and name, size and time of every file. Not Pillow's version: an upgrade
     should not change the data of a run that goes on."""
-    digest = hashlib.sha256(f"{PREPARATION} {size} {colour} {skip_broken}\n".encode())
+    digest = hashlib.sha256(f"{settings}\n".encode())
     for name, files in listing.classes.items():
         lines = [repr((file.name, file.bytes, file.mtime_ns)) for file in files]
         digest.update("\n".join([repr(name), *lines, ""]).encode())
@@ -61,17 +77,29 @@ def _key(listing: Listing, size: int, colour: bool, skip_broken: bool | None) ->
 
 
 def _decoded(
-    listing: Listing, size: int, colour: bool, skip_broken: bool | None
+    listing: Listing,
+    size: int,
+    colour: bool,
+    skip_broken: bool | None,
+    span: Span | None,
+    notes: dict[str, Any],
 ) -> Iterator[Class]:
+    """The classes one after another; `notes` gets what `pixels.summary` says of their files."""
+    files = {f"{name}/{f.name}": f.path for name, some in listing.classes.items() for f in some}
+    measured = zip(files, pictures.depths(list(files.values())), strict=True)
+    depths = {name: found for name, found in measured if isinstance(found, Depth)}
+    span = span or pixels.common(depths.values())
+    notes |= {**pixels.summary(depths, span), "lightest": 0}
     mistakes, kept = list(listing.mistakes), 0
     total, done, news = sum(map(len, listing.classes.values())), 0, time.monotonic()
     for name, files in listing.classes.items():
-        found = pictures.read([file.path for file in files], size, colour)
+        found = pictures.read([file.path for file in files], size, colour, span)
         whole = [(f, p) for f, p in zip(files, found, strict=True) if isinstance(p, np.ndarray)]
         bad = [(f, p) for f, p in zip(files, found, strict=True) if not isinstance(p, np.ndarray)]
         mistakes += [f"{told(file.path)}: cannot be read ({reason})" for file, reason in bad]
         if len(whole) >= FEWEST and (skip_broken or not mistakes):
             kept += 1
+            notes["lightest"] = max(notes["lightest"], *(int(p.max()) for _, p in whole))
             yield Class(name, np.stack([p for _, p in whole]), [file.name for file, _ in whole])
         done += len(files)
         if time.monotonic() - news > NEWS:
@@ -84,6 +112,8 @@ def _decoded(
     elif mistakes:
         if skip_broken is False:
             lines[-1] += "; data.skip_broken=true goes on without what cannot be used"
+            if any(pixels.UNKNOWN in line for line in lines):
+                lines[-1] += "; data.pixel_range=[LOW,HIGH] says what is black and what is white"
         raise Refused(*lines)
 
 

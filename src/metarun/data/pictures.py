@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+
+from metarun.data.pixels import FULL_SPAN, Broken, Depth, Span, depth, scaled
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,24 +26,36 @@ SUFFIXES = (
 WORKERS = min(4, os.cpu_count() or 1)  # Pillow decodes without holding the interpreter
 ORIENTATION = 0x0112  # the EXIF tag
 
-
-class Broken(ValueError):
-    """A file that is not a picture that can be used; its text is the reason."""
+Result = TypeVar("Result")
 
 
-def read(files: Sequence[str], size: int, colour: bool) -> list[np.ndarray | Broken]:
-    """Each file as (C, size, size) uint8, in the order given, decoded on a few threads.
+def depths(files: Sequence[str]) -> list[Depth | Broken]:
+    """What numbers each file holds, or why it cannot be read."""
 
-    Args:
-        colour: C is 3, red, green and blue; else 1, grey.
+    def measured(file: str) -> Depth:
+        with _opened(file) as image:
+            return depth(image, file)
+
+    return _each(measured, files)
+
+
+def read(
+    files: Sequence[str], size: int, colour: bool, span: Span = FULL_SPAN
+) -> list[np.ndarray | Broken]:
+    """Each file as (C, size, size) uint8, in the order given; see `picture`.
 
     Returns:
         for each file its picture, or why there is none.
     """
+    return _each(lambda file: picture(file, size, colour, span), files)
 
-    def attempt(file: str) -> np.ndarray | Broken:
+
+def _each(function: Callable[[str], Result], files: Sequence[str]) -> list[Result | Broken]:
+    """Apply the function to each file, on a few threads."""
+
+    def attempt(file: str) -> Result | Broken:
         try:
-            return picture(file, size, colour)
+            return function(file)
         except Broken as broken:
             return broken
 
@@ -53,23 +67,46 @@ def read(files: Sequence[str], size: int, colour: bool) -> list[np.ndarray | Bro
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for thousands of files
 
 
-def picture(file: str, size: int, colour: bool) -> np.ndarray:
+def picture(file: str, size: int, colour: bool, span: Span = FULL_SPAN) -> np.ndarray:
     """The file's (first) picture, (C, size, size) uint8.
 
-    It is laid on white where it is transparent, turned as EXIF says, cut to its central square and
-    scaled to `size` by Pillow's bilinear filter, which averages over all source pixels when a
-    picture gets smaller (antialiasing). 16-bit pixels keep their upper 8 bits.
+    It is brought to 8 bits, laid on white where it is transparent, turned as EXIF says, cut to its
+    central square and scaled to `size` by Pillow's bilinear filter, which averages over all source
+    pixels when a picture gets smaller (antialiasing).
+
+    Args:
+        colour: C is 3, red, green and blue; else 1, grey.
+        span: what numbers become black and white.
 
     Raises:
-        Broken: the file cannot be read, is cut off, or holds more pixels than Pillow thinks safe.
+        Broken: the file cannot be read, is cut off, holds more pixels than Pillow thinks safe, or
+            numbers of which the span does not say what they mean.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
+
+    with _opened(file) as image:
+        eight = scaled(image, file, span)
+        eight.load()
+        plain = _upright(_opaque(eight, colour), image)
+        if span.typed and eight is image:
+            plain = plain.point(span(np.arange(256)).tolist() * len(plain.getbands()))
+        square = ImageOps.fit(plain, (size, size), Image.Resampling.BILINEAR)
+    pixels = np.asarray(square)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1) if colour else pixels[None])
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[Image.Image]:
+    """The file's picture, whose pixels are not decoded yet.
+
+    Raises:
+        Broken: for whatever goes wrong here or while it is entered.
+    """
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(file, formats=FORMATS) as image:
-            image.load()
-            plain = _upright(_opaque(image, colour), image)
-            square = ImageOps.fit(plain, (size, size), Image.Resampling.BILINEAR)
+            yield image
     except Broken:
         raise
     except UnidentifiedImageError as error:
@@ -79,33 +116,19 @@ def picture(file: str, size: int, colour: bool) -> np.ndarray:
     except Exception as error:  # Pillow raises nearly anything on broken files
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise Broken(reason) from error
-    pixels = np.asarray(square)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1) if colour else pixels[None])
 
 
 def _opaque(image: Image.Image, colour: bool) -> Image.Image:
-    """The picture in mode RGB or L."""
+    """A picture of 8 bits in mode RGB or L."""
     from PIL import Image
 
-    if image.mode.startswith(("I", "F")):
-        image = _eight_bits(image)
-    elif image.has_transparency_data:
+    if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     if not colour and image.mode in ("1", "L"):
         return image.convert("L")
     image = image.convert("RGB")
     return image if colour else image.convert("L")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """The upper half of 16-bit pixels; wider ones have no range that could be known."""
-    from PIL import Image
-
-    wide = np.asarray(image)
-    if wide.dtype.kind == "f" or wide.min() < 0 or wide.max() > 0xFFFF:
-        raise Broken(f"pixels of an unknown range (mode {image.mode}); 8 or 16 bits are known")
-    return Image.fromarray((wide.astype(np.uint32) >> 8).astype(np.uint8))
 
 
 def _upright(image: Image.Image, source: Image.Image) -> Image.Image:

@@ -27,6 +27,7 @@ WORDS = {  # of the protocol, in the order of reading
     "interval": "interval",
     "precision": "precision",
     "normalisation": "items are read as",
+    "pixels": "numbers in the picture files",
     "copies": "equal items in the split",
     "eval_seed": "seed of the test episodes",
     "train_data": "trained on",
