@@ -1,0 +1,74 @@
+"""Do two versions of the code train to the same weights? Run with each, then compare.
+
+    python scripts/fingerprint.py run FOLDER
+    python scripts/fingerprint.py compare FOLDER OTHER
+
+Every learner takes a few steps on letters, those that predict numbers on waves too, in single and
+double precision. Weights, test figures and the hash of the test episodes are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+LEARNERS = (
+    *("anil", "baseline", "baseline_pp", "fomaml", "lstm", "maml", "matchingnet", "meta_sgd"),
+    *("protonet", "relationnet", "reptile", "siamese"),
+)
+REGRESSORS = ("anil", "fomaml", "lstm", "maml", "meta_sgd", "reptile")
+SHORT = (
+    *("steps=6", "meta_batch=3", "shots=2", "queries=4", "eval_every=3", "log_every=1"),
+    *("val_episodes=4", "test_episodes=20", "logger=none", "threads=1", "seed=3"),
+)
+
+
+def run(folder: Path) -> None:
+    """Train each learner in a folder of its own."""
+    from metarun import cli
+
+    tasks = [("glyphs", name) for name in LEARNERS] + [("sinusoid", name) for name in REGRESSORS]
+    for data, name in tasks:
+        for precision in ("float32", "float64"):
+            out = folder / f"{name}_{data}_{precision}"
+            words = [f"algo={name}", f"data={data}", f"precision={precision}", f"out={out}"]
+            small = ["algo.hidden=4"] if name == "lstm" else []
+            if cli.main([*words, *SHORT, *small]) != 0:
+                sys.exit(f"{out}: failed")
+
+
+def compare(one: Path, two: Path) -> int:
+    """Print the largest relative difference of each run; 1 if one is not within its bound."""
+    worst = 0
+    for a in sorted(p.parent for p in one.glob("*/result.json")):
+        b = two / a.name
+        states = [torch.load(x / "checkpoints/last.pt", weights_only=True) for x in (a, b)]
+        first, second = (state["learner"] for state in states)
+        off = 0.0
+        for name, tensor in first.items():
+            x, y = tensor.double(), second[name].double()
+            scale = max(float(x.abs().max()), 1e-12) if x.numel() else 1.0
+            off = max(off, float((x - y).abs().max()) / scale if x.numel() else 0.0)
+        results = [json.loads((x / "result.json").read_text()) for x in (a, b)]
+        episodes = len({r["protocol"]["episodes_sha256"] for r in results}) == 1
+        figures = [{k: v for k, v in r["test"].items() if k != "episodes"} for r in results]
+        same = "same" if figures[0] == figures[1] else "other"
+        bound = 1e-12 if a.name.endswith("float64") else 1e-4
+        fine = off <= bound and episodes and first.keys() == second.keys()
+        worst |= not fine
+        mark = "✓" if fine else "✗"
+        hashes = "same" if episodes else "OTHER"
+        print(f"{mark} {a.name:30} weights {off:.1e}  test figures {same}  episodes {hashes}")
+    return worst
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3 and sys.argv[1] == "run":
+        run(Path(sys.argv[2]))
+    elif len(sys.argv) == 4 and sys.argv[1] == "compare":
+        sys.exit(compare(Path(sys.argv[2]), Path(sys.argv[3])))
+    else:
+        sys.exit(__doc__)
