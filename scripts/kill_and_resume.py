@@ -39,7 +39,7 @@ DIFFER = ("wall_seconds", "step_seconds", "id", "command", "resumed_with", "out"
 # A parent that has imported everything and never computed: its children start in no time.
 STARTING = multiprocessing.get_context("forkserver")
 PRELOADED = (
-    *("metarun.cli", "metarun.train", "metarun.commands.train", "metarun.properties"),
+    *("metarun.cli", "metarun.train", "metarun.commands.train", "metarun.testing"),
     *("torch._dynamo", "matplotlib.backends.backend_agg"),  # imported late otherwise
 )
 STARTING.set_forkserver_preload(list(PRELOADED))

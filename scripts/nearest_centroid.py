@@ -12,7 +12,7 @@ import sys
 import torch
 from nearest_pixel import report
 
-from metarun.episodes import Episodes
+from metarun.tasks.sampler import Episodes
 
 
 def accuracy(episodes: Episodes) -> torch.Tensor:

@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import torch
 
-from metarun.config import compose, plain
-from metarun.episodes import Episodes
-from metarun.evaluation import interval
-from metarun.parts import assemble
-from metarun.results import percent
+from metarun.config.compose import compose, plain
+from metarun.runs.results import percent
+from metarun.tasks.sampler import Episodes
+from metarun.training.evaluation import interval
+from metarun.training.parts import assemble
 
 
 def accuracy(episodes: Episodes) -> torch.Tensor:

@@ -12,8 +12,9 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from metarun import cli, parts, properties
-from metarun.episodes import Episodes
+from metarun import cli, testing
+from metarun.tasks.sampler import Episodes
+from metarun.training import parts
 
 OWN = Path(__file__).parent / "own"
 TINY = ["--config-dir", str(OWN), "data=blobs", "debug=tiny", "backbone.filters=8", "threads=1"]
@@ -71,4 +72,4 @@ def metarun(
 
 def episodes(*args: Any, dtype: torch.dtype = torch.float32, **kwargs: Any) -> Episodes:
     """Random episodes in which a class's items resemble each other, in single precision."""
-    return properties.episodes(*args, dtype=dtype, **kwargs)
+    return testing.episodes(*args, dtype=dtype, **kwargs)

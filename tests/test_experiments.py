@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from metarun.build import blueprint
-from metarun.config import compose, plain
+from metarun.config.compose import compose, plain
+from metarun.config.groups import choices, conf_dir
+from metarun.config.instantiate import blueprint
 from metarun.errors import Refused
-from metarun.tree import choices, conf_dir
 
 ALL = choices("experiment")
 CELLS = [name for name in ALL if re.search(r"/omniglot_\d+way_\dshot$", name)]

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from metarun import checkpoint
 from metarun.algorithms import Task
 from metarun.algorithms.maml import MAML
 from metarun.backbones.mlp import MLP
-from metarun.build import blueprint, target_of
-from metarun.config import compose, plain
+from metarun.config.compose import compose, plain
+from metarun.config.groups import choices, conf_dir
+from metarun.config.instantiate import blueprint, target_of
 from metarun.data.sinusoid import Waves
-from metarun.episodes import Sampler
-from metarun.metrics import read as read_metrics
-from metarun.tree import choices, conf_dir
+from metarun.runs import checkpoint
+from metarun.runs.metrics import read as read_metrics
+from metarun.tasks.sampler import Sampler
 from tests.conftest import TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]

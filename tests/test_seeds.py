@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from metarun.config import compose, plain
-from metarun.parts import Parts, assemble
+from metarun.config.compose import compose, plain
+from metarun.training.parts import Parts, assemble
 from tests.conftest import OWN
 
 

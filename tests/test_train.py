@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from metarun import checkpoint
 from metarun.algorithms.protonet import ProtoNet
-from metarun.metrics import read as read_metrics
-from metarun.occupancy import alone_in
+from metarun.runs import checkpoint
+from metarun.runs.lock import alone_in
+from metarun.runs.metrics import read as read_metrics
 from tests.conftest import TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]

@@ -16,10 +16,10 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 
-from metarun import launch
 from metarun.errors import complain
+from metarun.sweeps import launchers
 
-with contextlib.suppress(ImportError):  # without the extra, metarun.launch says what is missing
+with contextlib.suppress(ImportError):  # without the extra, launchers.py says what is missing
     import hydra_plugins.hydra_joblib_launcher.config  # noqa: F401
 
     # conf/hydra/launcher/joblib.yaml is the one: for two of one name Hydra warns
@@ -40,11 +40,11 @@ class MetarunJoblib(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run a batch of jobs; none of them ends another."""
-        jobs, threads = len(job_overrides), launch.threads_of(job_overrides)
-        processes, _ = launch.share(launch.cores(), jobs, self.n_jobs, threads)
+        jobs, threads = len(job_overrides), launchers.threads_of(job_overrides)
+        processes, _ = launchers.share(launchers.cores(), jobs, self.n_jobs, threads)
         processes = min(processes, jobs)  # the others would be started to do nothing
         if initial_job_idx == 0:
-            print(launch.said(jobs, processes, threads), flush=True)
+            print(launchers.said(jobs, processes, threads), flush=True)
         if processes == 1 and initial_job_idx == 0:
             basic = BasicLauncher()
             basic.setup(**self.given)
@@ -56,7 +56,7 @@ class MetarunJoblib(Launcher):
     ) -> Sequence[JobReturn]:
         from hydra_plugins.hydra_joblib_launcher._core import execute_job
 
-        from metarun import pool
+        from metarun.sweeps import pool
 
         setup_globals()
         context, config, task = (

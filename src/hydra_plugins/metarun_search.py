@@ -29,7 +29,7 @@ class MetarunSearch(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from metarun.search import begin
+        from metarun.sweeps.search.setup import begin
 
         jobs = begin(self.config, self.given, arguments)
         returned = self.launcher.launch(jobs, initial_job_idx=0)

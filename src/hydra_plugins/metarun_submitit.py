@@ -23,7 +23,7 @@ from metarun.errors import complain
 try:
     from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
     from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
-except ImportError:  # without the extra, metarun.launch says what is missing
+except ImportError:  # without the extra, metarun.sweeps.launchers says what is missing
     BaseSubmititLauncher = Launcher
 else:  # conf/hydra/launcher has the ones to choose from: for two of one name Hydra warns
     for name in ("submitit_local.yaml", "submitit_slurm.yaml"):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-from metarun.job import legal
+from metarun.sweeps.job import legal
 
 
 class MetarunSweeper(BasicSweeper):

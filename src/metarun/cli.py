@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from metarun import __version__, commands
+from metarun.config.command_line import Request
 from metarun.errors import Interrupted, Refused, RunFailed, complain
 from metarun.process import print_anything, set_up, told
-from metarun.request import Request
 
 HELP = """\
 metarun {version}: few-shot and meta-learning experiments
@@ -79,7 +79,7 @@ def _dispatch(argv: list[str]) -> int:
         return 0
     name = argv.pop(0) if argv and argv[0].isidentifier() else "train"
     if name not in (offered := commands.names()):
-        from metarun.overrides import nearest
+        from metarun.config.overrides import nearest
 
         if name == "resume":
             raise Refused("resume: name the folder with =: metarun resume=RUN_DIR")

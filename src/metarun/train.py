@@ -10,20 +10,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from metarun import checkpoint, metrics, plots, results
-from metarun.display import Display
-from metarun.drawing import drawn
 from metarun.errors import Interrupted, Occupied, Pruned, Refused, RunFailed
-from metarun.evaluation import evaluate, interval
 from metarun.files import make_folder, new_folder, read_whole, write_whole
-from metarun.folder import logged, prepare
-from metarun.interruption import Stop
 from metarun.loggers import Guarded, Run
-from metarun.loop import Clock, NotFinite, Trial, meta_train
-from metarun.occupancy import alone_in
-from metarun.parts import Parts, assemble
-from metarun.protocol import protocol, record, trained_on
-from metarun.saved import differences, keep_config
+from metarun.plots.curves import draw_curves
+from metarun.plots.figure import drawn
+from metarun.plots.tested import draw_tested
+from metarun.runs import checkpoint, metrics, results
+from metarun.runs.config_file import differences, keep_config
+from metarun.runs.folder import logged, prepare
+from metarun.runs.lock import alone_in
+from metarun.training.display import Display
+from metarun.training.evaluation import evaluate, interval
+from metarun.training.interruption import Stop
+from metarun.training.loop import Clock, NotFinite, Trial, meta_train
+from metarun.training.parts import Parts, assemble
+from metarun.training.protocol import protocol, record, trained_on
 
 log = logging.getLogger(__name__)
 OWN = (
@@ -62,7 +64,7 @@ def train(
     begun = (out / "config.yaml").exists()
     parts = assemble(config, folders)
     if config["audit"] == "full":
-        from metarun.audits import insist
+        from metarun.checks import insist
 
         insist(parts)
     try:
@@ -239,8 +241,8 @@ def run(
         test = {name: interval(values) for name, values in scores.items()}
         clock.lap("wall_seconds")
         pictures = {
-            **drawn("episodes", lambda: plots.tested(out, learner, frozen)),
-            **drawn("curves", lambda: plots.curves(out, config)),
+            **drawn("episodes", lambda: draw_tested(out, learner, frozen)),
+            **drawn("curves", lambda: draw_curves(out, config)),
         }
         result = _write_result(
             parts,

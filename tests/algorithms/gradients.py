@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from metarun.algorithms import Algorithm, Task
 from metarun.backbones.mlp import MLP
 from metarun.backbones.norm import normalised_by
-from metarun.episodes import Episodes
+from metarun.tasks.sampler import Episodes
 from tests.conftest import episodes
 
 

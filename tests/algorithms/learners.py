@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from metarun.properties import build
-from metarun.tree import choices
+from metarun.config.groups import choices
+from metarun.testing import build
 
 __all__ = ["SHIPPED", "STATISTICS", "build"]
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from metarun.adaptation import l2l
 from metarun.algorithms.anil import ANIL
+from metarun.algorithms.inner_loop import l2l
 from metarun.backbones.norm import normalised_by
 from tests.algorithms.gradients import finite_differences, gradient, small, smooth
 

@@ -14,8 +14,8 @@ from metarun.algorithms.baseline import Baseline, linear
 from metarun.algorithms.fitting import fit
 from metarun.backbones.conv4 import Conv4
 from metarun.backbones.mlp import MLP
-from metarun.episodes import Episodes
 from metarun.errors import Refused
+from metarun.tasks.sampler import Episodes
 from tests.conftest import episodes
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from metarun.algorithms import Task
 from metarun.algorithms.baseline_pp import BaselinePP, cosine
-from metarun.episodes import Episodes
 from metarun.errors import Refused
+from metarun.tasks.sampler import Episodes
 from tests.conftest import episodes
 
 

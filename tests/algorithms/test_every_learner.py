@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metarun import properties
-from metarun.properties import Make, build, episodes
+from metarun import testing
+from metarun.testing import Make, build, episodes
 from tests.algorithms.learners import SHIPPED, STATISTICS
 from tests.conftest import OWN
 
-test_ones_own = properties.of("nearest_item", config_dir=str(OWN))
+test_ones_own = testing.of("nearest_item", config_dir=str(OWN))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 @pytest.mark.parametrize("batch_norm", STATISTICS)
-@pytest.mark.parametrize("check", properties.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", testing.CHECKS, ids=lambda check: check.__name__)
 def test_shipped(check: Callable[[Make, str], None], batch_norm: str, name: str) -> None:
     check(partial(build, name), batch_norm)
 
@@ -68,7 +68,7 @@ FAULTS = (
 )
 
 
-@pytest.mark.parametrize(("check", "fault"), list(zip(properties.CHECKS, FAULTS, strict=True)))
+@pytest.mark.parametrize(("check", "fault"), list(zip(testing.CHECKS, FAULTS, strict=True)))
 def test_each_check_finds_its_defect(check: Callable[[Make, str], None], fault: str) -> None:
     with pytest.raises(AssertionError):
         check(lambda _: Faulty(fault), "inductive")

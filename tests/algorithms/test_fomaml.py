@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from metarun.algorithms.maml import MAML
-from metarun.config import compose, plain
+from metarun.config.compose import compose, plain
 from tests.algorithms.gradients import gradient, small, smooth
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from metarun.algorithms import Task
 from metarun.algorithms.lstm import LSTM, MetaLSTM, preprocess
 from metarun.backbones.mlp import MLP
-from metarun.episodes import Episodes
+from metarun.tasks.sampler import Episodes
 from tests.algorithms.gradients import finite_differences, gradient
 from tests.conftest import episodes
 

@@ -12,7 +12,7 @@ from metarun.algorithms import Task
 from metarun.algorithms.matchingnet import FullContext, MatchingNet, log_probabilities
 from metarun.backbones.conv4 import Conv4
 from metarun.backbones.mlp import MLP
-from metarun.episodes import Episodes
+from metarun.tasks.sampler import Episodes
 from tests.algorithms.test_protonet import Identity
 from tests.conftest import episodes
 

@@ -11,7 +11,7 @@ from torch import nn
 from metarun.algorithms import Task
 from metarun.algorithms.protonet import ProtoNet, prototypes, similarity
 from metarun.backbones.conv4 import Conv4
-from metarun.episodes import Episodes
+from metarun.tasks.sampler import Episodes
 from tests.conftest import episodes
 
 

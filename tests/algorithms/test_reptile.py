@@ -11,8 +11,8 @@ import torch.nn.functional as F
 
 from metarun.algorithms.reptile import Reptile, mini_batches
 from metarun.backbones.norm import normalised_by
-from metarun.config import compose, plain
-from metarun.optimizers import sgd
+from metarun.config.compose import compose, plain
+from metarun.training.optimizer import sgd
 from tests.algorithms.gradients import gradient, small, smooth
 
 learner = partial(smooth, Reptile)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from metarun.algorithms import Task
 from metarun.algorithms.siamese import Siamese, draw_pairs
-from metarun.episodes import Episodes
+from metarun.tasks.sampler import Episodes
 from tests.algorithms.test_protonet import Identity
 from tests.conftest import episodes
 

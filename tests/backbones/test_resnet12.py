@@ -13,8 +13,8 @@ from metarun.algorithms.maml import MAML
 from metarun.algorithms.protonet import ProtoNet
 from metarun.backbones.norm import BatchNorm
 from metarun.backbones.resnet12 import Block, ResNet12
-from metarun.build import blueprint
-from metarun.config import compose, plain
+from metarun.config.compose import compose, plain
+from metarun.config.instantiate import blueprint
 from metarun.errors import Refused
 from tests.conftest import episodes
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TINY
-from tests.test_compare import EPISODES, finished
+from tests.report.test_comparison import EPISODES, finished
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
 

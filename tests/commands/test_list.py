@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from metarun.data import places
-from metarun.data.cache import LOCK
+from metarun.data import locations
+from metarun.data.preparation.cache import LOCK
 from tests.conftest import OWN
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -109,23 +109,25 @@ def test_a_file_a_link_and_a_loop_in_place_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "real")
     (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
     put(tmp_path / "file", 20)
-    found = {n: places.present(str(tmp_path / n)) for n in ("real", "link", "broken", "file")}
+    found = {n: locations.present(str(tmp_path / n)) for n in ("real", "link", "broken", "file")}
     assert found == {
         "real": "10 bytes",
         "link": "10 bytes",
         "broken": "nothing yet",
         "file": "20 bytes",
     }
-    assert places.present(str(tmp_path / "file" / "below")).startswith("cannot be read (Not a dir")
+    assert locations.present(str(tmp_path / "file" / "below")).startswith(
+        "cannot be read (Not a dir"
+    )
 
 
 def test_a_folder_of_very_many_files_is_not_counted_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(places, "MOST", 5)
+    monkeypatch.setattr(locations, "MOST", 5)
     for i in range(9):
         put(tmp_path / str(i % 2) / str(i), 100)
-    assert places.present(str(tmp_path)) == "more than 500 bytes"
+    assert locations.present(str(tmp_path)) == "more than 500 bytes"
 
 
 def test_a_folder_without_rights_is_named(

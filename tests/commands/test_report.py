@@ -154,7 +154,7 @@ def test_one_run_alone(metarun: Metarun) -> None:
 
 
 def test_a_run_at_work_is_left_alone(metarun: Metarun) -> None:
-    from metarun.occupancy import alone_in
+    from metarun.runs.lock import alone_in
 
     folder = of_status(Path("runs/a"), "running")
     with alone_in(folder):

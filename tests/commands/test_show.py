@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from metarun import gallery
 from metarun.algorithms.protonet import ProtoNet
 from metarun.data.sinusoid import Waves
-from metarun.episodes import Episodes, Sampler
+from metarun.plots import episodes
+from metarun.tasks.sampler import Episodes, Sampler
 from tests.conftest import TINY
 
 pytestmark = pytest.mark.ink
@@ -56,13 +56,13 @@ def made(tmp_path: Path) -> list[str]:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Sampler]:
     """The samplers whose episodes are drawn."""
     kept: list[Sampler] = []
-    original = gallery.draw
+    original = episodes.draw_episodes
 
     def draw(path: Path, title: str, sampler: Sampler, numbers: Any) -> bool:
         kept.append(sampler)
         return original(path, title, sampler, numbers)
 
-    monkeypatch.setattr(gallery, "draw", draw)
+    monkeypatch.setattr(episodes, "draw_episodes", draw)
     return kept
 
 
@@ -176,7 +176,7 @@ def test_what_is_drawn_is_the_pictures_and_the_names_of_the_classes(made: list) 
 
     grid = Figure().subplots(2, 3, squeeze=False)
     x = torch.rand(2, 3, 1, 5, 5)
-    gallery.classes(grid, x[:, :1], x[:, 1:], ["one", "Two\n$ways"])
+    episodes.classes(grid, x[:, :1], x[:, 1:], ["one", "Two\n$ways"])
     for row in range(2):
         for column in range(3):
             (image,) = grid[row][column].get_images()
@@ -203,7 +203,7 @@ def test_curves_are_drawn_with_their_points(
     metarun: Metarun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[Any] = []
-    monkeypatch.setattr(gallery, "save", lambda figure, path: kept.append(figure))
+    monkeypatch.setattr(episodes, "save", lambda figure, path: kept.append(figure))
     code, out, err = metarun("show", "data=sinusoid", "shots=4", "queries=6", "split=val")
     assert (code, err) == (0, [])
     assert rows(out)[0][:5] == ["train", "–", "drawn", "–", "1"]

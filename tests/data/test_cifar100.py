@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from metarun.data import cifar100 as module
-from metarun.data.cache import LOCK
 from metarun.data.cifar100 import Cifar100, published
 from metarun.data.classes import Facts
+from metarun.data.preparation.cache import LOCK
 from metarun.errors import Refused
 
 NAMES = sorted(name for split in published("cifar_fs").values() for name in split)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from metarun.data import clinc150 as module
-from metarun.data.audit import shared_items
 from metarun.data.classes import Facts
 from metarun.data.clinc150 import CLINC150, DOMAINS, NAMES
+from metarun.data.duplicates import shared_items
 from metarun.data.sentences import content_hash, vectors
 from metarun.errors import Refused
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from metarun.data import glyphs as module
-from metarun.data import lettering
 from metarun.data.classes import Facts
-from metarun.data.distortion import SIZE, SOURCE, Strength, coordinates, sample
 from metarun.data.glyphs import ALPHABETS, SPLITS, Glyphs, drawings, find_classes
+from metarun.data.preparation import lettering
+from metarun.data.preparation.distortion import SIZE, SOURCE, Strength, coordinates, sample
 from metarun.errors import Refused
 
 STILL = Strength(turn=0, shear=0, extent=(28, 28), aspect=0, shift=0, bend=0)

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from metarun.data import folders, picture_classes
-from metarun.data.cache import ARRAY
 from metarun.data.classes import Facts, Split
 from metarun.data.image_folder import ImageFolder
-from metarun.data.pictures import picture
+from metarun.data.preparation import class_folders, picture_classes
+from metarun.data.preparation.cache import ARRAY
+from metarun.data.preparation.pictures import picture
 from metarun.errors import Refused
 
 SIX = ["ant", "bee", "cat", "dog", "elk", "fox"]
@@ -350,7 +350,7 @@ class TestRealPictures:
 
 
 def test_the_two_limits_of_a_class_are_one():
-    assert folders.FEWEST == 2  # a support and a query item
+    assert class_folders.FEWEST == 2  # a support and a query item
 
 
 def test_empty_classes_are_told_up_to_ten_and_counted_beyond(tmp_path: Path) -> None:

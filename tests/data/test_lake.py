@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 
 from metarun.data import lake
-from metarun.data.omniglot_images import decode, shrink
+from metarun.data.preparation.omniglot_images import decode, shrink
 from metarun.errors import Refused
 from tests.drawings import one_shot_runs, png, zipped
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metarun.data import medmnist_files
-from metarun.data.cache import LOCK
 from metarun.data.classes import Facts
 from metarun.data.medmnist import MedMNIST
-from metarun.data.medmnist_members import MEMBERS
+from metarun.data.preparation import medmnist_files
+from metarun.data.preparation.cache import LOCK
+from metarun.data.preparation.medmnist_members import MEMBERS
 from metarun.errors import Refused
 
 EACH = {"train": 3, "val": 1, "test": 2}  # images of each class in a member's own portions

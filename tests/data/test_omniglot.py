@@ -22,10 +22,10 @@ import pytest
 from PIL import Image
 
 from metarun.data import omniglot as module
-from metarun.data.cache import ARRAY
 from metarun.data.classes import Facts
 from metarun.data.omniglot import Omniglot, published
-from metarun.data.omniglot_images import content_hash, decode, shrink
+from metarun.data.preparation.cache import ARRAY
+from metarun.data.preparation.omniglot_images import content_hash, decode, shrink
 from metarun.errors import Refused
 
 SMALL = {  # a miniature: archive, alphabet, characters; the split takes both archives, as the real

@@ -14,7 +14,7 @@ from PIL import Image
 
 from metarun.data import published_folder as module
 from metarun.data.classes import Facts
-from metarun.data.pictures import picture
+from metarun.data.preparation.pictures import picture
 from metarun.data.published_folder import PublishedFolder
 from metarun.errors import Refused
 

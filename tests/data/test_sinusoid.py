@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from metarun.data.sinusoid import Sinusoid
-from metarun.episodes import Sampler
+from metarun.tasks.sampler import Sampler
 
 SPLITS = Sinusoid().load()
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from metarun import checkpoint, cli, plots
+from metarun import cli, train
 from metarun.algorithms.protonet import ProtoNet
+from metarun.runs import checkpoint
 from tests.conftest import TINY
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
@@ -29,8 +30,8 @@ SHORT = [*TINY, "test_episodes=4", "eval_every=1", "optimizer.schedule=cosine"]
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take longer than all the rest."""
-    monkeypatch.setattr(plots, "curves", lambda *_: None)
-    monkeypatch.setattr(plots, "tested", lambda *_: None)
+    monkeypatch.setattr(train, "draw_curves", lambda *_: None)
+    monkeypatch.setattr(train, "draw_tested", lambda *_: None)
 
 
 def stop_in_step(patch: pytest.MonkeyPatch, step: int) -> None:
@@ -53,8 +54,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.chdir(folder)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(plots, "curves", lambda *_: None)
-            patch.setattr(plots, "tested", lambda *_: None)
+            patch.setattr(train, "draw_curves", lambda *_: None)
+            patch.setattr(train, "draw_tested", lambda *_: None)
             assert cli.main([*SHORT, "out=whole"]) == 0
             stop_in_step(patch, 3)
             assert cli.main([*SHORT, "out=part"]) == 130

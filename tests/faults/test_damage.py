@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from metarun import checkpoint
+from metarun.runs import checkpoint
 from tests.faults.conftest import assert_same
 from tests.test_train import result
 

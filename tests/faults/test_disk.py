@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from metarun import plots, results
+from metarun import train
+from metarun.runs import results
 from tests.conftest import TINY
 from tests.faults.conftest import SHORT, assert_same
 from tests.test_train import result
@@ -102,7 +103,7 @@ def test_a_folder_without_rights(metarun: Metarun, part: Path) -> None:
     assert "Permission denied" in err[0]
 
 
-@pytest.mark.parametrize("name", ["curves", "tested"])
+@pytest.mark.parametrize("name", ["draw_curves", "draw_tested"])
 def test_a_picture_that_cannot_be_drawn_costs_a_run_nothing(
     metarun: Metarun, made: Path, name: str
 ) -> None:
@@ -110,9 +111,9 @@ def test_a_picture_that_cannot_be_drawn_costs_a_run_nothing(
         raise ValueError("no font")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, name, broken)
+        patch.setattr(train, name, broken)
         code, _, err = metarun(*SHORT, "out=run")
-    picture = {"curves": "curves", "tested": "episodes"}[name]
+    picture = {"draw_curves": "curves", "draw_tested": "episodes"}[name]
     assert code == 0
     assert err == [f"metarun: {picture}.png could not be drawn (ValueError: no font)"]
     assert_same(Path("run"), made / "whole")

@@ -11,7 +11,7 @@ from pathlib import Path
 import kill_and_resume
 import pytest
 
-from metarun import checkpoint
+from metarun.runs import checkpoint
 from tests.algorithms.learners import SHIPPED
 from tests.faults import killing
 from tests.faults.conftest import SHORT, assert_same

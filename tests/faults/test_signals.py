@@ -13,10 +13,11 @@ from typing import Any
 import kill_and_resume
 import pytest
 
-from metarun import checkpoint, train
+from metarun import train
 from metarun.algorithms.protonet import ProtoNet
 from metarun.loggers.none import NoLogger
-from metarun.occupancy import alone_in
+from metarun.runs import checkpoint
+from metarun.runs.lock import alone_in
 from tests.conftest import TINY
 from tests.faults.conftest import SHORT, assert_same
 from tests.test_train import result

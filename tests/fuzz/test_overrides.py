@@ -17,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from metarun import cli, parts
+from metarun import cli
+from metarun.training import parts
 from tests.conftest import OWN
 
 SECONDS = 20  # a request is examined in a fraction of one
@@ -77,7 +78,7 @@ SPECIAL = st.sampled_from(
             "metarun.cli.entry",
             "metarun.data.omniglot.Path",
             "metarun.errors.Refused",
-            "metarun.build.blueprint",
+            "metarun.config.instantiate.blueprint",
             "../x",
             "~",
             "~/x",

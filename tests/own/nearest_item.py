@@ -6,8 +6,8 @@ from pydantic import PositiveFloat
 from torch import Tensor, nn
 
 from metarun.algorithms import Algorithm, Task
-from metarun.episodes import Episodes
-from metarun.scores import score
+from metarun.tasks.objectives import score
+from metarun.tasks.sampler import Episodes
 
 
 class NearestItem(Algorithm):

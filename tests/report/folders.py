@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from metarun.display import console
 from metarun.report import ranking, runs
 from metarun.report.ranking import Ranking
+from metarun.training.display import console
 
 
 def result(seed: int = 0, mean: float = 0.9, score: str = "accuracy", **more: Any) -> dict:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.test_compare import finished
+from tests.report.test_comparison import finished
 
 
 def png(width: int = 60, height: int = 40, seed: int = 0) -> bytes:

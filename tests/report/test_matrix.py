@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from metarun import compare
-from metarun.report import matrix, runs
+from metarun.report import comparison, matrix, runs
 from metarun.report.ranking import rank
 from tests.report.material import learned
 
@@ -30,7 +29,7 @@ def test_agrees_with_compare_to_the_bit(tmp_path: Path, score: str) -> None:
     (group,), problems = found(tmp_path)
     assert problems == []
     made = matrix.matrix(group.values)
-    pairs, _ = compare.compare([compare.read(e.folder) for e in group.entries])
+    pairs, _ = comparison.compare([comparison.read(e.folder) for e in group.entries])
     assert len(pairs) == 21
     place = {entry.folder: i for i, entry in enumerate(group.entries)}
     for pair in pairs:
@@ -49,7 +48,7 @@ def test_agrees_with_compare_to_the_bit(tmp_path: Path, score: str) -> None:
 @settings(max_examples=30)
 @given(arrays(float, (3, 5), elements=st.floats(0, 1)))
 def test_agrees_whatever_the_scores(values: np.ndarray) -> None:
-    from metarun.paired import difference, holm
+    from metarun.stats import difference, holm
 
     made = matrix.matrix(list(values))
     single = [difference(values[a], values[b]) for a, b in ((0, 1), (0, 2), (1, 2))]
@@ -70,7 +69,7 @@ def test_runs_are_grouped_by_how_they_were_tested(tmp_path: Path) -> None:
     assert [len(group.entries) for group in groups] == [4, 2]
     assert list(matrix.notes(groups[0])) == ["precision differs between them"]
     for group in groups:
-        compare.compare([compare.read(entry.folder) for entry in group.entries])
+        comparison.compare([comparison.read(entry.folder) for entry in group.entries])
 
 
 def test_the_best_come_first(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metarun.errors import Refused
-from metarun.occupancy import HOLDER
 from metarun.report import runs
 from metarun.report.runs import STATUSES, Entry, Stat
+from metarun.runs.lock import HOLDER
 from tests.conftest import TINY
 from tests.report.folders import result, run
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from metarun.episodes import Episodes
+from metarun.tasks.sampler import Episodes
 
 
 class Task(NamedTuple):
@@ -48,7 +48,7 @@ class Algorithm(nn.Module):
         """Add the meta-gradient of the mean loss over the T tasks to `.grad`.
 
         Returns:
-            The scores of each task, each (T), as `metarun.scores.score` gives them.
+            The scores of each task, each (T), as `metarun.tasks.objectives.score` gives them.
         """
         raise NotImplementedError(f"{type(self).__name__}.accumulate")
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from metarun.algorithms import Algorithm, Task
 from metarun.algorithms.embedding import for_evaluation
 from metarun.algorithms.fitting import classes_of, fit, train_on_all_classes
-from metarun.episodes import Episodes
+from metarun.tasks.sampler import Episodes
 
 
 def linear(z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

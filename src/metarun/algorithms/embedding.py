@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from metarun.backbones.norm import normalised_by
-from metarun.episodes import Episodes
-from metarun.scores import loss_of, score
+from metarun.tasks.objectives import loss_of, score
+from metarun.tasks.sampler import Episodes
 
 
 class Embedded(NamedTuple):

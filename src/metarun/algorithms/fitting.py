@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from metarun.algorithms import Task
 from metarun.algorithms.embedding import laid_out
-from metarun.episodes import Episodes
 from metarun.errors import Refused
-from metarun.scores import loss_of, score
+from metarun.tasks.objectives import loss_of, score
+from metarun.tasks.sampler import Episodes
 
 
 def classes_of(task: Task, name: str) -> int:

@@ -12,8 +12,8 @@ from torch.func import functional_call
 
 from metarun.algorithms import Algorithm, Task
 from metarun.backbones.norm import normalised_by
-from metarun.episodes import Episodes
-from metarun.scores import loss_of, score
+from metarun.tasks.objectives import loss_of, score
+from metarun.tasks.sampler import Episodes
 
 
 def preprocess(x: Tensor, p: float = 10.0) -> Tensor:

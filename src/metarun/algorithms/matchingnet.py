@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from metarun.algorithms import Algorithm, Task
 from metarun.algorithms.embedding import accumulate_each, for_evaluation
-from metarun.episodes import Episodes
+from metarun.tasks.sampler import Episodes
 
 
 def log_probabilities(

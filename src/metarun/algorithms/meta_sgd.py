@@ -9,10 +9,10 @@ import torch
 from pydantic import NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 
-from metarun.adaptation import accumulate_each, adapt, predict_each, query_outputs
 from metarun.algorithms import Algorithm, Task
+from metarun.algorithms.inner_loop import accumulate_each, adapt, predict_each, query_outputs
 from metarun.backbones.norm import normalised_by
-from metarun.episodes import Episodes
+from metarun.tasks.sampler import Episodes
 
 
 class MetaSGD(Algorithm):

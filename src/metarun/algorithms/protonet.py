@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from metarun.algorithms import Algorithm, Task
 from metarun.algorithms.embedding import accumulate_each, for_evaluation
-from metarun.episodes import Episodes
+from metarun.tasks.sampler import Episodes
 
 Distance = Literal["squared_euclidean", "euclidean", "cosine"]
 

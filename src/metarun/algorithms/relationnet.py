@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from metarun.algorithms import Algorithm, Task
 from metarun.algorithms.embedding import for_evaluation, for_training
 from metarun.backbones.norm import BatchNorm, normalised_by
-from metarun.episodes import Episodes
 from metarun.errors import Refused
-from metarun.scores import loss_of, score
+from metarun.tasks.objectives import loss_of, score
+from metarun.tasks.sampler import Episodes
 
 
 class Relation(nn.Module):

@@ -10,11 +10,11 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from metarun.adaptation import predict_each
 from metarun.algorithms import Algorithm, Task
+from metarun.algorithms.inner_loop import predict_each
 from metarun.backbones.norm import normalised_by
-from metarun.episodes import Episodes
-from metarun.scores import loss_of, score
+from metarun.tasks.objectives import loss_of, score
+from metarun.tasks.sampler import Episodes
 
 EPSILON = 1e-8  # of the inner Adam
 CHUNK = 25  # queries that the inductive forward takes at once, for its memory

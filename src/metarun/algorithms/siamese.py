@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from metarun.algorithms import Algorithm, Task
 from metarun.algorithms.embedding import for_evaluation, for_training
-from metarun.episodes import Episodes
-from metarun.scores import score
+from metarun.tasks.objectives import score
+from metarun.tasks.sampler import Episodes
 
 
 def draw_pairs(y: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:

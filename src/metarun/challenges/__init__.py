@@ -4,11 +4,11 @@ Each module has
 
 - `TASK`: the keys that it fixes, `ways`, `shots`, `queries` and `episodes`;
 - `admit(config)`: a line for each reason why a run with this configuration cannot take the test;
-- `load(config)`: its tasks, a `metarun.challenge.Listed`;
+- `load(config)`: its tasks, a `metarun.evaluate.Listed`;
 - `verdict(test)`: one line that sets the figures beside the published ones.
 
-A module imports nothing heavy before a run is admitted. How a run takes the test is
-`metarun/challenge.py`.
+A module imports nothing heavy before a run is admitted. How a run takes the test is in
+`metarun.evaluate`.
 """
 
 from __future__ import annotations

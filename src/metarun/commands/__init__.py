@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pkgutil import iter_modules
 
-from metarun.request import Request
+from metarun.config.command_line import Request
 
 
 def names() -> list[str]:

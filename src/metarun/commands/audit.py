@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metarun.config.command_line import Request
 from metarun.errors import Refused
-from metarun.request import Request
 
 if TYPE_CHECKING:
-    from metarun.audits import Finding
-    from metarun.parts import Parts
+    from metarun.checks import Finding
+    from metarun.training.parts import Parts
 
 CHANGEABLE = ("device", "threads", "data.root", "data.cache", "eval_seed")
 MARKS = {"passed": "✓", "failed": "✗", "measured": "·"}
@@ -27,18 +27,20 @@ def run(request: Request) -> int:
         _refuse_unfit(out)
     folders = [Path(own)] if own else []
     if run is None:
-        from metarun.config import compose, plain
-        from metarun.tree import user_folders
+        from metarun.config.compose import compose, plain
+        from metarun.config.groups import user_folders
 
         cfg = compose(request.words, own)
         config, folders = plain(cfg), user_folders(cfg)
     else:
-        from metarun import saved
+        from metarun.runs import config_file
 
-        config = saved.amend(saved.load(run, "run"), request.words, CHANGEABLE, "audit", own)
+        config = config_file.amend(
+            config_file.load(run, "run"), request.words, CHANGEABLE, "audit", own
+        )
 
-    from metarun import results
-    from metarun.audits import EPISODES, audit
+    from metarun.checks import EPISODES, audit
+    from metarun.runs import results
 
     parts = _parts(config, folders, run)
     findings = _show(audit(parts, episodes or EPISODES))
@@ -65,13 +67,13 @@ def run(request: Request) -> int:
 
 def _parts(config: dict[str, Any], folders: list[Path], run: Path | None) -> Parts:
     """With the weights of the run's best checkpoint, or with initial ones."""
-    from metarun.parts import assemble
+    from metarun.training.parts import assemble
 
     if run is None:
         return assemble(config, folders)
-    from metarun import checkpoint
-    from metarun.parts import RUN
-    from metarun.retest import restored
+    from metarun.evaluate import restored
+    from metarun.runs import checkpoint
+    from metarun.training.parts import RUN
 
     return restored(config, run, checkpoint.best(run / "checkpoints"), RUN, folders)
 
@@ -104,7 +106,7 @@ def _refuse_unfit(out: Path) -> None:
 
 def _keep(out: Path, content: dict[str, Any]) -> None:
     from metarun.files import write_whole
-    from metarun.results import as_json
+    from metarun.runs.results import as_json
 
     try:
         write_whole(out, as_json(content))

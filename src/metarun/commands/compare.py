@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metarun.config.command_line import Request
 from metarun.errors import Refused
-from metarun.request import Request
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from metarun.compare import Pair, Tested
+    from metarun.report.comparison import Pair, Tested
 
 
 def run(request: Request) -> int:
@@ -22,7 +22,7 @@ def run(request: Request) -> int:
     folders, mistakes = _distinct(Path(word).expanduser() for word in request.words)
     mistakes += _unfit(out)
 
-    from metarun.compare import as_csv, compare, read
+    from metarun.report.comparison import as_csv, compare, read
 
     tests = []
     for folder in folders:
@@ -84,9 +84,9 @@ def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
     from rich import box
     from rich.table import Table
 
-    from metarun.compare import shown
-    from metarun.display import console
-    from metarun.results import figure, setting
+    from metarun.report.comparison import shown
+    from metarun.runs.results import figure, setting
+    from metarun.training.display import console
 
     screen, score = console(), tests[0].score
     factor, unit, digits = (100, " points", 2) if score == "accuracy" else (1, "", 4)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
+from metarun.config.command_line import Request
 from metarun.errors import Refused
-from metarun.request import Request
 
 CHALLENGEABLE = ("device", "threads", "data.root", "data.cache", "data.url", "algo.")
 
 
 def run(request: Request) -> int:
     """Test a trained run, under another protocol if one is typed."""
-    from metarun import challenges, saved
+    from metarun import challenges
+    from metarun.runs import config_file
 
     request.accept("--config-dir")
     own, run = request.flags.config_dir, request.folder("run")
@@ -21,7 +22,7 @@ def run(request: Request) -> int:
         raise Refused("evaluate: say which run: metarun evaluate run=RUN_DIR [shots=5 …]")
     protocol, split, name = (request.take(key) for key in ("protocol", "split", "name"))
     if protocol is not None and protocol not in (offered := challenges.names()):
-        from metarun.overrides import nearest
+        from metarun.config.overrides import nearest
 
         known = ", ".join(offered)
         raise Refused(
@@ -38,10 +39,12 @@ def run(request: Request) -> int:
         w.replace("episodes=", "test_episodes=", 1) if w.startswith("episodes=") else w
         for w in request.words
     ]
-    config = saved.amend(saved.load(run, "run"), typed, saved.RETESTABLE, "evaluate", own)
+    config = config_file.amend(
+        config_file.load(run, "run"), typed, config_file.RETESTABLE, "evaluate", own
+    )
 
-    from metarun.display import conclude
-    from metarun.retest import retest
+    from metarun.evaluate import retest
+    from metarun.training.display import conclude
 
     conclude(*retest(config, run, split or "test", name, request.line, folders))
     return 0
@@ -56,7 +59,7 @@ def _challenge(
     folders: list[Path],
 ) -> int:
     """Test a trained run on the tasks that come with a protocol."""
-    from metarun import saved
+    from metarun.runs import config_file
 
     called = test.__name__.rpartition(".")[2]
     mistakes = []
@@ -69,14 +72,16 @@ def _challenge(
     what = f"evaluate protocol={called}"
     own = str(folders[0]) if folders else None
     try:
-        config = saved.amend(saved.load(run, "run"), request.words, CHALLENGEABLE, what, own)
+        config = config_file.amend(
+            config_file.load(run, "run"), request.words, CHALLENGEABLE, what, own
+        )
     except Refused as refused:
         mistakes += refused.mistakes
     if mistakes:
         raise Refused(*mistakes)
 
-    from metarun.challenge import take
-    from metarun.display import conclude
+    from metarun.evaluate import take
+    from metarun.training.display import conclude
 
     folder, result = take(test, config, run, name, request.line, folders)
     conclude(folder, result)

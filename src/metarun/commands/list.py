@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from metarun.config.command_line import Request
 from metarun.errors import Refused
-from metarun.request import Request
 
 
 def run(request: Request) -> int:
@@ -11,8 +11,8 @@ def run(request: Request) -> int:
 
     `list data` says as well where each data set looks for its files, and what is there already.
     """
-    from metarun.overrides import OF_SWEEPS, nearest
-    from metarun.tree import GROUPS, choices
+    from metarun.config.groups import GROUPS, choices
+    from metarun.config.overrides import OF_SWEEPS, nearest
 
     request.accept("--config-dir")
     groups = (*GROUPS, *OF_SWEEPS)
@@ -42,11 +42,11 @@ def _of_data(own: str | None) -> tuple[dict[str, str], list[str]]:
     """A line for each data set that reads files, and one for each folder of prepared arrays."""
     from omegaconf import OmegaConf
 
-    from metarun.data import places
-    from metarun.tree import conf_dir, files
+    from metarun.config.groups import conf_dir, files
+    from metarun.data import locations
 
     base = OmegaConf.load(conf_dir() / "config.yaml")
-    found = {name: places.keys(file, base) for name, file in files("data", own).items() if file}
-    roots = {n: places.root_line(keys["root"]) for n, keys in found.items() if "root" in keys}
+    found = {name: locations.keys(file, base) for name, file in files("data", own).items() if file}
+    roots = {n: locations.root_line(keys["root"]) for n, keys in found.items() if "root" in keys}
     caches = [keys["cache"] for keys in found.values() if keys.get("cache")]
-    return roots, list(places.cache_lines(caches))
+    return roots, list(locations.cache_lines(caches))

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metarun.config.command_line import Request
 from metarun.errors import Refused
-from metarun.request import Request
 
 if TYPE_CHECKING:
     from metarun.report.ranking import Ranking
@@ -35,7 +35,7 @@ def run(request: Request) -> int:
     _refuse_others(page, table)
     _write(page, table, found, folders)
 
-    from metarun.display import console
+    from metarun.training.display import console
 
     screen = console()
     screen.print(tables.as_table(found))

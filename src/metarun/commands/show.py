@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metarun.config.command_line import Request
 from metarun.errors import Refused
-from metarun.request import Request
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,8 +23,8 @@ def run(request: Request) -> int:
     Everything that can be typed for a run can be typed here: `split=train` shows the training
     episodes of that run, augmented if they are, `val` and `test` its frozen ones.
     """
-    from metarun.config import compose, plain
-    from metarun.tree import user_folders
+    from metarun.config.compose import compose, plain
+    from metarun.config.groups import user_folders
 
     request.accept("--config-dir")
     split = request.take("split") or "test"
@@ -34,12 +34,12 @@ def run(request: Request) -> int:
     cfg = compose(request.words, request.flags.config_dir)
     config, folders = plain(cfg), user_folders(cfg)
 
-    from metarun import gallery
-    from metarun.build import blueprint
-    from metarun.data import audit
-    from metarun.display import console
-    from metarun.episodes import Sampler
-    from metarun.parts import Mistakes, misfits, task_of, wayless
+    from metarun.config.instantiate import blueprint
+    from metarun.data import duplicates
+    from metarun.plots import episodes
+    from metarun.tasks.sampler import Sampler
+    from metarun.training.display import console
+    from metarun.training.parts import Mistakes, misfits, task_of, wayless
 
     name, mistakes = config["choices"]["data"], Mistakes()
     used = {split: "train_" if split == "train" else ""}
@@ -54,13 +54,13 @@ def run(request: Request) -> int:
     screen = console()
     screen.print(table(splits))
     tasks = splits[split]
-    mistakes.lines += audit.shared_classes(splits)
+    mistakes.lines += duplicates.shared_classes(splits)
     mistakes.lines += misfits(config, {split: tasks.facts}, used, splits)
     if tasks.facts is None:
         mistakes.lines += wayless(config)
     augment = mistakes.catch(change, splits["train"].shape) if split == "train" else None
     mistakes.settle()
-    for line in audit.warnings(splits):
+    for line in duplicates.warnings(splits):
         log.warning("data=%s: %s", name, line)
 
     if split == "train":
@@ -71,7 +71,7 @@ def run(request: Request) -> int:
         sampler = Sampler.frozen(tasks, *task, split=split, eval_seed=config["eval_seed"])
     path = typed or _free(Path(f"{name.replace('/', '_')}_{split}.png"))
     try:
-        drawn = gallery.draw(path, f"{name}, {split} split", sampler, range(EPISODES))
+        drawn = episodes.draw_episodes(path, f"{name}, {split} split", sampler, range(EPISODES))
     except OSError as error:
         raise Refused(f"out={path}: cannot be written to ({error.strerror or error})") from error
     said = str(path) if drawn else f"items are vectors of {_by(tasks.shape)} numbers: no picture"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from metarun.config.command_line import Request
 from metarun.errors import Refused
-from metarun.request import Request
 
 
 def run(request: Request) -> int:
@@ -13,7 +13,7 @@ def run(request: Request) -> int:
     flags = request.flags
     request.accept("--cfg", "--info", "-m", "-sc", "--hydra-help", "--config-dir")
     if flags.cfg or flags.info or flags.shell_completion or flags.hydra_help:
-        from metarun.inspection import show
+        from metarun.config.hydra_commands import show
 
         show(request.words, flags)
         return 0
@@ -22,13 +22,13 @@ def run(request: Request) -> int:
         request.accept("--config-dir")
         return _resume(request, folder)
     if flags.multirun:
-        from metarun import sweep
+        from metarun.sweeps import sweep
 
         return sweep.start(request.words, flags.config_dir)
 
-    from metarun.config import examine, plain
-    from metarun.overrides import only_for_sweeps
-    from metarun.tree import hydra_for, user_folders
+    from metarun.config.compose import examine, plain
+    from metarun.config.groups import hydra_for, user_folders
+    from metarun.config.overrides import only_for_sweeps
 
     if unheeded := only_for_sweeps(request.words):
         raise Refused(*unheeded)
@@ -39,15 +39,15 @@ def run(request: Request) -> int:
         named = {mistake.partition(":")[0] for mistake in mistakes}
         typed = {word.partition("=")[0].lstrip("+") for word in request.words}
         if cfg is not None and any("." in key for key in typed - named):
-            from metarun.parts import Mistakes, plan
+            from metarun.training.parts import Mistakes, plan
 
             plan(plain(cfg), user_folders(cfg), more := Mistakes())
             mistakes += more.lines
         raise Refused(*dict.fromkeys(mistakes))
     out = Path(cfg.hydra.run.dir).expanduser()
 
-    from metarun.display import conclude
     from metarun.train import train
+    from metarun.training.display import conclude
 
     result = train({**plain(cfg), "out": str(out)}, out, request.line, user_folders(cfg))
     conclude(out, result)
@@ -55,18 +55,20 @@ def run(request: Request) -> int:
 
 
 def _resume(request: Request, folder: Path) -> int:
-    from metarun import saved
+    from metarun.runs import config_file
 
     own = request.flags.config_dir
     if (folder / "multirun.yaml").is_file():
-        from metarun import sweep
+        from metarun.sweeps import sweep
 
         return sweep.go_on(folder, request.words, own)
     typed = request.words
-    config = saved.amend(saved.load(folder, "resume"), typed, saved.RESUMABLE, "resume", own)
+    config = config_file.amend(
+        config_file.load(folder, "resume"), typed, config_file.RESUMABLE, "resume", own
+    )
 
-    from metarun.display import conclude
     from metarun.train import resume
+    from metarun.training.display import conclude
 
     result = resume(config, folder, request.line, [Path(own)] if own else [])
     conclude(folder, result)

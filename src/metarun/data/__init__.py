@@ -7,7 +7,7 @@ A data set is a class whose keyword arguments are the keys of its YAML file, wit
 - `load()`: the splits `train`, `val` and `test`, prepared on the first call and cached.
 
 A split says `facts`, `shape` (of one item) and `sha256`, and draws episodes
-(`metarun.episodes.Tasks`). Where tasks have numbers to be predicted instead of classes, its `facts`
+(`metarun.tasks.sampler.Tasks`). Where tasks have numbers to be predicted instead of classes, its
 are `None` and `outputs` is the size of a target; `truth(pick, x)` and `domain`, if it has them, let
 the curves be drawn.
 

@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metarun.data import plain_pickle
-from metarun.data.archives import MEGABYTE, tar_members
-from metarun.data.cache import prepared
-from metarun.data.checksums import Checksums
 from metarun.data.classes import Class, Facts, Split, select
-from metarun.data.download import existing, fetch
+from metarun.data.preparation import plain_pickle
+from metarun.data.preparation.archives import MEGABYTE, tar_members
+from metarun.data.preparation.cache import prepared
+from metarun.data.preparation.checksums import Checksums
+from metarun.data.preparation.download import existing, fetch
 from metarun.errors import Refused
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from metarun.data.audit import named
+from metarun.data.duplicates import named
 from metarun.errors import Refused
 
 SPLITS = ("train", "val", "test")

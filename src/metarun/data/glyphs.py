@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from metarun.data import distortion, lettering
-from metarun.data.cache import prepared, stored
 from metarun.data.classes import Class, Facts, Images, Split, select
-from metarun.data.distortion import USUAL, Strength
-from metarun.data.lettering import Face
+from metarun.data.preparation import distortion, lettering
+from metarun.data.preparation.cache import prepared, stored
+from metarun.data.preparation.distortion import USUAL, Strength
+from metarun.data.preparation.lettering import Face
 from metarun.errors import Refused
 
 PREPARATION = 1  # raise it when a drawing changes for equal fonts

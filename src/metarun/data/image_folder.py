@@ -10,12 +10,13 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat
 
-from metarun.data import class_splits, picture_classes
-from metarun.data.audit import named
+from metarun.data import class_splits
 from metarun.data.class_splits import SPLITS
 from metarun.data.classes import Facts, Split, select
-from metarun.data.folders import Listing, listing, subfolders
-from metarun.data.pixels import Span
+from metarun.data.duplicates import named
+from metarun.data.preparation import picture_classes
+from metarun.data.preparation.class_folders import Listing, listing, subfolders
+from metarun.data.preparation.pixels import Span
 from metarun.errors import Refused
 
 CALLED = {  # what the folder of a split may be called, in lower case

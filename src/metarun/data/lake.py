@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from metarun.data.archives import members
-from metarun.data.audit import named
-from metarun.data.download import fetch
-from metarun.data.omniglot_images import LIMITS, content_hash, ink, shrink
+from metarun.data.duplicates import named
+from metarun.data.preparation.archives import members
+from metarun.data.preparation.download import fetch
+from metarun.data.preparation.omniglot_images import LIMITS, content_hash, ink, shrink
 from metarun.errors import Refused
 
 RUNS, WAYS = 20, 20

@@ -12,10 +12,10 @@ from typing import Literal
 
 import numpy as np
 
-from metarun.data.cache import prepared
 from metarun.data.classes import Class, Facts, Split, select
-from metarun.data.download import existing, fetch
-from metarun.data.omniglot_images import content_hash, decode, shrink
+from metarun.data.preparation.cache import prepared
+from metarun.data.preparation.download import existing, fetch
+from metarun.data.preparation.omniglot_images import content_hash, decode, shrink
 from metarun.errors import Refused
 
 PREPARATION = 1  # raise it when the prepared array changes for equal files

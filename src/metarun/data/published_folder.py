@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from metarun.data import picture_classes
-from metarun.data.audit import named
 from metarun.data.classes import Facts, Split, select
-from metarun.data.folders import File, Listing, pictures, subfolders
+from metarun.data.duplicates import named
+from metarun.data.preparation import picture_classes
+from metarun.data.preparation.class_folders import File, Listing, pictures, subfolders
 from metarun.errors import Refused
 
 LISTS = Path(__file__).parent / "splits"

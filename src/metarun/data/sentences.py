@@ -16,10 +16,10 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field, NonNegativeInt
 
-from metarun.data.audit import named
-from metarun.data.cache import prepared
 from metarun.data.classes import Class, Facts, Split, select
-from metarun.data.download import existing, fetch
+from metarun.data.duplicates import named
+from metarun.data.preparation.cache import prepared
+from metarun.data.preparation.download import existing, fetch
 from metarun.errors import Refused
 
 PREPARATION = 1  # raise it when the prepared array changes for equal sentences

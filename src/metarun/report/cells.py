@@ -10,7 +10,7 @@ from metarun.report.labels import Key, keys, name, place, telling
 from metarun.report.ranking import FACTS, Ranking
 from metarun.report.runs import STATUSES, Entry, Stat
 from metarun.report.tables import figure
-from metarun.results import clock
+from metarun.runs.results import clock
 
 SCORES = {"accuracy": "highest test accuracy", "mse": "lowest test mean squared error"}
 FILTERS = {"status": "status", "algo": "algorithm", "data": "data", "task": "task"}

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
+from metarun.config.schema import show
 from metarun.errors import printable
 from metarun.files import read_whole
-from metarun.settings import show
 
 LARGEST = 2**20  # bytes
 ENTRIES, DEEPEST = 2000, 8  # no configuration of ours has more; YAML can refer to itself

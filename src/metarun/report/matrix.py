@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from metarun import compare
 from metarun.errors import Refused
-from metarun.paired import holm
+from metarun.report import comparison
 from metarun.report.contents import is_own
 from metarun.report.runs import Entry
+from metarun.stats import holm
 
 COMPARED = 300  # runs of a group: 44,850 pairs
 GROUPS = 500  # of which most hold one run: nothing to compare, and slow to look through
@@ -37,9 +37,9 @@ class Group:
     values: list[np.ndarray] = field(default_factory=list)
     left_out: int = 0
 
-    def fits(self, test: compare.Tested) -> bool:
+    def fits(self, test: comparison.Tested) -> bool:
         """What `metarun compare` asks: no entry that both have differs, but for the learner's."""
-        free = (*compare.THE_LEARNERS_OWN, *compare.NOTED)
+        free = (*comparison.THE_LEARNERS_OWN, *comparison.NOTED)
         shared = (k for k in test.protocol if k in self.protocol and k not in free)
         same_episodes = test.score == self.score and len(test.values) == len(self.values[0])
         try:
@@ -93,7 +93,7 @@ def groups(entries: Sequence[Entry]) -> tuple[list[Group], list[str]]:
 
 
 def matrix(values: Sequence[np.ndarray]) -> Matrix:
-    """All pairs at once; each figure is that of `metarun.paired`, to the bit.
+    """All pairs at once; each figure is that of `metarun.stats`, to the bit.
 
     Args:
         values: (episodes) scores of each run on the same episodes, two at least.
@@ -121,14 +121,14 @@ def matrix(values: Sequence[np.ndarray]) -> Matrix:
 
 def notes(group: Group) -> Iterator[str]:
     """What is the learner's own affair and differs, which a reader should know."""
-    for key in compare.NOTED:
+    for key in comparison.NOTED:
         held = {repr(e.protocol[key]) for e in group.entries if key in e.protocol}
         if len(held) > 1:
             yield f"{key} differs between them"
 
 
-def _read(entry: Entry) -> compare.Tested:
+def _read(entry: Entry) -> comparison.Tested:
     for name in ("result.json", "test_episodes.csv"):
         if not is_own(entry.folder, name):
             raise Refused(f"{entry.name}: {name}: not there, or not a file of the run's own")
-    return compare.read(entry.folder)
+    return comparison.read(entry.folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from metarun.drawing import save
+from metarun.plots.figure import save
 from metarun.report.ranking import FACTS, Ranking
 from metarun.report.runs import Entry
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from metarun.paired import difference
 from metarun.report.runs import STATUSES, Entry, Stat, natural
+from metarun.stats import difference
 
 FACTS = {"algo": "algo", "data": "data", "task": "task", "batch_norm": "batch norm"}
 TOLD_BY = {"task": ("ways", "shots"), "batch_norm": ("algo.batch_norm",)}

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metarun import results
+from metarun.config.schema import show
 from metarun.errors import Refused, printable
-from metarun.occupancy import LOCK, at_work
 from metarun.report import configuration
-from metarun.settings import show
+from metarun.runs import results
+from metarun.runs.lock import LOCK, at_work
 
 STATUSES = ("completed", "running", "interrupted", "pruned", "killed", "failed", "unreadable")
 OWN_FOLDERS = ("checkpoints", "wandb", "experiment")  # of a run or a sweep; no run lies in them

@@ -10,10 +10,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from metarun import results
 from metarun.report.ranking import FACTS, TOLD_BY, Ranking
 from metarun.report.runs import Entry, Stat
-from metarun.results import clock
+from metarun.runs import results
+from metarun.runs.results import clock
 
 COLUMNS = 8  # most varied keys on a screen
 

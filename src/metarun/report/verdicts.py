@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from metarun import compare
-from metarun.report import labels
+from metarun.report import comparison, labels
 from metarun.report.matrix import Group, Matrix, notes
 from metarun.report.ranking import Ranking
 
@@ -60,6 +59,6 @@ def _tested(group: Group) -> str:
     p = group.protocol
     task = group.entries[0].task or "–"
     return (
-        f"{len(group.entries)} runs on {p['episodes']:,} episodes of {compare.shown(p['data'])} "
-        f"{compare.shown(p['split'])}, {task}, {compare.shown(p['batch_norm'])} batch norm"
+        f"{len(group.entries)} runs on {p['episodes']:,} episodes of {comparison.shown(p['data'])} "
+        f"{comparison.shown(p['split'])}, {task}, {comparison.shown(p['batch_norm'])} batch norm"
     )

@@ -1,0 +1,54 @@
+"""Questions to a run's data, episodes and learner, each of which can be answered by "no".
+
+The look that every start takes is in `metarun.data.duplicates`; these take longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from metarun.checks.copies import find_copies
+from metarun.checks.finding import Finding
+from metarun.checks.gradient import meta_gradient
+from metarun.checks.labels import label_permutation, relabelling
+from metarun.checks.normalisation import drift, transductive_gap
+from metarun.checks.overlap import class_overlap, support_query_overlap
+from metarun.errors import Refused
+from metarun.training.parts import Parts
+
+__all__ = ["EPISODES", "Finding", "audit", "insist"]
+
+EPISODES = 100
+
+
+def audit(parts: Parts, episodes: int = EPISODES) -> Iterator[Finding]:
+    """All audits of these parts, one after another; learner and random numbers stay as they were.
+
+    Args:
+        episodes: test episodes that the learner is asked about.
+    """
+    training, test, learner = parts.training(), parts.frozen("test"), parts.learner
+    with torch.random.fork_rng(devices=[]):
+        yield label_permutation(training, "train")
+        yield label_permutation(test, "test")
+        yield from class_overlap(parts.splits)
+        yield from find_copies(parts.splits)
+        yield support_query_overlap(training, "train")
+        yield support_query_overlap(test, "test")
+        yield drift(learner, test, episodes)
+        yield transductive_gap(learner, test, episodes, both="batch_norm" in parts.config["algo"])
+        yield relabelling(learner, test, episodes)
+        yield meta_gradient(learner, training)
+
+
+def insist(parts: Parts) -> None:
+    """Refuse to begin where an audit fails.
+
+    Raises:
+        Refused: with a line for each that did.
+    """
+    failed = [f for f in audit(parts, 16) if f.status == "failed"]
+    if failed:
+        raise Refused(*(f"audit=full: {f.name}: {f.text}" for f in failed))

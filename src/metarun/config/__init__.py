@@ -1,0 +1,1 @@
+"""Words become one checked configuration. Hydra is known here and in `sweeps`."""

@@ -1,0 +1,173 @@
+"""What is typed after a command: read, quoted where it is a path, and looked up in the tree."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, RangeSweep
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig
+
+from metarun.config.groups import GROUPS, options_of
+from metarun.config.schema import show
+from metarun.errors import Refused
+
+OF_SWEEPS = ("hydra/launcher", "hydra/sweeper")
+PATHS = ("out", "data.root", "data.cache", "data_home", "hydra.run.dir", "hydra.sweep.dir")
+
+
+def parse(
+    loader: ConfigLoader, typed: Iterable[str], sweep: bool = False
+) -> tuple[list[Override], list[str]]:
+    """The overrides that can be read, and a line for each that cannot.
+
+    Args:
+        sweep: several values for a key are welcome.
+    """
+    parser = OverridesParser.create(config_loader=loader)
+    overrides, mistakes = [], []
+    for text in typed:
+        try:
+            override = parser.parse_override(quote_path(text))
+        except HydraException as error:
+            reason = one_line(error) if "=" in text or text[:1] == "~" else "should be key=value"
+            mistakes.append(f"{text}: not an override: {reason}")
+            continue
+        if override.is_sweep_override() and not sweep:
+            mistakes.append(f"{text}: several values are a sweep: add -m, or quote the value")
+        else:
+            overrides.append(override)
+    return overrides, mistakes
+
+
+def quote_path(text: str) -> str:
+    """Quote the value of a key that holds a path, so that blanks, commas, = and brackets work."""
+    match = re.fullmatch(r"(\+{0,2}[\w.]+)=(.*)", text, flags=re.DOTALL)
+    if not match or match[1].lstrip("+") not in PATHS:
+        return text
+    value = match[2]
+    if value == "null" or value[:1] in "'\"" or value.startswith("choice("):
+        return text
+    return f"{match[1]}={quote(value)}"
+
+
+def quote(value: str) -> str:
+    """The value in Hydra's quotes, where a backslash counts only before a quote."""
+    escaped = re.sub(r"(\\*)(')", lambda m: m[1] * 2 + "\\'", value)
+    escaped = re.sub(r"\\+$", lambda m: m[0] * 2, escaped)
+    return f"'{escaped}'"
+
+
+def only_for_sweeps(words: Iterable[str]) -> list[str]:
+    """A line for each word that a single run would not heed."""
+    found = r"[+~]*hydra([/.](launcher|sweeper)|\.sweep)\b"
+    return [f"{word}: is for a sweep: add -m" for word in words if re.match(found, word)]
+
+
+def length(override: Override) -> int:
+    """How many values a discrete sweep over one key has; none of them is made.
+
+    Raises:
+        Refused: it is a range without an end, or with a step of 0; or it is no discrete one.
+    """
+    value = override.value()
+    if not override.is_discrete_sweep():
+        raise Refused(f"{override.input_line}: is for a search")
+    if not isinstance(value, RangeSweep):
+        return sum(1 for _ in override.sweep_string_iterator())
+    numbers = (value.start, value.stop, value.step)
+    if not all(map(math.isfinite, numbers)) or value.step == 0:
+        line = override.input_line
+        raise Refused(f"{line}: should have a beginning, an end, and a step that is not 0")
+    start, stop, step = (Decimal(repr(n)) for n in numbers)
+    return max(0, math.ceil((stop - start) / step))
+
+
+def sift(
+    overrides: Iterable[Override], mistake: Callable[[Override], str | None]
+) -> tuple[list[Override], list[str]]:
+    """The overrides without a mistake, and the others' mistakes."""
+    found = [(o, mistake(o)) for o in overrides]
+    return [o for o, wrong in found if wrong is None], [wrong for _, wrong in found if wrong]
+
+
+def is_choice(override: Override) -> bool:
+    key = override.key_or_group
+    return key in GROUPS or "/" in key or key == "hydra.searchpath"
+
+
+def wrong_choice(loader: ConfigLoader, override: Override) -> str | None:
+    group, value = override.key_or_group, override.value()
+    if group not in (*GROUPS, *OF_SWEEPS):
+        return None
+    if override.is_delete():
+        return None if group in ("experiment", "debug") else f"{group}: missing"
+    options = options_of(loader, group)
+    several = isinstance(value, list) and group in ("experiment", "debug")
+    for name in value if several else [value]:
+        if name not in options:
+            hint = nearest(str(name), options)
+            some = ", ".join(options) if len(options) <= 20 else f"metarun list {group}: all"
+            return f"{group}={show(name)}: no such choice{hint} ({some or 'none'})"
+    return None
+
+
+def unknown_key(base: DictConfig, override: Override) -> str | None:
+    key = override.key_or_group
+    if key in GROUPS or "/" in key or key == "hydra" or key.startswith("hydra."):
+        return None
+    if key.partition(".")[0] == "choices":
+        return f"{key}: says what was chosen; choose with {key.rpartition('.')[2]}=NAME"
+    node: Any = base
+    for part in key.split("."):
+        if isinstance(node, ListConfig) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, DictConfig) and part in node:
+            node = node._get_node(part)
+        else:
+            return f"{key}: no such key{nearest(key, keys(base)) or _siblings(node, key)}"
+    return None
+
+
+def _siblings(node: Any, key: str) -> str:
+    """What there is where `key` was looked for, if that is a group."""
+    parent = key.rpartition(".")[0]
+    names = (
+        [str(name) for name in node if name != "_target_"] if isinstance(node, DictConfig) else []
+    )
+    return f" ({parent} has {', '.join(names)})" if parent and names else ""
+
+
+def keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of all values but Hydra's."""
+    for name in cfg:
+        node = cfg._get_node(name)
+        if name in ("hydra", "choices", "_target_") or node is None:
+            continue
+        if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():
+            yield from keys(node, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean X?`, or nothing if no known name comes near."""
+    known = list(known)
+    same_end = [k for k in known if k.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
+    close = same_end or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def one_line(error: Exception) -> str:
+    """The first lines of an error's message, without what only helps in a debugger."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("full_key", "object_type"))]
+    text = " ".join(lines) or type(error).__name__
+    return text if len(text) <= 300 else text[:299] + "…"

@@ -1,0 +1,1 @@
+"""Source files become arrays on disk; see `cache`."""

@@ -1,0 +1,91 @@
+"""Omniglot's image files: read from zip files or folders, known by their ink, made small."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from metarun.data.preparation.archives import MEGABYTE, members
+from metarun.errors import Refused
+
+SIDE, SMALL = 105, 28  # pixels: height and width of an official image, and of a prepared one
+LIMITS = {"member_limit": MEGABYTE, "total_limit": 256 * MEGABYTE}  # of a zip file, in bytes
+
+
+def decode(sources: list[Path]) -> dict[str, dict[str, np.ndarray]]:
+    """Class name → file name → ink, (105, 105) bool, of all images in the zip files and folders.
+
+    Raises:
+        Refused: a file cannot be read, or is not an image of that size.
+    """
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for source, path, content in ((s, *file) for s in sources for file in _files(s)):
+        alphabet, character, name = path.split("/")[-3:]
+        found.setdefault(f"{alphabet}/{character}", {})[name] = ink(content, f"{source}: {path}")
+    return found
+
+
+def ink(content: bytes, place: str) -> np.ndarray:
+    """Where there is ink, (105, 105) bool, in a PNG of any mode.
+
+    Args:
+        place: what the image is called, for messages.
+
+    Raises:
+        Refused: it is not an image of that size.
+    """
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Pillow warns of images that would unpack to gigabytes
+        try:
+            image = Image.open(io.BytesIO(content), formats=["PNG"])
+            if image.size != (SIDE, SIDE):
+                raise ValueError(f"{image.width}×{image.height} pixels, not {SIDE}×{SIDE}")
+            return np.asarray(image.convert("L")) <= 127
+        except Exception as error:  # Pillow raises nearly anything on broken files
+            reason = "not a PNG" if "BytesIO" in str(error) else error
+            raise Refused(f"{place} cannot be read ({reason})") from error
+
+
+def shrink(ink: np.ndarray) -> np.ndarray:
+    """(M, 105, 105) bool → (M, 28, 28) uint8, 0…255: each pixel the share of ink in its area.
+
+    Areas are counted in quarters of a pixel, as 105 · 4 = 28 · 15: whole numbers, exact in
+    float32, so the result depends on no imaging library and no processor.
+    """
+    quarters = np.arange(SIDE * 4)
+    weights = np.zeros((SMALL, SIDE), np.float32)
+    np.add.at(weights, (quarters * SMALL // (SIDE * 4), quarters // 4), 1)
+    area = weights @ ink.astype(np.float32) @ weights.T  # 0 … 225
+    return np.floor(area * (255 / 225) + 0.5).astype(np.uint8)
+
+
+def content_hash(drawings: dict[str, dict[str, np.ndarray]]) -> str:
+    """sha256 over class names, file names and ink, in sorted order."""
+    digest = hashlib.sha256()
+    for name in sorted(drawings):
+        for file in sorted(drawings[name]):
+            digest.update(f"{name}/{file}\n".encode() + np.packbits(drawings[name][file]).tobytes())
+    return digest.hexdigest()
+
+
+def _files(source: Path) -> Iterator[tuple[str, bytes]]:
+    """Path and content of each image: `…/Alphabet/characterNN/NNNN_MM.png`."""
+    image = re.compile(rf"{re.escape(source.stem)}/[^/]+/character\d+/[^/.][^/]*\.png")
+    if source.suffix == ".zip":
+        yield from members(source, lambda name: bool(image.fullmatch(name)), **LIMITS)
+        return
+    for path in source.glob("*/character*/*.png"):
+        name = path.relative_to(source.parent).as_posix()
+        if image.fullmatch(name):
+            try:
+                yield name, path.read_bytes()
+            except OSError as error:
+                raise Refused(f"{path}: cannot be read ({error.strerror or error})") from error

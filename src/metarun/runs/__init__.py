@@ -1,0 +1,1 @@
+"""A run's folder: its configuration, checkpoints, metrics, result and lock."""

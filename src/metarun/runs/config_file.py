@@ -1,0 +1,159 @@
+"""A saved run's configuration, with what is typed on top of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from metarun.config.compose import check, compose
+from metarun.config.groups import GROUPS, hydra_for
+from metarun.config.overrides import keys, nearest, parse
+from metarun.config.schema import show
+from metarun.errors import Refused
+from metarun.files import read_whole, write_whole
+
+RESUMABLE = ("steps", "logger", "device", "threads", "tags", "data.root", "data.cache")
+RETESTABLE = (
+    *("ways", "shots", "queries", "test_episodes", "eval_seed"),
+    *("device", "threads", "data", "algo."),
+)
+MARK = "# sha256 of the lines above: "
+
+
+def keep_config(config: dict[str, Any], out: Path) -> None:
+    """Write `config.yaml`, whose last line tells whether the others are as they were written."""
+    text = OmegaConf.to_yaml(OmegaConf.create(config))
+    write_whole(out / "config.yaml", f"{text}{MARK}{_digest(text)}\n")
+
+
+def load(run: Path, key: str) -> DictConfig:
+    """The configuration that the run in this folder was made with.
+
+    Args:
+        key: what the user calls the folder, for messages.
+    """
+    file = run / "config.yaml"
+    try:
+        text = read_whole(file, 2**24).decode("utf-8")
+        plain = yaml.safe_load(text)
+    except (FileNotFoundError, NotADirectoryError):
+        hint = "no such folder" if not run.exists() else "holds no run: config.yaml is not there"
+        raise Refused(f"{key}={run}: {hint}") from None
+    except OSError as error:
+        raise Refused(f"{file}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise Refused(f"{file}: cannot be read ({error})") from error
+    if not isinstance(plain, dict):
+        raise Refused(f"{file}: is not a configuration")
+    if "${" in text:  # a stranger's might read the environment
+        raise Refused(f"{file}: holds ${{…}}, which metarun does not write there")
+    try:
+        body, _, digest = text.rpartition(MARK)
+        if digest.strip() != _digest(body):
+            _compare(run, plain)
+        return OmegaConf.create(_completed(plain))
+    except OmegaConfBaseException as error:
+        raise Refused(f"{file}: damaged ({str(error).splitlines()[0]})") from error
+
+
+def _compare(run: Path, plain: dict[str, Any]) -> None:
+    """Refuse a `config.yaml` that is not as it was written and differs from the last checkpoint."""
+    from metarun.runs import checkpoint
+
+    file, state = run / "config.yaml", checkpoint.latest(run / "checkpoints")
+    if state is None or "config" not in state:
+        raise Refused(f"{file}: damaged or edited: its checksum does not fit; start a new run")
+    lines = differences(state["config"], plain, free=("out", "data_home"))
+    if len(lines) == 1:
+        raise Refused(f"{file}: {lines[0]}")
+    if lines:
+        raise Refused(f"{file}: damaged or edited in {len(lines)} keys, of which {lines[0]}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def amend(
+    saved: DictConfig, typed: Sequence[str], allowed: Sequence[str], what: str, folder: str | None
+) -> dict[str, Any]:
+    """The saved configuration with overrides: choices of a group first, then values.
+
+    Args:
+        allowed: keys that may be typed; a group allows its keys, and `algo.` the keys alone.
+        what: the command, for messages.
+
+    Raises:
+        Refused: with a line for every mistake.
+    """
+    overrides, mistakes = parse(hydra_for(folder).config_loader, typed)
+    for o in sorted(overrides, key=lambda o: o.key_or_group not in GROUPS):
+        key = o.key_or_group
+        if not any(key == a or key.startswith(a.rstrip(".") + ".") for a in allowed) or (
+            key in GROUPS and key not in allowed
+        ):
+            offered = ", ".join(a + "*" if a.endswith(".") else a for a in allowed)
+            mistakes.append(f"{key}: {what} cannot change it (it can: {offered})")
+        elif key in GROUPS:
+            try:
+                chosen = compose([str(o.input_line)], folder)
+                saved[key] = OmegaConf.create(OmegaConf.to_container(chosen[key], resolve=True))
+                saved.choices[key] = o.value()
+            except Refused as refused:
+                mistakes += refused.mistakes
+        elif key not in set(keys(saved)):
+            mistakes.append(f"{key}: no such key{nearest(key, keys(saved))}")
+        else:
+            OmegaConf.update(saved, key, o.value())
+    mistakes += check(saved)
+    if mistakes:
+        raise Refused(*dict.fromkeys(mistakes))
+    return OmegaConf.to_container(saved, resolve=True)
+
+
+def differences(
+    before: dict[str, Any],
+    now: dict[str, Any],
+    free: Sequence[str] = (*RESUMABLE, "audit", "out", "data_home"),
+) -> list[str]:
+    """Keys that would make a resumed run another one, a line each, with both values.
+
+    Args:
+        free: keys that may differ, with all below them.
+    """
+    old, new = (dict(_leaves(OmegaConf.create(_completed(c)))) for c in (before, now))
+    return [
+        _told(key, old, new)
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key, ...) != new.get(key, ...)  # that null is missing is a difference too
+        and not any(key == f or key.startswith(f"{f}.") for f in free)
+    ]
+
+
+def _told(key: str, old: dict[str, Any], new: dict[str, Any]) -> str:
+    now = f"={show(new[key])}" if key in new else " is missing"
+    then = f" {show(old[key])}" if key in old else "out it"
+    return f"{key}{now}: the run was trained with{then}"
+
+
+def _completed(config: dict[str, Any]) -> dict[str, Any]:
+    """With what went without saying in runs of the first versions."""
+    return {
+        "augmentation": {"_target_": "metarun.tasks.augmentation.none"},
+        "audit": "quick",
+        **config,
+    }
+
+
+def _leaves(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
+    for key in keys(cfg):
+        value = OmegaConf.select(cfg, key)
+        yield key, OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    for group in GROUPS:
+        yield f"{group}._target_", OmegaConf.select(cfg, f"{group}._target_")

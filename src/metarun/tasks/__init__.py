@@ -1,0 +1,1 @@
+"""What a learner is given: tasks, how they are drawn, judged and augmented."""

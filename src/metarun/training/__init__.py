@@ -1,0 +1,1 @@
+"""Parts become a trained learner: the loop, its state, evaluation, what a person sees."""

@@ -1,0 +1,239 @@
+"""The parts of a run: checked together, then built."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metarun.algorithms import Algorithm, Task
+from metarun.config.instantiate import blueprint, target_of
+from metarun.data import duplicates
+from metarun.data.classes import Facts
+from metarun.errors import Refused
+from metarun.tasks.augmentation import Augmentation
+from metarun.tasks.sampler import Sampler
+from metarun.training.allocator import keep_freed_memory
+
+log = logging.getLogger(__name__)
+THREADS = torch.get_num_threads()  # torch's own, before a run of this process set it
+RUN = {"train": "train_", "val": "", "test": ""}
+BUILT = ("data", "backbone", "algo", "optimizer", "augmentation", "logger")
+
+
+@dataclass
+class Parts:
+    """All that `train.py` puts together. Nothing in it has written to the run folder.
+
+    Attributes:
+        config: the resolved configuration, plain containers.
+        splits: `train`, `val`, `test`.
+        task: what the learner was told of its tasks.
+        learner: with its initial weights, on `device`.
+        optimizer, logger: blueprints, to be called by the loop.
+        augment: what training episodes go through, if anything.
+    """
+
+    config: dict[str, Any]
+    splits: dict[str, Any]
+    task: Task
+    learner: Algorithm
+    optimizer: Callable[..., Any]
+    logger: Callable[..., Any]
+    device: torch.device
+    dtype: torch.dtype
+    augment: Augmentation | None
+
+    def training(self) -> Sampler:
+        return Sampler.training(
+            self.splits["train"],
+            *task_of(self.config, "train_"),
+            seed=self.config["seed"],
+            device=self.device,
+            dtype=self.dtype,
+            augment=self.augment,
+        )
+
+    def frozen(self, split: str) -> Sampler:
+        return Sampler.frozen(
+            self.splits[split],
+            *task_of(self.config),
+            split=split,
+            eval_seed=self.config["eval_seed"],
+            device=self.device,
+            dtype=self.dtype,
+        )
+
+
+@dataclass
+class Mistakes:
+    """Gathers what is wrong, so that it is all said at once."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def catch(self, call: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return call(*args)
+        except Refused as refused:
+            self.lines += refused.mistakes
+            return None
+
+    def settle(self) -> None:
+        if self.lines:
+            raise Refused(*dict.fromkeys(self.lines))
+
+
+def assemble(
+    config: dict[str, Any],
+    folders: Sequence[Path] = (),
+    used: Mapping[str, str] = RUN,
+    task: Task | None = None,
+) -> Parts:
+    """Check every node and how the choices fit, load the data and build the learner.
+
+    Args:
+        config: resolved, with its top-level keys checked already.
+        folders: a user's own config folders, which may name targets of their own.
+        used: the splits that this command draws episodes from, each with the prefix of the keys
+            that say how many ways, shots and queries.
+        task: what the learner was told when it was trained; by default, what this data says.
+
+    Raises:
+        Refused: with a line for every mistake.
+    """
+    mistakes = Mistakes()
+    plans = plan(config, folders, mistakes)
+    device = mistakes.catch(_device, config["device"])
+    if plans["algo"] is not None:
+        mistakes.lines += _heads(config, target_of(plans["algo"]))
+    data = mistakes.catch(plans["data"]) if plans["data"] is not None else None
+    if data is not None:
+        mistakes.lines += misfits(config, mistakes.catch(data.facts) or {}, used)
+    mistakes.settle()
+
+    splits = data.load()
+    if splits["train"].facts is None:
+        mistakes.lines += _classless(config, target_of(plans["algo"]))
+    mistakes.lines += misfits(config, {s: splits[s].facts for s in splits}, used, splits)
+    mistakes.lines += duplicates.shared_classes(splits)
+    augment = None
+    if "train_" in used.values():  # evaluation needs none, and its data may be of another shape
+        augment = mistakes.catch(plans["augmentation"], splits["train"].shape)
+    mistakes.settle()
+    for line in duplicates.warnings(splits):
+        log.warning("data=%s: %s", config["choices"]["data"], line)
+
+    keep_freed_memory()
+    config = {**config, "threads": config["threads"] or THREADS}
+    torch.set_num_threads(config["threads"])
+    dtype = getattr(torch, config["precision"])
+    torch.manual_seed(config["seed"])  # initial weights depend on the seed and the shapes alone
+    backbone = plans["backbone"](splits["train"].shape)
+    task = task or _task(config, splits["train"])
+    learner = plans["algo"](backbone, task).to(device=device, dtype=dtype)
+    if not any(p.requires_grad for p in learner.parameters()):
+        algo, net = config["choices"]["algo"], config["choices"]["backbone"]
+        raise Refused(f"algo={algo} backbone={net}: together they have nothing to learn")
+    blueprints = plans["optimizer"], plans["logger"]
+    return Parts(config, splits, task, learner, *blueprints, device, dtype, augment)
+
+
+def plan(
+    config: dict[str, Any], folders: Sequence[Path], mistakes: Mistakes
+) -> dict[str, Callable[..., Any] | None]:
+    """The blueprint of each group, or `None` where its node has a mistake."""
+    return {g: mistakes.catch(blueprint, g, config[g], folders) for g in BUILT}
+
+
+def misfits(
+    config: dict[str, Any],
+    facts: Mapping[str, Facts | None],
+    used: Mapping[str, str],
+    splits: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Where the episodes asked for do not fit the classes and items there are.
+
+    Args:
+        splits: lets the classes that are too small be named.
+    """
+    lines = []
+    name = config["choices"]["data"]
+    known = {split: facts[split] for split in used if facts.get(split) is not None}
+    if all(task_of(config, p) == task_of(config, "") for p in used.values()):  # one line for all
+        used = dict.fromkeys(used, "")
+    for prefix in dict.fromkeys(used[split] for split in known):
+        ways, shots, queries = task_of(config, prefix)
+        mine = {split: fact for split, fact in known.items() if used[split] == prefix}
+        if ways < 2:
+            lines.append(f"{prefix}ways={ways}: should be greater than or equal to 2")
+        split, fewest = min(mine.items(), key=lambda item: item[1].classes)
+        if ways > fewest.classes:
+            lines.append(
+                f"{prefix}ways={ways}: the {split} split of {name} has {fewest.classes} classes"
+            )
+        split, fewest = min(mine.items(), key=lambda item: item[1].smallest)
+        if shots + queries > fewest.smallest:
+            short = duplicates.small_classes(splits[split], shots + queries) if splits else []
+            which = f" ({duplicates.named(short)})" if short else ""
+            lines.append(
+                f"{prefix}shots={shots} {prefix}queries={queries}: a class of {name} has "
+                f"{fewest.smallest} items{which}; shots + queries can be {fewest.smallest} at most"
+            )
+    return lines
+
+
+def task_of(config: Mapping[str, Any], prefix: str = "") -> tuple[int, int, int]:
+    """Ways, shots and queries of evaluation, or of training with the prefix `train_`."""
+    return tuple(config[prefix + key] for key in ("ways", "shots", "queries"))
+
+
+def _task(config: dict[str, Any], train: Any) -> Task:
+    """What the learner is told: of the classes it will see, or of the size of a target."""
+    if train.facts is None:
+        return Task(train.outputs, config["train_shots"])
+    return Task(config["train_ways"], config["train_shots"], train.facts.classes)
+
+
+def _classless(config: dict[str, Any], learner: Any) -> list[str]:
+    """What does not go with tasks that have numbers to be predicted instead of classes."""
+    algo, data = config["choices"]["algo"], config["choices"]["data"]
+    lines = wayless(config)
+    if not getattr(learner, "regresses", False):
+        lines.append(
+            f"algo={algo} data={data}: {algo} tells classes apart, and {data} has numbers to be "
+            "predicted; algo=maml predicts them"
+        )
+    return lines
+
+
+def wayless(config: dict[str, Any]) -> list[str]:
+    """The keys that speak of classes where the data has none."""
+    data = config["choices"]["data"]
+    return [
+        f"{key}={config[key]}: {data} has no classes; leave {key} out"
+        for key in ("ways", "train_ways")
+        if config[key] != 1 and (key == "ways" or config[key] != config["ways"])
+    ]
+
+
+def _heads(config: dict[str, Any], learner: Any) -> list[str]:
+    if getattr(learner, "per_label_head", False) and config["ways"] != config["train_ways"]:
+        return [
+            f"ways={config['ways']} train_ways={config['train_ways']}: {config['choices']['algo']} "
+            "has a head for each label, so it is tested with as many ways as it is trained with"
+        ]
+    return []
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise Refused(f"device={name}: not on this machine; device=cpu always is") from error
+    return torch.device(name)

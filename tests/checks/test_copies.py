@@ -1,0 +1,156 @@
+"""Copies and near-copies: found where they were planted, and nowhere else."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from metarun.checks.copies import MOST, find_copies
+from metarun.checks.likeness import fine_detail, near_copies, threshold
+from metarun.data.classes import Images, select
+from metarun.data.sinusoid import Waves
+
+
+def noise(count: int, side: int = 28, channels: int = 3, seed: int = 0) -> np.ndarray:
+    shape = (count, channels, side, side)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def strokes(count: int, side: int = 28, seed: int = 0) -> np.ndarray:
+    """Three thick lines on paper: drawings that have much in common."""
+    rng, images = np.random.default_rng(seed), []
+    y, x = np.mgrid[:side, :side] / side
+    for _ in range(count):
+        image = np.zeros((side, side))
+        for angle, offset in zip(rng.uniform(0, np.pi, 3), rng.uniform(-0.3, 0.3, 3), strict=True):
+            distance = (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle) - offset
+            image = np.maximum(image, 255 * np.exp(-((distance * side / 2) ** 2)))
+        images.append(image[None])
+    return np.stack(images).astype(np.uint8)
+
+
+def encoded(pictures: np.ndarray, quality: int) -> np.ndarray:
+    """The same pictures after JPEG."""
+    found = []
+    for picture in pictures:
+        buffer = io.BytesIO()
+        Image.fromarray(np.squeeze(picture.transpose(1, 2, 0))).save(
+            buffer, "JPEG", quality=quality
+        )
+        array = np.atleast_3d(np.asarray(Image.open(buffer)))
+        found.append(array.transpose(2, 0, 1))
+    return np.stack(found)
+
+
+def splits(items: np.ndarray, classes: int = 6) -> dict:
+    """As many classes in each of train, val and test."""
+    names = [f"c{k}" for k in range(classes)]
+    known = Images.of(items, names, [len(items) // classes] * classes)
+    third = classes // 3
+    chosen = {"train": names[:third], "val": names[third : 2 * third], "test": names[2 * third :]}
+    return {split: select(known, some) for split, some in chosen.items()}
+
+
+def verdicts(items: np.ndarray) -> dict[str, str]:
+    return {finding.name: finding.status for finding in find_copies(splits(items))}
+
+
+@pytest.mark.parametrize("items", [noise(120), noise(60, 84), strokes(240)])
+def test_pictures_of_their_own_pass(items: np.ndarray) -> None:
+    assert verdicts(items) == {"copies": "passed", "near-copies": "passed"}
+
+
+def test_each_picture_twice_fails_and_classes_are_named() -> None:
+    equal, alike = find_copies(splits(np.repeat(noise(60), 2, axis=0)))
+    assert equal.status == "failed"
+    assert "20 of 40 items of test equal another item of their class, to the byte" in equal.text
+    assert "c4: 10, c5: 10" in equal.text
+    assert equal.values["test"] == {"items": 40, "within_classes": 20, "between_classes": 0}
+    assert alike.status == "passed"
+
+
+def test_a_class_of_another_ones_pictures_fails_however_large_the_split() -> None:
+    items = noise(1200, 8, 1)
+    items[20:22] = items[0:2]
+    known = Images.of(items, [f"c{k}" for k in range(600)], [2] * 600)
+    equal = find_copies({"test": select(known, known.names)})[0]
+    assert equal.status == "failed"
+    assert "c0 = c10: 2" in equal.text
+
+
+def test_one_copy_among_many_is_told_and_does_not_fail() -> None:
+    items = noise(600, 8, 1)
+    items[1] = items[0]
+    assert verdicts(items)["copies"] == "measured"
+
+
+@pytest.mark.parametrize("quality", [95, 85, 75])
+@pytest.mark.parametrize(
+    "pictures", [noise(60), noise(60, 84), strokes(60)], ids=["noise", "large noise", "strokes"]
+)
+def test_pictures_that_were_encoded_again_are_found(pictures: np.ndarray, quality: int) -> None:
+    again = encoded(pictures, quality)
+    both = np.stack([pictures, again], 1).reshape(-1, *pictures.shape[1:])
+    equal, alike = find_copies(splits(both))
+    assert equal.status == "passed"
+    assert alike.status == "failed"
+    assert alike.values["alike"] == {"train": 40, "val": 40, "test": 40}
+    assert "pairs within a class: c0: 10, c1: 10, c2: 10 and 3 more" in alike.text
+
+
+def test_near_copies_in_two_splits_are_counted() -> None:
+    items = noise(60)
+    items[40:42] = encoded(items[:2], 90)
+    alike = find_copies(splits(items))[1]
+    assert alike.status == "measured"
+    assert alike.values["across"] == {"train and test": 2}
+    assert "c0/0 ~ c4/0" in alike.text
+
+
+def test_of_a_large_set_pictures_of_one_class_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = noise(60)
+    items[1], items[41] = encoded(items[:1], 90)[0], encoded(items[2:3], 90)[0]
+    monkeypatch.setattr("metarun.checks.copies.MOST", 50)
+    alike = find_copies(splits(items))[1]
+    assert alike.values["alike"] == {"train": 2, "val": 0, "test": 0}
+    assert alike.values["across"] == {}
+    assert "only pictures of one class were compared" in alike.text
+    assert MOST > 50
+
+
+def test_what_has_no_classes_or_no_pictures_is_left_out() -> None:
+    assert find_copies({"train": Waves(), "test": Waves()}) == []
+    vectors = Images.of(np.random.default_rng(0).random((6, 9), np.float32), ["a", "b"], [3, 3])
+    assert [f.name for f in find_copies({"test": select(vectors, "ab")})] == ["copies"]
+
+
+def test_fine_detail_is_what_scipy_says() -> None:
+    from scipy.ndimage import uniform_filter
+
+    grey = noise(1, 20, 1)[0, 0].astype(float)
+    expected = (grey - uniform_filter(grey, 5))[2:-2, 2:-2]
+    found = fine_detail(noise(1, 20, 1)).view(20, 20)[2:-2, 2:-2].double().numpy()
+    assert np.allclose(found / np.linalg.norm(found), expected / np.linalg.norm(expected))
+
+
+def test_pictures_of_one_colour_are_like_nothing() -> None:
+    flat = np.stack([np.full((1, 8, 8), v, np.uint8) for v in (0, 7, 255)])
+    assert list(near_copies(fine_detail(flat), 0.6)) == []
+
+
+def test_pairs_are_those_of_the_whole_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metarun.checks.likeness.BLOCK", 7)
+    rows = torch.nn.functional.normalize(torch.randn(40, 3, generator=torch.manual_seed(0)))
+    expected = torch.nonzero(torch.triu(rows @ rows.T >= 0.8, 1)).tolist()
+    assert sorted(near_copies(rows, 0.8)) == [tuple(pair) for pair in expected]
+
+
+def test_the_threshold_follows_what_the_pictures_have_in_common() -> None:
+    assert threshold(fine_detail(noise(100)).split(20)) == pytest.approx(0.65, abs=0.1)
+    alike = strokes(1) // 2 + noise(100, channels=1) // 4
+    assert threshold(fine_detail(alike).split(20)) == pytest.approx(0.95)
+    assert threshold(fine_detail(noise(3)).split(1)) == pytest.approx(0.95)

@@ -1,0 +1,89 @@
+"""The meta-gradient against finite differences: right ones pass, planted defects are found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from metarun.algorithms.inner_loop import adapt
+from metarun.checks.gradient import meta_gradient
+from metarun.testing import build
+from tests.algorithms.learners import SHIPPED
+from tests.checks.planted import Faulty, in_double
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_learners(name: str) -> None:
+    learner = build(name, "transductive")
+    finding = meta_gradient(learner, in_double())
+    expected = "measured" if name in ("fomaml", "reptile", "lstm") else "passed"
+    assert finding.status == expected, finding
+
+
+@pytest.mark.parametrize(
+    ("name", "minimised"),
+    [("protonet", "loss"), ("siamese", "pair_loss"), ("relationnet", "relation_loss")],
+)
+def test_it_is_the_slope_of_what_the_learner_minimises(name: str, minimised: str) -> None:
+    assert meta_gradient(build(name, "inductive"), in_double()).values["loss"] == minimised
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["sums over tasks", "forgets a tensor", "is a little off", "has no gradient", "overflows"],
+)
+def test_a_wrong_gradient_is_found(fault: str) -> None:
+    assert meta_gradient(Faulty("none"), in_double()).status == "passed"
+    assert meta_gradient(Faulty(fault), in_double()).status == "failed"
+
+
+@pytest.mark.parametrize("name", ["maml", "anil", "meta_sgd"])
+def test_first_order_by_design_is_measured(name: str) -> None:
+    learner = build(name, "transductive")
+    learner.first_order = True
+    finding = meta_gradient(learner, in_double())
+    assert finding.status == "measured"
+    assert "by design (first_order=true)" in finding.text
+    learner.inner_steps = 0  # then there is nothing to be left out
+    assert meta_gradient(learner, in_double()).status == "passed"
+
+
+@pytest.mark.parametrize("name", ["maml", "anil", "meta_sgd"])
+def test_first_order_by_accident_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trap 5."""
+
+    def without_second_derivatives(*args: Any, **options: Any) -> nn.Module:
+        return adapt(*args, **{**options, "first_order": True})
+
+    module = f"metarun.algorithms.{name}"
+    monkeypatch.setattr(f"{module}.adapt", without_second_derivatives)
+    finding = meta_gradient(build(name, "transductive"), in_double())
+    assert finding.status == "failed"
+    assert "not the slope of loss" in finding.text
+
+
+def test_a_learner_that_minimises_no_loss_says_so() -> None:
+    learner = Faulty("is a little off")
+    learner.minimises = None
+    finding = meta_gradient(learner, in_double())
+    assert finding.status == "measured"
+    assert "Faulty.minimises is None" in finding.text
+
+
+def test_the_learner_is_left_alone() -> None:
+    learner = build("protonet", "inductive")
+    before = {k: v.clone() for k, v in learner.state_dict().items()}
+    meta_gradient(learner, in_double())
+    assert all(torch.equal(v, before[k]) for k, v in learner.state_dict().items())
+    assert all(p.grad is None for p in learner.parameters())
+
+
+def test_where_the_loss_is_flat_there_is_nothing_to_compare() -> None:
+    learner = build("protonet", "inductive")
+    learner.start = 1e12  # the temperature: all logits alike
+    finding = meta_gradient(learner, in_double())
+    assert finding.status == "measured"
+    assert "flat" in finding.text

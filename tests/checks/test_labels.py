@@ -1,0 +1,116 @@
+"""Label permutation and relabelling: sound episodes pass, planted defects are found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metarun.checks.labels import label_permutation, relabelled, relabelling
+from metarun.data.classes import Pick
+from metarun.data.sinusoid import Waves
+from metarun.tasks.sampler import Sampler
+from tests.checks.planted import Doctored, Faulty, images, in_double, sampler, split
+from tests.conftest import episodes
+
+
+def reordered(pick: Pick, order: np.ndarray) -> Pick:
+    return Pick(*(array[order] for array in pick))
+
+
+def by_class(pick: Pick) -> Pick:
+    return reordered(pick, np.argsort(pick.classes))
+
+
+def by_class_backwards(pick: Pick) -> Pick:
+    return reordered(pick, np.argsort(-pick.classes))
+
+
+def by_a_secret_rank(pick: Pick) -> Pick:
+    return reordered(pick, np.argsort(pick.classes * 7 % 12))
+
+
+def now_and_then_by_class(pick: Pick) -> Pick:
+    return by_class(pick) if pick.items[0, 0] % 3 == 0 else pick
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 12), st.integers(0, 10**6))
+def test_what_the_sampler_draws_passes(ways: int, eval_seed: int) -> None:
+    drawn = Sampler.frozen(split(), ways, 1, 1, split="test", eval_seed=eval_seed)
+    finding = label_permutation(drawn, "test")
+    assert finding.status == "passed", finding
+
+
+def test_many_classes_are_seen_often_enough() -> None:
+    names = [f"{i}" for i in range(700)]
+    many = type(images()).of(np.arange(1400, dtype=np.uint8).reshape(-1, 1, 1, 1), names, [2] * 700)
+    finding = label_permutation(sampler(split(many), ways=5, shots=1, queries=1), "train")
+    assert finding.status == "passed"
+    assert finding.values["episodes"] == 1400
+
+
+@pytest.mark.parametrize(
+    "defect", [by_class, by_class_backwards, by_a_secret_rank, now_and_then_by_class]
+)
+def test_labels_that_go_with_classes_are_found(defect) -> None:
+    finding = label_permutation(sampler(Doctored(split(), defect)), "train")
+    assert finding.status == "failed"
+    assert "labels go with classes: c" in finding.text
+
+
+def test_an_item_under_the_label_of_another_class_is_found() -> None:
+    def swapped(pick: Pick) -> Pick:
+        items = pick.items.copy()
+        items[0, -1], items[1, -1] = items[1, -1], items[0, -1]
+        return pick._replace(items=items)
+
+    finding = label_permutation(sampler(Doctored(split(), swapped)), "train")
+    assert finding.status == "failed"
+    assert "under the label of another" in finding.text
+
+
+def test_tasks_without_classes_have_nothing_to_permute() -> None:
+    waves = sampler(Waves(), ways=1)
+    assert label_permutation(waves, "train").status == "passed"
+    assert relabelling(Faulty("none"), waves, 4).status == "measured"
+
+
+@given(st.permutations(range(3)))
+def test_relabelling_changes_the_labels_and_nothing_else(order: list[int]) -> None:
+    e = episodes(tasks=2, ways=3, shots=2, queries=4)
+    new = torch.tensor([order, [0, 1, 2]])
+    found = relabelled(e, new)
+    assert torch.equal(found.support_y, e.support_y)
+    assert torch.equal(found.query_y, e.query_y)
+    for label in range(3):
+        for now, before, y in (
+            (found.support_x, e.support_x, e.support_y),
+            (found.query_x, e.query_x, e.query_y),
+        ):
+            assert torch.equal(now[0][y[0] == order[label]], before[0][y[0] == label])
+            assert torch.equal(now[1], before[1])
+        assert found.classes[0, order[label]] == e.classes[0, label]
+
+
+def test_a_metric_learner_does_not_move_and_one_that_prefers_a_label_does() -> None:
+    sound = relabelling(Faulty("none"), in_double(), 10)
+    assert (sound.status, sound.values["range"]["mean"]) == ("measured", 0)
+    # A third of the queries is right, whichever class is the label's: each relabelling the same.
+    assert relabelling(Faulty("prefers a label"), in_double(), 4).values["range"]["mean"] == 0
+
+
+def test_the_spread_over_relabellings_is_measured() -> None:
+    class Half(Faulty):
+        """Right where the first support item has the label that its brightness asks for."""
+
+        def predict(self, sx, sy, qx):
+            outputs = super().predict(sx, sy, qx)
+            wrong = sx[:, 0].flatten(1).sum(1) < sx[:, -1].flatten(1).sum(1)
+            return torch.where(wrong[:, None, None], -outputs, outputs)
+
+    found = relabelling(Half("none"), in_double(), 10).values
+    assert found["deviation"]["mean"] > 0.1
+    assert found["range"]["mean"] > found["deviation"]["mean"]

@@ -1,0 +1,131 @@
+"""Class overlap and support–query overlap: what is shared is found and named."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metarun.checks.overlap import class_overlap, support_query_overlap
+from metarun.data.classes import Images, Pick, select
+from metarun.data.sinusoid import Waves
+from tests.checks.planted import Doctored, images, sampler, split
+
+
+def thirds(known: Images) -> dict:
+    names = known.names
+    return {
+        "train": split(known, names[:4]),
+        "val": split(known, names[4:8]),
+        "test": split(known, names[8:]),
+    }
+
+
+def test_splits_of_their_own_pass() -> None:
+    classes, items = class_overlap(thirds(images()))
+    assert (classes.status, items.status) == ("passed", "measured")
+    assert classes.text == "no class is in two splits: 4 in train, 4 in val, 4 in test"
+    assert items.values["shared"] == []
+
+
+def test_a_class_in_two_splits_is_found() -> None:
+    known = images()
+    splits = {**thirds(known), "test": split(known, known.names[7:])}
+    classes = class_overlap(splits)[0]
+    assert classes.status == "failed"
+    assert "c07: in both val and test" in classes.text
+
+
+def test_a_class_under_another_name_in_another_array_is_found() -> None:
+    known, other = images(), images(4, seed=1)
+    twin = np.concatenate([other.items, known.items[:10][::-1]])  # c00, the other way round
+    renamed = Images.of(twin, ["a", "b", "c", "d", "e"], [10] * 5)
+    classes, items = class_overlap({"train": split(known), "test": split(renamed)})
+    assert classes.status == "failed"
+    assert "c00 = e" in classes.text
+    assert items.values["shared"][0].startswith("10 items of train are in test too")
+
+
+def test_an_item_in_two_splits_is_counted() -> None:
+    known = images()
+    items = known.items.copy()
+    items[3] = items[115]
+    classes, shared = class_overlap(thirds(Images.of(items, known.names, known.counts)))
+    assert classes.status == "passed"
+    assert "c00/3 = c11/5" in shared.text
+
+
+def test_waves_have_no_classes() -> None:
+    (finding,) = class_overlap({"train": Waves(), "test": Waves()})
+    assert finding.status == "passed"
+    assert support_query_overlap(sampler(Waves(), ways=1), "test", 20).status == "passed"
+
+
+def test_queries_of_their_own_pass() -> None:
+    assert support_query_overlap(sampler(), "test", 50).status == "passed"
+
+
+def test_a_query_from_the_support_is_found() -> None:
+    """Trap 17."""
+
+    def overlapping(pick: Pick) -> Pick:
+        items = pick.items.copy()
+        items[1, 4] = items[1, 0]  # 2 shots, 3 queries
+        return pick._replace(items=items)
+
+    finding = support_query_overlap(sampler(Doctored(split(), overlapping)), "test", 20)
+    assert finding.status == "failed"
+    assert finding.text == "20 queries of 20 episodes are in their support"
+
+
+def test_a_turned_copy_in_a_class_of_its_own_is_another_item() -> None:
+    known = images(2, 5)
+    turned = select(known, known.names, (0, 1, 2, 3))
+    assert support_query_overlap(sampler(turned, ways=8), "test", 50).status == "passed"
+
+
+def test_a_symmetric_item_has_twins_among_turned_classes() -> None:
+    known = images(3, 5)
+    items = known.items.copy()
+    items[0] = 7
+    turned = select(Images.of(items, known.names, known.counts), known.names, (0, 1, 2, 3))
+    finding = support_query_overlap(sampler(turned, ways=12), "test", 50)
+    assert finding.values["equal_bytes"] == finding.values["same_item"] == 0
+    assert finding.values["copies_in_data"] > 0
+
+
+def test_equal_bytes_that_the_picks_do_not_explain_are_found() -> None:
+    class Repeats:
+        """Gathers the support's first items as queries, whatever was picked."""
+
+        def __init__(self, tasks) -> None:
+            self.tasks = tasks
+
+        def __getattr__(self, key):
+            return getattr(self.tasks, key)
+
+        def gather(self, picks, shots):
+            sx, sy, qx, qy = self.tasks.gather(picks, shots)
+            return sx, sy, np.concatenate([sx[:, :1], qx[:, 1:]], 1), qy
+
+    finding = support_query_overlap(sampler(Repeats(split())), "test", 5)
+    assert finding.status == "failed"
+    assert finding.values["equal_bytes"] == 5
+    assert finding.values["same_item"] == 0
+
+
+def test_twins_in_the_data_are_counted() -> None:
+    known = images(3, 5)
+    items = known.items.copy()
+    items[1] = items[0]
+    twins = split(Images.of(items, known.names, known.counts))
+    finding = support_query_overlap(sampler(twins), "test", 30)
+    assert finding.status == "failed"
+    assert finding.values["copies_in_data"] > 5
+    assert "of 270 queries have a twin in their support, which the data holds twice" in finding.text
+    many = images(3, 40)
+    items = many.items.copy()
+    items[1] = items[0]
+    few = support_query_overlap(
+        sampler(split(Images.of(items, many.names, many.counts))), "test", 900
+    )
+    assert few.status == "measured"
+    assert 0 < few.values["copies_in_data"] < 20

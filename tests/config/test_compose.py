@@ -1,0 +1,191 @@
+"""Composition and its mistakes: names and top-level keys, without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from metarun.config.compose import compose, plain
+from metarun.config.groups import GROUPS, choices, conf_dir
+from metarun.config.overrides import quote_path
+from metarun.errors import Refused
+from tests.conftest import OWN
+
+
+def mistakes(*typed: str, folder: Path | None = None) -> list[str]:
+    with pytest.raises(Refused) as refused:
+        compose(typed, folder and str(folder))
+    return refused.value.mistakes
+
+
+def test_what_the_user_types_wins_over_the_algorithm_and_that_over_the_default() -> None:
+    assert plain(compose([]))["meta_batch"] == 1
+    maml = plain(compose(["algo=maml"]))
+    assert maml["meta_batch"] == 16
+    assert maml["choices"]["backbone"] == "conv4_strided"
+    typed = plain(compose(["algo=maml", "meta_batch=4", "backbone=conv4"]))
+    assert typed["meta_batch"] == 4
+    assert typed["choices"]["backbone"] == "conv4"
+
+
+def test_training_follows_the_test_task_unless_said_otherwise() -> None:
+    found = plain(compose(["ways=7", "shots=3", "train_shots=1"]))
+    assert [found[f"train_{k}"] for k in ("ways", "shots", "queries")] == [7, 1, 15]
+
+
+def test_the_defaults_are_the_contract() -> None:
+    """People script against these: change them on purpose, with a line in the README."""
+    found = plain(compose([]))
+    expected = {"ways": 5, "shots": 1, "queries": 15, "val_episodes": 200, "test_episodes": 1000}
+    assert {k: found[k] for k in expected} == expected
+    assert found["choices"]["data"] == "glyphs"
+
+
+def test_the_main_keys_are_the_contract() -> None:
+    keys = set(plain(compose([])))
+    assert keys == {
+        *("algo", "data", "backbone", "optimizer", "augmentation", "logger", "choices"),
+        *("ways", "shots", "queries", "train_ways", "train_shots", "train_queries"),
+        *("steps", "meta_batch", "eval_every", "log_every", "val_episodes", "test_episodes"),
+        *(
+            "seed",
+            "eval_seed",
+            "device",
+            "precision",
+            "threads",
+            "audit",
+            "tags",
+            "out",
+            "data_home",
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("algo=mamml", "algo=mamml: no such choice; did you mean maml?"),
+        ("data=omniglott", "data=omniglott: no such choice; did you mean omniglot?"),
+        ("shots=-1", "shots=-1: should be greater than or equal to 1"),
+        ("ways=0", "ways=0: should be greater than or equal to 1"),
+        ("steps=many", "steps=many: should be a valid integer"),
+        ("steps=1e3", "steps=1000.0: should be a valid integer"),
+        ("shots=true", "shots=true: should be a valid integer"),
+        ("seed=-1", "seed=-1: should be greater than or equal to 0"),
+        ("device=gpu", "device=gpu: should be auto, cpu, cuda, cuda:N or mps"),
+        ("precision=half", "precision=half: should be 'float32' or 'float64'"),
+        ("+algo.foo=1", "algo.foo: no such key (algo has distance, temperature, "),
+        ("++algo.foo=1", "algo.foo: no such key (algo has distance, temperature, "),
+        ("optimizer.lrr=1", "optimizer.lrr: no such key; did you mean optimizer.lr?"),
+        ("lr=1", "lr: no such key; did you mean optimizer.lr?"),
+        ("shot=1", "shot: no such key; did you mean shots?"),
+        ("choices.algo=maml", "choices.algo: says what was chosen; choose with algo=NAME"),
+        ("shots", "shots: not an override: should be key=value"),
+        ("shots=1,5", "shots=1,5: several values are a sweep: add -m, or quote the value"),
+        ("shots=[", "shots=[: not an override: "),
+        ("~algo", "algo: missing"),
+        ("hydra.foo=1", "Could not override 'hydra.foo'."),
+        ("tags=${nothing}", "Interpolation key 'nothing' not found"),
+        ("tags=[1]", "tags=1: should be a valid string"),
+        ("algo=null", "algo=null: no such choice"),
+        ("algo=[maml]", "algo=['maml']: no such choice; did you mean maml?"),
+        ("algo={a:1}", "algo={'a': 1}: no such choice"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_would_be_right(typed: str, line: str) -> None:
+    (found,) = mistakes(typed)
+    assert found.startswith(line)
+    assert "\n" not in found
+
+
+def test_all_mistakes_are_said_at_once_and_one_that_follows_another_is_not() -> None:
+    found = mistakes("algo=mamml", "shots=0", "sseed=1", "backbone.filtrs=2")
+    assert [line.partition(":")[0] for line in found] == [
+        "algo=mamml",
+        "sseed",
+        "backbone.filtrs",
+        "shots=0",  # and not train_shots, which only follows
+    ]
+
+
+paths = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1).filter(
+    lambda p: "${" not in p and p[0] not in "'\"" and p != "null" and not p.startswith("choice(")
+)
+
+
+@given(paths)
+@settings(max_examples=300, deadline=None)
+@example("mit Leerzeichen, Umläuten [und] = {mehr}")
+@example("back\\slash\\")
+@example("it's \\'quoted\\'")
+def test_a_path_is_taken_as_it_is_typed(path: str) -> None:
+    assert OverridesParser.create().parse_override(quote_path(f"out={path}")).value() == path
+
+
+def test_such_a_path_arrives_where_the_run_goes() -> None:
+    path = "mit Leerzeichen, Umläuten [und] = {mehr}"
+    cfg = compose([f"out={path}"])
+    assert cfg.out == cfg.hydra.run.dir == path
+
+
+def test_a_quoted_path_is_left_alone() -> None:
+    assert quote_path("out='a b'") == "out='a b'"
+    assert quote_path("data.root=null") == "data.root=null"
+    assert quote_path("shots=1,5") == "shots=1,5"
+
+
+def test_data_home_is_the_parent_of_root_and_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METARUN_DATA", "/some where/else")
+    data = plain(compose(["data=omniglot"]))["data"]
+    assert data["root"] == "/some where/else/omniglot"
+    assert data["cache"] == "/some where/else/cache"
+
+
+def test_data_paths_become_absolute_so_that_a_run_can_be_resumed_elsewhere() -> None:
+    data = plain(compose(["data=omniglot", "data.root=here", "data.cache=~/there"]))["data"]
+    assert data["root"] == str(Path("here").absolute())
+    assert data["cache"] == str(Path.home() / "there")
+
+
+def test_a_folder_of_ones_own_adds_choices_and_replaces_none() -> None:
+    cfg = compose(["algo=nearest_item", "data=blobs"], str(OWN))
+    assert cfg.algo._target_ == "nearest_item.NearestItem"
+    assert plain(compose(["algo=maml"], str(OWN)))["algo"] == plain(compose(["algo=maml"]))["algo"]
+    (line,) = mistakes("algo=maml", folder=OWN / "missing")
+    assert line == f"--config-dir {OWN / 'missing'}: no such folder"
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_choice_opens_with_its_command_and_its_meaning(group: str) -> None:
+    for name, meaning in choices(group).items():
+        text = (conf_dir() / group / f"{name}.yaml").read_text("utf-8")
+        lines = [line for line in text.splitlines() if "@package" not in line]
+        assert lines[0].startswith("# metarun ")
+        assert f"{group}={name}" in lines[0]
+        assert meaning
+        if "/" not in name:  # the others: test_experiments.py
+            compose([f"{group}={name}"])  # and composes
+
+
+def test_every_key_of_what_is_built_stands_in_its_file() -> None:
+    """The files are the list of keys: what is not there cannot be typed."""
+    import inspect
+
+    from metarun.config.instantiate import blueprint, target_of
+
+    for group in ("algo", "data", "backbone", "optimizer", "augmentation", "logger"):
+        for name in choices(group):
+            node = plain(compose([f"{group}={name}"]))[group]
+            target = target_of(blueprint(group, node))
+            parameters = inspect.signature(target).parameters.values()
+            keys = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+            assert set(node) - {"_target_"} == keys, f"{group}={name}"
+
+
+def test_the_tree_is_found_beside_the_sources() -> None:
+    assert OmegaConf.load(conf_dir() / "config.yaml").ways == 5

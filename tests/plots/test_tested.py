@@ -1,0 +1,111 @@
+"""What pictures are made of, before they are drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from metarun.algorithms import Task
+from metarun.algorithms.maml import MAML
+from metarun.algorithms.protonet import ProtoNet
+from metarun.backbones.mlp import MLP
+from metarun.data.sinusoid import Waves
+from metarun.plots import curves, tested
+from metarun.plots.curves import draw_curves
+from metarun.plots.tested import draw_tested
+from metarun.runs import metrics
+from metarun.tasks.sampler import Sampler
+from tests.own.blobs import Blobs
+
+pytestmark = pytest.mark.ink
+
+
+def learner() -> MAML:
+    torch.manual_seed(0)
+    return MAML(MLP((1,), hidden=[8], batch_norm=False), Task(1), inner_lr=0.02, test_inner_steps=4)
+
+
+def sampler() -> Sampler:
+    return Sampler.frozen(Waves(), 1, 5, 3, split="test", eval_seed=0)
+
+
+def drawn(monkeypatch, draw, *args) -> Figure:
+    kept = []
+    for module in (curves, tested):
+        monkeypatch.setattr(module, "save", lambda figure, path: kept.append(figure) or path)
+    assert draw(*args).name == "episodes.png" if draw is not draw_curves else draw(*args)
+    return kept[-1]
+
+
+def test_a_curve_for_each_number_of_inner_steps(monkeypatch) -> None:
+    model, tasks = learner(), sampler()
+    figure = drawn(monkeypatch, draw_tested, Path(), model, tasks)
+    assert len(figure.axes) == 4
+    for number, axes in enumerate(figure.axes):
+        lines = {line.get_label(): line for line in axes.get_lines()}
+        steps = ["0 steps", "1 step", *(f"{n} steps" for n in range(2, 11))]
+        assert list(lines) == ["true function", *steps, "support"]
+        pick, batch = tasks.pick(number), tasks.batch([number])
+        x, truth = lines["true function"].get_data()
+        np.testing.assert_allclose(
+            np.ravel(truth), pick.amplitude * np.sin(np.ravel(x) - pick.phase)
+        )
+        np.testing.assert_allclose(
+            np.ravel(lines["support"].get_ydata()), batch.support_y.numpy().ravel()
+        )
+        grid = torch.from_numpy(np.array(x, dtype=np.float32)).reshape(1, -1, 1)
+        unadapted = model.net(grid[0]).detach().numpy().ravel()
+        np.testing.assert_allclose(np.ravel(lines["0 steps"].get_ydata()), unadapted, rtol=1e-5)
+        adapted = model.predict(batch.support_x, batch.support_y, grid).numpy().ravel()
+        np.testing.assert_allclose(np.ravel(lines["4 steps"].get_ydata()), adapted, rtol=1e-4)
+
+
+def test_drawing_leaves_the_learner_as_it_was(tmp_path: Path) -> None:
+    model = learner()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    path = draw_tested(tmp_path, model, sampler())
+    assert path == tmp_path / "episodes.png"
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert model.test_inner_steps == 4
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_a_learner_without_inner_steps_has_one_curve(monkeypatch) -> None:
+    class Constant(MAML):
+        def predict(self, support_x, support_y, query_x):
+            return support_y.mean(1, keepdim=True).expand(-1, query_x.shape[1], 1)
+
+    model = Constant(MLP((1,), hidden=[2]), Task(1))
+    del model.test_inner_steps
+    figure = drawn(monkeypatch, draw_tested, Path(), model, sampler())
+    names = [line.get_label() for line in figure.axes[0].get_lines()]
+    assert names == ["true function", "adapted", "support"]
+
+
+def test_curves_show_the_error_once_and_accuracy_beside_the_loss(tmp_path, monkeypatch) -> None:
+    config = {"choices": {"algo": "maml", "data": "sinusoid"}, "ways": 1, "shots": 10}
+    config |= {"train_ways": 1, "train_shots": 5}
+    metrics.append(tmp_path, 1, "train", {"loss": 2.0, "mse": 2.0})
+    metrics.append(tmp_path, 1, "val", {"loss": 3.0, "mse": 3.0, "ci95": 0.5})
+    figure = drawn(monkeypatch, draw_curves, tmp_path, config)
+    (axes,) = figure.axes
+    assert axes.get_ylabel() == "mse"
+    assert [line.get_label() for line in axes.get_lines()] == [
+        "training, 5-shot",
+        "validation, 10-shot",
+    ]
+    (tmp_path / metrics.NAME).unlink()
+    metrics.append(tmp_path, 1, "val", {"loss": 3.0, "accuracy": 0.3, "ci95": 0.1})
+    figure = drawn(monkeypatch, draw_curves, tmp_path, config | {"ways": 5, "train_ways": 5})
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy"]
+
+
+def test_pictures_of_classes_are_drawn_as_before(tmp_path: Path) -> None:
+    split = Blobs().load()["test"]
+    tasks = Sampler.frozen(split, 3, 1, 2, split="test", eval_seed=0)
+    model = ProtoNet(MLP((1, 28, 28), hidden=[4]), Task(3))
+    assert draw_tested(tmp_path, model, tasks).read_bytes().startswith(b"\x89PNG")

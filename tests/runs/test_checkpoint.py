@@ -1,0 +1,149 @@
+"""Checkpoints hold plain things, are whole or not there, and run nothing when read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from metarun.errors import Refused
+from metarun.runs import checkpoint
+
+STATE = {"step": 3, "learner": {"w": torch.arange(4.0)}, "best": None, "recent": [{"loss": 0.5}]}
+
+
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "a" / "last.pt", STATE)
+    found = checkpoint.load(tmp_path / "a" / "last.pt")
+    assert torch.equal(found.pop("learner")["w"], STATE["learner"]["w"])
+    assert found == {"format": 2, "step": 3, "best": None, "recent": [{"loss": 0.5}]}
+
+
+def test_a_write_that_fails_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, STATE)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save(path, {**STATE, "step": 4})
+    assert checkpoint.load(path)["step"] == 3
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_damage_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, STATE)
+    data = path.read_bytes()
+    for broken in (b"", data[: len(data) // 2], b"not a checkpoint"):
+        path.write_bytes(broken)
+        with pytest.raises(Refused, match=r"last\.pt: damaged"):
+            checkpoint.load(path)
+    torch.save({"weights": 1}, path)
+    with pytest.raises(Refused, match="checkpoint format None; this metarun reads format 2"):
+        checkpoint.load(path)
+    path.unlink()
+    with pytest.raises(Refused, match="no such checkpoint"):
+        checkpoint.load(path)
+
+
+def test_anyone_can_read_it_with_torch_alone(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, STATE)
+    assert torch.equal(torch.load(path, weights_only=True)["learner"]["w"], STATE["learner"]["w"])
+    with zipfile.ZipFile(path) as archive:
+        body = path.read_bytes().removesuffix(archive.comment)
+        assert archive.comment.decode() == f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def test_every_bit_counts(tmp_path: Path) -> None:
+    """Each byte flipped in turn, and each length that a cut can leave."""
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, {"w": torch.arange(2.0)})
+    data = path.read_bytes()
+    for i in range(0, len(data), 3):
+        path.write_bytes(data[:i] + bytes([data[i] ^ 16]) + data[i + 1 :])
+        with pytest.raises(checkpoint.Damaged, match=r"last\.pt: damaged"):
+            checkpoint.load(path)
+    for length in range(0, len(data), 37):
+        path.write_bytes(data[:length])
+        with pytest.raises(checkpoint.Damaged, match=r"last\.pt: damaged"):
+            checkpoint.load(path)
+
+
+def test_a_later_format_is_named_and_not_called_damage(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "FORMAT", 3)
+        checkpoint.save(tmp_path / "last.pt", STATE)
+    checkpoint.save(tmp_path / "previous.pt", STATE)
+    with pytest.raises(Refused, match="checkpoint format 3; this metarun reads format 2"):
+        checkpoint.latest(tmp_path)
+
+
+def save_last(folder: Path, step: int) -> None:
+    checkpoint.save(folder / "last.pt", {**STATE, "step": step}, keep="previous.pt")
+
+
+def damage(path: Path) -> None:
+    data = path.read_bytes()
+    path.unlink()  # it may share its content with another name
+    path.write_bytes(data[: len(data) // 2])
+
+
+def test_the_one_before_is_kept_and_used_when_the_last_is_damaged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert checkpoint.latest(tmp_path) is None
+    for step in (1, 2, 3):
+        save_last(tmp_path, step)
+    assert checkpoint.latest(tmp_path)["step"] == 3
+    assert not caplog.records
+    damage(tmp_path / "last.pt")
+    assert checkpoint.latest(tmp_path)["step"] == 2
+    (line,) = caplog.messages
+    assert line.startswith(f"{tmp_path / 'last.pt'}: damaged")
+    assert line.endswith("; going on from previous.pt, step 2")
+
+
+def test_a_damaged_one_never_takes_the_place_of_a_good_one(tmp_path: Path) -> None:
+    save_last(tmp_path, 1)
+    save_last(tmp_path, 2)
+    damage(tmp_path / "last.pt")
+    checkpoint.set_aside(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"last.damaged.pt", "previous.pt"}
+    save_last(tmp_path, 2)
+    assert checkpoint.load(tmp_path / "previous.pt")["step"] == 1
+    checkpoint.set_aside(tmp_path)  # a good one stays where it is
+    assert checkpoint.load(tmp_path / "last.pt")["step"] == 2
+
+
+def test_nothing_whole_is_one_line_that_names_all(tmp_path: Path) -> None:
+    save_last(tmp_path, 1)
+    save_last(tmp_path, 2)
+    for name in ("last.pt", "previous.pt"):
+        damage(tmp_path / name)
+    with pytest.raises(Refused, match=r"last\.pt: damaged.*previous\.pt: damaged") as refused:
+        checkpoint.latest(tmp_path)
+    assert len(refused.value.mistakes) == 1
+
+
+def test_a_strangers_file_runs_no_code(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple:
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    (tmp_path / "raw.pt").write_bytes(pickle.dumps(Trap()))
+    checkpoint.save(tmp_path / "zip.pt", {"learner": Trap()})  # with a checksum that fits
+    for name in ("raw.pt", "zip.pt"):
+        with pytest.raises(Refused, match="damaged, or not a metarun checkpoint"):
+            checkpoint.load(tmp_path / name)
+    assert not (tmp_path / "sprung").exists()

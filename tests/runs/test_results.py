@@ -1,0 +1,59 @@
+"""Figures as they are written down and shown."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from metarun.runs import results
+
+
+def shown(result: dict) -> str:
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    with console.file:
+        console.print(results.table(result))
+    return console.export_text()
+
+
+def test_json_has_no_nan(tmp_path: Path) -> None:
+    results.write(tmp_path, {"test": {"ci95": math.nan, "list": [math.inf, 1.5]}})
+    assert json.loads((tmp_path / "result.json").read_text()) == {
+        "test": {"ci95": None, "list": [None, 1.5]}
+    }
+
+
+def test_a_damaged_result_is_none(tmp_path: Path) -> None:
+    assert results.read(tmp_path) is None
+    (tmp_path / "result.json").write_text("{")
+    assert results.read(tmp_path) is None
+
+
+def test_accuracy_is_a_percentage_on_screens_and_mse_is_not() -> None:
+    assert results.figure({"accuracy": {"mean": 0.98412, "ci95": 0.00301}}) == "98.41 ± 0.30 %"
+    assert results.figure({"accuracy": {"mean": 0.5, "ci95": None}}) == "50.00 %"
+    assert results.figure({"mse": {"mean": 0.12345, "ci95": 0.01}}) == "0.1235 ± 0.0100"
+    assert results.figure(None) == "–"
+
+
+def test_hours_minutes_seconds() -> None:
+    assert [results.clock(s) for s in (0, 59.6, 61, 3725)] == ["0:00", "1:00", "1:01", "1:02:05"]
+
+
+def test_a_run_that_did_not_finish_shows_its_status_and_no_figure() -> None:
+    text = shown({"status": "interrupted", "test": {"accuracy": {"mean": 1.0}}})
+    assert "interrupted" in text
+    assert "100" not in text
+
+
+def test_a_row_for_each_test_episode(tmp_path: Path) -> None:
+    results.write_episodes(tmp_path, {"loss": np.array([0.5, 1 / 3]), "accuracy": np.ones(2)})
+    text = (tmp_path / "test_episodes.csv").read_text()
+    assert text == "episode,loss,accuracy\n0,0.5,1.0\n1,0.3333333333333333,1.0\n"
+
+
+def test_versions_name_what_computed_the_figure() -> None:
+    assert {"metarun", "python", "torch", "learn2learn", "numpy"} <= results.versions().keys()

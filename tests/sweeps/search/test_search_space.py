@@ -1,0 +1,133 @@
+"""Ranges that are typed become dimensions of a search, or a line that says why they cannot."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metarun.config.groups import hydra_for
+from metarun.config.overrides import parse
+from metarun.errors import Refused
+from metarun.sweeps.search.search_space import Dimension, Space, space
+
+LOADER = hydra_for(None).config_loader
+
+
+def read(*words: str, whole: tuple[str, ...] = ()) -> Space:
+    overrides, mistakes = parse(LOADER, words, sweep=True)
+    assert not mistakes
+    return space(overrides, whole)
+
+
+@pytest.mark.parametrize(
+    ("word", "dimension"),
+    [
+        ("a=interval(0.1,2)", Dimension("a", 0.1, 2.0)),
+        ("a=interval(1,5)", Dimension("a", 1.0, 5.0)),
+        ("a=int(interval(1,5))", Dimension("a", 1, 5)),
+        ("a=tag(log,interval(1e-4,1))", Dimension("a", 1e-4, 1.0, log=True)),
+        ("a=tag(log,int(interval(1,64)))", Dimension("a", 1, 64, log=True)),
+        ("a=range(1,6)", Dimension("a", 1, 5, 1)),
+        ("a=range(6,1,-2)", Dimension("a", 2, 6, 2)),
+        ("a=shuffle(range(4))", Dimension("a", 0, 3, 1)),
+        ("a=range(0,1,0.3)", Dimension("a", 0.0, 0.9, 0.3)),
+        ("a=x,y", Dimension("a", choices=("x", "y"))),
+        ("a=shuffle(x,y,x)", Dimension("a", choices=("x", "y"))),
+        ("a=choice(true,'b c',[1,2])", Dimension("a", choices=("True", r"b\ c", "[1,2]"))),
+        ("+a.b=null,1", Dimension("+a.b", choices=("null", "1"))),
+    ],
+)
+def test_a_range_is_a_dimension(word: str, dimension: Dimension) -> None:
+    assert read(word).words == (dimension,)
+
+
+def test_an_interval_between_whole_numbers_is_whole_where_the_key_is() -> None:
+    assert read("a=interval(1,5)", whole=("a",)).dimensions == [Dimension("a", 1, 5)]
+    assert read("a=interval(1,5.5)", whole=("a",)).dimensions == [Dimension("a", 1.0, 5.5)]
+
+
+def test_words_keep_their_order_and_a_single_choice_is_no_dimension() -> None:
+    found = read("algo=maml", "a=1,2", "algo.inner_lr=choice(0.1)", "b=range(3,4)")
+    assert found.typed({"a": "2"}) == ["algo=maml", "a=2", "algo.inner_lr=0.1", "b=3"]
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("a=interval(2,1)", "should run from a number to a larger one"),
+        ("a=interval(0,inf)", "should run from a number to a larger one"),
+        ("a=tag(log,interval(0,1))", "on a log scale it should begin above 0"),
+        ("a=tag(log,choice(1,2))", "log is for an interval"),
+        ("a=tag(log,range(1,9))", "log is for an interval"),
+        ("a=tag(logarithmic,interval(1,2))", "tag logarithmic: a search knows log only"),
+        ("a=range(1,5,0)", "a step that is not 0"),
+        ("a=range(5,1)", "has no value in it"),
+        ("a=range(0,inf)", "a step that is not 0"),
+        ("algo=glob(m*)", "write the choices out: algo=A,B"),
+        ("seed=0,1", "the best of several seeds is the luckiest"),
+        ("ways=2,5", "trials would be validated on different tasks"),
+        ("data=glyphs,omniglot", "trials would be validated on different tasks"),
+        ("data.noise=interval(1,2)", "trials would be validated on different tasks"),
+        ("experiment=a,b", "trials would be validated on different tasks"),
+        ("algo.batch_norm=inductive,transductive", "is part of the protocol"),
+        ("eval_every=range(1,9)", "more tries at a best"),
+        ("algo=maml", "nothing is searched over"),
+        ("a=choice(1)", "nothing is searched over"),
+    ],
+)
+def test_what_a_search_cannot_use_is_one_line(word: str, reason: str) -> None:
+    with pytest.raises(Refused) as refused:
+        read(word)
+    assert len(refused.value.mistakes) == 1
+    assert reason in refused.value.mistakes[0]
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    with pytest.raises(Refused) as refused:
+        read("a=interval(2,1)", "seed=0,1", "b=1,2", "b=3,4")
+    assert [line.partition(":")[0] for line in refused.value.mistakes] == [
+        "a=interval(2,1)",
+        "seed",
+        "b",
+    ]
+
+
+@given(
+    low=st.floats(1e-6, 1e6),
+    factor=st.floats(1.01, 1e6),
+    where=st.floats(0, 1),
+)
+def test_a_value_as_a_word_is_in_the_interval_and_close(
+    low: float, factor: float, where: float
+) -> None:
+    high = low * factor
+    value = min(high, low + where * (high - low))
+    text = Dimension("a", low, high).word(value).removeprefix("a=")
+    assert low <= float(text) <= high
+    assert float(text) == pytest.approx(value, rel=1e-5)
+    assert not parse(LOADER, [f"a={text}"])[1]
+
+
+@given(st.integers(-50, 50), st.integers(1, 30), st.integers(1, 60))
+def test_a_range_has_the_values_that_hydra_counts(start: int, step: int, length: int) -> None:
+    """Tenths, so that binary fractions would show: 0.3, not 0.30000000000000004."""
+    word = f"a=range({start / 10},{(start + length) / 10},{step / 10})"
+    override = parse(LOADER, [word], sweep=True)[0][0]
+    expected = [start / 10 + 0.0]
+    while len(expected) * step < length:
+        expected.append((start + len(expected) * step) / 10)
+    if len(expected) == 1:
+        with pytest.raises(Refused, match="nothing is searched over"):
+            space([override])
+        return
+    (d,) = space([override]).dimensions
+    values = [d.low + i * d.step for i in range(len(expected))]
+    assert [float(d.word(v).removeprefix("a=")) for v in values] == expected
+
+
+def test_a_space_travels_as_json() -> None:
+    found = read("x=1", "a=tag(log,interval(0.1,2))", "b=range(1,6)", "c=x,y")
+    assert Space.of(json.loads(json.dumps(found.plain()))) == found

@@ -1,0 +1,385 @@
+"""A search: jobs ask for values, bad ones end early, and whatever stops it, it goes on."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from filelock import FileLock
+
+import metarun.sweeps.search.trial as trial_module
+from metarun.algorithms.protonet import ProtoNet
+from metarun.loggers import Guarded
+from metarun.sweeps.search.study import Study
+from tests.conftest import TINY, blank
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+SEARCH = ["-m", *TINY, "hydra/sweeper=optuna", "queries=1", "val_episodes=2", "test_episodes=2"]
+RATE = "optimizer.lr=tag(log,interval(1e-4,0.1))"
+
+
+def result(job: str) -> dict[str, Any]:
+    return json.loads(Path(job, "result.json").read_text())
+
+
+def journal(sweep: str) -> list[dict[str, Any]]:
+    return list(map(json.loads, Path(sweep, "search/trials.jsonl").read_text().splitlines()))
+
+
+def reported(sweep: str) -> list[tuple[int, int, float]]:
+    """Trial, step and value of each validation, as often as they are in the journal."""
+    lines = [line for line in journal(sweep) if "intermediate_value" in line]
+    return [(line["trial_id"], line["step"], line["intermediate_value"]) for line in lines]
+
+
+def states(sweep: str) -> list[int]:
+    """1 complete, 2 pruned, 3 failed (optuna.trial.TrialState), in the order of being told."""
+    return [line["state"] for line in journal(sweep) if line.get("state", 0) in (1, 2, 3)]
+
+
+def validations(job: str) -> list[tuple[int, float]]:
+    lines = map(json.loads, Path(job, "metrics.jsonl").read_text().splitlines())
+    return [(x["step"], x["accuracy"]) for x in lines if x["split"] == "val"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search of three trials that nothing stopped."""
+    from metarun import cli
+
+    folder = tmp_path_factory.mktemp("search") / "whole"
+    words = [RATE, "algo.distance=cosine,euclidean", f"hydra.sweep.dir={folder}"]
+    with pytest.MonkeyPatch.context() as patch:
+        blank(patch)
+        assert cli.main([*SEARCH, "hydra.sweeper.trials=3", *words]) == 0
+    return folder
+
+
+def test_a_search_tells_optuna_what_was_validated(whole: Path) -> None:
+    assert states(str(whole)) == [1, 1, 1]
+    assert reported(str(whole)) == [(i, *v) for i in range(3) for v in validations(f"{whole}/{i}")]
+    told = [line["values"] for line in journal(str(whole)) if line.get("state") == 1]
+    for number, values in enumerate(told):
+        assert values == [max(a for _, a in validations(f"{whole}/{number}"))]
+        found = result(f"{whole}/{number}")
+        assert values == [found["val"]["accuracy"]["mean"]]
+        assert found["run"]["trial"] == number
+
+
+def test_a_trials_command_makes_the_same_run(metarun: Metarun, whole: Path) -> None:
+    found = result(f"{whole}/1")
+    words = shlex.split(found["run"]["command"])
+    assert words[0] == "metarun" and not any("interval" in w or "trial" in w for w in words)
+    assert metarun(*words[1:], *TINY[:2], "out=again")[0] == 0
+    assert result("again")["test"] == found["test"]
+
+
+def test_the_same_words_are_the_same_search_and_more_trials_can_be_added(
+    metarun: Metarun, whole: Path
+) -> None:
+    words = ["hydra.sweeper.trials=1", RATE, "algo.distance=cosine,euclidean"]
+    assert metarun(*SEARCH, *words, "hydra.sweep.dir=sweep")[0] == 0
+    first = Path("sweep/0/result.json").read_bytes()
+    code, out, err = metarun("resume=sweep", *TINY[:2], "hydra.sweeper.trials=2")
+    assert (code, err, out.count("finished before")) == (0, [], 1)
+    assert Path("sweep/0/result.json").read_bytes() == first
+    for number in (0, 1):
+        same = [result(f"{sweep}/{number}")["run"]["command"] for sweep in (whole, "sweep")]
+        assert same[0] == same[1]
+    scores = [result(f"sweep/{n}")["val"]["accuracy"]["mean"] for n in (0, 1)]
+    best = int(np.argmax(scores))
+    assert f"Trial {best}, the best of 2 that finished: validation {100 * scores[best]:.2f}" in out
+
+    code, out, err = metarun("resume=sweep", *TINY[:2], "hydra.sweeper.trials=1")
+    assert (code, out) == (2, "")  # no table
+    assert err == ["metarun: hydra.sweeper.trials=1: sweep has begun 2 already"]
+    code, _, err = metarun("resume=sweep", *TINY[:2], "hydra.sweeper.seed=2")
+    assert (code, len(err)) == (2, 1)
+    assert "a search goes on as it began" in err[0]
+    code, _, err = metarun("resume=sweep", *TINY[:2], "shots=2")
+    assert (code, len(err)) == (2, 1)
+    assert "only hydra.sweeper.trials=N, hydra/launcher=NAME and " in err[0]
+
+
+def planned(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
+    """Let trial i report scores[i] at each validation, whatever it learned."""
+    original = trial_module._Job.validated
+
+    def validated(self: Any, step: int, val: Any) -> None:
+        original(self, step, {"accuracy": {"mean": scores[self.number]}})
+
+    monkeypatch.setattr(trial_module._Job, "validated", validated)
+
+
+def test_a_bad_trial_ends_early_and_is_no_failure(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(monkeypatch, [0.5, 0.1, 0.6])
+    failed: list[bool] = []  # as the logger is told
+    monkeypatch.setattr(Guarded, "finish", lambda *args, **_: failed.append(args[-1]))
+    words = ["hydra.sweeper.trials=3", "hydra.sweeper.warmup_trials=1", "eval_every=1", RATE]
+    code, out, err = metarun(*SEARCH, *words, "hydra.sweep.dir=sweep")
+    assert (code, err) == (0, [])
+    assert states("sweep") == [1, 2, 1]
+    assert failed == [False, False, False]
+    ended = result("sweep/1")
+    assert ended["status"] == "interrupted"
+    assert ended["pruned"] == {"step": 1, "trial": 1}
+    assert "test" not in ended
+    assert [step for step, _ in validations("sweep/1")] == [1]
+    assert [step for step, _ in validations("sweep/2")] == [1, 2, 3, 4]
+    assert "ended early: behind half of the earlier trials at step 1\n" in out
+    assert "pruned" in out
+    assert "Trial 1," not in out
+
+    code, out, _ = metarun("resume=sweep", *TINY[:2])
+    assert code == 0
+    assert "job 1: ended early before: optimizer.lr=" in out
+    assert Path("sweep/1/result.json").read_text().count('"status": "interrupted"') == 1
+
+    assert metarun("resume=sweep/1", *TINY[:2])[0] == 0  # by hand it goes on, as a run of its own
+    assert result("sweep/1")["status"] == "completed"
+    assert "pruned" not in result("sweep/1")
+
+
+def test_the_last_validation_ends_nothing(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned(monkeypatch, [0.5, 0.1])
+    words = ["hydra.sweeper.trials=2", "hydra.sweeper.warmup_trials=1", "eval_every=4", RATE]
+    assert metarun(*SEARCH, *words, "hydra.sweep.dir=sweep")[0] == 0
+    assert states("sweep") == [1, 1]
+
+
+def test_a_trial_that_fails_is_told_and_not_the_best(metarun: Metarun) -> None:
+    words = ["hydra.sweeper.trials=3", "hydra.sweeper.sampler=random", "backbone.filters=-1,8"]
+    words += ["hydra.sweeper.seed=1", "hydra.sweep.dir=sweep"]
+    code, out, err = metarun(*SEARCH, *words)
+    assert code == 1
+    failed = [i for i in range(3) if result(f"sweep/{i}")["status"] == "failed"]
+    assert failed and len(failed) < 3  # both choices came up
+    assert states("sweep") == [3 if i in failed else 1 for i in range(3)]
+    assert [line.partition(": backbone")[0] for line in err] == [
+        f"metarun: job {i}" for i in failed
+    ]
+    assert "backbone.filters=8; again:" in out
+
+
+@pytest.mark.parametrize("method", ["report", "tell"])
+def test_a_full_disk_is_no_trials_fault(metarun: Metarun, whole: Path, method: str) -> None:
+    original = getattr(Study, method)
+
+    def full(self: Any, number: int, *args: Any) -> Any:
+        if number == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(self, number, *args)
+
+    words = ["hydra.sweeper.trials=2", RATE, "algo.distance=cosine,euclidean"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Study, method, full)
+        code, _, err = metarun(*SEARCH, *words, "hydra.sweep.dir=sweep")
+    assert (code, len(err)) == (1, 1)
+    assert err[0].startswith("metarun: job 1: ")
+    assert "No space left on device" in err[0]
+    assert "metarun resume=" in err[0]
+    assert states("sweep") == [1]
+    assert metarun("resume=sweep", *TINY[:2])[0] == 0
+    assert states("sweep") == [1, 1]
+    assert result("sweep/1")["run"]["command"] == result(f"{whole}/1")["run"]["command"]
+    assert result("sweep/1")["test"] == result(f"{whole}/1")["test"]
+
+
+def test_an_interrupted_search_goes_on(metarun: Metarun, whole: Path) -> None:
+    original, calls = ProtoNet.accumulate, []
+
+    def accumulate(self: Any, episodes: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 4 + 3:  # in the second trial, after its first validation
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, episodes)
+
+    words = ["hydra.sweeper.trials=2", RATE, "algo.distance=cosine,euclidean"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ProtoNet, "accumulate", accumulate)
+        code, _, err = metarun(*SEARCH, *words, "hydra.sweep.dir=sweep")
+    assert code == 130
+    assert err == ["metarun: interrupted; the sweep can go on: metarun resume=sweep"]
+    assert result("sweep/1")["status"] == "interrupted"
+    first = Path("sweep/0/result.json").read_bytes()
+
+    assert metarun("resume=sweep", *TINY[:2])[0] == 0
+    assert Path("sweep/0/result.json").read_bytes() == first
+    same_search(whole)
+
+
+def same_search(whole: Path) -> None:
+    """`sweep` came out as the first trials of the search that nothing stopped."""
+    assert sorted(reported("sweep")) == [x for x in reported(str(whole)) if x[0] < 2]
+    for number in range(2):
+        for key in ("test", "val"):
+            assert result(f"sweep/{number}")[key] == result(f"{whole}/{number}")[key]
+        commands = [result(f"{s}/{number}")["run"]["command"] for s in ("sweep", whole)]
+        assert commands[0] == commands[1]
+
+
+def test_a_killed_search_goes_on(metarun: Metarun, whole: Path) -> None:
+    """Between the checkpoint of a validation and its report; the line after it is torn."""
+    code = (
+        "import os, signal, sys\nfrom metarun import cli\n"
+        "from metarun.sweeps.search.study import Study\n"
+        "original = Study.report\n"
+        "def report(self, number, step, value):\n"
+        "    if (number, step) == (1, 2): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    original(self, number, step, value)\n"
+        "Study.report = report\ncli.main(sys.argv[1:])\n"
+    )
+    words = ["hydra.sweeper.trials=2", RATE, "algo.distance=cosine,euclidean"]
+    argv = [sys.executable, "-c", code, *SEARCH, *words, "hydra.sweep.dir=sweep"]
+    killed = subprocess.run(argv, capture_output=True, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    assert reported("sweep") == [x for x in reported(str(whole)) if x[0] == 0]
+    with open("sweep/search/trials.jsonl", "ab") as file:
+        file.write(b'{"op_code":7,"worker')
+
+    code, out, err = metarun("resume=sweep", *TINY[:2])
+    assert (code, err) == (0, [])
+    assert out.count("finished before") == 1
+    same_search(whole)
+
+
+def test_a_trial_that_another_process_has_is_left_to_it(metarun: Metarun, whole: Path) -> None:
+    Path("sweep/search").mkdir(parents=True)
+    words = ["hydra.sweeper.trials=2", RATE, "algo.distance=cosine,euclidean"]
+    with FileLock("sweep/search/.1"):
+        code, out, _ = metarun(*SEARCH, *words, "hydra.sweep.dir=sweep")
+    assert code == 0
+    assert "job 1: another process is at it" in out
+    assert not Path("sweep/1/result.json").exists()
+    code, out, _ = metarun("resume=sweep", *TINY[:2])
+    assert (code, out.count("finished before")) == (0, 1)
+    assert result("sweep/1")["status"] == "completed"
+
+
+def test_a_result_that_was_not_told_any_more_is_told(metarun: Metarun, whole: Path) -> None:
+    """Killed between a trial's result and the journal's line of it."""
+    shutil.copytree(whole, "sweep")
+    file = Path("sweep/search/trials.jsonl")
+    lines = file.read_text().splitlines(keepends=True)
+    assert '"state":1' in lines[-1]
+    file.write_text("".join(lines[:-1]))
+    shutil.rmtree("sweep/experiment")
+    before = Path("sweep/2/result.json").read_bytes()
+    assert metarun("resume=sweep", *TINY[:2])[0] == 0
+    assert states("sweep") == [1, 1, 1]
+    assert Path("sweep/2/result.json").read_bytes() == before
+    assert Path("sweep/experiment/best.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["seed=0,1"], "seed: the best of several seeds is the luckiest;"),
+        (["shots=1"], "hydra/sweeper=optuna: nothing is searched over;"),
+        ([RATE, "hydra.sweeper.trials=0"], "hydra.sweeper.trials=0: should be greater"),
+        ([RATE, "hydra.sweeper.trails=3"], "hydra.sweeper.trails: no such key; did you mean hydra"),
+        ([RATE, "hydra.sweeper={trials: 3}"], "hydra.sweeper: no such key"),
+        ([RATE, "hydra.sweeper._target_=os.system"], "hydra.sweeper._target_: no such key"),
+        ([RATE, "hydra.sweeper.pruner=x"], "hydra.sweeper.pruner=x: should be 'median', "),
+        ([RATE, "shotz=1"], "shotz: no such key; did you mean shots?"),
+        ([RATE, "shots=-1"], "shots=-1: should be greater than or equal to 1"),
+        ([RATE, "algo=maml,mamml"], "algo=mamml: no such choice; did you mean maml?"),
+        (
+            ["algo=maml,protonet", "algo.inner_lr=0.1,0.2"],
+            "algo.inner_lr: no such key; did you mean algo.distance? (with algo=protonet)",
+        ),
+        ([RATE, "hydra.sweep.subdir=x"], "hydra.sweep.subdir: a search numbers the folders"),
+        ([RATE, "optimizer.lr=0.5"], "optimizer.lr: has a range, and is typed again; type one"),
+        ([RATE, "+optimizer.lr=1,2"], "optimizer.lr: has a range, and is typed again; type one"),
+        ([RATE, "~optimizer.lr"], "optimizer.lr: has a range, and is typed again; type one"),
+        (["optimizer.lr=interval(2,1)"], "optimizer.lr=interval(2,1): should run from"),
+    ],
+)
+def test_what_cannot_be_searched_is_one_line_and_leaves_no_folder(
+    metarun: Metarun, words: list[str], line: str
+) -> None:
+    code, _, err = metarun(*SEARCH, *words, "hydra.sweep.dir=sweep")
+    assert code == 2
+    assert len(err) == 1
+    assert err[0].startswith(f"metarun: {line}")
+    assert not Path("sweep").exists()
+
+
+@pytest.mark.parametrize("word", [RATE, "hydra.sweeper.trials=3"])
+def test_words_of_a_search_say_what_to_add_where_none_is_asked_for(
+    metarun: Metarun, word: str
+) -> None:
+    code, _, err = metarun("-m", *TINY, "shots=1,2", word, "hydra.sweep.dir=sweep")
+    assert code == 2
+    assert err == [f"metarun: {word}: is for a search: add hydra/sweeper=optuna"]
+    assert not Path("sweep").exists()
+
+
+def test_optuna_is_asked_for_where_it_is_missing(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    code, _, err = metarun(*SEARCH, RATE, "hydra.sweep.dir=sweep")
+    assert code == 2
+    assert err == ["metarun: hydra/sweeper=optuna: needs Optuna: pip install 'metarun[search]'"]
+    assert not Path("sweep").exists()
+
+
+def test_a_sweep_does_not_import_optuna() -> None:
+    code = (
+        "import sys, metarun.sweeps.sweep; "
+        "sys.exit('optuna' in sys.modules or 'torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "word", ["hydra.sweeper._target_=os.system", "hydra.sweeper.storage=x", "hydra/sweeper=evil"]
+)
+def test_a_strangers_search_calls_nothing(metarun: Metarun, whole: Path, word: str) -> None:
+    file = Path("sweep/multirun.yaml")
+    file.parent.mkdir()
+    saved = yaml.safe_load((whole / "multirun.yaml").read_text())
+    saved["hydra"]["overrides"]["hydra"].append(word)
+    file.write_text(yaml.safe_dump(saved))
+    code, _, err = metarun("resume=sweep", *TINY[:2])
+    assert (code, len(err)) == (2, 1)
+
+
+def test_a_damaged_journal_is_named_and_the_runs_stay(metarun: Metarun, whole: Path) -> None:
+    shutil.copytree(whole, "sweep")
+    with open("sweep/search/trials.jsonl", "a") as file:
+        file.write("oops\n")
+    code, _, err = metarun("resume=sweep", *TINY[:2], "hydra.sweeper.trials=5")
+    assert (code, len(err)) == (2, 1)
+    assert err[0].startswith("metarun: sweep/search/trials.jsonl: line ")
+    assert result("sweep/2")["status"] == "completed"
+    assert not Path("sweep/3").exists()
+
+
+def test_regression_is_searched_for_the_smallest_error(metarun: Metarun) -> None:
+    words = ["debug=tiny", "data=sinusoid", "algo=maml", "threads=1", "hydra/sweeper=optuna"]
+    words += ["hydra.sweeper.trials=2", "algo.inner_lr=interval(0.001,0.02)"]
+    code, out, _ = metarun("-m", *words, "hydra.sweep.dir=sweep")
+    assert code == 0
+    errors = [result(f"sweep/{i}")["val"]["mse"]["mean"] for i in (0, 1)]
+    assert f"Trial {int(np.argmin(errors))}, the best of 2" in out
+    assert [line["values"] for line in journal("sweep") if line.get("state") == 1] == [
+        [-error] for error in errors
+    ]

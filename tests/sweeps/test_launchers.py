@@ -1,0 +1,232 @@
+"""How a sweep's jobs are shared out, and what one can say of it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from metarun.config.compose import examine
+from metarun.config.groups import hydra_for
+from metarun.config.overrides import length, parse
+from metarun.errors import Refused
+from metarun.sweeps import launchers
+from tests.conftest import TINY
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+some = st.integers(1, 64)
+
+
+@given(cores=some, jobs=some)
+def test_cores_are_not_outnumbered_nor_left_idle_without_need(cores: int, jobs: int) -> None:
+    processes, threads = launchers.share(cores, jobs, None, None)
+    assert processes * threads <= cores
+    assert processes <= jobs
+    assert processes in (jobs, cores)
+    assert (threads + 1) * processes > cores
+
+
+@given(cores=some, jobs=some, asked=some)
+def test_what_was_asked_for_is_what_there_is(cores: int, jobs: int, asked: int) -> None:
+    assert launchers.share(cores, jobs, None, asked)[1] == asked
+    assert launchers.share(cores, jobs, asked, None)[0] == asked
+    assert launchers.share(cores, jobs, asked, 3) == (asked, 3)
+
+
+@pytest.mark.parametrize(
+    ("cores", "jobs", "processes", "threads", "found"),
+    [
+        (8, 4, None, None, (4, 2)),
+        (8, 100, None, 2, (4, 2)),
+        (2, 6, None, None, (2, 1)),
+        (2, 6, None, 4, (1, 4)),
+        (8, 6, 3, None, (3, 2)),
+        (1, 6, 4, None, (4, 1)),
+    ],
+)
+def test_by_hand(
+    cores: int, jobs: int, processes: int | None, threads: int | None, found: tuple[int, int]
+) -> None:
+    assert launchers.share(cores, jobs, processes, threads) == found
+
+
+def settled(*words: str, cores: int = 8) -> list[str]:
+    """What is added to the words of a sweep on a machine with so many cores."""
+    loader = hydra_for(None).config_loader
+    overrides, _ = parse(loader, words, sweep=True)
+    shared = [o.input_line for o in overrides if not o.is_sweep_override()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launchers, "cores", lambda: cores)
+        found = launchers.settle(list(words), examine(loader, shared)[0], loader)
+    assert found[: len(words)] == list(words)
+    return found[len(words) :]
+
+
+def test_the_threads_are_among_the_words() -> None:
+    assert settled("hydra/launcher=joblib", "shots=1,5") == ["threads=4"]
+    assert settled("hydra/launcher=joblib", "shots=1,5", "seed=range(3)") == ["threads=1"]
+    assert settled("hydra/launcher=joblib", "hydra.launcher.n_jobs=4", "shots=1,5") == ["threads=2"]
+    assert settled("hydra/launcher=submitit_local", "shots=1,5") == ["threads=1"]
+    assert settled("hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=3") == [
+        "threads=3"
+    ]
+
+
+@pytest.mark.parametrize(("trials", "threads"), [(2, 4), (20, 1)])
+def test_a_search_has_as_many_jobs_as_trials(trials: int, threads: int) -> None:
+    words = ["hydra/launcher=joblib", "hydra/sweeper=optuna", f"hydra.sweeper.trials={trials}"]
+    for values in ("range(1,1000000000000)", "interval(1,2)", "1,2,3"):
+        assert settled(*words, f"meta_batch={values}") == [f"threads={threads}"]
+
+
+@given(start=st.integers(-9, 9), stop=st.integers(-9, 9), step=st.sampled_from([-3, -1, 1, 2, 0.5]))
+def test_a_range_has_as_many_values_as_hydra_makes_of_it(
+    start: int, stop: int, step: float
+) -> None:
+    (override,), _ = parse(
+        hydra_for(None).config_loader, [f"seed=range({start},{stop},{step})"], sweep=True
+    )
+    assert length(override) == len(list(override.sweep_string_iterator()))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["seed=range(1,1000000000000)"], "the sweep has 999999999999 jobs; 100000 is the most"),
+        (["shots=1,2", "seed=range(99999)"], "the sweep has 199998 jobs; 100000 is the most"),
+        (["seed=range(5,1)"], "has no value in it"),
+        (["seed=range(5,inf)"], "should have a beginning, an end, and a step that is not 0"),
+        (["seed=range(1,5,0)"], "should have a beginning, an end, and a step that is not 0"),
+    ],
+)
+def test_a_range_that_cannot_be_meant_is_refused_at_once(
+    metarun: Metarun, words: list[str], said: str
+) -> None:
+    code, _, err = metarun("-m", *TINY, *words, "hydra.sweep.dir=sweep")
+    assert (code, err) == (2, [f"metarun: {words[-1]}: {said}"])
+    assert not Path("sweep").exists()
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "hydra/sweeper=optuna",
+        "hydra.sweeper.trials=3",
+        "hydra/launcher=jobli",
+        "+hydra.launcher.n_jobs=2",
+        "hydra.sweep.dir=sweep",
+    ],
+)
+def test_a_single_run_does_not_pass_over_what_is_for_sweeps(metarun: Metarun, word: str) -> None:
+    code, _, err = metarun(*TINY, "hydra/launcher=joblib", word, "out=run")
+    assert code == 2
+    assert err[-1] == f"metarun: {word}: is for a sweep: add -m"
+    assert not Path("run").exists()
+
+
+def test_no_process_is_started_that_has_no_job(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    joblib = pytest.importorskip("hydra_plugins.metarun_joblib", reason="needs metarun[parallel]")
+    seen = []
+    monkeypatch.setattr(
+        joblib.MetarunJoblib, "_side_by_side", lambda self, jobs, first, n, _: seen.append(n)
+    )
+    joblib.MetarunJoblib(n_jobs=100).launch([["seed=0"], ["seed=1"]], 0)
+    assert seen == [2]
+    assert capsys.readouterr().out.startswith("2 jobs, 2 jobs at a time, ")
+
+
+@pytest.mark.parametrize("word", ["threads=2", "threads=1,2", "hydra/launcher=basic"])
+def test_nothing_is_added_where_it_is_said_or_makes_no_difference(word: str) -> None:
+    assert settled(*["hydra/launcher=joblib"][: int("=" in word)], "shots=1,5", word) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("hydra/launcher=jobli", "no such choice; did you mean joblib? (basic, joblib, slurm, "),
+        ("hydra/launcher=joblib,basic", "a sweep has one launcher"),
+        ("hydra.launcher.n_jobs=1,2", "a sweep has one launcher"),
+        ("hydra/launcher=slurm", "there is no sbatch on this machine"),
+        ("hydra.launcher.n_jobs=0", "should be a whole number, 1 or more"),
+        ("hydra.launcher.n_jobs=-1", "should be a whole number, 1 or more"),
+        ("hydra.launcher.n_jobs=many", "should be a whole number, 1 or more"),
+        (
+            "hydra/launcher=basic hydra.launcher.n_jobs=2",
+            "needs a launcher: add hydra/",
+        ),
+        ("hydra.launcher.n_job=2", "no such key; did you mean hydra.launcher.n_jobs?"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch, word: str, said: str
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    words = [*["hydra/launcher=joblib"][int("/" in word) :], *word.split()]
+    code, _, err = metarun("-m", *TINY, *words, "shots=1,2", "hydra.sweep.dir=sweep")
+    assert (code, len(err)) == (2, 1), err
+    assert err[0].startswith(f"metarun: {words[-1]}: {said}")
+    assert not Path("sweep").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"),
+    [("joblib", "parallel"), ("slurm", "cluster"), ("submitit_local", "cluster")],
+)
+def test_without_the_extra_one_line_says_what_to_install(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch, name: str, extra: str
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda n, *a: None if "launcher" in n else find(n, *a)
+    )
+    code, _, err = metarun("-m", *TINY, f"hydra/launcher={name}", "shots=1,2")
+    assert code == 2
+    assert err == [f"metarun: hydra/launcher={name}: needs pip install 'metarun[{extra}]'"]
+
+
+@pytest.mark.parametrize(
+    ("word", "fine"),
+    [
+        ("hydra.launcher.n_jobs=2", True),
+        ("hydra.launcher.partition=gpu-long", True),
+        ("hydra.launcher.gres=gpu:1", True),
+        ("hydra.launcher._target_=os.system", False),
+        ("hydra.launcher.setup=[evil]", False),
+        ("hydra.launcher.submitit_folder=/elsewhere", False),
+        ("hydra.launcher.additional_parameters={wrap:evil}", False),
+        ("hydra.launcher.partition='a\nevil'", False),
+        ("hydra.launcher.partition=a b", False),
+        ("hydra.launcher.partition=${oc.env:HOME}", False),
+        ("hydra.launcher.partition=gpu\n", False),
+        ("hydra.launcher={n_jobs:2}", False),
+    ],
+)
+def test_a_strangers_sweep_says_plain_words_of_its_launcher_only(word: str, fine: bool) -> None:
+    assert launchers.replayed(word) is fine
+
+
+def test_another_launcher_takes_its_keys_along() -> None:
+    words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "shots=1,2", "threads=1"]
+    other = launchers.instead(words, ["hydra/launcher=submitit_local"])
+    assert other == ["shots=1,2", "threads=1", "hydra/launcher=submitit_local"]
+    more = launchers.instead(words, ["hydra.launcher.n_jobs=4"])
+    assert more == ["hydra/launcher=joblib", "shots=1,2", "threads=1", "hydra.launcher.n_jobs=4"]
+    for word in ("steps=5", "hydra.launcher._target_=os.system", "hydra.sweep.subdir=x"):
+        with pytest.raises(Refused, match="goes on as it was typed"):
+            launchers.instead(words, [word])
+
+
+def test_without_the_extras_a_launcher_can_be_looked_at(metarun: Metarun) -> None:
+    """conf/ names a class of metarun's own, which is there without them."""
+    code, out, _ = metarun(*TINY, "hydra/launcher=slurm", "--cfg", "hydra", "-p", "hydra.launcher")
+    assert code == 0
+    found = OmegaConf.create(out)
+    assert found.cpus_per_task == 4
+    assert found._target_ == "hydra_plugins.metarun_submitit.MetarunSlurm"

@@ -1,0 +1,214 @@
+"""Jobs in processes of their own: the same results, shown as they go, stopped and gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from omegaconf import OmegaConf
+
+from metarun import cli
+from metarun.runs.lock import HOLDER, alone_in
+from metarun.sweeps import worker
+from tests.conftest import TINY, blank
+from tests.faults.conftest import assert_same
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+SCRIPT = str(Path(sys.executable).with_name("metarun"))
+JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+
+
+def started(words: Sequence[str], folder: Path) -> subprocess.Popen:
+    """The command in a process group of its own, as a terminal starts it."""
+    return subprocess.Popen(
+        [SCRIPT, *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONWARNINGS": "default"},
+    )
+
+
+def alone(words: Sequence[str]) -> int:
+    """The command in this process, with Hydra's own launcher: no other process is started."""
+    with pytest.MonkeyPatch.context() as patch:
+        blank(patch)
+        return cli.main(words)
+
+
+def status(sweep: Path) -> dict[str, str]:
+    files = sweep.glob("*/result.json")
+    return {f.parent.name: json.loads(f.read_text())["status"] for f in files}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    yield tmp_path_factory.mktemp("sweeps")
+
+
+SWEEP = [*TINY, "algo=reptile,protonet,fomaml,maml", "algo.inner_steps=1"]
+
+
+@pytest.fixture(scope="module")
+def plain(folder: Path) -> Path:
+    """The sweep with Hydra's own launcher."""
+    assert alone(["-m", *SWEEP, f"hydra.sweep.dir={folder}/plain"]) == 1
+    return folder / "plain"
+
+
+@pytest.fixture(scope="module")
+def beside(folder: Path) -> tuple[Path, str, list[str]]:
+    """The same with two workers: its folder, what it printed, and its complaints."""
+    pytest.importorskip("joblib", reason="needs metarun[parallel]")
+    done = started(["-m", *SWEEP, *JOBLIB, "hydra.sweep.dir=beside"], folder)
+    out, err = done.communicate()
+    assert done.returncode == 1
+    return folder / "beside", out, err.splitlines()
+
+
+def test_what_a_job_finds_does_not_depend_on_the_jobs_before(
+    plain: Path, beside: tuple[Path, str, list[str]]
+) -> None:
+    """Jobs of three learners in two workers: at least one of them is used again."""
+    found = status(plain)
+    assert status(beside[0]) == found
+    assert sorted(found.values()) == ["completed"] * 3 + ["failed"]
+    for job, how in found.items():
+        if how == "completed":
+            assert_same(beside[0] / job, plain / job)
+
+
+def test_each_line_says_whose_it_is(beside: tuple[Path, str, list[str]]) -> None:
+    sweep, out, err = beside
+    (said,) = err
+    assert said.startswith("metarun: job 1: algo.inner_steps: no such key")
+    first, *lines = out.splitlines()
+    assert first.startswith("4 jobs, 2 jobs at a time, 1 thread each, on ")
+    table = next(i for i, line in enumerate(lines) if not line.startswith("job "))
+    assert all(re.match(r"job \d  \S", line) for line in lines[:table])
+    for job in "023":
+        words = OmegaConf.load(sweep / job / ".hydra/overrides.yaml")
+        own = [line.partition("  ")[2] for line in lines[:table] if line.startswith(f"job {job} ")]
+        assert own[0] == " ".join(words)
+        assert [line[:8] for line in own[1:]] == ["step 2/4", "step 4/4"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs process groups")
+def test_ctrl_c_saves_every_job_and_the_sweep_goes_on_the_same(folder: Path) -> None:
+    pytest.importorskip("joblib", reason="needs metarun[parallel]")
+    words = [*TINY, "seed=0,1,2", "steps=40", "eval_every=10", "test_episodes=4"]
+    assert alone(["-m", *words, f"hydra.sweep.dir={folder}/whole"]) == 0
+
+    halves = started(["-m", *words, *JOBLIB, "hydra.sweep.dir=halves"], folder)
+    seen: set[str] = set()
+    for line in halves.stdout:
+        seen |= set(re.findall(r"(job \d)  step", line))
+        if len(seen) == 2:
+            break
+    os.killpg(halves.pid, signal.SIGINT)
+    _, err = halves.communicate()
+    assert halves.returncode == 130
+    said = "metarun: interrupted; the sweep can go on: metarun resume=halves"
+    assert err.splitlines() == [said]
+    found = status(folder / "halves")
+    assert "interrupted" in found.values()
+    assert set(found.values()) <= {"interrupted", "completed"}
+
+    again = started(["resume=halves", *TINY[:2]], folder)
+    out, err = again.communicate()
+    assert (again.returncode, err) == (0, "")
+    assert "3 jobs, 2 jobs at a time, 1 thread each" in out
+    for job in "012":
+        assert_same(folder / "halves" / job, folder / "whole" / job)
+
+
+def test_jobs_by_submitit_and_on_with_another_launcher(folder: Path) -> None:
+    pytest.importorskip("submitit", reason="needs metarun[cluster]")
+    words = ["hydra/launcher=submitit_local", "shots=1,90", "hydra.sweep.dir=submitted"]
+    done = started(["-m", *TINY[:-1], *words], folder)
+    out, err = done.communicate()
+    sweep = folder / "submitted"
+    assert done.returncode == 1
+    (line,) = err.splitlines()
+    assert line.startswith("metarun: job 1: shots=90 queries=3: ")
+    assert "job 0  finished" in out
+    assert status(sweep) == {"0": "completed", "1": "failed"}
+    assert OmegaConf.load(sweep / "0/config.yaml").threads == 1
+
+    for pickled in sweep.rglob("*.pkl"):  # what is left there is nothing to go on with
+        pickled.write_bytes(b"cos\nsystem\n(S'touch evil'\ntR.")
+    before = set((sweep / ".submitit").iterdir())
+    again = started(["resume=submitted", *TINY[:2]], folder)
+    out, err = again.communicate()
+    assert again.returncode == 1
+    assert err.splitlines() == [line]
+    assert len(set((sweep / ".submitit").iterdir()) - before) == 1
+    assert not (folder / "evil").exists()
+    assert "job 0  finished" in out
+
+
+@pytest.mark.slow
+def test_a_job_whose_place_is_taken_saves_and_is_submitted_again(folder: Path) -> None:
+    """By the signal that submitit sends to jobs before their time is up; other jobs stay."""
+    pytest.importorskip("submitit", reason="needs metarun[cluster]")
+    words = [*TINY, "seed=0,1", "steps=200", "eval_every=150", "hydra.sweep.dir=requeued"]
+    done = started(["-m", *words, "hydra/launcher=submitit_local"], folder)
+    metrics, holder = (folder / "requeued/0" / name for name in ("metrics.jsonl", HOLDER))
+    deadline = time.monotonic() + 120
+    while not metrics.exists() or len(metrics.read_text().splitlines()) < 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(json.loads(holder.read_text())["pid"], signal.SIGUSR2)
+    _, err = done.communicate()
+    assert (done.returncode, err) == (0, "")
+    run = json.loads((folder / "requeued/0/result.json").read_text())["run"]
+    assert len(run["resumed_with"]) == 1
+    (folder / "requeued").rename(folder / "once")
+    assert alone(["-m", *words[:-1], f"hydra.sweep.dir={folder}/requeued"]) == 0
+    for job in "01":
+        assert_same(folder / "once" / job, folder / "requeued" / job)
+
+
+@pytest.mark.parametrize(("restarts", "expected"), [("", False), ("0", False), ("2", True)])
+def test_a_job_that_slurm_starts_again_goes_on(
+    monkeypatch: pytest.MonkeyPatch, restarts: str, expected: bool
+) -> None:
+    seen = []
+    monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
+    monkeypatch.setattr(worker, "job", lambda cfg, go_on: seen.append(go_on))
+    current = SimpleNamespace(job=SimpleNamespace(num=0))
+    monkeypatch.setattr(worker.HydraConfig, "get", staticmethod(lambda: current))
+    worker.attempt(OmegaConf.create(), go_on=False, home=-1)
+    assert seen == [expected]
+
+
+def test_a_job_that_another_process_works_on_is_passed_over(metarun: Metarun) -> None:
+    words = [*TINY, "shots=1,2", "hydra.sweep.dir=sweep"]
+    assert metarun("-m", *words)[0] == 0
+    Path("sweep/1/result.json").unlink()
+    with alone_in(Path("sweep/1")):
+        code, out, err = metarun("resume=sweep", *TINY[:2])
+    assert (code, err) == (0, [])
+    assert f"passed over: {Path.cwd() / 'sweep/1'}: process {os.getpid()} on " in out
+    assert not Path("sweep/1/result.json").exists()
+
+
+def test_a_job_that_another_process_has_finished_meanwhile_is_not_run_again(
+    metarun: Metarun,
+) -> None:
+    """Two of the same settings in one folder; that others are refused is shown elsewhere."""
+    words = [*TINY, "seed=0,0", "hydra.sweep.subdir=same", "hydra.sweep.dir=sweep"]
+    code, out, err = metarun("-m", *words)
+    assert (code, err) == (0, [])
+    assert out.count("finished before") == 1

@@ -1,0 +1,67 @@
+"""Imports go one way: down the list of rooms, and never in a circle."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src"
+# A module may import from its own room and from those below it.
+FLOORS = (
+    *("__main__", "cli", "commands", "sweeps", "testing", "report", "train", "evaluate", "checks"),
+    *("challenges", "training", "plots", "runs", "loggers", "algorithms", "backbones", "data"),
+    *("tasks", "config", "process", "stats", "files", "errors"),
+)
+MODULES = sorted((SOURCE / "metarun").rglob("*.py"))
+
+
+def name_of(file: Path) -> str:
+    parts = file.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(file) for file in MODULES}
+
+
+def imports(file: Path) -> set[str]:
+    """The modules of metarun that a file imports, those within its functions included."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "metarun":
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in NAMES else node.module for name in whole}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.startswith("metarun.")}
+    return found - {name_of(file)}
+
+
+def floor(name: str) -> int:
+    return FLOORS.index(name.split(".")[1])
+
+
+def test_every_room_has_its_floor() -> None:
+    assert {name.split(".")[1] for name in NAMES if "." in name} == set(FLOORS)
+
+
+@pytest.mark.parametrize("file", MODULES, ids=name_of)
+def test_a_module_imports_from_its_own_floor_or_below(file: Path) -> None:
+    name = name_of(file)
+    if name != "metarun":
+        upward = {m for m in imports(file) if m != "metarun" and floor(m) < floor(name)}
+        assert not upward
+
+
+def test_there_is_no_circle() -> None:
+    # A package's `__init__` may name what its modules define, which import nothing from it.
+    graph = {name_of(file): imports(file) - {"metarun"} for file in MODULES}
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
+
+
+def test_few_modules_are_in_no_room() -> None:
+    assert len(list((SOURCE / "metarun").glob("*.py"))) <= 12

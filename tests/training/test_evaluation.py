@@ -1,0 +1,60 @@
+"""The interval is over episodes; scores are those of each episode."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from torch import Tensor
+
+from metarun.algorithms import Algorithm
+from metarun.training.evaluation import TASKS_AT_ONCE, better, evaluate, interval
+from tests.tasks.test_sampler import Sampler, split
+
+
+def test_the_interval_is_students() -> None:
+    values = np.random.default_rng(0).uniform(0, 1, 50)
+    found = interval(values)
+    low, high = scipy.stats.t.interval(0.95, 49, values.mean(), scipy.stats.sem(values))
+    assert found["mean"] == pytest.approx((low + high) / 2)
+    assert found["ci95"] == pytest.approx((high - low) / 2)
+
+
+def test_one_episode_has_no_interval() -> None:
+    assert interval(np.array([0.5]))["mean"] == 0.5
+    assert math.isnan(interval(np.array([0.5]))["ci95"])
+
+
+class First(Algorithm):
+    """Says label 0 with logit 1 to every query, so it is right once in N."""
+
+    def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
+        logits = torch.zeros(*query_x.shape[:2], 5)
+        logits[..., 0] = 1
+        return logits
+
+
+def test_scores_are_per_episode_whatever_the_number() -> None:
+    sampler = Sampler.frozen(split(10, 6), 5, 1, 3, split="test", eval_seed=0)
+    seen: list[int] = []
+    scores = evaluate(First(), sampler, TASKS_AT_ONCE + 3, seen.append)
+    assert seen == [TASKS_AT_ONCE, TASKS_AT_ONCE + 3]
+    assert scores["accuracy"] == pytest.approx(np.full(TASKS_AT_ONCE + 3, 0.2))
+    loss = math.log(math.e + 4) - 1 / 5
+    assert scores["loss"] == pytest.approx(np.full(TASKS_AT_ONCE + 3, loss))
+
+
+def test_validation_prefers_accuracy_and_a_tie_keeps_the_earlier() -> None:
+    def val(accuracy: float, loss: float) -> dict:
+        return {"accuracy": {"mean": accuracy}, "loss": {"mean": loss}}
+
+    assert better(val(0.9, 2.0), val(0.8, 1.0))
+    assert not better(val(0.8, 0.5), val(0.8, 1.0))
+    assert better({"mse": {"mean": 0.5}}, {"mse": {"mean": 0.6}})
+    none = {"mse": {"mean": math.nan}}
+    assert better({"mse": {"mean": 9.0}}, none)
+    assert not better(none, none)
+    assert not better(none, {"mse": {"mean": 9.0}})

@@ -1,0 +1,63 @@
+"""Schedules are functions of the step, clipping bounds the norm, nothing moves on a NaN."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from metarun.training.optimizer import Outer, adam, sgd
+
+
+def one(make: object = sgd, steps: int = 10, **options: object) -> tuple[nn.Parameter, Outer]:
+    p = nn.Parameter(torch.tensor([3.0, 4.0]))
+    return p, make([p], steps, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [1, 1, 1, 1, 1]),
+        ({"schedule": "step", "decay_every": 2, "decay": 0.5}, [1, 1, 0.5, 0.5, 0.25]),
+        ({"schedule": "linear"}, [1 - s / 10 for s in range(5)]),
+        ({"schedule": "cosine"}, [0.5 * (1 + math.cos(math.pi * s / 10)) for s in range(5)]),
+    ],
+)
+def test_schedules(options: dict, expected: list[float]) -> None:
+    p, outer = one(lr=0.1, momentum=0.0, **options)
+    rates = []
+    for step in range(5):
+        p.grad, before = torch.ones(2), p.detach().clone()
+        outer.step(step)
+        rates.append((before - p.detach())[0].item() / 0.1)
+    assert rates == pytest.approx(expected, rel=1e-4)
+
+
+def test_clipping_bounds_the_norm_that_it_reports() -> None:
+    p, outer = one(lr=1.0, momentum=0.0, clip=1.0)
+    p.grad = torch.tensor([30.0, 40.0])
+    assert outer.step(0) == pytest.approx(50.0)
+    assert p.tolist() == pytest.approx([3 - 0.6, 4 - 0.8], rel=1e-4)
+
+
+@pytest.mark.parametrize("make", [adam, sgd])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_moves_nothing(make: object, bad: float) -> None:
+    p, outer = one(make)
+    p.grad = torch.tensor([1.0, bad])
+    with pytest.raises(FloatingPointError, match="meta-gradient"):
+        outer.step(0)
+    assert p.tolist() == [3.0, 4.0]
+
+
+def test_adam_is_torchs() -> None:
+    p, outer = one(adam, lr=0.01)
+    q = nn.Parameter(p.detach().clone())
+    theirs = torch.optim.Adam([q], lr=0.01)
+    for step in range(3):
+        p.grad, q.grad = p.detach() * 2, q.detach() * 2
+        outer.step(step)
+        theirs.step()
+    torch.testing.assert_close(p, q)
