@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
 
-from metarun.algorithms import Algorithm, Task
+from metarun.algorithms import Learner
 from metarun.backbones.norm import BatchNorm
 from metarun.config.instantiate import blueprint, target_of
 from metarun.errors import Refused
@@ -19,6 +19,7 @@ from metarun.files import new_folder
 from metarun.plots.figure import drawn
 from metarun.plots.tested import draw_tested
 from metarun.runs import checkpoint, config_file, results
+from metarun.tasks.gathered import source_of
 from metarun.tasks.sampler import Sampler
 from metarun.training.display import Display
 from metarun.training.evaluation import evaluate, interval
@@ -29,20 +30,10 @@ from metarun.training.protocol import protocol, record, trained_on
 OTHER = {"transductive": "inductive", "inductive": "transductive"}
 
 
-class Listed(Protocol):
-    """Tasks that are written down, one after the other, instead of drawn from classes."""
-
-    shape: tuple[int, ...]
-    sha256: str
-
-    def gather(self, picks: Sequence[Any], shots: int) -> tuple[np.ndarray, ...]:
-        """As `metarun.tasks.sampler.Tasks.gather`; a pick is `(number,)`."""
-
-
 class InOrder(Sampler):
-    """Episode i is the listed task i: nothing is drawn."""
+    """Task i is the one that is listed as i: nothing is drawn."""
 
-    def pick(self, number: int) -> tuple[np.ndarray]:
+    def choose(self, number: int) -> tuple[np.ndarray]:
         return (np.array(number),)
 
 
@@ -105,7 +96,7 @@ def take(
     state = checkpoint.best(run / "checkpoints")
     mistakes = Mistakes([f"run={run}: {line}" for line in test.admit(config)])
     learner = mistakes.catch(blueprint, "algo", config["algo"], folders)
-    heads = Task(*state["task"]).outputs
+    heads = state["task"]["outputs"]
     if getattr(target_of(learner), "per_label_head", False) and heads != task["ways"]:
         mistakes.lines.append(
             f"run={run}: {config['choices']['algo']} has a head for each label, and this one "
@@ -115,11 +106,12 @@ def take(
     mistakes.settle()
     parts = restored({**config, **task, "test_episodes": episodes}, run, state, {}, folders)
     _check_training(parts, run, state)
-    tasks: Listed = test.load(config)
+    tasks = test.load(config)
     if parts.splits["train"].shape != tasks.shape:
         mine = parts.splits["train"].shape
         raise Refused(f"run={run}: trained on items {mine}; those of {called} are {tasks.shape}")
-    sampler = InOrder(tasks, *task.values(), key=(), device=parts.device, dtype=parts.dtype)
+    source = source_of(tasks, list(task.values()), parts.device, parts.dtype)
+    sampler = InOrder(source, key=())
     began = time.monotonic()
     found = _scores(parts, sampler, episodes, called)
     for scores in found.values():
@@ -193,7 +185,7 @@ def restored(
     changed = config_file.differences(state["config"], kept)
     if changed:  # the file of another run, say
         raise Refused(*(f"{run / 'config.yaml'}: {line}" for line in changed))
-    parts = assemble(config, folders, used=used, task=Task(*state["task"]))
+    parts = assemble(config, folders, used=used, told=state["task"])
     try:
         parts.learner.load_state_dict(state["learner"])
     except RuntimeError as error:
@@ -216,7 +208,7 @@ def by_batch_norm(
     return found
 
 
-def _normalises(learner: Algorithm) -> bool:
+def _normalises(learner: Learner) -> bool:
     return any(isinstance(module, BatchNorm) for module in learner.modules())
 
 

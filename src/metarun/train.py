@@ -24,7 +24,7 @@ from metarun.training.display import Display
 from metarun.training.evaluation import evaluate, interval
 from metarun.training.interruption import Stop
 from metarun.training.loop import Clock, NotFinite, Trial, meta_train
-from metarun.training.parts import Parts, assemble
+from metarun.training.parts import Parts, assemble, told_of
 from metarun.training.protocol import protocol, record, trained_on
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def _start(parts: Parts, command: str) -> dict[str, Any]:
         "metrics": metrics.record(),
         **{"wall_seconds": 0.0, "step_seconds": 0.0},
         **{"id": secrets.token_hex(4), "command": command, "resumed_with": []},
-        **{"task": list(parts.task), "trained_on": trained_on(parts)},
+        **{"task": told_of(parts.spec), "trained_on": trained_on(parts)},
         "splits": {name: split.sha256 for name, split in parts.splits.items()},
     }
 

@@ -2,64 +2,60 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
-from metarun.tasks.sampler import Episodes
-
-
-class Task(NamedTuple):
-    """What a learner is told of the tasks that it will be trained on.
-
-    Attributes:
-        outputs: numbers that a head gives for each item: the ways, or the size of a target.
-        shots: support items a class.
-        classes: meta-train classes in all; 0 where tasks are not made of classes.
-    """
-
-    outputs: int
-    shots: int = 1
-    classes: int = 0
+from metarun.tasks.task import Evidence, Judged, Model, Task
 
 
-class Algorithm(nn.Module):
-    """A few-shot learner: two verbs, so that every family fits the same loop.
+class Learner(nn.Module):
+    """A few-shot learner: it adapts to a support.
 
-    Made as `Learner(backbone, task, **keys of its YAML file)`.
+    Made as `Learner(backbone, spec, **keys of its YAML file)`. `self.training`, torch's own flag,
+    tells the inner steps, the order of derivatives and the statistics of training from those of
+    evaluation. What a learner draws comes from torch's global generator, which is seeded by the
+    number of the task before each.
+
+    The attributes say what the learner needs or cannot do; tests, checks and refusals read them.
 
     Attributes:
-        per_label_head: the learner has weights of its own for each label, so that it can only be
-            tested with as many ways as it was trained with.
-        regresses: the learner can also predict numbers: y may hold targets (T, N·K, *target)
-            instead of labels, with N = 1.
-        minimises: the score of `accumulate` whose mean over tasks `.grad` is the slope of; `None`
-            where it is the slope of none by design. `metarun audit` holds the learner to it.
+        per_label_head: it has weights of its own for each label, so that it can only be tested with
+            as many ways as it was trained with.
+        needs_labels: it tells classes apart and predicts no numbers.
+        needs_examples: it takes supports apart into rows, so that they cannot be environments.
+        joint: its loss needs all tasks of a meta-batch at once; it defines `outer_losses`.
+        sequential: a state runs from task to task.
+        slope: the gradient of its outer loss is the slope of that loss. `metarun audit` holds the
+            learner to it.
         batch_norm: whose statistics normalise a query in evaluation: `transductive` (those of the
             query batch) or `inductive` (a prediction depends on the support and that query only).
     """
 
     per_label_head: bool = False
-    regresses: bool = False
-    minimises: str | None = "loss"
+    needs_labels: bool = True
+    needs_examples: bool = True
+    joint: bool = False
+    sequential: bool = False
+    slope: bool = True
     batch_norm: str = "inductive"
 
-    def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
-        """Add the meta-gradient of the mean loss over the T tasks to `.grad`.
+    def adapt(self, support: Evidence) -> Model:
+        """A model for the task that this support is of.
 
-        Returns:
-            The scores of each task, each (T), as `metarun.tasks.objectives.score` gives them.
+        The model maps inputs (items, *shape) to outputs (items, N), whatever statistics that needs.
+        The learner's own parameters and buffers stay as they are.
         """
-        raise NotImplementedError(f"{type(self).__name__}.accumulate")
+        raise NotImplementedError(f"{type(self).__name__}.adapt")
 
-    def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        """Query outputs (T, N·Q, N) after adapting to the support alone.
+    def adapt_all(self, supports: Sequence[Evidence]) -> list[Model]:
+        """A model for each support, as `adapt` gives it; several may be computed at once."""
+        return [self.adapt(support) for support in supports]
 
-        The learner's own parameters and buffers stay as they were.
+    def outer_loss(self, task: Task) -> Judged:
+        """The loss that training differentiates, and scores: by default those of the query."""
+        return task.query.judge(self.adapt(task.support))
 
-        Args:
-            support_x: (T, N·K, *shape).
-            support_y: (T, N·K) labels.
-            query_x: (T, N·Q, *shape).
-        """
-        raise NotImplementedError(f"{type(self).__name__}.predict")
+    def outer_losses(self, tasks: Sequence[Task]) -> Iterable[Judged]:
+        """That of each task, in this order; a joint learner computes them together."""
+        return map(self.outer_loss, tasks)

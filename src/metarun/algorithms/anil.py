@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Literal
+from dataclasses import replace
 
-import torch
 from pydantic import NonNegativeInt, PositiveFloat
-from torch import Tensor, nn
+from torch import nn
 
-from metarun.algorithms import Algorithm, Task
-from metarun.algorithms.inner_loop import accumulate_each, adapt, predict_each
+from metarun.algorithms import Learner
+from metarun.algorithms.inner_loop import Normalised, Statistics, adapted
 from metarun.backbones.norm import normalised_by
-from metarun.tasks.sampler import Episodes
+from metarun.tasks.task import Examples, Model, Spec
 
 
-class ANIL(Algorithm):
+class ANIL(Learner):
     """Learns features and an initial head, and adapts the head alone to a new task.
 
     Raghu, Raghu, Bengio & Vinyals 2020, "Rapid Learning or Feature Reuse? Towards Understanding the
@@ -26,7 +24,7 @@ class ANIL(Algorithm):
 
     Args:
         backbone: the body, maps (B, *shape) to (B, features).
-        task: its outputs are those of the linear head.
+        spec: its outputs are those of the linear head.
         inner_lr: step size of the inner loop.
         inner_steps: inner steps in training.
         test_inner_steps: inner steps in evaluation.
@@ -37,46 +35,34 @@ class ANIL(Algorithm):
     """
 
     per_label_head = True
-    regresses = True
+    needs_labels = False
 
     def __init__(
         self,
         backbone: nn.Module,
-        task: Task,
+        spec: Spec,
         *,
         inner_lr: PositiveFloat = 0.4,
         inner_steps: NonNegativeInt = 5,
         test_inner_steps: NonNegativeInt = 5,
         first_order: bool = False,
-        batch_norm: Literal["transductive", "inductive"] = "transductive",
+        batch_norm: Statistics = "transductive",
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Linear(backbone.features, task.outputs)
+        self.head = nn.Linear(backbone.features, spec.outputs)
         self.inner_lr, self.first_order, self.batch_norm = inner_lr, first_order, batch_norm
         self.inner_steps, self.test_inner_steps = inner_steps, test_inner_steps
 
-    def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
-        options = {"steps": self.inner_steps, "first_order": self.first_order}
-        return accumulate_each(partial(self._outputs, **options), episodes)
-
-    def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        options = {"steps": self.test_inner_steps, "first_order": True}
-        return predict_each(partial(self._outputs, **options), support_x, support_y, query_x)
-
-    def _outputs(
-        self, sx: Tensor, sy: Tensor, qx: Tensor, *, steps: int, first_order: bool
-    ) -> Tensor:
-        """Logits (N·Q, N) of one task's queries after the head's inner loop."""
-        support, query = self._features(sx, qx)
-        head = adapt(self.head, support, sy, steps=steps, lr=self.inner_lr, first_order=first_order)
-        return head(query)
-
-    def _features(self, sx: Tensor, qx: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (N·K, features) of the support and (N·Q, features) of the queries."""
-        if self.batch_norm == "transductive":
-            with normalised_by(self.backbone, "batch"):
-                return self.backbone(sx), self.backbone(qx)
-        with normalised_by(self.backbone, len(sx)):
-            z = self.backbone(torch.cat([sx, qx]))
-        return z[: len(sx)], z[len(sx) :]
+    def adapt(self, support: Examples) -> Model:
+        with normalised_by(self.backbone, "batch"):
+            features = replace(support, x=self.backbone(support.x))
+        head = adapted(
+            self.head,
+            features,
+            steps=self.inner_steps if self.training else self.test_inner_steps,
+            lr=self.inner_lr,
+            first_order=self.first_order or not self.training,
+        )
+        body = Normalised(self.backbone, support, self.batch_norm)
+        return lambda x: head(body(x))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from metarun.algorithms import Algorithm, Task
-from metarun.algorithms.embedding import for_evaluation
-from metarun.algorithms.fitting import classes_of, fit, train_on_all_classes
-from metarun.tasks.sampler import Episodes
+from metarun.algorithms.fitting import FittedHead, classes_of
+from metarun.algorithms.inner_loop import Statistics
+from metarun.tasks.task import Spec
 
 
 def cosine(z: Tensor, weight: Tensor, scale: float) -> Tensor:
@@ -26,7 +24,7 @@ def cosine(z: Tensor, weight: Tensor, scale: float) -> Tensor:
     return scale * F.normalize(z, dim=-1) @ F.normalize(weight, dim=-1).mT
 
 
-class BaselinePP(Algorithm):
+class BaselinePP(FittedHead):
     """A classifier by cosine similarity to a learned vector for each class, fitted anew in test.
 
     Chen et al. 2019, "A Closer Look at Few-shot Classification", section 3.3, Baseline++. The
@@ -34,11 +32,11 @@ class BaselinePP(Algorithm):
     paper's equation for s; the authors' code learns a length for each class. The new vectors of a
     task all start as the mean direction of its support, where the authors draw them by chance, so
     that no label and no task is unlike the others; see `fit` for the steps and
-    `train_on_all_classes` for the batches.
+    `FittedHead.outer_losses` for the batches.
 
     Args:
         backbone: maps (B, *shape) to (B, features).
-        task: its classes are those of the training head.
+        spec: its classes are those of the training head.
         scale: multiplies the cosine in training; the authors' code has 10 for Omniglot, whose
             classes a few minutes of training fit better with 15.
         head_scale: multiplies the cosine of the new head; the authors' code has 2.
@@ -56,7 +54,7 @@ class BaselinePP(Algorithm):
     def __init__(
         self,
         backbone: nn.Module,
-        task: Task,
+        spec: Spec,
         *,
         scale: PositiveFloat = 15.0,
         head_scale: PositiveFloat = 2.0,
@@ -64,29 +62,26 @@ class BaselinePP(Algorithm):
         head_lr: PositiveFloat = 0.1,
         head_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9,
         head_weight_decay: NonNegativeFloat = 1e-3,
-        batch_norm: Literal["transductive", "inductive"] = "inductive",
+        batch_norm: Statistics = "inductive",
     ) -> None:
-        super().__init__()
-        self.backbone, self.batch_norm = backbone, batch_norm
-        classes = classes_of(task, "baseline_pp")
-        self.weight = nn.Parameter(F.normalize(torch.randn(classes, backbone.features), dim=-1))
-        self.scale, self.head_scale = scale, head_scale
-        self.fitting = {
+        fitting = {
             "steps": head_steps,
             "lr": head_lr,
             "momentum": head_momentum,
             "weight_decay": head_weight_decay,
         }
+        super().__init__(backbone, fitting, batch_norm)
+        classes = classes_of(spec, "baseline_pp")
+        self.weight = nn.Parameter(F.normalize(torch.randn(classes, backbone.features), dim=-1))
+        self.scale, self.head_scale = scale, head_scale
 
-    def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
-        head = partial(cosine, weight=self.weight, scale=self.scale)
-        return train_on_all_classes(self.backbone, head, episodes)
+    def classify(self, z: Tensor) -> Tensor:
+        return cosine(z, self.weight, self.scale)
 
-    @torch.no_grad()
-    def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        z, queries = for_evaluation(self.backbone, support_x, query_x, self.batch_norm)
+    def fitted(self, z: Tensor, weight: Tensor) -> Tensor:
+        """By the cosine to vectors (T, N, D)."""
+        return cosine(z, weight, self.head_scale)
+
+    def start(self, z: Tensor, ways: int) -> tuple[Tensor]:
         middle = F.normalize(F.normalize(z, dim=-1).mean(1, keepdim=True), dim=-1)  # (T, 1, D)
-        start = middle.expand(-1, int(support_y.max()) + 1, -1)
-        head = partial(cosine, scale=self.head_scale)
-        (weight,) = fit(head, [start], z, support_y, **self.fitting)
-        return head(queries, weight)
+        return (middle.expand(-1, ways, -1),)

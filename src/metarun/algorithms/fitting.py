@@ -2,48 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metarun.algorithms import Task
-from metarun.algorithms.embedding import laid_out
+from metarun.algorithms.embedding import MetricLearner, laid_out
+from metarun.algorithms.inner_loop import Statistics
 from metarun.errors import Refused
-from metarun.tasks.objectives import loss_of, score
-from metarun.tasks.sampler import Episodes
+from metarun.tasks.task import Examples, Judged, Model, Spec, Task, joined
 
 
-def classes_of(task: Task, name: str) -> int:
+class FittedHead(MetricLearner):
+    """A classifier of all meta-train classes, whose last layer is fitted anew to each support.
+
+    Args:
+        backbone: maps (B, *shape) to (B, features).
+        fitting: keyword arguments of `fit`.
+        batch_norm: see `MetricLearner`.
+    """
+
+    joint = True
+
+    def __init__(
+        self, backbone: nn.Module, fitting: dict[str, Any], batch_norm: Statistics
+    ) -> None:
+        super().__init__(backbone, batch_norm)
+        self.fitting = fitting
+
+    @abstractmethod
+    def classify(self, z: Tensor) -> Tensor:
+        """Logits of all meta-train classes, (B, classes), for embedded items (B, D)."""
+
+    @abstractmethod
+    def fitted(self, z: Tensor, *weights: Tensor) -> Tensor:
+        """Logits (T, items, N) of a head for each task, for embedded items (T, items, D)."""
+
+    @abstractmethod
+    def start(self, z: Tensor, ways: int) -> Sequence[Tensor]:
+        """The weights, each (T, …), that the heads of supports (T, N·K, D) begin with."""
+
+    def outer_losses(self, tasks: Sequence[Task]) -> Iterator[Judged]:
+        """Ordinary cross-entropy over all meta-train classes.
+
+        The items of all T tasks, support and query alike, are one batch with the labels that their
+        classes have in the whole split. So a batch holds equally many items of each of T·N classes
+        drawn by chance, where the authors draw each item by itself.
+        """
+        x = joined(*(joined(task.support.x, task.query.x) for task in tasks))
+        y = [task.classes[torch.cat([task.support.y, task.query.y])] for task in tasks]
+        outputs = self.classify(self.backbone(laid_out(x))).split([len(own) for own in y])
+        for task, found, own in zip(tasks, outputs, y, strict=True):
+            yield Examples(None, own, task.query.objective).judged(found)
+
+    @torch.no_grad()
+    def adapt_all(self, supports: Sequence[Examples]) -> list[Model]:
+        """Heads of supports of one shape are fitted side by side."""
+        if len({len(support) for support in supports}) > 1:
+            return [self.adapt(support) for support in supports]
+        z = torch.stack([self.embed(support.x) for support in supports])
+        y = torch.stack([support.y for support in supports])
+        weights = fit(self.fitted, self.start(z, supports[0].labels), z, y, **self.fitting)
+        return [self._model([w[t : t + 1] for w in weights]) for t in range(len(supports))]
+
+    def adapt(self, support: Examples) -> Model:
+        return self.adapt_all([support])[0]
+
+    def _model(self, weights: Sequence[Tensor]) -> Model:
+        return lambda x: self.fitted(self.embed(x).unsqueeze(0), *weights)[0]
+
+
+def classes_of(spec: Spec, name: str) -> int:
     """The number of meta-train classes.
 
     Raises:
         Refused: the tasks are not made of classes.
     """
-    if not task.classes:
+    if not spec.classes:
         raise Refused(f"algo={name}: trains on all classes at once, and the data has none")
-    return task.classes
-
-
-def train_on_all_classes(
-    backbone: nn.Module, head: Callable[[Tensor], Tensor], episodes: Episodes
-) -> dict[str, Tensor]:
-    """Add the gradient of ordinary cross-entropy over all meta-train classes to `.grad`.
-
-    The items of all T tasks, support and query alike, are one batch with the labels that their
-    classes have in the whole split. So a batch holds equally many items of each of T·N classes
-    drawn by chance, where the authors draw each item by itself.
-
-    Returns:
-        The scores of each task among all classes, each (T).
-    """
-    backbone.train()
-    x = laid_out(torch.cat([episodes.support_x, episodes.query_x], 1).flatten(0, 1))
-    y = episodes.classes.gather(1, torch.cat([episodes.support_y, episodes.query_y], 1))
-    outputs = head(backbone(x))
-    loss_of(outputs, y.flatten()).backward()
-    return score(outputs.unflatten(0, y.shape), y)
+    return spec.classes
 
 
 def fit(

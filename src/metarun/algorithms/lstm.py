@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metarun.algorithms import Algorithm, Task
+from metarun.algorithms import Learner
+from metarun.algorithms.inner_loop import Normalised, Statistics
 from metarun.backbones.norm import normalised_by
-from metarun.tasks.objectives import loss_of, score
-from metarun.tasks.sampler import Episodes
+from metarun.tasks.task import Evidence, Inputs, Model, Spec
 
 
 def preprocess(x: Tensor, p: float = 10.0) -> Tensor:
@@ -91,7 +91,7 @@ class MetaLSTM(nn.Module):
         return State(cell, forget, input, first)
 
 
-class LSTM(Algorithm):
+class LSTM(Learner):
     """An LSTM learns to be the optimizer of another network, and where that network starts.
 
     Ravi & Larochelle 2017, "Optimization as a Model for Few-Shot Learning", algorithm 1: the cell
@@ -109,7 +109,7 @@ class LSTM(Algorithm):
 
     Args:
         backbone: maps (B, *shape) to (B, features).
-        task: its outputs are those of the learner's linear head.
+        spec: its outputs are those of the learner's linear head.
         inner_steps: updates of the learner, in training and evaluation.
         hidden: units of the first layer for each coordinate.
         batch_norm: how queries are normalised, in training and evaluation. `transductive`: by the
@@ -118,64 +118,47 @@ class LSTM(Algorithm):
     """
 
     per_label_head = True
-    minimises = None  # what the LSTM reads counts as constant: part of the slope is left out
-    regresses = True
+    needs_labels = needs_examples = False
+    slope = False  # what the LSTM reads counts as constant: part of the slope is left out
 
     def __init__(
         self,
         backbone: nn.Module,
-        task: Task,
+        spec: Spec,
         *,
         inner_steps: PositiveInt = 8,
         hidden: PositiveInt = 20,
-        batch_norm: Literal["transductive", "inductive"] = "transductive",
+        batch_norm: Statistics = "transductive",
     ) -> None:
         super().__init__()
-        self.net = nn.Sequential(backbone, nn.Linear(backbone.features, task.outputs))
+        self.net = nn.Sequential(backbone, nn.Linear(backbone.features, spec.outputs))
         self.meta = MetaLSTM(hidden)
         self.inner_steps, self.batch_norm = inner_steps, batch_norm
 
-    def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
-        outputs = []
-        for sx, sy, qx, qy in zip(
-            episodes.support_x,
-            episodes.support_y,
-            episodes.query_x,
-            episodes.query_y,
-            strict=True,
-        ):
-            logits = self._adapt_and_apply(sx, sy, qx)
-            (loss_of(logits, qy) / len(episodes)).backward()
-            outputs.append(logits.detach())
-        return score(torch.stack(outputs), episodes.query_y)
+    def adapt(self, support: Evidence) -> Model:
+        state = self.meta.start(torch.cat([p.flatten() for p in self.net.parameters()]))
+        for _ in range(self.inner_steps):
+            state = self.meta(*self.loss_and_gradient(state.cell, support), state)
+        return Normalised(_With(self.net, state.cell), support, self.batch_norm)
 
-    @torch.no_grad()
-    def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        tasks = zip(support_x, support_y, query_x, strict=True)
-        return torch.stack([self._adapt_and_apply(*task) for task in tasks])
-
-    def loss_and_gradient(self, cell: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The learner's loss on (x, y) with the parameters `cell`, and its gradient: constants."""
+    def loss_and_gradient(self, cell: Tensor, support: Evidence) -> tuple[Tensor, Tensor]:
+        """The loss of the learner with the parameters `cell`, and its gradient: constants."""
         with torch.enable_grad(), normalised_by(self.net, "batch"):
             cell = cell.detach().requires_grad_()
-            loss = loss_of(self._outputs(cell, x), y)
+            loss = support.loss(_With(self.net, cell))
             (gradient,) = torch.autograd.grad(loss, cell)
         return loss.detach(), gradient
 
-    def _adapt_and_apply(self, sx: Tensor, sy: Tensor, qx: Tensor) -> Tensor:
-        """Outputs (N·Q, N) for one task's queries after the updates on its support."""
-        state = self.meta.start(torch.cat([p.flatten() for p in self.net.parameters()]))
-        for _ in range(self.inner_steps):
-            state = self.meta(*self.loss_and_gradient(state.cell, sx, sy), state)
-        if self.batch_norm == "transductive":
-            with normalised_by(self.net, "batch"):
-                return self._outputs(state.cell, qx)
-        with normalised_by(self.net, len(sx)):
-            return self._outputs(state.cell, torch.cat([sx, qx]))[len(sx) :]
 
-    def _outputs(self, cell: Tensor, x: Tensor) -> Tensor:
-        """Outputs of the learner with the parameters (P) that `cell` holds."""
-        own = dict(self.net.named_parameters())
+class _With(nn.Module):
+    """The learner with the parameters (P) that `cell` holds."""
+
+    def __init__(self, net: nn.Module, cell: Tensor) -> None:
+        super().__init__()
+        self.net = net
+        own = dict(net.named_parameters())
         pieces = cell.split([p.numel() for p in own.values()])
-        parameters = {k: piece.view_as(own[k]) for k, piece in zip(own, pieces, strict=True)}
-        return functional_call(self.net, parameters, (x,))
+        self.values = {k: piece.view_as(own[k]) for k, piece in zip(own, pieces, strict=True)}
+
+    def forward(self, x: Inputs) -> Tensor:
+        return functional_call(self.net, self.values, (x,))

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from metarun.algorithms import Algorithm, Task
-from metarun.algorithms.embedding import accumulate_each, for_evaluation
-from metarun.tasks.sampler import Episodes
+from metarun.algorithms.embedding import MetricLearner
+from metarun.algorithms.inner_loop import Statistics
+from metarun.tasks.task import Spec
 
 
 def log_probabilities(
     query: Tensor, support: Tensor, support_y: Tensor, ways: int, temperature: float
 ) -> Tensor:
-    """Log of the attention-weighted label probabilities, (T, N·Q, N).
+    """Log of the attention-weighted label probabilities, (N·Q, N).
 
     P(y | x̂, S) = Σᵢ a(x̂, xᵢ) [yᵢ = y], a = softmax over the support of cosine / temperature
     (Vinyals et al. 2016, equation 1 and section 2.1.1). Sums are taken of logarithms, so that a
     small probability does not become log 0.
 
     Args:
-        query: (T, N·Q, D).
-        support: (T, N·K, D).
-        support_y: (T, N·K) labels.
+        query: (N·Q, D).
+        support: (N·K, D).
+        support_y: (N·K) labels.
     """
-    cosine = F.normalize(query, dim=-1) @ F.normalize(support, dim=-1).transpose(1, 2)
-    log_attention = F.log_softmax(cosine / temperature, dim=-1).unsqueeze(-1)  # (T, N·Q, N·K, 1)
-    others = F.one_hot(support_y, ways).unsqueeze(1) == 0  # (T, 1, N·K, N)
-    return log_attention.masked_fill(others, -torch.inf).logsumexp(2)
+    cosine = F.normalize(query, dim=-1) @ F.normalize(support, dim=-1).mT
+    log_attention = F.log_softmax(cosine / temperature, dim=-1).unsqueeze(-1)  # (N·Q, N·K, 1)
+    others = F.one_hot(support_y, ways) == 0  # (N·K, N)
+    return log_attention.masked_fill(others, -torch.inf).logsumexp(1)
 
 
 class FullContext(nn.Module):
@@ -49,27 +47,26 @@ class FullContext(nn.Module):
 
     def __init__(self, features: int, steps: int) -> None:
         super().__init__()
-        self.g = nn.LSTM(features, features, batch_first=True, bidirectional=True)
+        self.g = nn.LSTM(features, features, bidirectional=True)
         # Equation 3 has [h, r] as the hidden state: as its gates are linear in x, h and r, that is
         # an LSTM with input [x, r] and hidden state h.
         self.f = nn.LSTMCell(2 * features, features)
         self.steps = steps
 
     def forward(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
-        """(T, N·K, D), (T, N·Q, D) → the same shapes."""
+        """(N·K, D), (N·Q, D) → the same shapes."""
         forwards, backwards = self.g(support)[0].chunk(2, dim=-1)
         support = forwards + backwards + support  # appendix A.2
-        x = query.flatten(0, 1)
-        h, c = x, torch.zeros_like(x)
+        h, c = query, torch.zeros_like(query)
         for _ in range(self.steps):  # appendix A.1
-            attention = h.view_as(query) @ support.transpose(1, 2)  # equation 6
+            attention = h @ support.mT  # equation 6
             read = attention.softmax(-1) @ support  # equation 5
-            out, c = self.f(torch.cat([x, read.flatten(0, 1)], dim=-1), (h, c))  # equation 3
-            h = out + x  # equation 4
-        return support, h.view_as(query)
+            out, c = self.f(torch.cat([query, read], dim=-1), (h, c))  # equation 3
+            h = out + query  # equation 4
+        return support, h
 
 
-class MatchingNet(Algorithm):
+class MatchingNet(MetricLearner):
     """Labels a query by its attention over the support.
 
     Vinyals, Blundell, Lillicrap, Kavukcuoglu & Wierstra 2016, "Matching Networks for One Shot
@@ -79,7 +76,7 @@ class MatchingNet(Algorithm):
 
     Args:
         backbone: maps (B, *shape) to (B, features): f′ and g′, the same network.
-        task: not used: there is no head.
+        spec: not used: there is no head.
         temperature: divides the cosine.
         fce: full context embeddings (section 2.1.2), whose predictions depend on the order of the
             support.
@@ -92,29 +89,19 @@ class MatchingNet(Algorithm):
     def __init__(
         self,
         backbone: nn.Module,
-        task: Task,
+        spec: Spec,
         *,
         temperature: PositiveFloat = 0.1,
         fce: bool = False,
         fce_steps: PositiveInt = 5,
-        batch_norm: Literal["transductive", "inductive"] = "inductive",
+        batch_norm: Statistics = "inductive",
     ) -> None:
-        super().__init__()
-        self.backbone, self.temperature, self.batch_norm = backbone, temperature, batch_norm
+        super().__init__(backbone, batch_norm)
+        self.temperature = temperature
         self.context = FullContext(backbone.features, fce_steps) if fce else None
 
-    def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
-        # Cross-entropy of log probabilities is the negative log likelihood: they sum to 1.
-        return accumulate_each(self.backbone, self._logits, episodes)
-
-    @torch.no_grad()
-    def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        support, query = for_evaluation(self.backbone, support_x, query_x, self.batch_norm)
-        return self._logits(support, support_y, query)
-
-    def _logits(self, support: Tensor, support_y: Tensor, query: Tensor) -> Tensor:
-        """Log probabilities (T, N·Q, N) from embeddings (T, items, D)."""
+    def compare(self, support: Tensor, y: Tensor, query: Tensor, ways: int) -> Tensor:
         if self.context is not None:
             support, query = self.context(support, query)
-        ways = int(support_y.max()) + 1
-        return log_probabilities(query, support, support_y, ways, self.temperature)
+        # Cross-entropy of log probabilities is the negative log likelihood: they sum to 1.
+        return log_probabilities(query, support, y, ways, self.temperature)

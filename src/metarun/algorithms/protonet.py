@@ -10,40 +10,40 @@ import torch.nn.functional as F
 from pydantic import PositiveFloat
 from torch import Tensor, nn
 
-from metarun.algorithms import Algorithm, Task
-from metarun.algorithms.embedding import accumulate_each, for_evaluation
-from metarun.tasks.sampler import Episodes
+from metarun.algorithms.embedding import MetricLearner
+from metarun.algorithms.inner_loop import Statistics
+from metarun.tasks.task import Spec
 
 Distance = Literal["squared_euclidean", "euclidean", "cosine"]
 
 
 def prototypes(z: Tensor, y: Tensor, ways: int) -> Tensor:
-    """Mean embedding of each class, (T, N, D) (Snell et al. 2017, equation 1).
+    """Mean embedding of each class, (N, D) (Snell et al. 2017, equation 1).
 
     Args:
-        z: (T, N·K, D) embedded support.
-        y: (T, N·K) labels.
+        z: (N·K, D) embedded support.
+        y: (N·K) labels.
     """
-    member = F.one_hot(y, ways).to(z.dtype)  # (T, N·K, N)
-    return member.transpose(1, 2) @ z / member.sum(1).unsqueeze(-1)
+    member = F.one_hot(y, ways).to(z.dtype)  # (N·K, N)
+    return member.mT @ z / member.sum(0).unsqueeze(-1)
 
 
 def similarity(z: Tensor, centres: Tensor, distance: Distance) -> Tensor:
-    """Logits (T, N·Q, N): minus the distance, or the cosine, of each query to each prototype.
+    """Logits (N·Q, N): minus the distance, or the cosine, of each query to each prototype.
 
     Args:
-        z: (T, N·Q, D) embedded queries.
-        centres: (T, N, D) prototypes.
+        z: (N·Q, D) embedded queries.
+        centres: (N, D) prototypes.
     """
     if distance == "cosine":
-        return F.normalize(z, dim=-1) @ F.normalize(centres, dim=-1).transpose(1, 2)
-    squared = (z.unsqueeze(2) - centres.unsqueeze(1)).square().sum(-1)
+        return F.normalize(z, dim=-1) @ F.normalize(centres, dim=-1).mT
+    squared = (z.unsqueeze(1) - centres).square().sum(-1)
     if distance == "squared_euclidean":
         return -squared
     return -squared.clamp_min(1e-12).sqrt()  # the root has no finite slope at 0
 
 
-class ProtoNet(Algorithm):
+class ProtoNet(MetricLearner):
     """Labels a query by its nearest prototype, the mean embedding of a class's support.
 
     Snell, Swersky & Zemel 2017, "Prototypical Networks for Few-shot Learning", equations 1 and 2:
@@ -51,7 +51,7 @@ class ProtoNet(Algorithm):
 
     Args:
         backbone: maps (B, *shape) to (B, features).
-        task: not used: prototypes need no head.
+        spec: not used: prototypes need no head.
         distance: between query and prototype. Plain Euclidean distance has the same arg max as
             squared but another loss; cosine is a similarity.
         temperature: divides the logits; default 1 for distances and 0.1 for the cosine, whose
@@ -66,15 +66,15 @@ class ProtoNet(Algorithm):
     def __init__(
         self,
         backbone: nn.Module,
-        task: Task,
+        spec: Spec,
         *,
         distance: Distance = "squared_euclidean",
         temperature: PositiveFloat | None = None,
         learn_temperature: bool = False,
-        batch_norm: Literal["transductive", "inductive"] = "inductive",
+        batch_norm: Statistics = "inductive",
     ) -> None:
-        super().__init__()
-        self.backbone, self.distance, self.batch_norm = backbone, distance, batch_norm
+        super().__init__(backbone, batch_norm)
+        self.distance = distance
         self.start = temperature or (0.1 if distance == "cosine" else 1.0)
         self.log_temperature = (
             nn.Parameter(torch.tensor(math.log(self.start))) if learn_temperature else None
@@ -84,15 +84,5 @@ class ProtoNet(Algorithm):
     def temperature(self) -> Tensor | float:
         return self.start if self.log_temperature is None else self.log_temperature.exp()
 
-    def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
-        return accumulate_each(self.backbone, self._logits, episodes)
-
-    @torch.no_grad()
-    def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        support, query = for_evaluation(self.backbone, support_x, query_x, self.batch_norm)
-        return self._logits(support, support_y, query)
-
-    def _logits(self, support: Tensor, support_y: Tensor, query: Tensor) -> Tensor:
-        """Logits (T, N·Q, N) from embeddings (T, items, D)."""
-        centres = prototypes(support, support_y, int(support_y.max()) + 1)
-        return similarity(query, centres, self.distance) / self.temperature
+    def compare(self, support: Tensor, y: Tensor, query: Tensor, ways: int) -> Tensor:
+        return similarity(query, prototypes(support, y, ways), self.distance) / self.temperature

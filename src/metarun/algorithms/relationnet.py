@@ -9,12 +9,11 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from metarun.algorithms import Algorithm, Task
-from metarun.algorithms.embedding import for_evaluation, for_training
+from metarun.algorithms.embedding import MetricLearner
+from metarun.algorithms.inner_loop import Statistics
 from metarun.backbones.norm import BatchNorm, normalised_by
 from metarun.errors import Refused
-from metarun.tasks.objectives import loss_of, score
-from metarun.tasks.sampler import Episodes
+from metarun.tasks.task import Judged, Spec, Task
 
 
 class Relation(nn.Module):
@@ -67,7 +66,7 @@ class Relation(nn.Module):
         return self.rest(pairs).view(len(query), len(classes))
 
 
-class RelationNet(Algorithm):
+class RelationNet(MetricLearner):
     """Labels a query by the class that a learned module finds it most related to.
 
     Sung, Yang, Zhang, Xiang, Torr & Hospedales 2018, "Learning to Compare: Relation Network for
@@ -78,7 +77,7 @@ class RelationNet(Algorithm):
 
     Args:
         backbone: maps (B, *shape) to (B, features) and says in `maps` the (C, H, W) that they are.
-        task: not used: the module compares with any number of classes.
+        spec: not used: the module compares with any number of classes.
         loss: `mse` of the relation scores, or `cross_entropy` of the scores before the sigmoid.
         filters: channels of the relation module.
         hidden: width of its hidden linear layer.
@@ -91,19 +90,17 @@ class RelationNet(Algorithm):
         Refused: the backbone's features are not maps of 4×4 at least.
     """
 
-    minimises = "relation_loss"
-
     def __init__(
         self,
         backbone: nn.Module,
-        task: Task,
+        spec: Spec,
         *,
         loss: Literal["mse", "cross_entropy"] = "mse",
         filters: PositiveInt = 64,
         hidden: PositiveInt = 8,
-        batch_norm: Literal["transductive", "inductive"] = "inductive",
+        batch_norm: Statistics = "inductive",
     ) -> None:
-        super().__init__()
+        super().__init__(backbone, batch_norm)
         maps = getattr(backbone, "maps", None)
         if maps is None or min(maps[1:]) < 4:
             has = "a vector" if maps is None else f"maps of {maps[1]}×{maps[2]}"
@@ -111,46 +108,25 @@ class RelationNet(Algorithm):
                 f"backbone: the relation module needs feature maps of 4×4 at least, this one gives "
                 f"{has}; for pictures, backbone=conv4_maps gives a quarter of their size"
             )
-        self.backbone, self.maps, self.loss, self.batch_norm = backbone, maps, loss, batch_norm
+        self.maps, self.loss = maps, loss
         self.relation = Relation(maps, filters, hidden)
 
-    def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
-        """Adds the gradient of `loss`; the scores are the cross-entropy and the accuracy.
+    def outer_loss(self, task: Task) -> Judged:
+        """The `relation_loss` is minimised; the scores are to be compared with validation's."""
+        support, query = self.embed_together(task)
+        logits = self.compare(support, task.support.y, query, task.support.labels)
+        loss, scores = task.query.judged(logits)
+        if self.loss == "mse":
+            wanted = F.one_hot(task.query.y, logits.shape[1]).to(logits.dtype)
+            loss = F.mse_loss(logits.sigmoid(), wanted)
+        return Judged(loss, {**scores, "relation_loss": loss.detach()})
 
-        They are to be compared with validation's; `relation_loss` is what is minimised.
-        """
-        self.relation.train()
-        outputs, losses = [], []
-        for task in for_training(self.backbone, episodes):
-            logits = self._logits(task.support[0], task.support_y[0], task.query[0])
-            loss = self._loss(logits, task.query_y[0])
-            (loss / len(episodes)).backward()
-            outputs.append(logits.detach())
-            losses.append(loss.detach())
-        return {
-            **score(torch.stack(outputs), episodes.query_y),
-            "relation_loss": torch.stack(losses),
-        }
-
-    @torch.no_grad()
-    def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        self.relation.eval()
-        support, query = for_evaluation(self.backbone, support_x, query_x, self.batch_norm)
-        statistics = "running" if self.batch_norm == "inductive" else "batch"
-        with normalised_by(self.relation, statistics):
-            tasks = zip(support, support_y, query, strict=True)
-            return torch.stack([self._logits(*task) for task in tasks])
-
-    def _logits(self, support: Tensor, support_y: Tensor, query: Tensor) -> Tensor:
-        """Relation scores before the sigmoid, (N·Q, N), from one task's (items, features)."""
-        member = F.one_hot(support_y, int(support_y.max()) + 1).to(support.dtype)  # (N·K, N)
-        return self.relation(*(self._unfold(z) for z in (member.t() @ support, query)))
+    def compare(self, support: Tensor, y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Relation scores before the sigmoid."""
+        member = F.one_hot(y, ways).to(support.dtype)  # (N·K, N)
+        with normalised_by(self.relation, self.statistics):
+            return self.relation(*(self._unfold(z) for z in (member.mT @ support, query)))
 
     def _unfold(self, z: Tensor) -> Tensor:
         """(B, features) → (B, C, H, W), with the channels innermost: convolution is faster so."""
         return z.unflatten(1, self.maps).to(memory_format=torch.channels_last)
-
-    def _loss(self, logits: Tensor, y: Tensor) -> Tensor:
-        if self.loss == "cross_entropy":
-            return loss_of(logits, y)
-        return F.mse_loss(logits.sigmoid(), F.one_hot(y, logits.shape[1]).to(logits.dtype))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import Literal
 
 import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from metarun.algorithms import Algorithm, Task
-from metarun.algorithms.inner_loop import predict_each
+from metarun.algorithms import Learner
+from metarun.algorithms.inner_loop import Statistics
 from metarun.backbones.norm import normalised_by
-from metarun.tasks.objectives import loss_of, score
-from metarun.tasks.sampler import Episodes
+from metarun.tasks.task import Examples, Inputs, Judged, Model, Spec, Task, each, joined
 
 EPSILON = 1e-8  # of the inner Adam
 CHUNK = 25  # queries that the inductive forward takes at once, for its memory
@@ -33,16 +31,16 @@ def mini_batches(
     return rows[: size * count].view(count, size)
 
 
-class Reptile(Algorithm):
+class Reptile(Learner):
     """Learns initial weights θ by θ ← θ + ε·mean(φ − θ), φ being θ trained on one task's support.
 
     Nichol, Achiam & Schulman 2018, "On First-Order Meta-Learning Algorithms", algorithm 2, with the
     settings of its appendix A. The inner loop is `inner_steps` steps of Adam with β₁ = 0 on
     mini-batches of the support, which has more shots in training than in evaluation.
 
-    - `accumulate` leaves θ − mean φ in `.grad`: plain SGD with rate ε takes the published step; the
-      rate goes from 1 to 0 linearly. Queries have no part in it: they only measure the
-      adapted weights, so a few are enough.
+    - The outer loss of a task is ½‖θ − φ‖², whose gradient is θ − φ: plain SGD with rate ε takes
+      the published step; the rate goes from 1 to 0 linearly. Queries have no part in it: they only
+      measure the adapted weights, so a few are enough.
     - Adam's second moments and step count are buffers. As in the authors' code they run on from
       task to task, also within a meta-batch, whose tasks are trained one after another: the
       order of the tasks has a (small) effect. In evaluation each task starts from a copy of what
@@ -53,7 +51,7 @@ class Reptile(Algorithm):
 
     Args:
         backbone: maps (B, *shape) to (B, features).
-        task: its outputs are those of the linear head.
+        spec: its outputs are those of the linear head.
         inner_lr: rate of the inner Adam, in training and evaluation.
         inner_beta2: its decay of second moments.
         inner_batch: items in a mini-batch in training.
@@ -67,13 +65,14 @@ class Reptile(Algorithm):
     """
 
     per_label_head = True
-    minimises = None  # the difference of weights is not the slope of a loss
-    regresses = True
+    needs_labels = False
+    sequential = True
+    slope = False  # φ depends on θ, and counts as constant
 
     def __init__(
         self,
         backbone: nn.Module,
-        task: Task,
+        spec: Spec,
         *,
         inner_lr: PositiveFloat = 1e-3,
         inner_beta2: PositiveFloat = 0.999,
@@ -81,10 +80,10 @@ class Reptile(Algorithm):
         inner_steps: PositiveInt = 5,
         test_inner_batch: PositiveInt = 5,
         test_inner_steps: NonNegativeInt = 50,
-        batch_norm: Literal["transductive", "inductive"] = "transductive",
+        batch_norm: Statistics = "transductive",
     ) -> None:
         super().__init__()
-        self.net = nn.Sequential(backbone, nn.Linear(backbone.features, task.outputs))
+        self.net = nn.Sequential(backbone, nn.Linear(backbone.features, spec.outputs))
         self.inner_lr, self.inner_beta2 = inner_lr, inner_beta2
         self.inner_batch, self.inner_steps = inner_batch, inner_steps
         self.test_inner_batch, self.test_inner_steps = test_inner_batch, test_inner_steps
@@ -93,43 +92,38 @@ class Reptile(Algorithm):
         self.register_buffer("second_moments", torch.zeros_like(weights))
         self.register_buffer("steps_taken", torch.zeros((), dtype=torch.int64))
 
-    def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
-        start = parameters_to_vector(self.net.parameters()).detach()
-        mean, outputs = torch.zeros_like(start), []
-        parts = (episodes.support_x, episodes.support_y, episodes.query_x)
-        for sx, sy, qx in zip(*parts, strict=True):
-            batches = mini_batches(len(sx), self.inner_batch, self.inner_steps)
-            net = self._trained(sx, sy, batches, self.second_moments, int(self.steps_taken))
-            self.steps_taken += self.inner_steps
-            mean += parameters_to_vector(net.parameters()).detach() / len(episodes)
-            with torch.no_grad(), normalised_by(net, "batch"):
-                outputs.append(net(qx))
-        weights = list(self.net.parameters())
-        moves = (start - mean).split([p.numel() for p in weights])
-        for p, move in zip(weights, moves, strict=True):
-            p.grad = move.view_as(p) + (0 if p.grad is None else p.grad)
-        return score(torch.stack(outputs), episodes.query_y)
+    def outer_loss(self, task: Task) -> Judged:
+        batches = mini_batches(len(task.support), self.inner_batch, self.inner_steps)
+        net = self._trained(task.support, batches, self.second_moments, int(self.steps_taken))
+        self.steps_taken += self.inner_steps
+        with torch.no_grad(), normalised_by(net, "batch"):
+            scores = task.query.judge(net).scores
+        end = parameters_to_vector(net.parameters()).detach()
+        apart = parameters_to_vector(self.net.parameters()) - end
+        return Judged(apart.square().sum() / 2, scores)
 
-    def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        return predict_each(self._outputs, support_x, support_y, query_x)
+    def adapt(self, support: Examples) -> Model:
+        sums = each(lambda x: x.flatten(1).sum(1), support.x)
+        order = (sum(sums.values()) if isinstance(sums, dict) else sums).argsort(stable=True)
+        support, draws = support[order], torch.Generator().manual_seed(0)
+        batches = mini_batches(len(support), self.test_inner_batch, self.test_inner_steps, draws)
+        moments = self.second_moments.clone()
+        net = self._trained(support, batches, moments, int(self.steps_taken))
 
-    def _outputs(self, sx: Tensor, sy: Tensor, qx: Tensor) -> Tensor:
-        """Logits (N·Q, N) of one task's queries after training on its support."""
-        order = sx.flatten(1).sum(1).argsort(stable=True)
-        sx, sy = sx[order], sy[order]
-        draws = torch.Generator().manual_seed(0)
-        batches = mini_batches(len(sx), self.test_inner_batch, self.test_inner_steps, draws)
-        net = self._trained(sx, sy, batches, self.second_moments.clone(), int(self.steps_taken))
-        with normalised_by(net, "batch"):
-            if self.batch_norm == "transductive":
-                return net(qx)
-            one = torch.func.vmap(  # a batch for each query, side by side
-                lambda query: net(torch.cat([sx, query.unsqueeze(0)]))[-1], chunk_size=CHUNK
-            )
-            return one(qx)
+        def outputs(x: Inputs) -> Tensor:
+            with normalised_by(net, "batch"):
+                if self.batch_norm == "transductive":
+                    return net(x)
+                one = torch.func.vmap(  # a batch for each query, side by side
+                    lambda item: net(joined(support.x, each(lambda row: row[None], item)))[-1],
+                    chunk_size=CHUNK,
+                )
+                return one(x)
+
+        return outputs
 
     def _trained(
-        self, x: Tensor, y: Tensor, batches: Tensor, moments: Tensor, taken: int
+        self, support: Examples, batches: Tensor, moments: Tensor, taken: int
     ) -> nn.Module:
         """A copy of the network after one Adam step on each mini-batch.
 
@@ -142,8 +136,8 @@ class Reptile(Algorithm):
         weights = parameters_to_vector(net.parameters()).detach()
         vector_to_parameters(weights, net.parameters())  # views: changing one changes the other
         with torch.enable_grad(), normalised_by(net, "batch"):
-            for step, rows in enumerate(batches.to(x.device), start=taken + 1):
-                loss = loss_of(net(x[rows]), y[rows])
+            for step, rows in enumerate(batches.to(support.y.device), start=taken + 1):
+                loss = support[rows].loss(net)
                 g = parameters_to_vector(torch.autograd.grad(loss, list(net.parameters())))
                 moments.mul_(self.inner_beta2).addcmul_(g, g, value=1 - self.inner_beta2)
                 scale = (moments / (1 - self.inner_beta2**step)).sqrt_().add_(EPSILON)

@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from metarun.algorithms import Algorithm, Task
-from metarun.algorithms.embedding import for_evaluation, for_training
-from metarun.tasks.objectives import score
-from metarun.tasks.sampler import Episodes
+from metarun.algorithms.embedding import MetricLearner
+from metarun.algorithms.inner_loop import Statistics
+from metarun.tasks.task import Judged, Spec, Task
 
 
 def draw_pairs(y: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -42,7 +41,7 @@ def draw_pairs(y: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     return first, second, (y[first] == y[second]).long()
 
 
-class Siamese(Algorithm):
+class Siamese(MetricLearner):
     """Learns whether two items are of one class; a query goes to the class it resembles most.
 
     Koch, Zemel & Salakhutdinov 2015, "Siamese Neural Networks for One-shot Image Recognition",
@@ -54,7 +53,7 @@ class Siamese(Algorithm):
 
     Args:
         backbone: maps (B, *shape) to (B, features).
-        task: not used: there is no head for each label.
+        spec: not used: there is no head for each label.
         pairs: pairs of each kind, drawn from each task.
         class_score: a query's similarity to a class of several shots: the `mean` over its items, or
             the `max`. The paper has one shot.
@@ -63,61 +62,39 @@ class Siamese(Algorithm):
             are one batch.
     """
 
-    minimises = "pair_loss"
-
     def __init__(
         self,
         backbone: nn.Module,
-        task: Task,
+        spec: Spec,
         *,
         pairs: PositiveInt = 500,
         class_score: Literal["mean", "max"] = "mean",
-        batch_norm: Literal["transductive", "inductive"] = "inductive",
+        batch_norm: Statistics = "inductive",
     ) -> None:
-        super().__init__()
-        self.backbone, self.pairs = backbone, pairs
-        self.class_score, self.batch_norm = class_score, batch_norm
+        super().__init__(backbone, batch_norm)
+        self.pairs, self.class_score = pairs, class_score
         self.alpha = nn.Linear(backbone.features, 1)
 
-    def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
-        """Adds the gradient of the pairs' loss; the scores are those of the queries.
+    def outer_loss(self, task: Task) -> Judged:
+        """The `pair_loss` is minimised; the scores are to be compared with validation's."""
+        support, query = self.embed_together(task)
+        z, y = torch.cat([support, query]), torch.cat([task.support.y, task.query.y])
+        first, second, same = draw_pairs(y, self.pairs)
+        similarity = self._similarity(z[first], z[second])
+        loss = F.binary_cross_entropy_with_logits(similarity, same.to(similarity.dtype))
+        with torch.no_grad():
+            logits = self.compare(support, task.support.y, query, task.support.labels)
+            scores = task.query.judged(logits).scores
+        return Judged(loss, {**scores, "pair_loss": loss.detach()})
 
-        `loss` and `accuracy` are of N-way prediction, to be compared with validation's;
-        `pair_loss` is what is minimised.
-        """
-        outputs, losses = [], []
-        for task in for_training(self.backbone, episodes):
-            z = torch.cat([task.support[0], task.query[0]])
-            first, second, same = draw_pairs(
-                torch.cat([task.support_y[0], task.query_y[0]]), self.pairs
-            )
-            similarity = self._similarity(z[first], z[second])
-            loss = F.binary_cross_entropy_with_logits(similarity, same.to(similarity.dtype))
-            (loss / len(episodes)).backward()
-            losses.append(loss.detach())
-            with torch.no_grad():
-                outputs.append(self._logits(task.support, task.support_y, task.query))
-        return {
-            **score(torch.cat(outputs), episodes.query_y),
-            "pair_loss": torch.stack(losses),
-        }
-
-    @torch.no_grad()
-    def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        support, query = for_evaluation(self.backbone, support_x, query_x, self.batch_norm)
-        return self._logits(support, support_y, query)
+    def compare(self, support: Tensor, y: Tensor, query: Tensor, ways: int) -> Tensor:
+        """Similarity of each query to each class, before the sigmoid."""
+        to_items = self._similarity(query.unsqueeze(1), support)  # (N·Q, N·K)
+        member = F.one_hot(y, ways)  # (N·K, N)
+        if self.class_score == "mean":
+            return to_items @ (member / member.sum(0)).to(to_items.dtype)
+        return to_items.unsqueeze(-1).masked_fill(member == 0, -torch.inf).amax(1)
 
     def _similarity(self, a: Tensor, b: Tensor) -> Tensor:
         """Σⱼ αⱼ |aⱼ − bⱼ| + bias: the logit of being the same class, (…) from (…, D)."""
         return self.alpha((a - b).abs()).squeeze(-1)
-
-    def _logits(self, support: Tensor, support_y: Tensor, query: Tensor) -> Tensor:
-        """Similarity of each query to each class, (T, N·Q, N), before the sigmoid."""
-        to_items = torch.stack(  # (T, N·Q, N·K), one task at a time: differences are large
-            [self._similarity(q.unsqueeze(1), s) for q, s in zip(query, support, strict=True)]
-        )
-        member = F.one_hot(support_y, int(support_y.max()) + 1)  # (T, N·K, N)
-        if self.class_score == "mean":
-            return to_items @ (member / member.sum(1, keepdim=True)).to(to_items.dtype)
-        others = member.unsqueeze(1) == 0  # (T, 1, N·K, N)
-        return to_items.unsqueeze(-1).masked_fill(others, -torch.inf).amax(2)

@@ -4,7 +4,7 @@ Each module has
 
 - `TASK`: the keys that it fixes, `ways`, `shots`, `queries` and `episodes`;
 - `admit(config)`: a line for each reason why a run with this configuration cannot take the test;
-- `load(config)`: its tasks, a `metarun.evaluate.Listed`;
+- `load(config)`: its tasks, `metarun.tasks.gathered.Arrays` whose pick is `(number,)`;
 - `verdict(test)`: one line that sets the figures beside the published ones.
 
 A module imports nothing heavy before a run is admitted. How a run takes the test is in

@@ -3,40 +3,44 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.special import chdtrc, ndtr
 
-from metarun.algorithms import Algorithm
+from metarun.algorithms import Learner
 from metarun.checks.finding import Finding
-from metarun.tasks.objectives import score
-from metarun.tasks.sampler import Episodes, Sampler
-from metarun.training.evaluation import TASKS_AT_ONCE, interval
+from metarun.tasks.objectives import CLASSIFICATION
+from metarun.tasks.sampler import Sampler
+from metarun.tasks.task import Examples, Task
+from metarun.training.evaluation import interval
+from metarun.training.gradient import adapt
 
 CHANCE = 1e-9  # below this, what was drawn is no accident
 RELABELLINGS = 5
 
 
 def label_permutation(sampler: Sampler, split: str) -> Finding:
-    """Labels are permuted afresh in each episode (trap 12).
+    """Labels are permuted afresh in each episode.
 
     Two tests over some thousand episodes: no class is with one label more often than with another
     (chi-squared over classes × labels), and labels do not follow the order of the classes
     (Kendall's number of inversions). And each item is of the class that its label stands for.
     """
     name = f"label permutation, {split}"
-    if not hasattr(sampler.pick(0), "classes"):
+    if not hasattr(sampler.choose(0), "classes"):
         return Finding(name, "passed", "its tasks are not made of classes")
-    known, ways = len(sampler.tasks.names), sampler.ways
+    split = sampler.source.split
+    known, ways, shots = len(split.names), sampler.source.ways, sampler.source.shots
     episodes = int(np.clip(10 * known // ways, 500, 20_000))
-    picks = [sampler.pick(i) for i in range(episodes)]
+    picks = [sampler.choose(i) for i in range(episodes)]
     classes = np.stack([pick.classes for pick in picks])  # (episodes, N)
 
-    mistaken = sum(not _of_their_classes(sampler.tasks, pick) for pick in picks)
-    y = sampler.batch([0]).support_y[0].cpu().numpy()
-    if mistaken or not np.array_equal(y, np.arange(ways).repeat(sampler.shots)):
+    mistaken = sum(not _of_their_classes(split, pick) for pick in picks)
+    y = sampler.tasks([0])[0].support.y.cpu().numpy()
+    if mistaken or not np.array_equal(y, np.arange(ways).repeat(shots)):
         text = f"{max(mistaken, 1)} of {episodes} episodes have items under the label of another"
         return Finding(name, "failed", text, {"episodes": episodes, "mistaken": mistaken})
 
@@ -50,34 +54,33 @@ def label_permutation(sampler: Sampler, split: str) -> Finding:
     seen = counts.sum(1)
     c, label = np.unravel_index(np.argmax(counts - seen[:, None] / ways), counts.shape)
     text = (
-        f"labels go with classes: {sampler.tasks.names[c]} has label {label} in "
+        f"labels go with classes: {split.names[c]} has label {label} in "
         f"{int(counts[c, label])} of its {int(seen[c])} episodes, of {ways} labels"
     )
     return Finding(name, "failed", text, values)
 
 
-def relabelling(learner: Algorithm, sampler: Sampler, episodes: int) -> Finding:
-    """How much an episode's accuracy depends on which class got which label (trap 23).
+def relabelling(learner: Learner, sampler: Sampler, episodes: int) -> Finding:
+    """How much an episode's accuracy depends on which class got which label.
 
     Each of the first `episodes` episodes is predicted under several permutations of its labels.
     A learner with weights of its own for each label moves, and should: it is measured, not judged.
     """
     name = "relabelling"
-    learner, found = copy.deepcopy(learner), []
+    if sampler.source.spec.objective is not CLASSIFICATION:
+        return Finding(name, "measured", "its tasks have no labels")
+    learner, found = copy.deepcopy(learner).eval(), []
     rng = np.random.default_rng(0)
-    for start in range(0, episodes, TASKS_AT_ONCE):
-        batch = sampler.batch(range(start, min(start + TASKS_AT_ONCE, episodes)))
-        if batch.support_y.is_floating_point():
-            return Finding(name, "measured", "its tasks have no labels")
-        rows = []
-        for _ in range(RELABELLINGS):
-            torch.manual_seed(0)
-            new = np.stack([rng.permutation(sampler.ways) for _ in range(len(batch))])
-            e = relabelled(batch, torch.from_numpy(new).to(batch.support_y.device))
-            outputs = learner.predict(e.support_x, e.support_y, e.query_x)
-            rows.append(score(outputs, e.query_y)["accuracy"].double().cpu().numpy())
-        found.append(np.stack(rows))
-    each = np.concatenate(found, 1)  # (relabellings, episodes)
+    for number in range(episodes):
+        (task,) = sampler.tasks([number])
+        renamed = [
+            relabelled(task, torch.from_numpy(rng.permutation(task.support.labels)))
+            for _ in range(RELABELLINGS)
+        ]
+        models = zip(renamed, adapt(learner, renamed), strict=True)
+        with torch.no_grad():
+            found.append([float(t.query.judge(m).scores["accuracy"]) for t, m in models])
+    each = np.array(found).T  # (relabellings, episodes)
     moved = interval(each.std(0, ddof=1))
     apart = interval(np.ptp(each, 0))
     text = (
@@ -89,22 +92,22 @@ def relabelling(learner: Algorithm, sampler: Sampler, episodes: int) -> Finding:
     return Finding(name, "measured", text, {**values, "episodes": episodes})
 
 
-def relabelled(e: Episodes, new: torch.Tensor) -> Episodes:
-    """The same tasks with other labels; support and queries are grouped by label again.
+def relabelled(task: Task, new: torch.Tensor) -> Task:
+    """The same task with other labels; support and query are grouped by label again.
 
     Args:
-        new: (T, N) the new label of each old one.
+        new: (N) the new label of each old one.
     """
+    new = new.to(task.support.y.device)
 
-    def regroup(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        y = new.gather(1, y)
-        order = y.argsort(stable=True, dim=1)
-        rows = order.view(*order.shape, *(1 for _ in x.shape[2:])).expand_as(x)
-        return x.gather(1, rows), y.gather(1, order)
+    def regrouped(examples: Examples) -> Examples:
+        renamed = replace(examples, y=new[examples.y])
+        return renamed[renamed.y.argsort(stable=True)]
 
-    old = new.argsort(1)
-    classes = None if e.classes is None else e.classes.gather(1, old)
-    return Episodes(*regroup(e.support_x, e.support_y), *regroup(e.query_x, e.query_y), classes)
+    classes = None if task.classes is None else task.classes[new.argsort()]
+    return replace(
+        task, support=regrouped(task.support), query=regrouped(task.query), classes=classes
+    )
 
 
 def _of_their_classes(tasks: Any, pick: Any) -> bool:

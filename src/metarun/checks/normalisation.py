@@ -7,34 +7,38 @@ from typing import Any
 
 import torch
 
-from metarun.algorithms import Algorithm
+from metarun.algorithms import Learner
 from metarun.backbones.norm import BatchNorm
 from metarun.checks.finding import Finding
 from metarun.tasks.sampler import Sampler
+from metarun.tasks.task import each
 from metarun.training.evaluation import TASKS_AT_ONCE, evaluate, interval
+from metarun.training.gradient import adapt
 
 NEAR = 1e-6  # of the largest output, in double precision
 
 
-def drift(learner: Algorithm, sampler: Sampler, episodes: int) -> Finding:
-    """Parameters, buffers and gradients are the same after evaluation, to the bit (trap 8).
+def drift(learner: Learner, sampler: Sampler, episodes: int) -> Finding:
+    """Parameters, buffers and gradients are the same after evaluation, to the bit.
 
     And so is what the learner says of the first episodes, whatever else it may have kept.
     """
-    learner, name = copy.deepcopy(learner), "batch-norm drift"
+    learner, name = copy.deepcopy(learner).eval(), "batch-norm drift"
     before = {key: value.clone() for key, value in _held(learner).items()}
-    first = sampler.batch(range(min(TASKS_AT_ONCE, episodes)))
+    first = range(min(TASKS_AT_ONCE, episodes))
 
-    def outputs() -> torch.Tensor:
-        torch.manual_seed(0)
-        return learner.predict(first.support_x, first.support_y, first.query_x)
+    def losses() -> torch.Tensor:
+        tasks = sampler.tasks(first)
+        with torch.no_grad():
+            models = zip(tasks, adapt(learner, tasks), strict=True)
+            return torch.stack([task.query.loss(model) for task, model in models])
 
-    said = outputs()
+    said = losses()
     evaluate(learner, sampler, episodes)
-    again, after = outputs(), _held(learner)
+    again, after = losses(), _held(learner)
     changed = [k for k, v in after.items() if k not in before or not _same(before[k], v)]
     values = {"episodes": episodes, "tensors": len(before), "changed": changed}
-    values["largest_change_of_outputs"] = float((again - said).abs().max())
+    values["largest_change_of_a_loss"] = float((again - said).abs().max())
     if changed:
         text = f"evaluation changed {', '.join(changed[:3])}" + " and more" * (len(changed) > 3)
         return Finding(name, "failed", text, values)
@@ -46,19 +50,19 @@ def drift(learner: Algorithm, sampler: Sampler, episodes: int) -> Finding:
 
 
 def transductive_gap(
-    learner: Algorithm, sampler: Sampler, episodes: int, both: bool = True
+    learner: Learner, sampler: Sampler, episodes: int, both: bool = True
 ) -> Finding:
-    """Scores by the two kinds of batch norm on the same episodes (trap 7), paired.
+    """Scores by the two kinds of batch norm on the same episodes, paired.
 
     What is called inductive must be: a query's prediction may not depend on the other queries.
 
     Args:
         both: the learner heeds its `batch_norm`.
     """
-    learner, name = copy.deepcopy(learner), "transductive gap"
+    learner, name = copy.deepcopy(learner).eval(), "transductive gap"
     own = learner.batch_norm
     both = both and any(isinstance(module, BatchNorm) for module in learner.modules())
-    if both or own == "inductive":
+    if (both or own == "inductive") and sampler.source.spec.examples:
         apart = _dependence_on_other_queries(learner, sampler)
         if apart > NEAR:
             text = f"called inductive, but a prediction depends on other queries, by {apart:.2g}"
@@ -85,22 +89,23 @@ def transductive_gap(
     )
 
 
-def _dependence_on_other_queries(learner: Algorithm, sampler: Sampler) -> float:
+def _dependence_on_other_queries(learner: Learner, sampler: Sampler) -> float:
     """How far a query's outputs move without the others, as a share of the largest output."""
-    learner = copy.deepcopy(learner).to("cpu", torch.float64)
+    learner = copy.deepcopy(learner).to("cpu", torch.float64).eval()
     learner.batch_norm = "inductive"
-    sampler = copy.copy(sampler)
-    sampler.device, sampler.dtype = torch.device("cpu"), torch.float64
-    e = sampler.batch(range(2))
-    torch.manual_seed(0)
-    together = learner.predict(e.support_x, e.support_y, e.query_x)
-    torch.manual_seed(0)
-    alone = learner.predict(e.support_x, e.support_y, e.query_x[:, -1:])
-    apart = (alone - together[:, -1:]).abs().max() / together.abs().max().clamp_min(1e-300)
-    return float(apart)
+    source = sampler.source.to("cpu", torch.float64)
+    tasks = Sampler(source, sampler.key).tasks(range(2))
+    apart = 0.0
+    with torch.no_grad():
+        for task, model in zip(tasks, adapt(learner, tasks), strict=True):
+            together = model(task.query.x)
+            alone = model(each(lambda x: x[-1:], task.query.x))
+            largest = together.abs().max().clamp_min(1e-300)
+            apart = max(apart, float((alone - together[-1:]).abs().max() / largest))
+    return apart
 
 
-def _held(learner: Algorithm) -> dict[str, torch.Tensor]:
+def _held(learner: Learner) -> dict[str, torch.Tensor]:
     """Parameters, buffers (those that are not saved as well) and gradients, by name."""
     parameters = dict(learner.named_parameters())
     gradients = {f"{k}.grad": p.grad for k, p in parameters.items() if p.grad is not None}

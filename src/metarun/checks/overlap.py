@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Mapping
 from itertools import combinations
@@ -50,23 +49,25 @@ def support_query_overlap(sampler: Sampler, split: str, episodes: int = EPISODES
     where they are more than `TOLERATED` of all queries.
     """
     name = f"support–query overlap, {split}"
-    sampler = copy.copy(sampler)
-    sampler.augment = None  # equal items would look different
+    if not hasattr(sampler.source, "split"):
+        return Finding(name, "passed", "its tasks are not made of the items of a split")
+    sampler = Sampler(sampler.source, sampler.key)  # augmented, equal items would look different
+    own_split, shots = sampler.source.split, sampler.source.shots
     same = twins = unexplained = queries = 0
     for i in range(episodes):
-        pick = sampler.pick(i)
+        pick = sampler.choose(i)
         items = getattr(pick, "items", None)
         if items is not None:  # a turned copy of an item, in a class of its own, is another item
             items = items * 4 + pick.turns[:, None]
-            support, query = items[:, : sampler.shots].ravel(), items[:, sampler.shots :].ravel()
+            support, query = items[:, :shots].ravel(), items[:, shots:].ravel()
             same += np.isin(query, support).sum()
-        e = sampler.batch([i])
-        rows = [x[0].cpu().numpy() for x in (e.support_x, e.query_x)]
+        (task,) = sampler.tasks([i])
+        rows = [examples.x.cpu().numpy() for examples in (task.support, task.query)]
         digests = [[row.tobytes() for row in x] for x in rows]
         for k, digest in enumerate(digests[1]):
             equal = [j for j, other in enumerate(digests[0]) if other == digest]
             known = items is not None and all(
-                _known_copies(sampler.tasks, support[j], query[k]) for j in equal
+                _known_copies(own_split, support[j], query[k]) for j in equal
             )
             twins, unexplained = (
                 twins + bool(equal and known),

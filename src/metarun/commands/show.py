@@ -37,6 +37,7 @@ def run(request: Request) -> int:
     from metarun.config.instantiate import blueprint
     from metarun.data import duplicates
     from metarun.plots import episodes
+    from metarun.tasks.gathered import source_of
     from metarun.tasks.sampler import Sampler
     from metarun.training.display import console
     from metarun.training.parts import Mistakes, misfits, task_of, wayless
@@ -65,10 +66,10 @@ def run(request: Request) -> int:
 
     if split == "train":
         task = task_of(config, "train_")
-        sampler = Sampler.training(tasks, *task, seed=config["seed"], augment=augment)
+        sampler = Sampler.training(source_of(tasks, task), config["seed"], augment)
     else:
         task = task_of(config)
-        sampler = Sampler.frozen(tasks, *task, split=split, eval_seed=config["eval_seed"])
+        sampler = Sampler.frozen(source_of(tasks, task), split, config["eval_seed"])
     path = typed or _free(Path(f"{name.replace('/', '_')}_{split}.png"))
     try:
         drawn = episodes.draw_episodes(path, f"{name}, {split} split", sampler, range(EPISODES))

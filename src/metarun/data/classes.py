@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from metarun.tasks.objectives import CLASSIFICATION
+
 
 class Facts(NamedTuple):
     """What a split holds."""
@@ -120,6 +122,8 @@ class Split:
         copies: items of the whole data set that are equal.
         notes: how the items of the whole data set came about; plain containers.
     """
+
+    objective = CLASSIFICATION
 
     items: np.ndarray
     names: tuple[str, ...]

@@ -20,6 +20,7 @@ from metarun.data.preparation.archives import members
 from metarun.data.preparation.download import fetch
 from metarun.data.preparation.omniglot_images import LIMITS, content_hash, ink, shrink
 from metarun.errors import Refused
+from metarun.tasks.objectives import CLASSIFICATION
 
 RUNS, WAYS = 20, 20
 PLACE = "one-shot-classification"  # folder of the authors' repository
@@ -41,6 +42,8 @@ class Runs:
         query: (R, N, 1, 28, 28) uint8, one of each class, in the order of their files.
         labels: (R, N) the classes of the queries.
     """
+
+    objective = CLASSIFICATION
 
     support: np.ndarray
     query: np.ndarray

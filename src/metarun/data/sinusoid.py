@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from metarun.data.classes import Facts
+from metarun.tasks.objectives import REGRESSION
 
 AMPLITUDE, PHASE, INPUT = (0.1, 5.0), (0.0, np.pi), (-5.0, 5.0)
 
@@ -31,6 +32,7 @@ class Waves:
     """
 
     facts: None = None
+    objective = REGRESSION
     shape = (1,)
     outputs = 1
     domain = INPUT

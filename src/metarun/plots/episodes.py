@@ -12,7 +12,8 @@ from torch import Tensor
 
 from metarun.plots.figure import save
 from metarun.runs.results import setting
-from metarun.tasks.sampler import Episodes, Sampler
+from metarun.tasks.sampler import Sampler
+from metarun.tasks.task import Examples, Task
 
 RIGHT, WRONG, POINT, SHOWN = "#2a9d5c", "#d1495b", "#7b2d8b", "0.6"
 WAYS, SHOTS, QUERIES = 10, 5, 10  # most that are drawn of an episode
@@ -25,29 +26,43 @@ def draw_episodes(path: Path, title: str, sampler: Sampler, numbers: Sequence[in
     Returns:
         whether there was something to draw; vectors are not.
     """
-    batch = sampler.batch(numbers)
-    if hasattr(sampler.tasks, "truth"):
-        figure = _points(sampler, batch, numbers)
-    elif batch.support_x.dim() == 5:
-        figure = _pictures(sampler, batch, numbers)
+    tasks, split = sampler.tasks(numbers), getattr(sampler.source, "split", None)
+    if hasattr(split, "truth"):
+        figure = _points(sampler, tasks)
+    elif is_of_pictures(tasks[0]):
+        figure = _pictures(sampler, tasks)
     else:
         return False
-    task = setting(sampler.ways, sampler.shots)
-    figure.suptitle(f"{title}, {task}", fontsize=10, parse_math=False)
+    figure.suptitle(f"{title}, {size_of(sampler)}", fontsize=10, parse_math=False)
     save(figure, path)
     return True
 
 
-def _pictures(sampler: Sampler, batch: Episodes, numbers: Sequence[int]) -> Figure:
-    rows, columns = min(sampler.ways, WAYS), min(sampler.shots, SHOTS) + min(sampler.queries, SHOTS)
+def is_of_pictures(task: Task) -> bool:
+    """Whether the items of a task are pictures of labelled classes."""
+    x = getattr(task.support, "x", None)
+    return isinstance(x, Tensor) and x.dim() == 4 and task.support.labels > 0
+
+
+def size_of(sampler: Sampler) -> str:
+    """`5-way 1-shot`, where tasks have such sizes."""
+    return setting(sampler.source.ways, sampler.source.shots)
+
+
+def by_class(examples: Examples, values: Tensor | None = None) -> list[Tensor]:
+    """The items of each class, by label, or what `values` (items, …) has for them."""
+    values = examples.x if values is None else values
+    return [values[examples.y == label] for label in range(examples.labels)]
+
+
+def _pictures(sampler: Sampler, tasks: Sequence[Task]) -> Figure:
+    source = sampler.source
+    rows, columns = min(source.ways, WAYS), min(source.shots, SHOTS) + min(source.queries, SHOTS)
     height = 0.8 * rows + 0.35
-    figure = Figure(figsize=(max(LEFT + 0.3 + 0.75 * columns, 5.5), height * len(batch) + 0.5))
+    figure = Figure(figsize=(max(LEFT + 0.3 + 0.75 * columns, 5.5), height * len(tasks) + 0.5))
     top = 1 - 0.4 / figure.get_figheight()
-    bands = np.linspace(top, 0.1 / figure.get_figheight(), len(batch) + 1)
-    for t, number in enumerate(numbers):
-        support, query = (
-            x[t].unflatten(0, (sampler.ways, -1)) for x in (batch.support_x, batch.query_x)
-        )
+    bands = np.linspace(top, 0.1 / figure.get_figheight(), len(tasks) + 1)
+    for t, task in enumerate(tasks):
         grid = figure.add_gridspec(
             rows,
             columns,
@@ -59,66 +74,61 @@ def _pictures(sampler: Sampler, batch: Episodes, numbers: Sequence[int]) -> Figu
             wspace=0.1,
         ).subplots(squeeze=False)
         grid[0][0].annotate(
-            f"episode {number}: support (grey frames) and queries",
+            f"episode {task.number}: support (grey frames) and queries",
             (0, 1),
             (-0.95 * LEFT * 72, 6),
             xycoords="axes fraction",
             textcoords="offset points",
             fontsize=9,
         )
-        classes(grid, support, query, class_names(sampler, number))
+        classes(grid, task, class_names(sampler, task))
     return figure
 
 
-def class_names(sampler: Sampler, number: int) -> list[str]:
-    """What the classes of an episode are called, by label."""
-    known, pick = getattr(sampler.tasks, "names", None), sampler.pick(number)
-    if known is None or not hasattr(pick, "classes"):
-        return [""] * sampler.ways
-    return [str(known[c]) for c in pick.classes]
+def class_names(sampler: Sampler, task: Task) -> list[str]:
+    """What the classes of a task are called, by label."""
+    known = getattr(getattr(sampler.source, "split", None), "names", None)
+    if known is None or task.classes is None:
+        return [""] * task.support.labels
+    return [str(known[c]) for c in task.classes.tolist()]
 
 
-def classes(
-    grid: Any,
-    support: Tensor,
-    query: Tensor,
-    names: Sequence[str],
-    predicted: Tensor | None = None,
-) -> None:
+def classes(grid: Any, task: Task, names: Sequence[str], predicted: Tensor | None = None) -> None:
     """A row for each class: its name, its support, its queries.
 
     Args:
         grid: rows of axes, one for each picture; as many classes, shots and queries as it has
             place for are drawn.
-        support: (N, K, C, H, W), query: (N, Q, C, H, W), both between 0 and 1.
-        predicted: (N, Q) labels that a learner gave.
+        task: of pictures between 0 and 1.
+        predicted: (N·Q) labels that a learner gave.
     """
-    shots = min(support.shape[1], SHOTS)
+    support, query = by_class(task.support), by_class(task.query)
+    labels = by_class(task.query, task.query.y if predicted is None else predicted)
+    shots = min(max(map(len, support)), SHOTS)
     for row, axes in enumerate(grid):
-        for k in range(shots):
-            _image(axes[k], support[row, k], SHOWN, "")
-        for q in range(len(axes) - shots):
-            given = row if predicted is None else int(predicted[row, q])
+        for k, picture in zip(range(shots), support[row], strict=False):
+            _image(axes[k], picture, SHOWN, "")
+        for q, picture in zip(range(len(axes) - shots), query[row], strict=False):
+            given = int(labels[row][q])
             colour = "1" if predicted is None else RIGHT if given == row else WRONG
-            text = "" if given == row else f"as {given}"
-            _image(axes[shots + q], query[row, q], colour, text)
+            _image(axes[shots + q], picture, colour, "" if given == row else f"as {given}")
         label = f"{row}  {_short(names[row])}"
         style = {"rotation": 0, "ha": "right", "va": "center", "fontsize": 8}
         axes[0].set_ylabel(label, **style, parse_math=False)  # a folder may be called $x$
 
 
-def _points(sampler: Sampler, batch: Episodes, numbers: Sequence[int]) -> Figure:
-    low, high = sampler.tasks.domain
-    x = np.linspace(low, high, 201)[:, None]
-    figure = Figure(figsize=(6.5, 2.3 * len(batch) + 0.7), layout="constrained")
-    panels = figure.subplots(len(batch), 1, squeeze=False, sharex=True)[:, 0]
-    for t, (number, axes) in enumerate(zip(numbers, panels, strict=True)):
-        truth = sampler.tasks.truth(sampler.pick(number), x)
+def _points(sampler: Sampler, tasks: Sequence[Task]) -> Figure:
+    split = sampler.source.split
+    x = np.linspace(*split.domain, 201)[:, None]
+    figure = Figure(figsize=(6.5, 2.3 * len(tasks) + 0.7), layout="constrained")
+    panels = figure.subplots(len(tasks), 1, squeeze=False, sharex=True)[:, 0]
+    for task, axes in zip(tasks, panels, strict=True):
+        truth = split.truth(sampler.choose(task.number), x)
         axes.plot(x, truth, color="0.1", lw=1, label="true function")
         for name, mark, colour in (("query", "o", SHOWN), ("support", "^", POINT)):
-            at = (getattr(batch, f"{name}_{axis}")[t].flatten().cpu() for axis in "xy")
+            at = (getattr(getattr(task, name), axis).flatten().cpu() for axis in "xy")
             axes.plot(*at, mark, color=colour, mec="white", ms=7, label=name)
-        axes.set_title(f"episode {number}", fontsize=9)
+        axes.set_title(f"episode {task.number}", fontsize=9)
         axes.grid(alpha=0.3)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=8)

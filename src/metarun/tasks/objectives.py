@@ -1,33 +1,46 @@
-"""How outputs are judged: cross-entropy and accuracy, or the squared error of numbers."""
+"""How a model is judged on a task: its loss, its scores, and which of them counts."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from metarun.tasks.headline import ACCURACY, MSE, Headline
 
-def loss_of(outputs: Tensor, y: Tensor) -> Tensor:
-    """Mean loss over the items of one task, a scalar.
+Loss = Callable[[Tensor, Tensor], Tensor]
+Scores = Callable[[Tensor, Tensor], dict[str, Tensor]]
 
-    Cross-entropy where `y` holds labels, mean squared error where it holds numbers.
 
-    Args:
-        outputs: (items, N) logits, or (items, *target) predictions.
-        y: (items) labels, or (items, *target) targets.
+@dataclass(frozen=True)
+class Objective:
+    """Declared by the data, read by everything that trains, tests or reports.
+
+    Attributes:
+        name: for messages.
+        headline: the score that learners are compared by.
+        loss: outputs (items, …) and y (items, …) of one task → its mean loss, a scalar.
+        scores: the same → other scores, scalars without a graph, by name.
+        differentiable: autograd gives the slope of the loss. A sampled return has none that finite
+            differences would confirm.
     """
-    return F.mse_loss(outputs, y) if y.is_floating_point() else F.cross_entropy(outputs, y)
+
+    name: str
+    headline: Headline
+    loss: Loss | None = None
+    scores: Scores | None = None
+    differentiable: bool = True
 
 
-def score(outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
-    """Scores of each of T tasks, each (T): `loss` with `accuracy`, or with `mse` for regression.
+def _accuracy(outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
+    return {"accuracy": (outputs.argmax(-1) == y).to(outputs.dtype).mean()}
 
-    Args:
-        outputs: (T, items, N) logits, or (T, items, *target) predictions.
-        y: (T, items) labels, or (T, items, *target) targets.
-    """
-    outputs = outputs.detach()
-    if y.is_floating_point():
-        mse = (outputs - y).square().flatten(1).mean(1)
-        return {"loss": mse, "mse": mse}
-    losses = F.cross_entropy(outputs.transpose(1, 2), y, reduction="none").mean(1)
-    return {"loss": losses, "accuracy": (outputs.argmax(-1) == y).to(outputs.dtype).mean(1)}
+
+def _squared_error(outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
+    return {"mse": F.mse_loss(outputs, y)}
+
+
+CLASSIFICATION = Objective("classification", ACCURACY, F.cross_entropy, _accuracy)
+REGRESSION = Objective("regression", MSE, F.mse_loss, _squared_error)

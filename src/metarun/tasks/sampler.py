@@ -1,143 +1,100 @@
-"""Episodes and the sampler that draws them: an episode is a pure function of its number."""
+"""Draws tasks by number: a task is a pure function of its number."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from metarun.tasks.augmentation import Augmentation
+from metarun.tasks.task import Spec, Task
 
 SPLITS = ("train", "val", "test")
-NORMALISATION = "uint8 / 255; other numbers as they are"  # of every split, see Sampler._tensor
 
 
-@dataclass(frozen=True)
-class Episodes:
-    """A batch of T tasks with N ways, K shots and Q queries a class.
+class TaskSource(Protocol):
+    """What the sampler draws from. It may have `build_many(choices, numbers)`, if that is faster.
 
     Attributes:
-        support_x: (T, N·K, *shape), between 0 and 1 for images.
-        support_y: (T, N·K) labels 0 … N−1, grouped by label.
-        query_x: (T, N·Q, *shape).
-        query_y: (T, N·Q).
-        classes: (T, N) which class of the split each label stands for, or `None` where tasks are
-            not made of classes. For learners that train on all classes at once; others ignore it.
+        fingerprint: identifies the tasks that can be drawn.
+        sizes: ways, shots and queries, or whatever else a task's choices depend on.
+        spec: what a learner is told of the tasks.
     """
 
-    support_x: Tensor
-    support_y: Tensor
-    query_x: Tensor
-    query_y: Tensor
-    classes: Tensor | None = None
+    fingerprint: str
+    sizes: tuple[int, ...]
+    spec: Spec
 
-    def __len__(self) -> int:
-        return len(self.support_x)
+    def choose(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """The random choices behind one task: small arrays."""
 
-    @property
-    def ways(self) -> int:
-        return int(self.support_y[0].max()) + 1
+    def build(self, choices: tuple[np.ndarray, ...], number: int) -> Task:
+        """The task of these choices, made afresh."""
 
-    @property
-    def shots(self) -> int:
-        return self.support_y.shape[1] // self.ways
-
-
-class Tasks(Protocol):
-    """What the sampler draws from: the classes of a split, or a distribution over functions."""
-
-    sha256: str
-
-    def pick(self, rng: np.random.Generator, ways: int, shots: int, queries: int) -> Any:
-        """The random choices behind one episode, a tuple of small arrays."""
-
-    def gather(self, picks: Sequence[Any], shots: int) -> tuple[np.ndarray, ...]:
-        """Support x and y, query x and y of the picked episodes, each (T, items, …)."""
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> TaskSource:
+        """The same tasks elsewhere, their inputs and numbers of another type."""
 
 
 class Sampler:
-    """Draws episodes by number.
+    """A stream of tasks.
 
     Args:
-        tasks: the split to draw from.
-        key: what the stream of episodes depends on besides their number.
-        device, dtype: where episodes go, and the type of their x.
-        augment: changes the x of an episode, by random numbers that depend on what its other
+        source: where they come from.
+        key: what the stream depends on besides the number of a task.
+        augment: changes the inputs of a task, by random numbers that depend on what its other
             choices depend on but are drawn apart: with or without, it holds the same items.
     """
 
     def __init__(
-        self,
-        tasks: Tasks,
-        ways: int,
-        shots: int,
-        queries: int,
-        key: tuple[int, ...],
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        augment: Augmentation | None = None,
+        self, source: TaskSource, key: tuple[int, ...], augment: Augmentation | None = None
     ) -> None:
-        self.tasks, self.key, self.augment = tasks, key, augment
-        self.ways, self.shots, self.queries = ways, shots, queries
-        self.device, self.dtype = torch.device(device), dtype
+        self.source, self.key, self.augment = source, key, augment
 
     @classmethod
-    def training(cls, tasks: Tasks, *args: Any, seed: int, **kwargs: Any) -> Sampler:
-        """Training episode i is a function of (seed, i)."""
-        return cls(tasks, *args, key=(0, seed), **kwargs)
+    def training(
+        cls, source: TaskSource, seed: int, augment: Augmentation | None = None
+    ) -> Sampler:
+        """Training task i is a function of (seed, i)."""
+        return cls(source, (0, seed), augment)
 
     @classmethod
-    def frozen(cls, tasks: Tasks, *args: Any, split: str, eval_seed: int, **kwargs: Any) -> Sampler:
-        """Evaluation episode i is a function of (eval_seed, split, i), whoever the learner is."""
-        if "augment" in kwargs:
-            raise TypeError("evaluation episodes are as the data has them")
-        return cls(tasks, *args, key=(1, eval_seed, SPLITS.index(split)), **kwargs)
+    def frozen(cls, source: TaskSource, split: str, eval_seed: int) -> Sampler:
+        """Evaluation task i is a function of (eval_seed, split, i), whoever the learner is."""
+        return cls(source, (1, eval_seed, SPLITS.index(split)))
 
-    def pick(self, number: int) -> Any:
-        """The random choices behind episode `number`."""
-        rng = np.random.default_rng((*self.key, number))
-        return self.tasks.pick(rng, self.ways, self.shots, self.queries)
+    def choose(self, number: int) -> Any:
+        """The random choices behind task `number`."""
+        return self.source.choose(np.random.default_rng((*self.key, number)))
 
-    def batch(self, numbers: Iterable[int]) -> Episodes:
-        """The episodes with these numbers, as one batch."""
+    def tasks(self, numbers: Iterable[int]) -> list[Task]:
+        """The tasks of these numbers, in this order."""
         numbers = list(numbers)
-        picks = [self.pick(i) for i in numbers]
-        arrays = self.tasks.gather(picks, self.shots)
-        known = [pick.classes for pick in picks if hasattr(pick, "classes")]
-        classes = self._tensor(np.stack(known)) if known else None
-        support_x, support_y, query_x, query_y = (self._tensor(a) for a in arrays)
-        if self.augment is not None:
-            support_x, query_x = self._augmented(self.augment, numbers, support_x, query_x)
-        return Episodes(support_x, support_y, query_x, query_y, classes)
+        chosen = [self.choose(i) for i in numbers]
+        if hasattr(self.source, "build_many"):
+            tasks = self.source.build_many(chosen, numbers)
+        else:
+            tasks = [self.source.build(c, i) for c, i in zip(chosen, numbers, strict=True)]
+        return tasks if self.augment is None else [self._augmented(task) for task in tasks]
 
     def sha256(self, episodes: int) -> str:
-        """Identifies the first `episodes` episodes: the tasks they come from and every choice."""
-        digest = hashlib.sha256(self.tasks.sha256.encode())
-        digest.update(repr((self.ways, self.shots, self.queries)).encode())
+        """Identifies the first `episodes` tasks: where they come from and every choice."""
+        digest = hashlib.sha256(self.source.fingerprint.encode())
+        digest.update(repr(tuple(self.source.sizes)).encode())
         for i in range(episodes):
-            for array in self.pick(i):
+            for array in self.choose(i):
                 digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
-    def _augmented(
-        self, augment: Augmentation, numbers: Sequence[int], support_x: Tensor, query_x: Tensor
-    ) -> tuple[Tensor, ...]:
-        shots = support_x.shape[1]  # items in the support of a task
-        streams = (np.random.SeedSequence((*self.key, i), spawn_key=(0,)) for i in numbers)
-        each = shots + query_x.shape[1]
-        drawn = np.stack([augment.draw(np.random.default_rng(s), each) for s in streams])
-        return tuple(
-            augment(x.flatten(0, 1), part.reshape(-1, *part.shape[2:])).view_as(x)
-            for x, part in ((support_x, drawn[:, :shots]), (query_x, drawn[:, shots:]))
+    def _augmented(self, task: Task) -> Task:
+        stream = np.random.SeedSequence((*self.key, task.number), spawn_key=(0,))
+        shots = len(task.support)
+        drawn = self.augment.draw(np.random.default_rng(stream), shots + len(task.query))
+        support, query = (
+            replace(examples, x=self.augment(examples.x, rows))
+            for examples, rows in ((task.support, drawn[:shots]), (task.query, drawn[shots:]))
         )
-
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
-        if tensor.dtype == torch.uint8:
-            return tensor.to(self.dtype).div_(255)
-        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
+        return replace(task, support=support, query=query)

@@ -1,4 +1,4 @@
-"""A learner on frozen episodes, and the interval of its scores."""
+"""A learner on frozen tasks, and the interval of its scores."""
 
 from __future__ import annotations
 
@@ -10,34 +10,39 @@ import numpy as np
 import torch
 from scipy.special import stdtrit
 
-from metarun.algorithms import Algorithm
-from metarun.tasks.objectives import score
+from metarun.algorithms import Learner
 from metarun.tasks.sampler import Sampler
+from metarun.training.gradient import adapt
 
-TASKS_AT_ONCE = 8  # a constant: a figure must not depend on how its episodes were batched
+TASKS_AT_ONCE = 8  # a constant: a figure must not depend on how its tasks were batched
 
 
+@torch.no_grad()
 def evaluate(
-    learner: Algorithm,
+    learner: Learner,
     sampler: Sampler,
     episodes: int,
     proceed: Callable[[int], None] = lambda done: None,
 ) -> dict[str, np.ndarray]:
-    """Scores of each of the first `episodes` episodes, each (episodes).
+    """Scores of each of the first `episodes` tasks, each (episodes).
 
     Args:
-        proceed: called with the number of episodes done after each batch; it may raise to stop.
+        proceed: called with the number of tasks done after each batch; it may raise to stop.
     """
-    torch.manual_seed(0)  # learners that draw in evaluation draw the same each time
-    parts: dict[str, list[np.ndarray]] = {}
-    for start in range(0, episodes, TASKS_AT_ONCE):
-        numbers = range(start, min(start + TASKS_AT_ONCE, episodes))
-        batch = sampler.batch(numbers)
-        outputs = learner.predict(batch.support_x, batch.support_y, batch.query_x)
-        for name, values in score(outputs, batch.query_y).items():
-            parts.setdefault(name, []).append(values.double().cpu().numpy())
-        proceed(numbers.stop)
-    return {name: np.concatenate(values) for name, values in parts.items()}
+    training = learner.training
+    learner.eval()
+    found: dict[str, list[float]] = {}
+    try:
+        for start in range(0, episodes, TASKS_AT_ONCE):
+            numbers = range(start, min(start + TASKS_AT_ONCE, episodes))
+            tasks = sampler.tasks(numbers)
+            for task, model in zip(tasks, adapt(learner, tasks), strict=True):
+                for name, value in task.query.judge(model).scores.items():
+                    found.setdefault(name, []).append(float(value))
+            proceed(numbers.stop)
+    finally:
+        learner.train(training)
+    return {name: np.array(values) for name, values in found.items()}
 
 
 def interval(values: np.ndarray) -> dict[str, float]:

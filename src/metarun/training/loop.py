@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from metarun.errors import Interrupted, RunFailed
@@ -16,6 +15,7 @@ from metarun.loggers import Logger
 from metarun.runs import checkpoint, metrics
 from metarun.training.display import Display
 from metarun.training.evaluation import better, evaluate, headline, interval
+from metarun.training.gradient import accumulate
 from metarun.training.interruption import Stop
 from metarun.training.optimizer import Outer
 from metarun.training.parts import Parts
@@ -111,13 +111,11 @@ def meta_train(
             if step == steps:
                 return
 
-            # What a learner draws in a step depends on the step alone: nothing to save.
-            torch.manual_seed(number_for(config["seed"], step))
             numbers = range(step * batch, (step + 1) * batch)
             clock.lap("wall_seconds")
-            tasks = training.batch(numbers)
-            found = learner.accumulate(tasks)
-            scores = {name: float(v.mean()) for name, v in found.items()}
+            # What a learner draws depends on the number of the task alone: nothing to save.
+            found = accumulate(learner, training.tasks(numbers), config["seed"])
+            scores = {name: float(np.mean([float(s[name]) for s in found])) for name in found[0]}
             try:
                 _finite(found, numbers)
                 scores["gradient_norm"] = outer.step(step)
@@ -140,24 +138,17 @@ def meta_train(
         raise
 
 
-def number_for(seed: int, step: int) -> int:
-    """The number that seeds torch in outer step `step`."""
-    return int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
-
-
-def _finite(scores: dict[str, Tensor], numbers: range) -> None:
-    """Stop at scores, each (T), that are not finite, naming the episodes whose they are.
+def _finite(scores: Sequence[Mapping[str, Tensor]], numbers: range) -> None:
+    """Stop at scores that are not finite, naming the tasks whose they are.
 
     Raises:
         FloatingPointError: there are some.
     """
-    for name, values in scores.items():
-        wrong = ~torch.isfinite(values.detach().cpu())
-        if wrong.any():
-            if len(wrong) != len(numbers):
-                raise FloatingPointError(f"the {name} is not finite")
-            which = [str(i) for i, bad in zip(numbers, wrong.tolist(), strict=True) if bad]
-            raise FloatingPointError(f"the {name} of episode {', '.join(which)} is not finite")
+    for name in scores[0]:
+        wrong = [i for i, own in zip(numbers, scores, strict=True) if not own[name].isfinite()]
+        if wrong:
+            which = ", ".join(map(str, wrong))
+            raise FloatingPointError(f"the {name} of episode {which} is not finite")
 
 
 def _copy(weights: dict[str, Tensor]) -> dict[str, Tensor]:

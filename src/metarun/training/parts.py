@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from metarun.algorithms import Algorithm, Task
+from metarun.algorithms import Learner
 from metarun.config.instantiate import blueprint, target_of
 from metarun.data import duplicates
 from metarun.data.classes import Facts
 from metarun.errors import Refused
 from metarun.tasks.augmentation import Augmentation
-from metarun.tasks.sampler import Sampler
+from metarun.tasks.gathered import source_of
+from metarun.tasks.sampler import Sampler, TaskSource
+from metarun.tasks.task import Spec
 from metarun.training.allocator import keep_freed_memory
 
 log = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ class Parts:
     Attributes:
         config: the resolved configuration, plain containers.
         splits: `train`, `val`, `test`.
-        task: what the learner was told of its tasks.
+        spec: what the learner was built from.
         learner: with its initial weights, on `device`.
         optimizer, logger: blueprints, to be called by the loop.
         augment: what training episodes go through, if anything.
@@ -40,8 +42,8 @@ class Parts:
 
     config: dict[str, Any]
     splits: dict[str, Any]
-    task: Task
-    learner: Algorithm
+    spec: Spec
+    learner: Learner
     optimizer: Callable[..., Any]
     logger: Callable[..., Any]
     device: torch.device
@@ -49,24 +51,21 @@ class Parts:
     augment: Augmentation | None
 
     def training(self) -> Sampler:
-        return Sampler.training(
-            self.splits["train"],
-            *task_of(self.config, "train_"),
-            seed=self.config["seed"],
-            device=self.device,
-            dtype=self.dtype,
-            augment=self.augment,
-        )
+        return Sampler.training(self.source("train"), self.config["seed"], self.augment)
 
     def frozen(self, split: str) -> Sampler:
-        return Sampler.frozen(
-            self.splits[split],
-            *task_of(self.config),
-            split=split,
-            eval_seed=self.config["eval_seed"],
-            device=self.device,
-            dtype=self.dtype,
-        )
+        source = self.source(split, "")
+        return Sampler.frozen(source, split, self.config["eval_seed"])
+
+    def source(self, split: str, prefix: str = "train_") -> TaskSource:
+        """The tasks of a split, of the size of training or, without a prefix, of evaluation."""
+        sizes = task_of(self.config, prefix)
+        return source_of(self.splits[split], sizes, self.device, self.dtype)
+
+
+def told_of(spec: Spec) -> dict[str, int]:
+    """What of a spec a checkpoint keeps: what the learner's weights depend on."""
+    return {"outputs": spec.outputs, "shots": spec.shots, "classes": spec.classes}
 
 
 @dataclass
@@ -91,7 +90,7 @@ def assemble(
     config: dict[str, Any],
     folders: Sequence[Path] = (),
     used: Mapping[str, str] = RUN,
-    task: Task | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> Parts:
     """Check every node and how the choices fit, load the data and build the learner.
 
@@ -100,7 +99,8 @@ def assemble(
         folders: a user's own config folders, which may name targets of their own.
         used: the splits that this command draws episodes from, each with the prefix of the keys
             that say how many ways, shots and queries.
-        task: what the learner was told when it was trained; by default, what this data says.
+        told: of the spec, what the learner was told when it was trained; by default, what this
+            data says.
 
     Raises:
         Refused: with a line for every mistake.
@@ -132,14 +132,15 @@ def assemble(
     torch.set_num_threads(config["threads"])
     dtype = getattr(torch, config["precision"])
     torch.manual_seed(config["seed"])  # initial weights depend on the seed and the shapes alone
-    backbone = plans["backbone"](splits["train"].shape)
-    task = task or _task(config, splits["train"])
-    learner = plans["algo"](backbone, task).to(device=device, dtype=dtype)
+    spec = source_of(splits["train"], task_of(config, "train_"), device, dtype).spec
+    spec = replace(spec, **(told or {}))
+    backbone = plans["backbone"](spec.inputs)
+    learner = plans["algo"](backbone, spec).to(device=device, dtype=dtype)
     if not any(p.requires_grad for p in learner.parameters()):
         algo, net = config["choices"]["algo"], config["choices"]["backbone"]
         raise Refused(f"algo={algo} backbone={net}: together they have nothing to learn")
     blueprints = plans["optimizer"], plans["logger"]
-    return Parts(config, splits, task, learner, *blueprints, device, dtype, augment)
+    return Parts(config, splits, spec, learner, *blueprints, device, dtype, augment)
 
 
 def plan(
@@ -191,18 +192,11 @@ def task_of(config: Mapping[str, Any], prefix: str = "") -> tuple[int, int, int]
     return tuple(config[prefix + key] for key in ("ways", "shots", "queries"))
 
 
-def _task(config: dict[str, Any], train: Any) -> Task:
-    """What the learner is told: of the classes it will see, or of the size of a target."""
-    if train.facts is None:
-        return Task(train.outputs, config["train_shots"])
-    return Task(config["train_ways"], config["train_shots"], train.facts.classes)
-
-
 def _classless(config: dict[str, Any], learner: Any) -> list[str]:
     """What does not go with tasks that have numbers to be predicted instead of classes."""
     algo, data = config["choices"]["algo"], config["choices"]["data"]
     lines = wayless(config)
-    if not getattr(learner, "regresses", False):
+    if getattr(learner, "needs_labels", True):
         lines.append(
             f"algo={algo} data={data}: {algo} tells classes apart, and {data} has numbers to be "
             "predicted; algo=maml predicts them"

@@ -9,7 +9,7 @@ from metarun.data.classes import Split
 from metarun.data.duplicates import repeats
 from metarun.runs import results
 from metarun.tasks.augmentation import none
-from metarun.tasks.sampler import NORMALISATION
+from metarun.tasks.gathered import NORMALISATION
 from metarun.training.parts import Parts
 
 

@@ -1,0 +1,54 @@
+"""The meta-gradient of a batch of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metarun.algorithms import Learner
+from metarun.tasks.task import Model, Task
+
+
+def accumulate(learner: Learner, tasks: Sequence[Task], seed: int) -> list[dict[str, Tensor]]:
+    """Add the gradient of the mean outer loss over the tasks to `.grad`.
+
+    One task's graph is in memory at a time, unless the learner needs all at once.
+
+    Returns:
+        the scores of each task, scalars without a graph.
+    """
+    if learner.joint:
+        seed_draws(seed, tasks[0].number)
+        losses, scores = zip(*learner.outer_losses(tasks), strict=True)
+        (torch.stack(losses).sum() / len(tasks)).backward()
+        return list(scores)
+    found = []
+    for task in tasks:
+        seed_draws(seed, task.number)
+        loss, scores = learner.outer_loss(task)
+        (loss / len(tasks)).backward()
+        found.append(scores)
+    return found
+
+
+@torch.no_grad()
+def adapt(learner: Learner, tasks: Sequence[Task], seed: int = 0) -> list[Model]:
+    """A model for each task, side by side where the learner can; without a graph."""
+    if type(learner).adapt_all is not Learner.adapt_all:
+        return learner.adapt_all([task.support for task in tasks])
+    models = []
+    for task in tasks:
+        seed_draws(seed, task.number)
+        models.append(learner.adapt(task.support))
+    return models
+
+
+def seed_draws(seed: int, number: int) -> None:
+    """Let what a learner draws for a task depend on the seed and the number of the task alone."""
+    state = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
+    torch.default_generator.manual_seed(state)  # torch.manual_seed takes a hundred times as long
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(state)
