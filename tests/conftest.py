@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,10 +12,13 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from torch import Tensor
 
 from metarun import cli, testing
-from metarun.tasks.sampler import Episodes
-from metarun.training import parts
+from metarun.algorithms import Learner
+from metarun.tasks.task import Task
+from metarun.training import loop, parts
+from metarun.training.gradient import accumulate
 
 OWN = Path(__file__).parent / "own"
 TINY = ["--config-dir", str(OWN), "data=blobs", "debug=tiny", "backbone.filters=8", "threads=1"]
@@ -70,6 +74,29 @@ def metarun(
     return call
 
 
-def episodes(*args: Any, dtype: torch.dtype = torch.float32, **kwargs: Any) -> Episodes:
-    """Random episodes in which a class's items resemble each other, in single precision."""
-    return testing.episodes(*args, dtype=dtype, **kwargs)
+def tasks(*args: Any, dtype: torch.dtype = torch.float32, **kwargs: Any) -> list[Task]:
+    """Random tasks in which a class's items resemble each other, in single precision."""
+    return testing.tasks(*args, dtype=dtype, **kwargs)
+
+
+def before_each_step(patch: pytest.MonkeyPatch, act: Callable[[int], None]) -> None:
+    """Call `act` with 1, 2, … before the outer steps of runs."""
+    original, calls = loop.accumulate, []
+
+    def counted(learner: Learner, given: Sequence[Task], seed: int) -> list[dict[str, Tensor]]:
+        calls.append(1)
+        act(len(calls))
+        return original(learner, given, seed)
+
+    patch.setattr(loop, "accumulate", counted)
+
+
+def signal_in_step(patch: pytest.MonkeyPatch, step: int, number: int = signal.SIGINT) -> None:
+    """Send this process a signal in that outer step."""
+    before_each_step(patch, lambda now: os.kill(os.getpid(), number) if now == step else None)
+
+
+def scores_of(learner: Learner, given: Sequence[Task], seed: int = 0) -> dict[str, Tensor]:
+    """The scores of each task, each (T), while the meta-gradient is added to `.grad`."""
+    found = accumulate(learner, given, seed)
+    return {name: torch.stack([scores[name] for scores in found]) for name in found[0]}

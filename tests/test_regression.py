@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 
-from metarun.algorithms import Task
 from metarun.algorithms.maml import MAML
 from metarun.backbones.mlp import MLP
 from metarun.config.compose import compose, plain
@@ -21,8 +21,12 @@ from metarun.config.instantiate import blueprint, target_of
 from metarun.data.sinusoid import Waves
 from metarun.runs import checkpoint
 from metarun.runs.metrics import read as read_metrics
+from metarun.tasks.gathered import source_of
+from metarun.tasks.objectives import REGRESSION
 from metarun.tasks.sampler import Sampler
-from tests.conftest import TINY
+from metarun.tasks.task import Spec, Task
+from metarun.testing import predict
+from tests.conftest import TINY, scores_of
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
 SHORT = ["data=sinusoid", "algo=maml", "shots=10", "debug=tiny", "threads=1", "out=run"]
@@ -117,18 +121,26 @@ def test_a_learner_that_tells_classes_apart_is_refused_in_one_line(metarun: Meta
     assert not Path("run").exists()
 
 
+WAVES = Spec((1,), 1, REGRESSION)
+
+
+def waves(shots: int, queries: int, count: int, seed: int = 0) -> list[Task]:
+    source = source_of(Waves(), (1, shots, queries), dtype=torch.float64)
+    return Sampler.training(source, seed).tasks(range(count))
+
+
 def test_without_inner_steps_it_is_one_network_for_all_tasks() -> None:
     """The paper's comparison, pretraining on all tasks: plain regression on the queries."""
     torch.manual_seed(0)
     learner = MAML(
-        MLP((1,), hidden=[8], batch_norm=False), Task(1), inner_lr=0.02, inner_steps=0
+        MLP((1,), hidden=[8], batch_norm=False), WAVES, inner_lr=0.02, inner_steps=0
     ).double()
-    sampler = Sampler.training(Waves(), 1, 5, 6, seed=0, dtype=torch.float64)
-    e = sampler.batch(range(4))
-    found = learner.accumulate(e)["mse"].mean()
+    given = waves(5, 6, 4)
+    found = scores_of(learner, given)["mse"].mean()
     gradients = [p.grad.clone() for p in learner.parameters()]
     learner.zero_grad()
-    pooled = (learner.net(e.query_x.flatten(0, 1)) - e.query_y.flatten(0, 1)).square().mean()
+    x, y = (torch.cat([getattr(task.query, part) for task in given]) for part in "xy")
+    pooled = (learner.net(x) - y).square().mean()
     pooled.backward()
     torch.testing.assert_close(found, pooled.detach())
     torch.testing.assert_close(gradients, [p.grad for p in learner.parameters()])
@@ -136,15 +148,14 @@ def test_without_inner_steps_it_is_one_network_for_all_tasks() -> None:
 
 def test_an_inner_step_on_a_line_is_that_of_least_squares() -> None:
     """Without hidden layers, w − α·∂/∂w of the mean of (wx + b − y)² over the support."""
-    learner = MAML(MLP((1,), hidden=[]), Task(1), inner_lr=0.01, test_inner_steps=1).double()
+    learner = MAML(MLP((1,), hidden=[]), WAVES, inner_lr=0.01, test_inner_steps=1).double()
     w, b = (p.item() for p in learner.net[1].parameters())
-    sampler = Sampler.training(Waves(), 1, 5, 6, seed=1, dtype=torch.float64)
-    e = sampler.batch([0])
-    x, y = e.support_x[0], e.support_y[0]
+    (task,) = waves(5, 6, 1, seed=1)
+    x, y = task.support.x, task.support.y
     error = w * x + b - y
     w, b = w - 0.01 * (2 * error * x).mean(), b - 0.01 * (2 * error).mean()
-    found = learner.predict(e.support_x, e.support_y, e.query_x)
-    torch.testing.assert_close(found, w * e.query_x + b)
+    (found,) = predict(learner.eval(), [task])
+    torch.testing.assert_close(found, w * task.query.x + b)
 
 
 def test_it_goes_on_as_if_never_stopped(metarun: Metarun) -> None:
@@ -166,21 +177,22 @@ def planned(name: str) -> Callable[..., Any]:
 
 
 PLANS = {name: planned(name) for name in choices("algo")}
-REGRESSING = [name for name, made in PLANS.items() if target_of(made).regresses]
+REGRESSING = [name for name, made in PLANS.items() if not target_of(made).needs_labels]
 
 
 @pytest.mark.parametrize("name", REGRESSING)
 def test_every_learner_that_says_it_regresses_does(name: str) -> None:
     torch.manual_seed(0)
     net = MLP((1,), hidden=[20, 20], batch_norm=False)
-    learner = PLANS[name](net, Task(1, shots=10)).double()
-    e = Sampler.training(Waves(), 1, 10, 10, seed=0, dtype=torch.float64).batch(range(4))
-    assert learner.predict(e.support_x, e.support_y, e.query_x).shape == (4, 10, 1)
+    learner = PLANS[name](net, replace(WAVES, shots=10)).double()
+    given = waves(10, 10, 4)
+    assert predict(learner.eval(), given).shape == (4, 10, 1)
+    learner.train()
     optimizer = torch.optim.Adam(learner.parameters(), 1e-2)
     errors = []
     for _ in range(30):
         optimizer.zero_grad()
-        errors.append(learner.accumulate(e)["mse"].mean().item())
+        errors.append(scores_of(learner, given)["mse"].mean().item())
         optimizer.step()
     assert errors[-1] < 0.9 * errors[0]
 

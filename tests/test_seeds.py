@@ -24,7 +24,7 @@ def weights(*typed: str) -> dict[str, torch.Tensor]:
 
 def training_episodes(*typed: str) -> list[tuple[np.ndarray, ...]]:
     sampler = parts(*typed).training()
-    return [sampler.pick(i) for i in range(5)]
+    return [sampler.choose(i) for i in range(5)]
 
 
 def same(one: Any, two: Any) -> bool:
@@ -76,4 +76,6 @@ def test_training_episodes_are_never_those_of_an_evaluation() -> None:
     training = known.training()
     for split in ("val", "test"):
         frozen = known.frozen(split)
-        assert not same([training.pick(i) for i in range(5)], [frozen.pick(i) for i in range(5)])
+        assert not same(
+            [training.choose(i) for i in range(5)], [frozen.choose(i) for i in range(5)]
+        )

@@ -19,7 +19,8 @@ from metarun.algorithms.protonet import ProtoNet
 from metarun.runs import checkpoint
 from metarun.runs.lock import alone_in
 from metarun.runs.metrics import read as read_metrics
-from tests.conftest import TINY
+from metarun.training import loop
+from tests.conftest import TINY, signal_in_step
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
 
@@ -148,30 +149,15 @@ def test_choices_that_do_not_fit_together_are_all_named(metarun: Metarun) -> Non
     ]
 
 
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, learner: type, call: int, number: int) -> None:
-    """Send this process a signal in the learner's `call`-th training step."""
-    original, calls = learner.accumulate, []
-
-    def accumulate(self: Any, episodes: Any) -> Any:
-        calls.append(1)
-        if len(calls) == call:
-            os.kill(os.getpid(), number)
-        return original(self, episodes)
-
-    monkeypatch.setattr(learner, "accumulate", accumulate)
-
-
 @pytest.mark.parametrize("algo", ["protonet", "maml"])
 @pytest.mark.parametrize(("call", "number"), [(1, signal.SIGINT), (3, signal.SIGTERM)])
 def test_an_interrupted_run_goes_on_as_if_never_stopped(
     metarun: Metarun, algo: str, call: int, number: int
 ) -> None:
-    from metarun.algorithms.maml import MAML
-
     options = [*TINY, f"algo={algo}", "steps=5", "log_every=2", "optimizer.schedule=cosine"]
     metarun(*options, "out=whole")
     with pytest.MonkeyPatch.context() as patch:
-        interrupt_at(patch, {"protonet": ProtoNet, "maml": MAML}[algo], call, number)
+        signal_in_step(patch, call, number)
         code, _, err = metarun(*options, "out=halves")
     assert code == 130
     assert err == [
@@ -227,17 +213,17 @@ def test_resume_refuses_what_would_make_it_another_run(metarun: Metarun) -> None
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_within_the_step(metarun: Metarun) -> None:
-    original, calls = ProtoNet.accumulate, []
+    original, calls = loop.accumulate, []
 
-    def accumulate(self: Any, episodes: Any) -> Any:
-        scores = original(self, episodes)
+    def accumulate(learner: Any, tasks: Any, seed: int) -> Any:
+        scores = original(learner, tasks, seed)
         calls.append(1)
         if len(calls) == 3:
-            next(self.parameters()).grad.fill_(torch.nan)
+            next(learner.parameters()).grad.fill_(torch.nan)
         return scores
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ProtoNet, "accumulate", accumulate)
+        patch.setattr(loop, "accumulate", accumulate)
         code, _, err = metarun(*TINY, "out=run")
     assert code == 1
     assert len(err) == 1
@@ -252,11 +238,11 @@ def test_a_loss_that_is_not_finite_stops_the_run_within_the_step(metarun: Metaru
 
 
 def test_a_failure_in_a_learner_is_one_line_and_a_traceback_in_the_log(metarun: Metarun) -> None:
-    def broken(self: Any, episodes: Any) -> Any:
+    def broken(self: Any, task: Any) -> Any:
         raise RuntimeError("out of\nmemory")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ProtoNet, "accumulate", broken)
+        patch.setattr(ProtoNet, "outer_loss", broken)
         code, _, err = metarun(*TINY, "out=run")
     assert code == 1
     assert err == [f"metarun: RuntimeError: out of memory (traceback in {Path('run/run.log')})"]
@@ -292,7 +278,7 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_again(metarun: Metarun
     metarun(*TINY, "out=whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "save", lambda *_, **__: None)  # as after kill -9
-        interrupt_at(patch, ProtoNet, 1, signal.SIGINT)
+        signal_in_step(patch, 1, signal.SIGINT)
         assert metarun(*TINY, "out=run")[0] == 130
     assert not list(Path("run/checkpoints").iterdir())
     assert metarun("resume=run", *TINY[:2])[0] == 0
@@ -344,7 +330,7 @@ def test_a_users_own_files_are_not_overwritten(metarun: Metarun, name: str) -> N
 def test_many_test_episodes_do_not_delay_the_start(metarun: Metarun) -> None:
     """Their hash is taken when there is a figure that it belongs to."""
     with pytest.MonkeyPatch.context() as patch:
-        interrupt_at(patch, ProtoNet, 1, signal.SIGINT)
+        signal_in_step(patch, 1, signal.SIGINT)
         code, _, _ = metarun(*TINY, "out=run", f"test_episodes={10**9}")
     assert code == 130
     assert result("run")["protocol"]["episodes_sha256"] is None

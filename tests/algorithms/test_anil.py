@@ -13,6 +13,8 @@ from metarun.algorithms.anil import ANIL
 from metarun.algorithms.inner_loop import l2l
 from metarun.backbones.norm import normalised_by
 from tests.algorithms.gradients import finite_differences, gradient, small, smooth
+from tests.algorithms.learners import predict
+from tests.conftest import scores_of
 
 learner = partial(smooth, ANIL)
 both = pytest.mark.parametrize("batch_norm", ["transductive", "inductive"])
@@ -30,17 +32,17 @@ def test_the_meta_gradient_is_that_of_finite_differences(inner_steps: int, batch
 def test_it_is_learn2learns_maml_round_the_head(first_order: bool) -> None:
     model = learner(inner_lr=0.5, inner_steps=3, first_order=first_order)
     found = gradient(model, small())
-    e, body = small(), copy.deepcopy(model.backbone)
+    body = copy.deepcopy(model.backbone)
     wrapper = l2l.algorithms.MAML(copy.deepcopy(model.head), lr=0.5, first_order=first_order)
     parameters = [*body.parameters(), *wrapper.parameters()]
     for p in parameters:
         p.grad = None
     with normalised_by(body, "batch"):
-        for sx, sy, qx, qy in zip(e.support_x, e.support_y, e.query_x, e.query_y, strict=True):
+        for task in small():
             head = wrapper.clone()
             for _ in range(3):
-                head.adapt(F.cross_entropy(head(body(sx)), sy))
-            (F.cross_entropy(head(body(qx)), qy) / 2).backward()
+                head.adapt(F.cross_entropy(head(body(task.support.x)), task.support.y))
+            (F.cross_entropy(head(body(task.query.x)), task.query.y) / 2).backward()
     expected = torch.cat([p.grad.flatten() for p in parameters])
     torch.testing.assert_close(found, expected)
 
@@ -58,26 +60,25 @@ def test_the_first_order_gradient_is_another_in_the_body() -> None:
 @both
 def test_prediction_is_gradient_descent_on_the_head_over_fixed_features(batch_norm: str) -> None:
     model = learner(inner_lr=0.5, inner_steps=1, test_inner_steps=4, batch_norm=batch_norm)
-    e = small(tasks=1)
-    statistics = "batch" if batch_norm == "transductive" else len(e.support_x[0])
+    (task,) = small(1)
+    sx, qx = task.support.x, task.query.x
     with torch.no_grad():
         with normalised_by(model.backbone, "batch"):
-            support, query = model.backbone(e.support_x[0]), model.backbone(e.query_x[0])
+            support, query = model.backbone(sx), model.backbone(qx)
         if batch_norm == "inductive":
-            with normalised_by(model.backbone, statistics):
-                query = model.backbone(torch.cat([e.support_x[0], e.query_x[0]]))[statistics:]
+            with normalised_by(model.backbone, len(sx)):
+                query = model.backbone(torch.cat([sx, qx]))[len(sx) :]
     w, b = model.head.weight.detach().clone(), model.head.bias.detach().clone()
     for _ in range(4):
-        error = (support @ w.T + b).softmax(1) - F.one_hot(e.support_y[0], 3)
+        error = (support @ w.T + b).softmax(1) - F.one_hot(task.support.y, 3)
         w, b = w - 0.5 * error.T @ support / len(support), b - 0.5 * error.mean(0)
-    found = model.predict(e.support_x, e.support_y, e.query_x)
-    torch.testing.assert_close(found[0], query @ w.T + b)
+    torch.testing.assert_close(predict(model, [task])[0], query @ w.T + b)
 
 
 def test_the_features_of_a_task_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, e, rows = learner(inner_steps=5), small(), []
+    model, rows = learner(inner_steps=5), []
     forward = model.backbone.forward
     monkeypatch.setattr(model.backbone, "forward", lambda x: rows.append(len(x)) or forward(x))
-    model.accumulate(e)
-    model.predict(e.support_x, e.support_y, e.query_x)
+    scores_of(model, small())
+    predict(model, small())
     assert sum(rows) == 2 * 2 * (6 + 9)

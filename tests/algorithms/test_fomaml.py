@@ -8,6 +8,7 @@ import torch
 from metarun.algorithms.maml import MAML
 from metarun.config.compose import compose, plain
 from tests.algorithms.gradients import gradient, small, smooth
+from tests.conftest import scores_of
 
 
 def test_it_is_maml_but_for_the_second_derivatives() -> None:
@@ -21,13 +22,13 @@ def test_first_order_is_another_gradient_of_the_same_loss() -> None:
     exact, first = (smooth(MAML, inner_lr=0.3, first_order=f) for f in (False, True))
     a, b = gradient(exact, small()), gradient(first, small())
     assert (a - b).norm() > 0.01 * a.norm()
-    losses = [m.accumulate(small())["loss"] for m in (exact, first)]
+    losses = [scores_of(m, small())["loss"] for m in (exact, first)]
     assert torch.equal(*losses)
 
 
 def test_first_order_on_softmax_regression_is_its_closed_form() -> None:
     """Without hidden layers the adapted weights and the gradient at them can be written down."""
-    alpha, e = 0.7, small(tasks=1)
+    alpha, (task,) = 0.7, small(1)
     model = smooth(MAML, hidden=(), inner_lr=alpha, first_order=True)
     weight = model.net[1].weight.detach().numpy()
     bias = model.net[1].bias.detach().numpy()
@@ -37,8 +38,8 @@ def test_first_order_on_softmax_regression_is_its_closed_form() -> None:
         error = scores / scores.sum(1, keepdims=True) - np.eye(3)[y]
         return error.T @ x / len(x), error.mean(0)
 
-    sx, sy, qx, qy = (t[0].numpy() for t in (e.support_x, e.support_y, e.query_x, e.query_y))
-    dw, db = slope(sx, sy, weight, bias)
-    gw, gb = slope(qx, qy, weight - alpha * dw, bias - alpha * db)
+    support, query = ((half.x.numpy(), half.y.numpy()) for half in (task.support, task.query))
+    dw, db = slope(*support, weight, bias)
+    gw, gb = slope(*query, weight - alpha * dw, bias - alpha * db)
     expected = np.concatenate([gw.ravel(), gb])
-    np.testing.assert_allclose(gradient(model, e).numpy(), expected, rtol=1e-9)
+    np.testing.assert_allclose(gradient(model, [task]).numpy(), expected, rtol=1e-9)

@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metarun.algorithms import Task
 from metarun.algorithms.lstm import LSTM, MetaLSTM, preprocess
 from metarun.backbones.mlp import MLP
-from metarun.tasks.sampler import Episodes
+from metarun.tasks.objectives import REGRESSION
+from metarun.tasks.task import Task
+from metarun.testing import tasks
 from tests.algorithms.gradients import finite_differences, gradient
-from tests.conftest import episodes
+from tests.algorithms.learners import predict, spec, task_of
+from tests.conftest import scores_of
 
 
 class Identity(nn.Module):
@@ -32,7 +34,7 @@ def learner(hidden: tuple[int, ...] = (3,), **options: object) -> LSTM:
     for layer in net.modules():
         if isinstance(layer, nn.ReLU):  # a kink within a difference's reach would spoil it
             layer.forward = F.softplus
-    return lively(LSTM(net, Task(3), **{"inner_steps": 2, "hidden": 2, **options}).double())
+    return lively(LSTM(net, spec(), **{"inner_steps": 2, "hidden": 2, **options}).double())
 
 
 def lively(model: LSTM) -> LSTM:
@@ -44,8 +46,8 @@ def lively(model: LSTM) -> LSTM:
     return model
 
 
-def small(tasks: int = 2, seed: int = 0) -> Episodes:
-    return episodes(tasks, ways=3, shots=2, queries=3, shape=(3,), seed=seed, dtype=torch.float64)
+def small(count: int = 2, seed: int = 0) -> list[Task]:
+    return tasks(count, ways=3, shots=2, queries=3, shape=(3,), seed=seed)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -79,7 +81,9 @@ def test_preprocessing_is_continuous_where_the_cases_meet() -> None:
 def test_two_updates_of_three_parameters_by_hand() -> None:
     """A line through the plane: its gradients, the LSTM and the gates in plain numpy."""
     torch.manual_seed(3)
-    model = lively(LSTM(Identity(), Task(1), inner_steps=2, hidden=2).double())
+    model = lively(
+        LSTM(Identity(), spec(1, objective=REGRESSION), inner_steps=2, hidden=2).double()
+    )
     rng = np.random.default_rng(0)
     x, y, query = rng.normal(size=(4, 2)), rng.normal(size=(4, 1)), rng.normal(size=(5, 2))
     w = {k: v.detach().numpy() for k, v in model.meta.named_parameters()}
@@ -110,24 +114,24 @@ def test_two_updates_of_three_parameters_by_hand() -> None:
             theta_next[j] = sigmoid(f[j]) * theta[j] - sigmoid(i[j]) * gradient[j]
         theta = theta_next
 
-    found = model.predict(*(torch.from_numpy(a)[None] for a in (x, y, query)))
+    items = (torch.from_numpy(a) for a in (x, y, query))
+    found = predict(model, [task_of(*items, torch.zeros(5, 1), objective=REGRESSION)])
     np.testing.assert_allclose(found[0, :, 0].numpy(), query @ theta[:2] + theta[2], rtol=1e-10)
 
 
 def test_with_gates_that_read_nothing_it_is_gradient_descent_with_decay() -> None:
-    model, e = learner(hidden=(), inner_steps=3), small(tasks=1)
+    model, (line,) = learner(hidden=(), inner_steps=3), small(1)
     for gate, bias in ((model.meta.forget, 2.0), (model.meta.input, -0.5)):
         nn.init.zeros_(gate.weight)
         nn.init.constant_(gate.bias, bias)
     w, b = (p.detach().clone().requires_grad_() for p in model.net[1].parameters())
     keep, lr = torch.sigmoid(torch.tensor([2.0, -0.5], dtype=torch.float64))
     for _ in range(3):
-        loss = F.cross_entropy(e.support_x[0] @ w.T + b, e.support_y[0])
+        loss = F.cross_entropy(line.support.x @ w.T + b, line.support.y)
         dw, db = torch.autograd.grad(loss, (w, b))
         w = (keep * w - lr * dw).detach().requires_grad_()
         b = (keep * b - lr * db).detach().requires_grad_()
-    found = model.predict(e.support_x, e.support_y, e.query_x)
-    torch.testing.assert_close(found[0], (e.query_x[0] @ w.T + b).detach())
+    torch.testing.assert_close(predict(model, [line])[0], (line.query.x @ w.T + b).detach())
 
 
 @pytest.mark.parametrize("batch_norm", ["transductive", "inductive"])
@@ -135,7 +139,7 @@ def test_the_meta_gradient_is_that_of_finite_differences_with_the_gradients_held
     batch_norm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gradient independence (section 3.3): what the LSTM reads is recorded once, then replayed."""
-    model, e = learner(batch_norm=batch_norm), small()
+    model, given = learner(batch_norm=batch_norm), small()
     real, tape = model.loss_and_gradient, []
 
     def record(*args: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,25 +147,25 @@ def test_the_meta_gradient_is_that_of_finite_differences_with_the_gradients_held
         return tape[-1]
 
     monkeypatch.setattr(model, "loss_and_gradient", record)
-    found = gradient(model, e)
+    found = gradient(model, given)
     assert len(tape) == 2 * 2  # tasks, updates
     assert not any(t.requires_grad for pair in tape for t in pair)
 
     calls = iter(range(10**9))
     monkeypatch.setattr(model, "loss_and_gradient", lambda *_: tape[next(calls) % len(tape)])
-    torch.testing.assert_close(found, finite_differences(model, e), rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(found, finite_differences(model, given), rtol=1e-5, atol=1e-8)
 
 
 def test_the_meta_gradient_leaves_second_derivatives_out() -> None:
     """Without the tape the differences see how gradients depend on the parameters."""
-    model, e = learner(), small(tasks=1)
-    found, true = gradient(model, e), finite_differences(model, e)
+    model, given = learner(), small(1)
+    found, true = gradient(model, given), finite_differences(model, given)
     assert (found - true).norm() > 0.01 * true.norm()
 
 
 def test_the_starting_point_and_the_optimizer_are_both_learned() -> None:
-    model, e = learner(), small()
-    gradient(model, e)
+    model = learner()
+    gradient(model, small())
     assert model.net[1].weight.grad.abs().sum() > 0
     assert model.net[0].layers[1].weight.grad.abs().sum() > 0
     assert all(p.grad.abs().sum() > 0 for p in model.meta.parameters())
@@ -193,17 +197,15 @@ def test_coordinates_share_the_optimizer_but_not_its_state() -> None:
 
 def test_the_outer_loss_is_the_mean_over_tasks() -> None:
     """Trap: a sum would scale the outer step with the meta-batch."""
-    model, both = learner(), small(tasks=2)
-    parts = list(vars(both).values())[:4]
-    one = [Episodes(*(part[t : t + 1] for part in parts)) for t in (0, 1)]
-    separate = torch.stack([gradient(model, e) for e in one]).mean(0)
+    model, both = learner(), small(2)
+    separate = torch.stack([gradient(model, [one]) for one in both]).mean(0)
     torch.testing.assert_close(gradient(model, both), separate)
 
 
-def test_no_statistics_go_from_one_episode_to_the_next() -> None:
-    """Trap: batch-norm statistics are reset for each episode; no buffer is written at all."""
+def test_no_statistics_go_from_one_task_to_the_next() -> None:
+    """Trap: batch-norm statistics are reset for each task; no buffer is written at all."""
     model = learner()
     before = {k: v.clone() for k, v in model.named_buffers()}
-    model.accumulate(small())
+    scores_of(model, small())
     assert before
     assert all(torch.equal(v, before[k]) for k, v in model.named_buffers())

@@ -13,6 +13,7 @@ from metarun.algorithms.inner_loop import l2l
 from metarun.algorithms.maml import MAML
 from metarun.backbones.norm import BatchNorm
 from tests.algorithms.gradients import finite_differences, gradient, same_as_wrapper, small, smooth
+from tests.algorithms.learners import predict, ragged
 
 learner = partial(smooth, MAML)
 
@@ -34,31 +35,37 @@ def test_the_meta_gradient_is_that_of_learn2learns_wrapper(first_order: bool) ->
 
 def test_the_outer_loss_is_the_mean_over_tasks() -> None:
     """Trap: a sum would scale the outer step with the meta-batch."""
-    model, both = learner(), small(tasks=2)
-    one = [type(both)(*(part[t : t + 1] for part in list(vars(both).values())[:4])) for t in (0, 1)]
-    separate = torch.stack([gradient(model, e) for e in one]).mean(0)
+    model, both = learner(), small(2)
+    separate = torch.stack([gradient(model, [task]) for task in both]).mean(0)
     torch.testing.assert_close(gradient(model, both), separate)
 
 
 def test_without_inner_steps_maml_is_ordinary_training() -> None:
-    model, e = learner(inner_steps=0), small(tasks=1)
-    found = gradient(model, e)
+    model, (task,) = learner(inner_steps=0), small(1)
+    found = gradient(model, [task])
     for layer in model.modules():
         if isinstance(layer, BatchNorm):
             layer.statistics = "batch"
-    loss = F.cross_entropy(model.net(e.query_x[0]), e.query_y[0])
+    loss = F.cross_entropy(model.net(task.query.x), task.query.y)
     expected = torch.cat([g.flatten() for g in torch.autograd.grad(loss, [*model.parameters()])])
     torch.testing.assert_close(found, expected)
 
 
 def test_prediction_adapts_by_the_steps_of_evaluation() -> None:
     """Three plain gradient steps written out give the same logits."""
-    model, e = learner(hidden=(), inner_lr=0.5, test_inner_steps=3), small(tasks=1)
+    model, (task,) = learner(hidden=(), inner_lr=0.5, test_inner_steps=3), small(1)
     w, b = (p.detach().clone().requires_grad_() for p in model.net[1].parameters())
     for _ in range(3):
-        loss = F.cross_entropy(e.support_x[0] @ w.T + b, e.support_y[0])
+        loss = F.cross_entropy(task.support.x @ w.T + b, task.support.y)
         dw, db = torch.autograd.grad(loss, (w, b))
         w, b = (w - 0.5 * dw).requires_grad_(), (b - 0.5 * db).requires_grad_()
-    with torch.no_grad():
-        found = model.predict(e.support_x, e.support_y, e.query_x)
-        torch.testing.assert_close(found[0], e.query_x[0] @ w.T + b)
+    torch.testing.assert_close(predict(model, [task])[0], (task.query.x @ w.T + b).detach())
+
+
+@pytest.mark.parametrize("batch_norm", ["transductive", "inductive"])
+def test_tasks_of_different_sizes_weigh_alike(batch_norm: str) -> None:
+    model, given = learner(inner_lr=0.3, batch_norm=batch_norm), ragged()
+    found = gradient(model, given)
+    torch.testing.assert_close(found, finite_differences(model, given), rtol=1e-5, atol=1e-8)
+    separate = torch.stack([gradient(model, [task]) for task in given]).mean(0)
+    torch.testing.assert_close(found, separate)

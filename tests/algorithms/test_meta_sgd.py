@@ -13,6 +13,8 @@ from metarun.algorithms.inner_loop import l2l
 from metarun.algorithms.maml import MAML
 from metarun.algorithms.meta_sgd import MetaSGD
 from tests.algorithms.gradients import finite_differences, gradient, same_as_wrapper, small, smooth
+from tests.algorithms.learners import predict
+from tests.conftest import scores_of
 
 
 def learner(**options: object) -> MetaSGD:
@@ -47,19 +49,18 @@ def test_the_meta_gradient_is_that_of_learn2learns_wrapper(first_order: bool) ->
 def test_one_step_is_that_of_the_paper(first_order: bool) -> None:
     """θ' = θ − α∘g, and first order takes g for a constant: d loss/dα = −g∘(d loss/dθ')."""
     model = smooth(MetaSGD, hidden=(), first_order=first_order)
-    e, (w, b) = small(tasks=1), model.net[1].parameters()
-    sx, sy, qx, qy = e.support_x[0], e.support_y[0], e.query_x[0], e.query_y[0]
+    (task,), (w, b) = small(1), model.net[1].parameters()
     gw, gb = torch.autograd.grad(
-        F.cross_entropy(sx @ w.T + b, sy), (w, b), create_graph=not first_order
+        F.cross_entropy(task.support.x @ w.T + b, task.support.y),
+        (w, b),
+        create_graph=not first_order,
     )
     aw, ab = (lr.detach().clone().requires_grad_() for lr in model.lrs)
-    logits = qx @ (w - aw * gw).T + b - ab * gb
-    expected = torch.autograd.grad(F.cross_entropy(logits, qy), (w, b, aw, ab))
-    found = gradient(model, e)
+    logits = task.query.x @ (w - aw * gw).T + b - ab * gb
+    expected = torch.autograd.grad(F.cross_entropy(logits, task.query.y), (w, b, aw, ab))
+    found = gradient(model, [task])
     torch.testing.assert_close(found, torch.cat([g.flatten() for g in expected]))
-    with torch.no_grad():
-        predicted = model.predict(e.support_x, e.support_y, e.query_x)
-    torch.testing.assert_close(predicted[0], logits.detach())
+    torch.testing.assert_close(predict(model, [task])[0], logits.detach())
 
 
 def test_equal_step_sizes_make_it_maml() -> None:
@@ -74,7 +75,7 @@ def test_step_sizes_start_at_the_inner_lr_and_are_trained() -> None:
     assert [lr.shape for lr in model.lrs] == [p.shape for p in model.net.parameters()]
     before = [lr.detach().clone() for lr in model.lrs]
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    model.accumulate(small())
+    scores_of(model, small())
     optimizer.step()
     moved = [(lr != was).all() for lr, was in zip(model.lrs, before, strict=True)]
     assert sum(moved) >= len(moved) - 1  # the biases before batch normalisation have no slope

@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from metarun.algorithms import Task
 from metarun.algorithms.protonet import ProtoNet, prototypes, similarity
 from metarun.backbones.conv4 import Conv4
-from metarun.tasks.sampler import Episodes
-from tests.conftest import episodes
+from metarun.tasks.task import Task
+from metarun.training.gradient import adapt
+from tests.algorithms.gradients import gradient
+from tests.algorithms.learners import predict, ragged, spec, support_in_order, task_of
+from tests.conftest import scores_of, tasks
 
 
 class Identity(nn.Module):
@@ -27,23 +29,17 @@ class Identity(nn.Module):
         return self.scale * x
 
 
-def by_hand() -> Episodes:
-    """Two ways, two shots in the plane: prototypes (1, 0) and (0, 3); one query at (1, 1)."""
-    return Episodes(
-        support_x=torch.tensor([[[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.0, 4.0]]]),
-        support_y=torch.tensor([[0, 0, 1, 1]]),
-        query_x=torch.tensor([[[1.0, 1.0]]]),
-        query_y=torch.tensor([[0]]),
-    )
+def by_hand(query: tuple[float, float] = (1.0, 1.0)) -> Task:
+    """Two ways, two shots in the plane: prototypes (1, 0) and (0, 3); one query."""
+    support = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.0, 4.0]])
+    return task_of(support, [0, 0, 1, 1], torch.tensor([query]), [0])
 
 
 def test_prototypes_are_class_means_whatever_the_order() -> None:
-    e = by_hand()
-    expected = torch.tensor([[[1.0, 0.0], [0.0, 3.0]]])
-    assert torch.equal(prototypes(e.support_x, e.support_y, 2), expected)
-    order = torch.tensor([3, 0, 2, 1])
-    shuffled = prototypes(e.support_x[:, order], e.support_y[:, order], 2)
-    assert torch.equal(shuffled, expected)
+    expected = torch.tensor([[1.0, 0.0], [0.0, 3.0]])
+    for order in ([0, 1, 2, 3], [3, 0, 2, 1]):
+        support = support_in_order(by_hand(), order).support
+        assert torch.equal(prototypes(support.x, support.y, 2), expected)
 
 
 @pytest.mark.parametrize(
@@ -55,25 +51,24 @@ def test_prototypes_are_class_means_whatever_the_order() -> None:
     ],
 )
 def test_logits_and_loss_of_the_case_by_hand(distance: str, logits: tuple[float, float]) -> None:
-    e = by_hand()
-    learner = ProtoNet(Identity(), Task(2), distance=distance)
-    found = learner.predict(e.support_x, e.support_y, e.query_x)
+    learner = ProtoNet(Identity(), spec(2), distance=distance)
+    found = predict(learner, [by_hand()])
     torch.testing.assert_close(found, torch.tensor([[logits]]))
     loss = math.log(1 + math.exp(logits[1] - logits[0]))
-    scores = learner.accumulate(e)
+    scores = scores_of(learner.train(), [by_hand()])
     assert scores["loss"].item() == pytest.approx(loss, rel=1e-5)
 
 
 def test_the_gradient_of_the_case_by_hand() -> None:
     """Scaling the plane by s makes the logits −s² and −5s²: d loss/ds = −8·p₁ at s = 1."""
-    learner = ProtoNet(Identity(), Task(2))
-    learner.accumulate(by_hand())
+    learner = ProtoNet(Identity(), spec(2))
+    scores_of(learner, [by_hand()])
     p1 = 1 / (1 + math.exp(4))
     assert learner.backbone.scale.grad.item() == pytest.approx(-8 * p1, rel=1e-5)
 
 
 def test_squared_and_plain_distance_agree_on_the_nearest_but_not_on_the_loss() -> None:
-    z, centres = torch.randn(2, 30, 5), torch.randn(2, 4, 5)
+    z, centres = torch.randn(30, 5), torch.randn(4, 5)
     squared = similarity(z, centres, "squared_euclidean")
     plain = similarity(z, centres, "euclidean")
     torch.testing.assert_close(squared, -torch.cdist(z, centres).square())
@@ -83,45 +78,37 @@ def test_squared_and_plain_distance_agree_on_the_nearest_but_not_on_the_loss() -
 
 
 def test_a_query_on_its_prototype_has_a_finite_gradient() -> None:
-    e = by_hand()
-    e.query_x[:] = torch.tensor([1.0, 0.0])
-    learner = ProtoNet(Identity(), Task(2), distance="euclidean")
-    learner.accumulate(e)
+    learner = ProtoNet(Identity(), spec(2), distance="euclidean")
+    scores_of(learner, [by_hand((1.0, 0.0))])
     assert learner.backbone.scale.grad.isfinite()
 
 
 def test_temperature_divides_the_logits() -> None:
-    e = by_hand()
-    warm = ProtoNet(Identity(), Task(2), temperature=4.0).predict(
-        e.support_x, e.support_y, e.query_x
-    )
+    warm = predict(ProtoNet(Identity(), spec(2), temperature=4.0), [by_hand()])
     torch.testing.assert_close(warm, torch.tensor([[[-0.25, -1.25]]]))
 
 
 def test_evaluation_ways_need_not_be_those_of_training() -> None:
-    e = episodes(ways=7)
-    learner = ProtoNet(Conv4((1, 28, 28), filters=4), task=Task(3))
-    assert learner.predict(e.support_x, e.support_y, e.query_x).shape == (2, 28, 7)
+    learner = ProtoNet(Conv4((1, 28, 28), filters=4), spec=spec())
+    assert predict(learner, tasks(ways=7)).shape == (2, 28, 7)
 
 
 def test_running_averages_follow_training_and_rest_in_evaluation() -> None:
-    learner = ProtoNet(Conv4((1, 28, 28), filters=4), Task(3))
+    learner = ProtoNet(Conv4((1, 28, 28), filters=4), spec())
     norm = learner.backbone.blocks[1]
-    learner.accumulate(episodes())
+    scores_of(learner, tasks())
     trained = norm.running_mean.clone()
     assert trained.abs().sum() > 0
-    e = episodes(seed=1)
-    learner.predict(e.support_x, e.support_y, e.query_x)
+    predict(learner, tasks(seed=1))
     assert torch.equal(norm.running_mean, trained)
 
 
 def test_a_learned_temperature_starts_as_given_and_gets_its_gradient() -> None:
     """At temperature τ the loss is log(1 + exp(−4/τ)): d loss/d log τ = p₁·4/τ."""
-    e = by_hand()
-    learner = ProtoNet(Identity(), Task(2), temperature=2.0, learn_temperature=True)
-    found = learner.predict(e.support_x, e.support_y, e.query_x)
+    learner = ProtoNet(Identity(), spec(2), temperature=2.0, learn_temperature=True)
+    found = predict(learner, [by_hand()])
     torch.testing.assert_close(found, torch.tensor([[[-0.5, -2.5]]]))
-    learner.accumulate(e)
+    scores_of(learner.train(), [by_hand()])
     p1 = 1 / (1 + math.exp(2))
     assert learner.log_temperature.grad.item() == pytest.approx(2 * p1, rel=1e-5)
     with torch.no_grad():
@@ -130,15 +117,26 @@ def test_a_learned_temperature_starts_as_given_and_gets_its_gradient() -> None:
 
 
 def test_a_fixed_temperature_is_no_parameter() -> None:
-    assert list(ProtoNet(Identity(), Task(2)).state_dict()) == ["backbone.scale"]
+    assert list(ProtoNet(Identity(), spec(2)).state_dict()) == ["backbone.scale"]
 
 
 def test_transductive_queries_are_normalised_by_themselves_and_support_by_itself() -> None:
     torch.manual_seed(0)
     net = Conv4((1, 28, 28), filters=4).double()
-    e = episodes(tasks=1, dtype=torch.float64)
-    learner = ProtoNet(net, Task(3), batch_norm="transductive")
-    found = learner.predict(e.support_x, e.support_y, e.query_x)
+    (task,) = tasks(1, dtype=torch.float64)
+    (found,) = predict(ProtoNet(net, spec(), batch_norm="transductive"), [task])
     net.train()
-    z, centres = net(e.query_x[0]), net(e.support_x[0]).unflatten(0, (3, 2)).mean(1)
-    torch.testing.assert_close(found[0], -torch.cdist(z, centres).square())
+    z, centres = net(task.query.x), net(task.support.x).unflatten(0, (3, 2)).mean(1)
+    torch.testing.assert_close(found, -torch.cdist(z, centres).square())
+
+
+def test_tasks_of_different_sizes_weigh_alike_and_have_prototypes_of_their_own() -> None:
+    """Also with another number of items for each class."""
+    learner, given = ProtoNet(Identity(6), spec()).double(), ragged()
+    separate = torch.stack([gradient(learner, [task]) for task in given]).mean(0)
+    torch.testing.assert_close(gradient(learner, given), separate)
+    for task, model in zip(given, adapt(learner.eval(), given), strict=True):
+        centres = torch.stack([task.support.x[task.support.y == n].mean(0) for n in range(3)])
+        expected = -torch.cdist(task.query.x, centres).square()
+        torch.testing.assert_close(model(task.query.x), expected)
+    assert torch.bincount(given[2].support.y).tolist() == [1, 2, 3]

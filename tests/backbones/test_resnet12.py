@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from metarun.algorithms import Algorithm, Task
+from metarun import CLASSIFICATION, Learner, Spec
 from metarun.algorithms.maml import MAML
 from metarun.algorithms.protonet import ProtoNet
 from metarun.backbones.norm import BatchNorm
@@ -16,7 +16,7 @@ from metarun.backbones.resnet12 import Block, ResNet12
 from metarun.config.compose import compose, plain
 from metarun.config.instantiate import blueprint
 from metarun.errors import Refused
-from tests.conftest import episodes
+from tests.conftest import scores_of, tasks
 
 SMALL = [4, 6, 8, 10]
 
@@ -80,14 +80,14 @@ def test_every_normalisation_can_be_told_its_statistics() -> None:
 
 
 @pytest.mark.parametrize("learner", [ProtoNet, MAML])
-def test_a_training_step_reaches_every_weight_and_lowers_the_loss(learner: type[Algorithm]) -> None:
+def test_a_training_step_reaches_every_weight_and_lowers_the_loss(learner: type[Learner]) -> None:
     torch.manual_seed(0)
-    model = learner(ResNet12((1, 28, 28), filters=SMALL), Task(3))
+    model = learner(ResNet12((1, 28, 28), filters=SMALL), Spec((1, 28, 28), 3, CLASSIFICATION))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    e, losses = episodes(), []
+    given, losses = tasks(), []
     for _ in range(8):
         optimizer.zero_grad()
-        losses.append(model.accumulate(e)["loss"].mean().item())
+        losses.append(scores_of(model, given)["loss"].mean().item())
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
         optimizer.step()
     assert losses[-1] < 0.8 * losses[0]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from torch import Tensor
+from torch import Tensor, nn
 
 from metarun import challenges, cli
 from metarun.algorithms.protonet import ProtoNet
@@ -21,6 +21,8 @@ from metarun.data import lake, omniglot
 from metarun.data.preparation.omniglot_images import content_hash
 from metarun.evaluate import InOrder
 from metarun.runs import config_file
+from metarun.tasks.gathered import source_of
+from metarun.tasks.task import Examples, Model
 from metarun.training.evaluation import evaluate
 from tests.conftest import TINY
 from tests.drawings import blot, one_shot_runs, png, zipped
@@ -96,10 +98,12 @@ class Oracle(ProtoNet):
 
     wrong = False
 
-    def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        near = torch.cdist(query_x.flatten(2), support_x.flatten(2)).argmin(2)
-        labels = support_y.gather(1, near)
-        return torch.nn.functional.one_hot((labels + self.wrong) % 20, 20).float()
+    def adapt(self, support: Examples) -> Model:
+        def outputs(x: Tensor) -> Tensor:
+            near = torch.cdist(x.flatten(1), support.x.flatten(1)).argmin(1)
+            return torch.nn.functional.one_hot((support.y[near] + self.wrong) % 20, 20).float()
+
+        return outputs
 
 
 class TestTheFigure:
@@ -108,7 +112,7 @@ class TestTheFigure:
         self, metarun: Metarun, run, monkeypatch, wrong, error
     ):
         monkeypatch.setattr(Oracle, "wrong", wrong)
-        monkeypatch.setattr(ProtoNet, "predict", Oracle.predict)
+        monkeypatch.setattr(ProtoNet, "adapt", Oracle.adapt)
         monkeypatch.setattr(ProtoNet, "wrong", wrong, raising=False)
         code, out, err = lake_of(metarun)
         assert (code, err) == (0, [])
@@ -176,12 +180,12 @@ class TestTheFigure:
     def test_a_learner_sees_each_run_as_it_is_written(self, miniature):
         root = miniature[0].partition("=")[2]
         runs = lake.load(root, "http://127.0.0.1:9")
-        sampler = InOrder(runs, 20, 1, 1, key=())
-        batch = sampler.batch([3, 0])
-        assert torch.equal(batch.support_x, torch.from_numpy(runs.support[[3, 0]]) / 255)
-        assert torch.equal(batch.query_y, torch.from_numpy(runs.labels[[3, 0]]))
-        assert (batch.ways, batch.shots) == (20, 1)
-        scores = evaluate(Oracle.__new__(Oracle), sampler, 20)
+        sampler = InOrder(source_of(runs, (20, 1, 1)), key=())
+        for number, task in zip((3, 0), sampler.tasks([3, 0]), strict=True):
+            assert torch.equal(task.support.x, torch.from_numpy(runs.support[number]) / 255)
+            assert torch.equal(task.query.y, torch.from_numpy(runs.labels[number]))
+            assert (task.support.labels, len(task.support)) == (20, 20)
+        scores = evaluate(Oracle(nn.Identity(), None), sampler, 20)
         assert scores["accuracy"].tolist() == [1.0] * 20
 
 

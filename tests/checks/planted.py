@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from metarun.algorithms import Learner
 from metarun.data.classes import Images, Split, select
+from metarun.tasks.gathered import source_of
 from metarun.tasks.sampler import Sampler
+from metarun.tasks.task import Examples, Judged, Model, Task
 from metarun.testing import build
 
 
@@ -43,20 +46,15 @@ class Doctored:
 def sampler(
     tasks: Any = None, ways: int = 3, shots: int = 2, queries: int = 3, **kwargs: Any
 ) -> Sampler:
-    return Sampler.frozen(
-        tasks or split(), ways, shots, queries, split="test", eval_seed=0, **kwargs
-    )
+    return Sampler.frozen(source_of(tasks or split(), (ways, shots, queries), **kwargs), "test", 0)
 
 
 def in_double(tasks: Any = None) -> Sampler:
     return sampler(tasks, dtype=torch.float64)
 
 
-class Faulty(nn.Module):
-    """A sound prototypical network, with a defect planted in one of its two verbs."""
-
-    per_label_head = False
-    minimises: str | None = "loss"
+class Faulty(Learner):
+    """A sound prototypical network, with a defect planted in its outer loss or in its model."""
 
     def __init__(self, fault: str, batch_norm: str = "inductive") -> None:
         super().__init__()
@@ -72,38 +70,43 @@ class Faulty(nn.Module):
     def batch_norm(self, kind: str) -> None:
         self.inner.batch_norm = kind
 
-    def accumulate(self, e: Any) -> dict[str, Tensor]:
-        scores = self.inner.accumulate(e)
-        for k, p in enumerate(self.inner.parameters()):
-            if self.fault == "sums over tasks":
-                p.grad *= len(e)
-            elif self.fault == "forgets a tensor" and k == 0:
-                p.grad = None
-            elif self.fault == "is a little off":
-                p.grad += 0.02 * p.grad.abs()
-            elif self.fault == "has no gradient":
-                p.grad = None
-            elif self.fault == "overflows":
-                p.grad *= torch.inf
-        return scores
+    def outer_loss(self, task: Task) -> Judged:
+        loss, scores = self.inner.outer_loss(task)
+        first, value = next(self.inner.parameters()), loss.detach()
+        if self.fault == "forgets a tensor":
+            (slope,) = torch.autograd.grad(loss, first, retain_graph=True)
+            loss = loss - (slope.detach() * (first - first.detach())).sum()
+        elif self.fault == "is a little off":
+            loss = value + 1.02 * (loss - value)
+        elif self.fault == "has no gradient":
+            loss = value + 0 * first.sum()
+        elif self.fault == "overflows":
+            loss = loss + torch.inf * (first - first.detach()).sum()
+        return Judged(loss, scores)
 
-    def predict(self, sx: Tensor, sy: Tensor, qx: Tensor) -> Tensor:
+    def adapt(self, support: Examples) -> Model:
         self.calls += 1
         if self.fault == "leaks into a buffer":
             self.seen += 1
         if self.fault == "follows the batches":
             self.inner.backbone.train()
             with torch.no_grad():
-                self.inner.backbone(sx.flatten(0, 1))
+                self.inner.backbone(support.x)
+            self.inner.backbone.eval()
         if self.fault == "trains in evaluation":
             next(self.inner.parameters()).data += 1e-3
         if self.fault == "leaves a gradient":
             next(self.inner.parameters()).grad = torch.ones_like(next(self.inner.parameters()))
-        outputs = self.inner.predict(sx, sy, qx)
+        model, factor = self.inner.adapt(support), 1.0
         if self.fault == "remembers beside its buffers":
-            outputs = outputs * (1 + 1e-3 * self.calls)
-        if self.fault == "looks at other queries":
-            outputs = outputs - 0.1 * outputs.mean(1, keepdim=True)
-        if self.fault == "prefers a label":
-            outputs = outputs + torch.tensor([1e6, 0, 0]).to(outputs)
+            factor = 1 + 1e-3 * self.calls
+
+        def outputs(x: Tensor) -> Tensor:
+            found = factor * model(x)
+            if self.fault == "looks at other queries":
+                found = found - 0.1 * found.mean(0)
+            if self.fault == "prefers a label":
+                found = found + torch.tensor([1e6, 0, 0]).to(found)
+            return found
+
         return outputs

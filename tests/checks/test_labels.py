@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from metarun.checks.labels import label_permutation, relabelled, relabelling
 from metarun.data.classes import Pick
 from metarun.data.sinusoid import Waves
+from metarun.tasks.gathered import source_of
 from metarun.tasks.sampler import Sampler
 from tests.checks.planted import Doctored, Faulty, images, in_double, sampler, split
-from tests.conftest import episodes
+from tests.conftest import tasks
 
 
 def reordered(pick: Pick, order: np.ndarray) -> Pick:
@@ -39,7 +40,7 @@ def now_and_then_by_class(pick: Pick) -> Pick:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(2, 12), st.integers(0, 10**6))
 def test_what_the_sampler_draws_passes(ways: int, eval_seed: int) -> None:
-    drawn = Sampler.frozen(split(), ways, 1, 1, split="test", eval_seed=eval_seed)
+    drawn = Sampler.frozen(source_of(split(), (ways, 1, 1)), "test", eval_seed)
     finding = label_permutation(drawn, "test")
     assert finding.status == "passed", finding
 
@@ -80,19 +81,14 @@ def test_tasks_without_classes_have_nothing_to_permute() -> None:
 
 @given(st.permutations(range(3)))
 def test_relabelling_changes_the_labels_and_nothing_else(order: list[int]) -> None:
-    e = episodes(tasks=2, ways=3, shots=2, queries=4)
-    new = torch.tensor([order, [0, 1, 2]])
-    found = relabelled(e, new)
-    assert torch.equal(found.support_y, e.support_y)
-    assert torch.equal(found.query_y, e.query_y)
+    (task,) = tasks(1, ways=3, shots=2, queries=4)
+    found = relabelled(task, torch.tensor(order))
+    for now, before in ((found.support, task.support), (found.query, task.query)):
+        assert torch.equal(now.y, before.y)  # grouped by label again
+        for label in range(3):
+            assert torch.equal(now.x[now.y == order[label]], before.x[before.y == label])
     for label in range(3):
-        for now, before, y in (
-            (found.support_x, e.support_x, e.support_y),
-            (found.query_x, e.query_x, e.query_y),
-        ):
-            assert torch.equal(now[0][y[0] == order[label]], before[0][y[0] == label])
-            assert torch.equal(now[1], before[1])
-        assert found.classes[0, order[label]] == e.classes[0, label]
+        assert found.classes[order[label]] == task.classes[label]
 
 
 def test_a_metric_learner_does_not_move_and_one_that_prefers_a_label_does() -> None:
@@ -106,10 +102,10 @@ def test_the_spread_over_relabellings_is_measured() -> None:
     class Half(Faulty):
         """Right where the first support item has the label that its brightness asks for."""
 
-        def predict(self, sx, sy, qx):
-            outputs = super().predict(sx, sy, qx)
-            wrong = sx[:, 0].flatten(1).sum(1) < sx[:, -1].flatten(1).sum(1)
-            return torch.where(wrong[:, None, None], -outputs, outputs)
+        def adapt(self, support):
+            model = super().adapt(support)
+            wrong = support.x[0].sum() < support.x[-1].sum()
+            return lambda x: -model(x) if wrong else model(x)
 
     found = relabelling(Half("none"), in_double(), 10).values
     assert found["deviation"]["mean"] > 0.1

@@ -15,7 +15,10 @@ from PIL import Image
 from metarun.algorithms.protonet import ProtoNet
 from metarun.data.sinusoid import Waves
 from metarun.plots import episodes
-from metarun.tasks.sampler import Episodes, Sampler
+from metarun.tasks.gathered import source_of
+from metarun.tasks.objectives import CLASSIFICATION
+from metarun.tasks.sampler import Sampler
+from metarun.tasks.task import Examples, Task
 from tests.conftest import TINY
 
 pytestmark = pytest.mark.ink
@@ -109,14 +112,15 @@ def test_the_training_episodes_are_those_that_a_run_learns_from(
     metarun: Metarun, drawn: list[Sampler], augmentation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*TINY, "ways=2", "train_shots=3", "seed=7", f"augmentation={augmentation}"]
-    seen: list[Episodes] = []
-    original = ProtoNet.accumulate
-    monkeypatch.setattr(ProtoNet, "accumulate", lambda self, x: seen.append(x) or original(self, x))
+    seen: list[Task] = []
+    original = ProtoNet.outer_loss
+    monkeypatch.setattr(ProtoNet, "outer_loss", lambda self, t: seen.append(t) or original(self, t))
     assert metarun(*words, "out=run")[0] == 0
     assert metarun("show", *words, "split=train")[0] == 0
-    shown = drawn[0].batch(range(2))
-    for part in ("support_x", "support_y", "query_x", "query_y"):
-        assert torch.equal(getattr(shown, part), getattr(seen[0], part))
+    for shown, task in zip(drawn[0].tasks(range(2)), seen, strict=False):
+        for part in ("support", "query"):
+            assert torch.equal(getattr(shown, part).x, getattr(task, part).x)
+            assert torch.equal(getattr(shown, part).y, getattr(task, part).y)
 
 
 def test_nothing_is_written_over(metarun: Metarun) -> None:
@@ -175,8 +179,10 @@ def test_what_is_drawn_is_the_pictures_and_the_names_of_the_classes(made: list) 
     from matplotlib.figure import Figure
 
     grid = Figure().subplots(2, 3, squeeze=False)
-    x = torch.rand(2, 3, 1, 5, 5)
-    episodes.classes(grid, x[:, :1], x[:, 1:], ["one", "Two\n$ways"])
+    x, y = torch.rand(2, 3, 1, 5, 5), torch.tensor([0, 1])
+    support = Examples(x[:, 0], y, CLASSIFICATION, 2)
+    query = Examples(x[:, 1:].flatten(0, 1), y.repeat_interleave(2), CLASSIFICATION, 2)
+    episodes.classes(grid, Task(support, query), ["one", "Two\n$ways"])
     for row in range(2):
         for column in range(3):
             (image,) = grid[row][column].get_images()
@@ -207,14 +213,14 @@ def test_curves_are_drawn_with_their_points(
     code, out, err = metarun("show", "data=sinusoid", "shots=4", "queries=6", "split=val")
     assert (code, err) == (0, [])
     assert rows(out)[0][:5] == ["train", "–", "drawn", "–", "1"]
-    sampler = Sampler.frozen(Waves(), 1, 4, 6, split="val", eval_seed=0)
+    sampler = Sampler.frozen(source_of(Waves(), (1, 4, 6)), "val", 0)
     assert len(kept[0].axes) == 3
     for number, axes in enumerate(kept[0].axes):
         lines = {line.get_label(): line.get_data() for line in axes.get_lines()}
-        batch = sampler.batch([number])
+        (task,) = sampler.tasks([number])
         assert list(lines) == ["true function", "query", "support"]
-        np.testing.assert_array_equal(lines["support"][1], batch.support_y.flatten())
-        np.testing.assert_array_equal(lines["query"][0], batch.query_x.flatten())
+        np.testing.assert_array_equal(lines["support"][1], task.support.y.flatten())
+        np.testing.assert_array_equal(lines["query"][0], task.query.x.flatten())
 
 
 def test_regression_has_no_ways(metarun: Metarun) -> None:

@@ -8,41 +8,36 @@ import numpy as np
 import torch
 
 from metarun.data.sinusoid import Sinusoid
+from metarun.tasks.gathered import source_of
 from metarun.tasks.sampler import Sampler
 
 SPLITS = Sinusoid().load()
 
 
 def frozen(shots: int = 10, queries: int = 7, split: str = "test") -> Sampler:
-    return Sampler.frozen(
-        SPLITS[split], 1, shots, queries, split=split, eval_seed=0, dtype=torch.float64
-    )
+    source = source_of(SPLITS[split], (1, shots, queries), dtype=torch.float64)
+    return Sampler.frozen(source, split, 0)
 
 
 def test_an_episode_is_k_and_q_points_of_one_wave() -> None:
-    episodes = frozen().batch(range(3))
-    assert episodes.support_x.shape == episodes.support_y.shape == (3, 10, 1)
-    assert episodes.query_x.shape == episodes.query_y.shape == (3, 7, 1)
-    assert episodes.classes is None
-    for t in range(3):
-        wave = frozen().pick(t)
-        for x, y in (
-            (episodes.support_x[t], episodes.support_y[t]),
-            (episodes.query_x[t], episodes.query_y[t]),
-        ):
-            for (a,), (b,) in zip(x.tolist(), y.tolist(), strict=True):
+    for task in frozen().tasks(range(3)):
+        assert task.support.x.shape == task.support.y.shape == (10, 1)
+        assert task.query.x.shape == task.query.y.shape == (7, 1)
+        assert task.classes is None
+        wave = frozen().choose(task.number)
+        for part in (task.support, task.query):
+            for (a,), (b,) in zip(part.x.tolist(), part.y.tolist(), strict=True):
                 assert b == float(wave.amplitude) * math.sin(a - float(wave.phase))
 
 
 def test_support_and_query_share_no_point() -> None:
-    episodes = frozen().batch(range(50))
-    both = torch.cat([episodes.support_x, episodes.query_x], 1).flatten(1)
-    assert all(len(set(points.tolist())) == 17 for points in both)
+    for task in frozen().tasks(range(50)):
+        assert len(set(torch.cat([task.support.x, task.query.x]).flatten().tolist())) == 17
 
 
 def test_amplitudes_phases_and_points_fill_the_published_ranges() -> None:
-    sampler = Sampler.training(SPLITS["train"], 1, 5, 5, seed=0)
-    waves = [sampler.pick(i) for i in range(2000)]
+    sampler = Sampler.training(source_of(SPLITS["train"], (1, 5, 5)), 0)
+    waves = [sampler.choose(i) for i in range(2000)]
     for drawn, low, high in (
         (np.array([w.amplitude for w in waves]), 0.1, 5.0),
         (np.array([w.phase for w in waves]), 0.0, math.pi),
@@ -56,7 +51,7 @@ def test_amplitudes_phases_and_points_fill_the_published_ranges() -> None:
 
 
 def test_splits_draw_other_waves_and_the_hash_names_them() -> None:
-    assert float(frozen(split="val").pick(0).phase) != float(frozen().pick(0).phase)
+    assert float(frozen(split="val").choose(0).phase) != float(frozen().choose(0).phase)
     digests = {frozen(split=s).sha256(5) for s in ("val", "test")}
     assert len(digests | {frozen(shots=9).sha256(5)}) == 3
     assert frozen().sha256(5) in digests

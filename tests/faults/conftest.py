@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,9 +12,8 @@ from typing import Any
 import pytest
 
 from metarun import cli, train
-from metarun.algorithms.protonet import ProtoNet
 from metarun.runs import checkpoint
-from tests.conftest import TINY
+from tests.conftest import TINY, signal_in_step
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
@@ -34,19 +32,6 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "draw_tested", lambda *_: None)
 
 
-def stop_in_step(patch: pytest.MonkeyPatch, step: int) -> None:
-    """Send this process Ctrl-C in an outer step of the prototypical network."""
-    original, calls = ProtoNet.accumulate, []
-
-    def accumulate(self: Any, episodes: Any) -> Any:
-        calls.append(1)
-        if len(calls) == step:
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(self, episodes)
-
-    patch.setattr(ProtoNet, "accumulate", accumulate)
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the run `whole`, and `part`, the same one stopped after 3 of 4 steps."""
@@ -57,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.setattr(train, "draw_curves", lambda *_: None)
             patch.setattr(train, "draw_tested", lambda *_: None)
             assert cli.main([*SHORT, "out=whole"]) == 0
-            stop_in_step(patch, 3)
+            signal_in_step(patch, 3)
             assert cli.main([*SHORT, "out=part"]) == 130
     finally:
         os.chdir(before)

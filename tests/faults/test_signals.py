@@ -12,12 +12,13 @@ from typing import Any
 
 import kill_and_resume
 import pytest
+import torch
 
 from metarun import train
-from metarun.algorithms.protonet import ProtoNet
 from metarun.loggers.none import NoLogger
 from metarun.runs import checkpoint
 from metarun.runs.lock import alone_in
+from metarun.training import loop
 from tests.conftest import TINY
 from tests.faults.conftest import SHORT, assert_same
 from tests.test_train import result
@@ -108,31 +109,20 @@ def test_a_race_for_a_new_folder_has_one_winner(metarun: Metarun) -> None:
 def test_a_number_that_is_not_finite_can_be_reached_again(
     metarun: Metarun, made: Path, what: str
 ) -> None:
-    original = ProtoNet.accumulate
+    original = loop.accumulate
 
-    def accumulate(self: Any, episodes: Any) -> Any:
-        """Fails in step 4 of this run, whenever that is taken: by its episodes alone."""
-        scores = original(self, episodes)
-        if float(episodes.query_x.double().sum()) == fatal[0]:
+    def accumulate(learner: Any, tasks: Any, seed: int) -> Any:
+        """Fails in step 4 of this run, whenever that is taken: by its tasks alone."""
+        scores = original(learner, tasks, seed)
+        if tasks[1].number == 7:
             if what == "loss":
-                scores["loss"] = scores["loss"].clone()
-                scores["loss"][1] = float("nan")
+                scores[1]["loss"] = torch.tensor(torch.nan)
             else:
-                next(self.parameters()).grad.fill_(float("inf"))
+                next(learner.parameters()).grad.fill_(torch.inf)
         return scores
 
-    seen: list[float] = []
-
-    def noted(self: Any, episodes: Any) -> Any:
-        seen.append(float(episodes.query_x.double().sum()))
-        return original(self, episodes)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ProtoNet, "accumulate", noted)
-        metarun(*SHORT, "out=seen")
-    fatal = [seen[3]]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ProtoNet, "accumulate", accumulate)
+        patch.setattr(loop, "accumulate", accumulate)
         code, _, (line,) = metarun(*SHORT, "out=run", "eval_every=2")
         assert code == 1
         assert line.startswith("metarun: step 4: the ")

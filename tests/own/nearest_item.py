@@ -3,31 +3,23 @@
 import torch
 import torch.nn.functional as F
 from pydantic import PositiveFloat
-from torch import Tensor, nn
+from torch import nn
 
-from metarun.algorithms import Algorithm, Task
-from metarun.tasks.objectives import score
-from metarun.tasks.sampler import Episodes
+from metarun import Examples, Learner, Model, Spec
 
 
-class NearestItem(Algorithm):
+class NearestItem(Learner):
     """1-nearest neighbour on raw inputs; a scale is learned so that there is something to learn."""
 
-    def __init__(self, backbone: nn.Module, task: Task, *, power: PositiveFloat = 2.0) -> None:
+    def __init__(self, backbone: nn.Module, spec: Spec, *, power: PositiveFloat = 2.0) -> None:
         super().__init__()
         self.scale, self.power = nn.Parameter(torch.ones(())), power
 
-    def accumulate(self, episodes: Episodes) -> dict[str, Tensor]:
-        logits = self._logits(episodes.support_x, episodes.support_y, episodes.query_x)
-        F.cross_entropy(logits.flatten(0, 1), episodes.query_y.flatten()).backward()
-        return score(logits, episodes.query_y)
+    def adapt(self, support: Examples) -> Model:
+        others = F.one_hot(support.y, support.labels) == 0  # (N·K, N)
 
-    @torch.no_grad()
-    def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        return self._logits(support_x, support_y, query_x)
+        def logits(x: torch.Tensor) -> torch.Tensor:
+            distance = torch.cdist(x.flatten(1), support.x.flatten(1)) ** self.power
+            return -self.scale * distance.unsqueeze(-1).masked_fill(others, torch.inf).amin(1)
 
-    def _logits(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        distance = torch.cdist(query_x.flatten(2), support_x.flatten(2)) ** self.power
-        ways = int(support_y.max()) + 1
-        own = F.one_hot(support_y, ways).bool().unsqueeze(1)  # (T, 1, N·K, N)
-        return -self.scale * distance.unsqueeze(-1).masked_fill(~own, torch.inf).amin(2)
+        return logits

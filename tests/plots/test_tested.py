@@ -9,7 +9,6 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from metarun.algorithms import Task
 from metarun.algorithms.maml import MAML
 from metarun.algorithms.protonet import ProtoNet
 from metarun.backbones.mlp import MLP
@@ -18,7 +17,10 @@ from metarun.plots import curves, tested
 from metarun.plots.curves import draw_curves
 from metarun.plots.tested import draw_tested
 from metarun.runs import metrics
+from metarun.tasks.gathered import source_of
+from metarun.tasks.objectives import CLASSIFICATION, REGRESSION
 from metarun.tasks.sampler import Sampler
+from metarun.tasks.task import Spec
 from tests.own.blobs import Blobs
 
 pytestmark = pytest.mark.ink
@@ -26,11 +28,12 @@ pytestmark = pytest.mark.ink
 
 def learner() -> MAML:
     torch.manual_seed(0)
-    return MAML(MLP((1,), hidden=[8], batch_norm=False), Task(1), inner_lr=0.02, test_inner_steps=4)
+    net = MLP((1,), hidden=[8], batch_norm=False)
+    return MAML(net, Spec((1,), 1, REGRESSION), inner_lr=0.02, test_inner_steps=4)
 
 
 def sampler() -> Sampler:
-    return Sampler.frozen(Waves(), 1, 5, 3, split="test", eval_seed=0)
+    return Sampler.frozen(source_of(Waves(), (1, 5, 3)), "test", 0)
 
 
 def drawn(monkeypatch, draw, *args) -> Figure:
@@ -49,18 +52,18 @@ def test_a_curve_for_each_number_of_inner_steps(monkeypatch) -> None:
         lines = {line.get_label(): line for line in axes.get_lines()}
         steps = ["0 steps", "1 step", *(f"{n} steps" for n in range(2, 11))]
         assert list(lines) == ["true function", *steps, "support"]
-        pick, batch = tasks.pick(number), tasks.batch([number])
+        pick, (task,) = tasks.choose(number), tasks.tasks([number])
         x, truth = lines["true function"].get_data()
         np.testing.assert_allclose(
             np.ravel(truth), pick.amplitude * np.sin(np.ravel(x) - pick.phase)
         )
         np.testing.assert_allclose(
-            np.ravel(lines["support"].get_ydata()), batch.support_y.numpy().ravel()
+            np.ravel(lines["support"].get_ydata()), task.support.y.numpy().ravel()
         )
-        grid = torch.from_numpy(np.array(x, dtype=np.float32)).reshape(1, -1, 1)
-        unadapted = model.net(grid[0]).detach().numpy().ravel()
+        grid = torch.from_numpy(np.array(x, dtype=np.float32)).reshape(-1, 1)
+        unadapted = model.net(grid).detach().numpy().ravel()
         np.testing.assert_allclose(np.ravel(lines["0 steps"].get_ydata()), unadapted, rtol=1e-5)
-        adapted = model.predict(batch.support_x, batch.support_y, grid).numpy().ravel()
+        adapted = model.eval().adapt(task.support)(grid).detach().numpy().ravel()
         np.testing.assert_allclose(np.ravel(lines["4 steps"].get_ydata()), adapted, rtol=1e-4)
 
 
@@ -76,10 +79,10 @@ def test_drawing_leaves_the_learner_as_it_was(tmp_path: Path) -> None:
 
 def test_a_learner_without_inner_steps_has_one_curve(monkeypatch) -> None:
     class Constant(MAML):
-        def predict(self, support_x, support_y, query_x):
-            return support_y.mean(1, keepdim=True).expand(-1, query_x.shape[1], 1)
+        def adapt(self, support):
+            return lambda x: support.y.mean(0, keepdim=True).expand(len(x), 1)
 
-    model = Constant(MLP((1,), hidden=[2]), Task(1))
+    model = Constant(MLP((1,), hidden=[2]), Spec((1,), 1, REGRESSION))
     del model.test_inner_steps
     figure = drawn(monkeypatch, draw_tested, Path(), model, sampler())
     names = [line.get_label() for line in figure.axes[0].get_lines()]
@@ -106,6 +109,6 @@ def test_curves_show_the_error_once_and_accuracy_beside_the_loss(tmp_path, monke
 
 def test_pictures_of_classes_are_drawn_as_before(tmp_path: Path) -> None:
     split = Blobs().load()["test"]
-    tasks = Sampler.frozen(split, 3, 1, 2, split="test", eval_seed=0)
-    model = ProtoNet(MLP((1, 28, 28), hidden=[4]), Task(3))
+    tasks = Sampler.frozen(source_of(split, (3, 1, 2)), "test", 0)
+    model = ProtoNet(MLP((1, 28, 28), hidden=[4]), Spec((1, 28, 28), 3, CLASSIFICATION))
     assert draw_tested(tmp_path, model, tasks).read_bytes().startswith(b"\x89PNG")

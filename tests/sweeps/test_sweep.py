@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
-from metarun.algorithms.protonet import ProtoNet
 from metarun.config.groups import choices
-from tests.conftest import OWN, TINY
+from tests.conftest import OWN, TINY, before_each_step, signal_in_step
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
 
@@ -52,16 +48,12 @@ def test_an_invalid_job_fails_alone_and_the_others_run(metarun: Metarun) -> None
 
 
 def test_a_job_that_breaks_down_does_not_end_the_sweep(metarun: Metarun) -> None:
-    original, calls = ProtoNet.accumulate, []
-
-    def accumulate(self: Any, episodes: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 1:
+    def fail(step: int) -> None:
+        if step == 1:
             raise RuntimeError("no luck")
-        return original(self, episodes)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ProtoNet, "accumulate", accumulate)
+        before_each_step(patch, fail)
         code, _, err = metarun("-m", *TINY, "shots=1,2", "hydra.sweep.dir=sweep")
     assert code == 1
     assert err[0].startswith("metarun: job 0: RuntimeError: no luck")
@@ -71,16 +63,8 @@ def test_a_job_that_breaks_down_does_not_end_the_sweep(metarun: Metarun) -> None
 def test_an_interrupted_sweep_goes_on(metarun: Metarun) -> None:
     words = ["-m", *TINY, "shots=1,2,3"]
     metarun(*words, "hydra.sweep.dir=whole")
-    original, calls = ProtoNet.accumulate, []
-
-    def accumulate(self: Any, episodes: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 4 + 2:  # in the second job's second step
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(self, episodes)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ProtoNet, "accumulate", accumulate)
+        signal_in_step(patch, 4 + 2)  # in the second job's second step
         code, _, err = metarun(*words, "hydra.sweep.dir=halves")
     assert code == 130
     assert err == ["metarun: interrupted; the sweep can go on: metarun resume=halves"]

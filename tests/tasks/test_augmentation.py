@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,12 +14,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metarun.algorithms.protonet import ProtoNet
 from metarun.config.instantiate import blueprint
 from metarun.errors import Refused
 from metarun.runs import checkpoint
 from metarun.tasks.augmentation import ImageAugmentation, jittered, shifted, turned
-from tests.conftest import TINY
+from tests.conftest import TINY, signal_in_step
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
 TARGET = "metarun.tasks.augmentation.ImageAugmentation"
@@ -190,16 +187,8 @@ def test_training_differs_and_a_resumed_run_is_the_same_to_the_bit(metarun: Meta
     words = [*TINY, "augmentation=images", "augmentation.rotation=10", "steps=5"]
     metarun(*TINY, "steps=5", "out=plain")
     metarun(*words, "out=whole")
-    original, calls = ProtoNet.accumulate, []
-
-    def accumulate(self: ProtoNet, episodes: object) -> dict:
-        calls.append(1)
-        if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(self, episodes)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ProtoNet, "accumulate", accumulate)
+        signal_in_step(patch, 3)
         assert metarun(*words, "out=halves")[0] == 130
     assert metarun("resume=halves", *TINY[:2])[0] == 0
     plain, whole, halves = (

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from metarun.data.classes import Images, Split, select
 from metarun.tasks.augmentation import ImageAugmentation
+from metarun.tasks.gathered import source_of
 from metarun.tasks.sampler import Sampler
+from metarun.tasks.task import Task
 
 
 def split(classes: int, each: int, **kwargs: object) -> Split:
@@ -25,7 +27,17 @@ def split(classes: int, each: int, **kwargs: object) -> Split:
     return select(Images.of(items, names, [each] * classes), names, **kwargs)
 
 
-tasks = st.integers(2, 8).flatmap(
+def training(
+    source: Split, *sizes: int, seed: int, dtype: torch.dtype = torch.float32, **kwargs: object
+) -> Sampler:
+    return Sampler.training(source_of(source, sizes, dtype=dtype), seed, **kwargs)
+
+
+def frozen(source: Split, *sizes: int, split: str = "test", eval_seed: int = 0) -> Sampler:
+    return Sampler.frozen(source_of(source, sizes), split, eval_seed)
+
+
+sizes = st.integers(2, 8).flatmap(
     lambda ways: st.tuples(
         st.just(ways),
         st.integers(1, 4),
@@ -37,56 +49,59 @@ tasks = st.integers(2, 8).flatmap(
 )
 
 
-@given(tasks)
+@given(sizes)
 @settings(max_examples=60, deadline=None)
 def test_support_and_query_share_no_item_and_each_label_is_one_class(task: tuple) -> None:
     ways, shots, queries, classes, seed, number = task
-    sampler = Sampler.training(split(classes, 8), ways, shots, queries, seed=seed)
-    pick = sampler.pick(number)
+    sampler = training(split(classes, 8), ways, shots, queries, seed=seed)
+    pick = sampler.choose(number)
     assert len(set(pick.classes.tolist())) == ways
     assert len(set(pick.items.ravel().tolist())) == ways * (shots + queries)
     assert (pick.items // 8 == pick.classes[:, None]).all()
 
-    episode = sampler.batch([number])
-    assert episode.support_x.shape == (1, ways * shots, 1, 4, 4)
-    assert episode.query_x.shape == (1, ways * queries, 1, 4, 4)
-    for x, y, each in (
-        (episode.support_x, episode.support_y, shots),
-        (episode.query_x, episode.query_y, queries),
-    ):
-        assert Counter(y[0].tolist()) == {label: each for label in range(ways)}
-        item = (x[0, :, 0, 3, 3] * 255).round().long()
-        assert (item // 8 == torch.from_numpy(pick.classes)[y[0]]).all()
+    (episode,) = sampler.tasks([number])
+    assert episode.number == number
+    assert episode.support.x.shape == (ways * shots, 1, 4, 4)
+    assert episode.query.x.shape == (ways * queries, 1, 4, 4)
+    for part, each in ((episode.support, shots), (episode.query, queries)):
+        assert part.labels == ways
+        assert Counter(part.y.tolist()) == {label: each for label in range(ways)}
+        item = (part.x[:, 0, 3, 3] * 255).round().long()
+        assert (item // 8 == episode.classes[part.y]).all()
+    assert episode.classes.tolist() == pick.classes.tolist()
+
+
+def same(one: Task, two: Task) -> bool:
+    """Equal to the bit."""
+    pairs = ((one.support, two.support), (one.query, two.query))
+    return all(torch.equal(a.x, b.x) and torch.equal(a.y, b.y) for a, b in pairs)
 
 
 @given(st.integers(0, 2**63 - 1), st.lists(st.integers(0, 10**9), min_size=1, max_size=5))
 @settings(max_examples=40, deadline=None)
 def test_an_episode_depends_on_seed_and_number_alone(seed: int, numbers: list[int]) -> None:
-    sampler = Sampler.training(split(10, 6), 5, 1, 3, seed=seed)
-    together = sampler.batch(numbers)
-    again = Sampler.training(split(10, 6), 5, 1, 3, seed=seed)
-    for position, number in enumerate(numbers):
-        alone = again.batch([number])
-        for part in ("support_x", "support_y", "query_x", "query_y"):
-            assert torch.equal(getattr(together, part)[position], getattr(alone, part)[0])
+    sampler = training(split(10, 6), 5, 1, 3, seed=seed)
+    again = training(split(10, 6), 5, 1, 3, seed=seed)
+    for task in sampler.tasks(numbers):
+        assert same(task, *again.tasks([task.number]))
 
 
 def test_streams_differ_by_seed_split_and_purpose() -> None:
     source = split(40, 20)
     streams = [
-        Sampler.training(source, 5, 1, 1, seed=0),
-        Sampler.training(source, 5, 1, 1, seed=1),
-        Sampler.frozen(source, 5, 1, 1, split="val", eval_seed=0),
-        Sampler.frozen(source, 5, 1, 1, split="test", eval_seed=0),
-        Sampler.frozen(source, 5, 1, 1, split="test", eval_seed=1),
+        training(source, 5, 1, 1, seed=0),
+        training(source, 5, 1, 1, seed=1),
+        frozen(source, 5, 1, 1, split="val", eval_seed=0),
+        frozen(source, 5, 1, 1, split="test", eval_seed=0),
+        frozen(source, 5, 1, 1, split="test", eval_seed=1),
     ]
     assert len({s.sha256(20) for s in streams}) == len(streams)
 
 
 def test_the_first_frozen_episodes_never_change() -> None:
     """A published figure rests on these: if this fails, results stop being comparable."""
-    sampler = Sampler.frozen(split(40, 20), 5, 1, 15, split="test", eval_seed=0)
-    drawn = hashlib.sha256(b"".join(sampler.pick(i).items.tobytes() for i in range(100)))
+    sampler = frozen(split(40, 20), 5, 1, 15, split="test", eval_seed=0)
+    drawn = hashlib.sha256(b"".join(sampler.choose(i).items.tobytes() for i in range(100)))
     assert drawn.hexdigest() == FROZEN
 
 
@@ -95,7 +110,7 @@ FROZEN = "81c23ca03a70b139de44ba7cdcbb0cc8443b423d3f289ca90cb764d1e38ae13c"
 
 def test_the_hash_names_task_and_content() -> None:
     def digest(source: Split, shots: int = 1, episodes: int = 5) -> str:
-        return Sampler.frozen(source, 5, shots, 2, split="test", eval_seed=0).sha256(episodes)
+        return frozen(source, 5, shots, 2, split="test", eval_seed=0).sha256(episodes)
 
     same = digest(split(10, 6))
     assert same == digest(split(10, 6))
@@ -109,73 +124,69 @@ def test_the_hash_names_task_and_content() -> None:
 
 
 def test_labels_follow_no_class_order() -> None:
-    """Trap: if a class keeps its label, a learner can memorise it."""
-    sampler = Sampler.training(split(5, 4), 5, 1, 1, seed=0)
+    """If a class keeps its label, a learner can memorise it."""
+    sampler = training(split(5, 4), 5, 1, 1, seed=0)
     labels = np.zeros((5, 5), int)
     for i in range(1000):
-        labels[sampler.pick(i).classes, np.arange(5)] += 1
+        labels[sampler.choose(i).classes, np.arange(5)] += 1
     assert labels.min() > 150  # 200 expected, standard deviation 13
 
 
 def test_each_class_of_an_episode_turns_by_its_own_angle() -> None:
-    """Trap: one rotation for the whole task. Support and query of a class turn alike."""
-    sampler = Sampler.training(split(10, 6, spin=True), 5, 2, 2, seed=0)
-    turns = np.stack([sampler.pick(i).turns for i in range(200)])
+    """Not one rotation for the whole task; support and query of a class turn alike."""
+    sampler = training(split(10, 6, spin=True), 5, 2, 2, seed=0)
+    turns = np.stack([sampler.choose(i).turns for i in range(200)])
     assert (np.bincount(turns.ravel(), minlength=4) > 200).all()
     assert (turns != turns[:, :1]).any(axis=1).mean() > 0.9
-    episode = sampler.batch(range(5))
     mark = {0: (0, 1), 1: (2, 0), 2: (3, 2), 3: (1, 3)}  # of (0, 1) after k counter-clockwise turns
-    for t in range(5):
-        for x, y in (
-            (episode.support_x[t], episode.support_y[t]),
-            (episode.query_x[t], episode.query_y[t]),
-        ):
-            for image, label in zip(x[:, 0], y, strict=True):
-                assert image[mark[turns[t, label]]] == 1
+    for task in sampler.tasks(range(5)):
+        for part in (task.support, task.query):
+            for image, label in zip(part.x[:, 0], part.y, strict=True):
+                assert image[mark[turns[task.number, label]]] == 1
 
 
 def test_rotated_copies_are_classes_of_their_own() -> None:
     source = split(3, 6, turns=(0, 1, 2, 3))
     assert source.facts == (12, 6)
-    sampler = Sampler.training(source, 12, 1, 1, seed=0)
-    pick, episode = sampler.pick(0), sampler.batch([0])
+    sampler = training(source, 12, 1, 1, seed=0)
+    pick, (task,) = sampler.choose(0), sampler.tasks([0])
     plain = split(3, 6).items
     for label, kind in enumerate(pick.classes):
         turned = np.rot90(plain[pick.items[label, 0], 0], kind % 4)
-        assert np.array_equal((episode.support_x[0, label, 0] * 255).round().numpy(), turned)
+        assert np.array_equal((task.support.x[label, 0] * 255).round().numpy(), turned)
 
 
 def test_pictures_are_scaled_to_one_in_every_split() -> None:
     for sampler in (
-        Sampler.training(split(5, 4), 5, 1, 1, seed=0),
-        Sampler.frozen(split(5, 4), 5, 1, 1, split="test", eval_seed=0),
+        training(split(5, 4), 5, 1, 1, seed=0),
+        frozen(split(5, 4), 5, 1, 1, split="test", eval_seed=0),
     ):
-        assert sampler.batch([0]).support_x.max() == 1
+        assert sampler.tasks([0])[0].support.x.max() == 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_precision_is_that_of_the_sampler(dtype: torch.dtype) -> None:
-    sampler = Sampler.training(split(5, 4), 5, 1, 1, seed=0, dtype=dtype)
-    assert sampler.batch([0]).query_x.dtype == dtype
-    assert sampler.batch([0]).query_y.dtype == torch.int64
+    sampler = training(split(5, 4), 5, 1, 1, seed=0, dtype=dtype)
+    (task,) = sampler.tasks([0])
+    assert (task.query.x.dtype, task.query.y.dtype) == (dtype, torch.int64)
 
 
 def shaken(tasks: Split) -> ImageAugmentation:
     return ImageAugmentation(tasks.shape, crop=2, flip=True, jitter=0.5, rotation=0)
 
 
-@given(tasks)
+@given(sizes)
 @settings(max_examples=20, deadline=None)
 def test_augmentation_changes_pictures_and_nothing_else(task: tuple) -> None:
     ways, shots, queries, classes, seed, number = task
     source = split(classes, 8)
-    plain = Sampler.training(source, ways, shots, queries, seed=seed)
-    changing = Sampler.training(source, ways, shots, queries, seed=seed, augment=shaken(source))
+    plain = training(source, ways, shots, queries, seed=seed)
+    changing = training(source, ways, shots, queries, seed=seed, augment=shaken(source))
     assert changing.sha256(3) == plain.sha256(3)
-    a, b = plain.batch([number]), changing.batch([number])
-    for part in ("support_y", "query_y", "classes"):
-        assert torch.equal(getattr(a, part), getattr(b, part))
-    assert not torch.equal(a.support_x, b.support_x) or not torch.equal(a.query_x, b.query_x)
+    (a,), (b,) = plain.tasks([number]), changing.tasks([number])
+    assert torch.equal(a.support.y, b.support.y) and torch.equal(a.query.y, b.query.y)
+    assert torch.equal(a.classes, b.classes)
+    assert not same(a, b)
 
 
 @given(st.integers(0, 2**63 - 1), st.lists(st.integers(0, 10**9), min_size=1, max_size=5))
@@ -184,12 +195,9 @@ def test_what_augmentation_draws_depends_on_seed_and_number_alone(
     seed: int, numbers: list[int]
 ) -> None:
     source = split(10, 6)
-    sampler = Sampler.training(source, 5, 1, 3, seed=seed, augment=shaken(source))
-    together = sampler.batch(numbers)
-    for position, number in enumerate(numbers):
-        alone = sampler.batch([number])
-        assert torch.equal(together.support_x[position], alone.support_x[0])
-        assert torch.equal(together.query_x[position], alone.query_x[0])
+    sampler = training(source, 5, 1, 3, seed=seed, augment=shaken(source))
+    for task in sampler.tasks(numbers):
+        assert same(task, *sampler.tasks([task.number]))
 
 
 def test_support_and_query_are_each_changed_by_draws_of_their_own() -> None:
@@ -204,13 +212,13 @@ def test_support_and_query_are_each_changed_by_draws_of_their_own() -> None:
             seen.append(drawn)
             return torch.zeros_like(x)
 
-    batch = Sampler.training(split(5, 6), 5, 1, 3, seed=0, augment=Spy()).batch([4, 5])
-    assert [len(drawn) for drawn in seen] == [2 * 5, 2 * 15]
+    found = training(split(5, 6), 5, 1, 3, seed=0, augment=Spy()).tasks([4, 5])
+    assert [len(drawn) for drawn in seen] == [5, 15, 5, 15]
     assert len(set(np.concatenate(seen).ravel().tolist())) == 40
-    assert not batch.support_x.any() and not batch.query_x.any()
+    assert not any(task.support.x.any() or task.query.x.any() for task in found)
 
 
 def test_evaluation_episodes_cannot_be_augmented() -> None:
     source = split(5, 6)
     with pytest.raises(TypeError):
-        Sampler.frozen(source, 5, 1, 1, split="val", eval_seed=0, augment=shaken(source))
+        Sampler.frozen(source_of(source, (5, 1, 1)), "val", 0, augment=shaken(source))

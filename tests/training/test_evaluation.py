@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from torch import Tensor
 
-from metarun.algorithms import Algorithm
+from metarun.algorithms import Learner
+from metarun.tasks.task import Examples, Model
 from metarun.training.evaluation import TASKS_AT_ONCE, better, evaluate, interval
-from tests.tasks.test_sampler import Sampler, split
+from tests.tasks.test_sampler import frozen, split
 
 
 def test_the_interval_is_students() -> None:
@@ -28,17 +28,15 @@ def test_one_episode_has_no_interval() -> None:
     assert math.isnan(interval(np.array([0.5]))["ci95"])
 
 
-class First(Algorithm):
+class First(Learner):
     """Says label 0 with logit 1 to every query, so it is right once in N."""
 
-    def predict(self, support_x: Tensor, support_y: Tensor, query_x: Tensor) -> Tensor:
-        logits = torch.zeros(*query_x.shape[:2], 5)
-        logits[..., 0] = 1
-        return logits
+    def adapt(self, support: Examples) -> Model:
+        return lambda x: torch.eye(5)[:1].expand(len(x), 5)
 
 
 def test_scores_are_per_episode_whatever_the_number() -> None:
-    sampler = Sampler.frozen(split(10, 6), 5, 1, 3, split="test", eval_seed=0)
+    sampler = frozen(split(10, 6), 5, 1, 3)
     seen: list[int] = []
     scores = evaluate(First(), sampler, TASKS_AT_ONCE + 3, seen.append)
     assert seen == [TASKS_AT_ONCE, TASKS_AT_ONCE + 3]
@@ -58,3 +56,25 @@ def test_validation_prefers_accuracy_and_a_tie_keeps_the_earlier() -> None:
     assert better({"mse": {"mean": 9.0}}, none)
     assert not better(none, none)
     assert not better(none, {"mse": {"mean": 9.0}})
+
+
+class Drawing(Learner):
+    """Answers at random."""
+
+    def adapt(self, support: Examples) -> Model:
+        return lambda x: torch.randn(len(x), 5)
+
+
+def test_what_a_learner_draws_in_evaluation_is_the_same_each_time() -> None:
+    sampler = frozen(split(10, 6), 5, 1, 3)
+    torch.manual_seed(5)
+    first, again = (evaluate(Drawing(), sampler, 10)["loss"] for _ in range(2))
+    assert np.array_equal(first, again)
+    assert len(set(first.tolist())) == 10
+
+
+def test_a_learner_is_left_in_the_mode_that_it_was_in() -> None:
+    for mode in (True, False):
+        learner = First().train(mode)
+        evaluate(learner, frozen(split(10, 6), 5, 1, 3), 2)
+        assert learner.training is mode

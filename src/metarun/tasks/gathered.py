@@ -57,7 +57,7 @@ class Gathered:
     dtype: torch.dtype = torch.float32
 
     @property
-    def fingerprint(self) -> str:
+    def sha256(self) -> str:
         return self.split.sha256
 
     @property

@@ -20,12 +20,12 @@ class TaskSource(Protocol):
     """What the sampler draws from. It may have `build_many(choices, numbers)`, if that is faster.
 
     Attributes:
-        fingerprint: identifies the tasks that can be drawn.
+        sha256: identifies the tasks that can be drawn.
         sizes: ways, shots and queries, or whatever else a task's choices depend on.
         spec: what a learner is told of the tasks.
     """
 
-    fingerprint: str
+    sha256: str
     sizes: tuple[int, ...]
     spec: Spec
 
@@ -82,7 +82,7 @@ class Sampler:
 
     def sha256(self, episodes: int) -> str:
         """Identifies the first `episodes` tasks: where they come from and every choice."""
-        digest = hashlib.sha256(self.source.fingerprint.encode())
+        digest = hashlib.sha256(self.source.sha256.encode())
         digest.update(repr(tuple(self.source.sizes)).encode())
         for i in range(episodes):
             for array in self.choose(i):
