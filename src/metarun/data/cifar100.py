@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from metarun.data.classes import Class, Facts, Split, select
-from metarun.data.preparation import plain_pickle
+from metarun.data.preparation import pickles
 from metarun.data.preparation.archives import MEGABYTE, tar_members
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.checksums import Checksums
@@ -153,7 +153,7 @@ def _unpickled(files: list[Path]) -> Iterator[tuple[str, tuple[str, dict[str, An
         for name, content in _contents(file):
             where = f"{file}: {FOLDER}/{name}" if file.name == ARCHIVE else str(file)
             try:
-                yield name, (where, plain_pickle.load(content))
+                yield name, (where, pickles.load(content))
             except ValueError as error:
                 raise Refused(f"{where}: not a file of CIFAR-100 ({error})") from error
 
