@@ -1,4 +1,4 @@
-"""Sentences: which numbers they become, how intents are held out, what text is refused."""
+"""Sentences: which numbers they become, what text is refused."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils import murmurhash3_32
 
 from metarun.data import sentences as module
-from metarun.data.sentences import content_hash, held_out, text, vectors
+from metarun.data.sentences import content_hash, text, vectors
 from metarun.errors import Refused
 
 KINDS = [(0, [3, 4]), (2, None), (1, [2, 5])]
@@ -85,35 +85,6 @@ class TestVectors:
 
     def test_nothing_to_be_counted_is_a_row_of_zeros(self):
         assert not vectors(["?", ""], 32, 1, None).any()
-
-
-class TestHoldingOut:
-    @given(
-        st.sets(st.text(min_size=1, max_size=5), min_size=3, max_size=30),
-        st.integers(1, 9),
-        st.integers(1, 9),
-        st.integers(0, 10**9),
-    )
-    @settings(deadline=None)
-    def test_each_class_is_in_one_split_and_the_sizes_are_as_asked(self, names, val, test, seed):
-        assume(val + test < len(names))
-        parts = held_out(names, val, test, seed)
-        assert (len(parts["val"]), len(parts["test"])) == (val, test)
-        assert sorted(name for part in parts.values() for name in part) == sorted(names)
-
-    def test_it_depends_on_the_names_and_the_seed_alone(self):
-        names = [f"intent {i}" for i in range(40)]
-        assert held_out(names, 5, 10, 3) == held_out(reversed(names), 5, 10, 3)
-        assert len({str(held_out(names, 5, 10, seed)) for seed in range(20)}) == 20
-
-    def test_it_is_the_same_for_ever(self):
-        """Another deal under the same seed would test old runs on their training classes."""
-        dealt = {"train": ["a", "c", "d"], "val": ["b", "f"], "test": ["e", "g", "h"]}
-        assert held_out("abcdefgh", 2, 3, 0) == dealt
-
-    def test_every_class_is_held_out_under_some_seed(self):
-        names = [f"intent {i}" for i in range(10)]
-        assert {n for seed in range(60) for n in held_out(names, 2, 2, seed)["test"]} == set(names)
 
 
 class TestText:

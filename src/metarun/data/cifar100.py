@@ -7,7 +7,6 @@ and FC100 (Oreshkin et al., 2018).
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from metarun.data.class_splits import SPLITS, published_list
 from metarun.data.classes import Class, Facts, Split, select
 from metarun.data.preparation import pickles
 from metarun.data.preparation.archives import MEGABYTE, tar_members
@@ -26,7 +26,6 @@ from metarun.errors import Refused
 log = logging.getLogger(__name__)
 
 PREPARATION = 1  # raise it when the prepared array changes for equal files
-SPLITS = Path(__file__).parent / "splits"
 ARCHIVE, FOLDER = "cifar-100-python.tar.gz", "cifar-100-python"
 MD5 = "eb9058c3a382ffc7106e4002c42a8d85"  # of the official archive
 MEMBERS = {  # of the three files in it
@@ -140,11 +139,8 @@ class Cifar100:
 
 def published(split: str) -> dict[str, list[str]]:
     """Class names of `train`, `val` and `test` in a published split."""
-    content = json.loads((SPLITS / f"{split}.json").read_text(encoding="utf-8"))
-    return {
-        name: [c for classes in content[name].values() for c in classes]
-        for name in ("train", "val", "test")
-    }
+    content = published_list(split)
+    return {name: [c for some in content[name].values() for c in some] for name in SPLITS}
 
 
 def _unpickled(files: list[Path]) -> Iterator[tuple[str, tuple[str, dict[str, Any]]]]:

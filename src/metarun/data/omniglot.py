@@ -5,21 +5,21 @@ Lake, Salakhutdinov & Tenenbaum, 2015, https://github.com/brendenlake/omniglot (
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from metarun.data.class_splits import SPLITS, published_list
 from metarun.data.classes import Class, Facts, Split, select
+from metarun.data.duplicates import named
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.download import existing, fetch
 from metarun.data.preparation.omniglot_images import content_hash, decode, shrink
 from metarun.errors import Refused
 
 PREPARATION = 1  # raise it when the prepared array changes for equal files
-SPLITS = Path(__file__).parent / "splits"
 ARCHIVES = {  # MD5 of the official containers, for downloads only: others hold the same images
     "images_background": "md5:68d2efa1b9178cc56df9314c21c6e718",
     "images_evaluation": "md5:6b91aef0f799c5bb55b94e3f2daec811",
@@ -123,10 +123,10 @@ class Omniglot:
 
 def published(split: str) -> dict[str, list[str]]:
     """Class names of `train`, `val` and `test` in a published split."""
-    content = json.loads((SPLITS / f"omniglot_{split}.json").read_text(encoding="utf-8"))
+    content = published_list(f"omniglot_{split}")
     return {
         name: [f"{alphabet}/character{n:02d}" for alphabet, ns in content[name].items() for n in ns]
-        for name in ("train", "val", "test")
+        for name in SPLITS
     }
 
 
@@ -141,11 +141,7 @@ def _unlike(drawings: dict[str, dict[str, np.ndarray]], expected: list[str]) -> 
             if len(files) != DRAWINGS
         ],
     }
-    told = [
-        f"{len(names)} {kind} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
-        for kind, names in kinds.items()
-        if names
-    ]
+    told = [f"{len(names)} {kind} ({named(names)})" for kind, names in kinds.items() if names]
     if not told and content_hash(drawings) != CONTENT:
         told = ["the images are not those of Omniglot: some were altered"]
     return ", ".join(told)

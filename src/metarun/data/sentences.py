@@ -193,17 +193,6 @@ def vectors(
     return (rows / np.where(lengths > 0, lengths, 1)).astype(np.float16)
 
 
-def held_out(names: Iterable[str], val: int, test: int, seed: int) -> dict[str, list[str]]:
-    """Deal `names` to `train`, `val` and `test`, the last two of the sizes given.
-
-    The order they are dealt in is that of the hashes of seed and name: the same on every machine
-    and in every version of everything.
-    """
-    dealt = sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
-    parts = {"train": dealt[val + test :], "val": dealt[test : val + test], "test": dealt[:test]}
-    return {split: sorted(part) for split, part in parts.items()}
-
-
 def content_hash(sentences: Mapping[str, Iterable[str]]) -> str:
     """sha256 over intents and sentences in sorted order: line ends and layout do not matter."""
     digest = hashlib.sha256()
