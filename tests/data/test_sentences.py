@@ -111,13 +111,13 @@ class TestText:
         monkeypatch.setattr(module, "LIMIT", 1 << 20)
         with (tmp_path / "a").open("wb") as file:
             file.truncate(1 << 40)  # a terabyte of nothing
-        with pytest.raises(Refused, match="larger than is plausible"):
+        with pytest.raises(Refused, match=r"cannot be read \(more than 1 MB\)"):
             text(tmp_path / "a")
 
     def test_a_folder_or_a_pipe_in_its_place_is_one_line(self, tmp_path):
         os.mkfifo(tmp_path / "pipe")  # reading it would wait for ever
         for path in (tmp_path, tmp_path / "pipe"):
-            with pytest.raises(Refused, match="not a file"):
+            with pytest.raises(Refused, match=r"cannot be read \((not a file|Is a directory)\)"):
                 text(path)
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read anything")

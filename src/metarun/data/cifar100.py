@@ -22,6 +22,7 @@ from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.checksums import Checksums
 from metarun.data.preparation.download import existing, fetch
 from metarun.errors import Refused
+from metarun.files import read_or_refuse
 
 log = logging.getLogger(__name__)
 
@@ -161,12 +162,7 @@ def _contents(file: Path) -> Iterator[tuple[str, bytes]]:
         for name, content in tar_members(file, wanted.__contains__, **limits):
             yield name.rsplit("/", 1)[1], content
         return
-    try:
-        if file.stat().st_size > LIMIT:
-            raise Refused(f"{file}: larger than is plausible")
-        yield file.name, file.read_bytes()
-    except OSError as error:
-        raise Refused(f"{file}: cannot be read ({error.strerror or error})") from error
+    yield file.name, read_or_refuse(file, LIMIT)
 
 
 def _portion(where: str, content: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:

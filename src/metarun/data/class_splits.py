@@ -13,6 +13,7 @@ from typing import Any
 
 from metarun.data.duplicates import named
 from metarun.errors import Refused
+from metarun.files import read_or_refuse
 
 SPLITS = ("train", "val", "test")
 FEWEST = 2  # classes of a split: fewer make no task
@@ -96,13 +97,7 @@ def from_file(path: Path, known: Iterable[str]) -> dict[str, list[str]]:
     """
     key = f"data.split_file={path}"
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise Refused(f"{key}: more than {LARGEST >> 20} MB cannot be a list of classes")
-        found = json.loads(content)
-    except OSError as error:
-        raise Refused(f"{key}: cannot be read ({error.strerror})") from error
+        found = json.loads(read_or_refuse(path, LARGEST, key))
     except (ValueError, RecursionError) as error:
         raise Refused(f"{key}: is not JSON ({error})") from error
     if not isinstance(found, Mapping) or not all(

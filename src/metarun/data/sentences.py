@@ -21,6 +21,7 @@ from metarun.data.duplicates import named
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.download import existing, fetch
 from metarun.errors import Refused
+from metarun.files import read_or_refuse
 
 PREPARATION = 1  # raise it when the prepared array changes for equal sentences
 LIMIT = 32 << 20  # bytes of a file; the official ones have 3 MB at most
@@ -116,12 +117,8 @@ class Sentences(ABC):
             yield Class(name, items, [shown(sentence) for sentence in mine])
 
     def _source(self, file: str) -> Path:
-        path = self.root / file
         checksum = f"sha256:{self.files[file]}"
-        try:
-            return fetch(f"{self.url}/{file}", path, checksum, by_hand=self._by_hand())
-        except OSError as error:  # a folder that may not even be looked into
-            raise Refused(f"{path}: cannot be read ({error.strerror or error})") from error
+        return fetch(f"{self.url}/{file}", self.root / file, checksum, by_hand=self._by_hand())
 
     def _by_hand(self) -> str:
         files = " and ".join(f"{self.url}/{file}" for file in self.files)
@@ -150,15 +147,7 @@ def text(path: Path) -> str:
     Raises:
         Refused: it cannot be read, is implausibly large, empty, or not UTF-8.
     """
-    try:
-        if not path.is_file():  # a named pipe would be waited for
-            raise Refused(f"{path}: not a file")
-        with path.open("rb") as file:
-            content = file.read(LIMIT + 1)
-    except OSError as error:
-        raise Refused(f"{path}: cannot be read ({error.strerror or error})") from error
-    if len(content) > LIMIT:
-        raise Refused(f"{path}: larger than is plausible ({LIMIT >> 20} MB at most)")
+    content = read_or_refuse(path, LIMIT)
     if not content.strip():
         raise Refused(f"{path}: the file is empty")
     try:
