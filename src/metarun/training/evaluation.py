@@ -1,4 +1,4 @@
-"""A learner on frozen episodes, and the interval of its scores."""
+"""A learner on frozen episodes, and which of two scores is better."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import stdtrit
 
 from metarun.algorithms import Algorithm
+from metarun.stats import interval as interval  # for those who evaluate
 from metarun.tasks.objectives import score
 from metarun.tasks.sampler import Sampler
 
@@ -38,21 +38,6 @@ def evaluate(
             parts.setdefault(name, []).append(values.double().cpu().numpy())
         proceed(numbers.stop)
     return {name: np.concatenate(values) for name, values in parts.items()}
-
-
-def interval(values: np.ndarray) -> dict[str, float]:
-    """Mean over episodes and the half-width of its 95 % interval, by Student's t.
-
-    With one episode there is no interval: `nan`.
-    """
-    n = len(values)
-    mean = float(values.mean())
-    if n < 2:
-        return {"mean": mean, "ci95": math.nan}
-    return {
-        "mean": mean,
-        "ci95": float(stdtrit(n - 1, 0.975) * values.std(ddof=1) / math.sqrt(n)),
-    }
 
 
 def headline(scores: Mapping[str, Any]) -> dict[str, float]:
