@@ -82,9 +82,7 @@ class Cifar100:
             Refused: files are missing or broken, or the cache cannot be written to.
         """
         advice = f"put {self.url} into data.root={self.root}"
-        existing(
-            self.root, self.folder.parent, f"{advice}, or leave data.root out to have it downloaded"
-        )
+        existing(self.root, self.folder.parent, advice)
         files, sums = self._present(), Checksums(self.folder)
         found = {path.name: sums.of(path) for path in files}
         official = found in ({}, {ARCHIVE: MD5}, MEMBERS)

@@ -16,7 +16,7 @@ from metarun.data.classes import Class, Facts, Split, select
 from metarun.data.duplicates import named
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.download import existing, fetch
-from metarun.data.preparation.omniglot_images import content_hash, decode, shrink
+from metarun.data.preparation.omniglot_images import content_hash, decode, present, shrink
 from metarun.errors import Refused
 
 PREPARATION = 1  # raise it when the prepared array changes for equal files
@@ -78,12 +78,7 @@ class Omniglot:
         Raises:
             Refused: images are missing, altered or broken, or the cache cannot be written to.
         """
-        advice = self._by_hand(list(ARCHIVES))
-        existing(
-            self.root,
-            self.folder.parent,
-            f"{advice}, or leave data.root out to have them downloaded",
-        )
+        existing(self.root, self.folder.parent, self._by_hand(list(ARCHIVES)))
         images = prepared(self.folder, f"omniglot {CONTENT} {PREPARATION}", self._prepare)
         spin = self.rotations == "episode"
         return {
@@ -104,7 +99,8 @@ class Omniglot:
 
     def _sources(self) -> list[Path]:
         """The zip file or the folder of each archive, downloaded if there is neither."""
-        found = {archive: _present(self.root, archive) for archive in ARCHIVES}
+        # torchvision puts them into a folder `omniglot-py`
+        found = {archive: present(self.root, "omniglot-py", archive) for archive in ARCHIVES}
         missing = [archive for archive, path in found.items() if path is None]
         for archive in missing:
             file = f"{archive}.zip"
@@ -145,12 +141,3 @@ def _unlike(drawings: dict[str, dict[str, np.ndarray]], expected: list[str]) -> 
     if not told and content_hash(drawings) != CONTENT:
         told = ["the images are not those of Omniglot: some were altered"]
     return ", ".join(told)
-
-
-def _present(root: Path, archive: str) -> Path | None:
-    """The archive's zip file or folder, in `root` or where torchvision puts it, `omniglot-py`."""
-    for base in (root, root / "omniglot-py"):
-        for path in (base / f"{archive}.zip", base / archive):
-            if path.exists():
-                return path
-    return None

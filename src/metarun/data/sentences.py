@@ -100,8 +100,7 @@ class Sentences(ABC):
         Raises:
             Refused: files are missing, altered or broken, or the cache cannot be written to.
         """
-        advice = f"{self._by_hand()}, or leave data.root out to have them downloaded"
-        existing(self.root, self.folder.parent, advice)
+        existing(self.root, self.folder.parent, self._by_hand())
         settings = f"features={self.features} words={self.words} characters={self.characters}"
         key = f"{self.name} {self.content} {PREPARATION} {settings}"
         vectors = prepared(self.folder, key, self._prepare)

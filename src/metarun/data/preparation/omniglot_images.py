@@ -19,6 +19,13 @@ SIDE, SMALL = 105, 28  # pixels: height and width of an official image, and of a
 LIMITS = {"member_limit": MEGABYTE, "total_limit": 256 * MEGABYTE}  # of a zip file, in bytes
 
 
+def present(root: Path, below: str, archive: str) -> Path | None:
+    """The zip file or the folder `archive`, in `root` or in the folder `below` of it."""
+    names = (f"{archive}.zip", archive)
+    paths = (base / name for base in (root, root / below) for name in names)
+    return next((path for path in paths if path.exists()), None)
+
+
 def decode(sources: list[Path]) -> dict[str, dict[str, np.ndarray]]:
     """Class name → file name → ink, (105, 105) bool, of all images in the zip files and folders.
 
