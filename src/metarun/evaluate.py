@@ -19,10 +19,11 @@ from metarun.files import new_folder
 from metarun.plots.figure import drawn
 from metarun.plots.tested import draw_tested
 from metarun.runs import checkpoint, config_file, results
+from metarun.stats import interval
 from metarun.tasks.gathered import source_of
 from metarun.tasks.sampler import Sampler
 from metarun.training.display import Display
-from metarun.training.evaluation import evaluate, interval
+from metarun.training.evaluation import evaluate
 from metarun.training.interruption import Stop
 from metarun.training.parts import Mistakes, Parts, assemble
 from metarun.training.protocol import protocol, record, trained_on

@@ -8,7 +8,9 @@ import os
 import re
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from metarun.errors import Refused
 
@@ -18,7 +20,14 @@ UNFINISHED = re.compile(rf"\..+\.{MARK}[a-z0-9_]+{re.escape(PART)}", re.DOTALL)
 
 
 def write_whole(path: Path, data: bytes | str, keep: Path | None = None) -> None:
-    """Write `path` so that a reader, or a power cut, finds the old content or the new one.
+    """Write `path`, see `replacing`."""
+    with replacing(path, keep) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` so that a reader, or a power cut, finds either whole.
 
     The new content is on the disk before it takes the name, and so is the name before this returns.
 
@@ -29,15 +38,13 @@ def write_whole(path: Path, data: bytes | str, keep: Path | None = None) -> None
     Raises:
         OSError: with `path` as its file; the old content is there still.
     """
-    if isinstance(data, str):
-        data = data.encode()
     try:
         handle, beside = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.name}.{MARK}", suffix=PART
         )
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(beside, 0o666 & ~_umask())
@@ -117,6 +124,22 @@ def read_whole(path: Path, largest: int | None = None) -> bytes:
     if largest is not None and len(data) > largest:
         raise OSError(errno.EFBIG, f"more than {largest // 2**20} MB", str(path))
     return data
+
+
+def read_or_refuse(path: Path, largest: int | None = None, called: str = "") -> bytes:
+    """As `read_whole`, of a file that the user chose.
+
+    Args:
+        called: what a message calls it; default: its path.
+
+    Raises:
+        Refused: in place of the `OSError`.
+    """
+    try:
+        return read_whole(path, largest)
+    except OSError as error:
+        reason = error.strerror or error
+        raise Refused(f"{called or path}: cannot be read ({reason})") from error
 
 
 def new_folder(parent: Path, name: str | None, default: str) -> Path:

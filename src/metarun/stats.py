@@ -1,4 +1,4 @@
-"""Two learners on the same episodes: is their difference more than chance?"""
+"""Figures over episodes: their intervals, and whether two learners differ by more than chance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.special import stdtr, stdtrit
 
 
 class Difference(NamedTuple):
-    """A mean difference over episodes.
+    """A mean difference over episodes: numbers, or arrays where there are several pairs.
 
     Attributes:
         mean: of a − b.
@@ -24,6 +24,17 @@ class Difference(NamedTuple):
     p: float
 
 
+def interval(values: np.ndarray) -> dict[str, float]:
+    """Mean over episodes and the half-width of its 95 % interval, by Student's t.
+
+    With one episode there is no interval: `nan`.
+    """
+    if len(values) < 2:
+        return {"mean": float(values.mean()), "ci95": math.nan}
+    mean, ci95, _ = difference(values, np.zeros(len(values)))
+    return {"mean": float(mean), "ci95": float(ci95)}
+
+
 def difference(a: np.ndarray, b: np.ndarray) -> Difference:
     """The mean of a − b with Student's t interval, and the paired t-test of its being 0.
 
@@ -31,15 +42,15 @@ def difference(a: np.ndarray, b: np.ndarray) -> Difference:
     difference and 0 for any other.
 
     Args:
-        a, b: (episodes) scores on the same episodes, two at least.
+        a, b: (…, episodes) scores on the same episodes, two at least.
     """
     d = np.asarray(a, np.float64) - np.asarray(b, np.float64)
-    n, mean = len(d), float(d.mean())
-    error = float(d.std(ddof=1)) / math.sqrt(n)
-    if error == 0:
-        return Difference(mean, 0.0, 1.0 if mean == 0 else 0.0)
-    p = 2 * float(stdtr(n - 1, -abs(mean) / error))
-    return Difference(mean, float(stdtrit(n - 1, 0.975)) * error, p)
+    n, mean = d.shape[-1], d.mean(-1)
+    error = d.std(-1, ddof=1) / math.sqrt(n)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tails = 2 * stdtr(n - 1, -np.abs(mean) / error)
+    p = np.where(error == 0, mean == 0, tails)[()]
+    return Difference(mean, stdtrit(n - 1, 0.975) * error, p)
 
 
 def holm(p: Sequence[float]) -> list[float]:

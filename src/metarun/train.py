@@ -20,8 +20,9 @@ from metarun.runs import checkpoint, metrics, results
 from metarun.runs.config_file import differences, keep_config
 from metarun.runs.folder import logged, prepare
 from metarun.runs.lock import alone_in
+from metarun.stats import interval
 from metarun.training.display import Display
-from metarun.training.evaluation import evaluate, interval
+from metarun.training.evaluation import evaluate
 from metarun.training.interruption import Stop
 from metarun.training.loop import Clock, NotFinite, Trial, meta_train
 from metarun.training.parts import Parts, assemble, told_of

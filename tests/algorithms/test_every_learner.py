@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from metarun import testing
-from metarun.testing import Make, build, episodes
-from tests.algorithms.learners import SHIPPED, STATISTICS
+from metarun.algorithms import Learner
+from metarun.tasks.task import Examples, Inputs, Judged, Model, Task
+from metarun.testing import Make, build
+from tests.algorithms.learners import SHIPPED, STATISTICS, predict, relabelled
 from tests.conftest import OWN
 
 test_ones_own = testing.of("nearest_item", config_dir=str(OWN))
@@ -24,15 +26,44 @@ def test_shipped(check: Callable[[Make, str], None], batch_norm: str, name: str)
     check(partial(build, name), batch_norm)
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("batch_norm", STATISTICS)
+def test_a_model_does_not_depend_on_the_tasks_adapted_beside_its_own(
+    batch_norm: str, name: str
+) -> None:
+    learner, given = build(name, batch_norm), testing.tasks(3, seed=1)
+    with torch.no_grad():
+        together = learner.adapt_all([task.support for task in given])
+        for task, model in zip(given, together, strict=True):
+            alone = learner.adapt(task.support)
+            torch.testing.assert_close(model(task.query.x), alone(task.query.x))
+
+
+GRADIENT_BASED = ("anil", "fomaml", "lstm", "maml", "meta_sgd", "reptile")
+BASELINES = ("baseline", "baseline_pp")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_learner_says_what_it_needs_and_cannot_do(name: str) -> None:
+    learner = build(name, "inductive")
+    assert learner.per_label_head == (name in GRADIENT_BASED)
+    assert learner.needs_labels == (name not in GRADIENT_BASED)
+    assert learner.needs_examples == (name not in ("fomaml", "lstm", "maml", "meta_sgd"))
+    assert learner.joint == (name in BASELINES)
+    assert learner.sequential == (name == "reptile")
+    assert learner.slope == (name not in ("lstm", "reptile"))
+    assert learner.batch_norm == "inductive"
+    assert build(name, "transductive").batch_norm == "transductive"
+
+
 def test_a_metric_learner_does_not_care_which_label_a_class_has() -> None:
-    learner, e = build("protonet", "inductive"), episodes(seed=1)
-    logits = learner.predict(e.support_x, e.support_y, e.query_x)
+    learner, given = build("protonet", "inductive"), testing.tasks(seed=1)
+    logits = predict(learner, given)
     new = torch.tensor([2, 0, 1])  # label 0 becomes 2, …
-    relabelled = learner.predict(e.support_x, new[e.support_y], e.query_x)
-    torch.testing.assert_close(relabelled[..., new], logits)
+    torch.testing.assert_close(predict(learner, relabelled(given, new))[..., new], logits)
 
 
-class Faulty(nn.Module):
+class Faulty(Learner):
     """A learner with a defect for each check to find."""
 
     def __init__(self, fault: str) -> None:
@@ -40,22 +71,27 @@ class Faulty(nn.Module):
         self.inner, self.fault = build("protonet", "inductive"), fault
         self.register_buffer("seen", torch.zeros((), dtype=torch.float64))
 
-    def accumulate(self, e: object) -> dict[str, Tensor]:
-        scores = self.inner.accumulate(e)
-        if self.fault == "learns nothing":
-            self.inner.zero_grad()
-        return scores
+    def outer_loss(self, task: Task) -> Judged:
+        loss, scores = self.inner.outer_loss(task)
+        return Judged(0 * loss if self.fault == "learns nothing" else loss, scores)
 
-    def predict(self, sx: Tensor, sy: Tensor, qx: Tensor) -> Tensor:
-        logits = self.inner.predict(sx, sy, qx)
+    def adapt(self, support: Examples) -> Model:
+        return self.adapt_all([support])[0]
+
+    def adapt_all(self, supports: Sequence[Examples]) -> list[Model]:
         if self.fault == "remembers":
             self.seen += 1
+        models = self.inner.adapt_all(supports)
+        return [partial(self.outputs, *own, models) for own in zip(supports, models, strict=True)]
+
+    def outputs(self, support: Examples, model: Model, models: list[Model], x: Inputs) -> Tensor:
+        logits = model(x)
         if self.fault == "mixes tasks":
-            logits = logits + logits.mean(0)
+            logits = logits + torch.stack([other(x) for other in models]).mean(0)
         if self.fault == "looks at other queries":
-            logits = logits - logits.mean(1, keepdim=True)
+            logits = logits - logits.mean(0)
         if self.fault == "looks at the order":
-            logits = logits + sx[:, :1].flatten(1).sum(1)[:, None, None] * torch.arange(3)
+            logits = logits + support.x[0].sum() * torch.arange(3)
         return logits
 
 
@@ -71,5 +107,5 @@ FAULTS = (
 @pytest.mark.parametrize(("check", "fault"), list(zip(testing.CHECKS, FAULTS, strict=True)))
 def test_each_check_finds_its_defect(check: Callable[[Make, str], None], fault: str) -> None:
     with pytest.raises(AssertionError):
-        check(lambda _: Faulty(fault), "inductive")
-    check(lambda _: Faulty("none"), "inductive")
+        check(lambda _: Faulty(fault).eval(), "inductive")
+    check(lambda _: Faulty("none").eval(), "inductive")

@@ -3,68 +3,62 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from metarun.algorithms import Task
 from metarun.algorithms.matchingnet import FullContext, MatchingNet, log_probabilities
 from metarun.backbones.conv4 import Conv4
 from metarun.backbones.mlp import MLP
-from metarun.tasks.sampler import Episodes
+from metarun.tasks.task import Task
+from tests.algorithms.learners import predict, spec, support_in_order, task_of
 from tests.algorithms.test_protonet import Identity
-from tests.conftest import episodes
+from tests.conftest import scores_of, tasks
 
 
-def by_hand() -> Episodes:
+def by_hand() -> Task:
     """Support at 0° (label 0), 60° and 90° (label 1), whatever their lengths; a query at 0°.
 
     Cosines 1, ½ and 0: with temperature ½ the attention goes as e², e and 1.
     """
-    return Episodes(
-        support_x=torch.tensor([[[5.0, 0.0], [1.0, math.sqrt(3)], [0.0, 0.1]]]),
-        support_y=torch.tensor([[0, 1, 1]]),
-        query_x=torch.tensor([[[3.0, 0.0]]]),
-        query_y=torch.tensor([[1]]),
-    )
+    support = torch.tensor([[5.0, 0.0], [1.0, math.sqrt(3)], [0.0, 0.1]])
+    return task_of(support, [0, 1, 1], torch.tensor([[3.0, 0.0]]), [1])
 
 
 def test_the_case_by_hand() -> None:
-    e, learner = by_hand(), MatchingNet(Identity(), Task(2), temperature=0.5)
+    learner = MatchingNet(Identity(), spec(2), temperature=0.5)
     total = math.e**2 + math.e + 1
     expected = torch.tensor([[[math.e**2 / total, (math.e + 1) / total]]])
-    found = learner.predict(e.support_x, e.support_y, e.query_x)
-    torch.testing.assert_close(found.exp(), expected)
-    scores = learner.accumulate(e)
+    torch.testing.assert_close(predict(learner, [by_hand()]).exp(), expected)
+    scores = scores_of(learner.train(), [by_hand()])
     assert scores["loss"].item() == pytest.approx(-math.log((math.e + 1) / total), rel=1e-5)
 
 
 def test_outputs_are_log_probabilities() -> None:
     """Trap: probabilities taken for logits; their cross-entropy is the negative log likelihood."""
-    e, learner = episodes(), MatchingNet(Conv4((1, 28, 28), filters=4), Task(3))
-    found = learner.predict(e.support_x, e.support_y, e.query_x)
+    found = predict(MatchingNet(Conv4((1, 28, 28), filters=4), spec()), tasks())
     torch.testing.assert_close(found.exp().sum(-1), torch.ones(2, 12))
     torch.testing.assert_close(found.log_softmax(-1), found)
 
 
 def test_a_probability_too_small_for_a_float_keeps_its_logarithm_and_gradient() -> None:
-    query = torch.tensor([[[1.0, 0.0]]], requires_grad=True)
-    support = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
-    found = log_probabilities(query, support, torch.tensor([[0, 1]]), 2, temperature=0.005)
-    torch.testing.assert_close(found, torch.tensor([[[0.0, -200.0]]]))
-    found[0, 0, 1].backward()
-    assert query.grad[0, 0, 1].item() == pytest.approx(200, rel=1e-4)
+    query = torch.tensor([[1.0, 0.0]], requires_grad=True)
+    support = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    found = log_probabilities(query, support, torch.tensor([0, 1]), 2, temperature=0.005)
+    torch.testing.assert_close(found, torch.tensor([[0.0, -200.0]]))
+    found[0, 1].backward()
+    assert query.grad[0, 1].item() == pytest.approx(200, rel=1e-4)
 
 
 def test_without_a_temperature_even_a_perfect_embedding_stays_unsure() -> None:
     """Trap: cosines lie within ±1, so the loss cannot fall below log(1 + 19/e²) at 20 ways."""
-    support = torch.eye(20).unsqueeze(0)
-    labels = torch.arange(20).unsqueeze(0)
-    sure = [log_probabilities(support, support, labels, 20, t)[0, 0, 0].exp() for t in (1.0, 0.1)]
+    support, labels = torch.eye(20), torch.arange(20)
+    sure = [log_probabilities(support, support, labels, 20, t)[0, 0].exp() for t in (1.0, 0.1)]
     assert sure[0] < 0.15
     assert sure[1] > 0.99
-    assert MatchingNet(Identity(), Task(2)).temperature == 0.1
+    assert MatchingNet(Identity(), spec(2)).temperature == 0.1
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -85,11 +79,11 @@ def test_full_context_embeddings_are_the_papers_equations(steps: int) -> None:
     torch.manual_seed(0)
     d, shots, queries = 3, 4, 2
     context = FullContext(d, steps).double()
-    s, q = torch.randn(1, shots, d).double(), torch.randn(1, queries, d).double()
-    found_g, found_f = (z[0].detach().numpy() for z in context(s, q))
+    s, q = torch.randn(shots, d).double(), torch.randn(queries, d).double()
+    found_g, found_f = (z.detach().numpy() for z in context(s, q))
 
     p = {name: value.detach().numpy() for name, value in context.named_parameters()}
-    items = s[0].numpy()
+    items = s.numpy()
     g = items.copy()  # g(xᵢ, S) = h⃗ᵢ + h⃖ᵢ + g′(xᵢ)
     for suffix, order in (("", range(shots)), ("_reverse", reversed(range(shots)))):
         w, u = p[f"g.weight_ih_l0{suffix}"], p[f"g.weight_hh_l0{suffix}"]
@@ -103,7 +97,7 @@ def test_full_context_embeddings_are_the_papers_equations(steps: int) -> None:
     # Equation 3 with its hidden state [h, r]: the read-out's columns belong to u, not to w.
     w, of_read = np.split(p["f.weight_ih"], 2, axis=1)
     u, b = np.hstack([p["f.weight_hh"], of_read]), p["f.bias_ih"] + p["f.bias_hh"]
-    for row, x in zip(found_f, q[0].numpy(), strict=True):
+    for row, x in zip(found_f, q.numpy(), strict=True):
         h, c = x, np.zeros(d)
         for _ in range(steps):
             a = np.exp(g @ h)
@@ -116,40 +110,39 @@ def test_full_context_embeddings_are_the_papers_equations(steps: int) -> None:
 def with_context(batch_norm: str = "inductive") -> MatchingNet:
     torch.manual_seed(0)
     net = MLP((6,), hidden=[5])
-    return MatchingNet(net, Task(3), fce=True, batch_norm=batch_norm).double()
+    return MatchingNet(net, spec(), fce=True, batch_norm=batch_norm).double()
 
 
-def vectors(seed: int = 0) -> Episodes:
-    return episodes(shape=(6,), seed=seed, dtype=torch.float64)
+def vectors(seed: int = 0) -> list[Task]:
+    return tasks(shape=(6,), seed=seed, dtype=torch.float64)
 
 
 def test_context_depends_on_the_order_of_the_support_but_on_no_other_query() -> None:
-    learner, e = with_context(), vectors()
-    learner.accumulate(e)
-    found = learner.predict(e.support_x, e.support_y, e.query_x)
-    alone = learner.predict(e.support_x, e.support_y, e.query_x[:, 3:4])
+    learner, given = with_context(), vectors()
+    scores_of(learner, given)
+    found = predict(learner, given)
+    alone = predict(learner, [replace(task, query=task.query[3:4]) for task in given])
     torch.testing.assert_close(alone, found[:, 3:4])
-    turned = learner.predict(e.support_x.flip(1), e.support_y.flip(1), e.query_x)
+    turned = predict(learner, [support_in_order(task, [5, 4, 3, 2, 1, 0]) for task in given])
     assert not torch.allclose(turned, found, atol=1e-3)
 
 
 def test_context_learns_and_is_left_alone_by_evaluation() -> None:
-    learner, e = with_context(), vectors()
+    learner, given = with_context(), vectors()
     optimizer = torch.optim.Adam(learner.parameters(), 1e-2)
     losses = []
     for _ in range(30):
         optimizer.zero_grad()
-        losses.append(learner.accumulate(e)["loss"].mean().item())
+        losses.append(scores_of(learner, given)["loss"].mean().item())
         assert all(p.grad.any() for p in learner.context.parameters())
         optimizer.step()
     assert losses[-1] < 0.7 * losses[0]
     before = {k: v.clone() for k, v in learner.state_dict().items()}
-    learner.predict(e.support_x, e.support_y, e.query_x)
+    predict(learner, given)
     assert all(torch.equal(v, before[k]) for k, v in learner.state_dict().items())
 
 
 def test_any_number_of_ways_and_shots_without_parameters_of_its_own() -> None:
-    learner = MatchingNet(Conv4((1, 28, 28), filters=4), Task(3))
-    e = episodes(ways=7, shots=3)
-    assert learner.predict(e.support_x, e.support_y, e.query_x).shape == (2, 28, 7)
+    learner = MatchingNet(Conv4((1, 28, 28), filters=4), spec())
+    assert predict(learner, tasks(ways=7, shots=3)).shape == (2, 28, 7)
     assert all(name.startswith("backbone.") for name in learner.state_dict())

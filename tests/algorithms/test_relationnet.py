@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metarun.algorithms import Task
 from metarun.algorithms.relationnet import Relation, RelationNet
 from metarun.backbones.conv4 import Conv4
 from metarun.backbones.mlp import MLP
 from metarun.backbones.norm import BatchNorm
 from metarun.errors import Refused
-from metarun.tasks.sampler import Episodes
-from tests.conftest import episodes
+from metarun.tasks.task import Task
+from tests.algorithms.learners import predict, spec, support_in_order, task_of
+from tests.conftest import scores_of, tasks
 
 
 class Maps(nn.Module):
@@ -32,14 +32,14 @@ class Maps(nn.Module):
         return (self.scale * x).flatten(1)
 
 
-def by_hand(**options: object) -> tuple[RelationNet, Episodes]:
+def by_hand(**options: object) -> tuple[RelationNet, Task]:
     """A module with one filter, whose convolutions act on each place alone.
 
     Maps are constant: support 1 and 2 (summed: 3) for label 0, 4 and 2 (6) for label 1; one query
     at 4. The first convolution gives 5 + class − query, 4 and 7; the second hands it on; the linear
     layers give 8 − 2·that: 0 and −6.
     """
-    learner = RelationNet(Maps(), Task(2), filters=1, hidden=1, **options)
+    learner = RelationNet(Maps(), spec(2), filters=1, hidden=1, **options)
     relation = learner.relation
     with torch.no_grad():
         for p in learner.relation.parameters():
@@ -54,23 +54,14 @@ def by_hand(**options: object) -> tuple[RelationNet, Episodes]:
         for layer in relation.modules():
             if isinstance(layer, BatchNorm):  # running averages 0 and 1: hands on what it gets
                 layer.weight.fill_(math.sqrt(1 + layer.eps))
-    levels = torch.tensor([1.0, 2.0, 4.0, 2.0]).view(1, 4, 1, 1, 1).expand(1, 4, 1, 4, 4)
-    e = Episodes(
-        support_x=levels,
-        support_y=torch.tensor([[0, 0, 1, 1]]),
-        query_x=torch.full((1, 1, 1, 4, 4), 4.0),
-        query_y=torch.tensor([[0]]),
-    )
-    return learner, e
+    levels = torch.tensor([1.0, 2.0, 4.0, 2.0]).view(4, 1, 1, 1).expand(4, 1, 4, 4)
+    return learner, task_of(levels, [0, 0, 1, 1], torch.full((1, 1, 4, 4), 4.0), [0])
 
 
 def test_scores_by_hand() -> None:
-    learner, e = by_hand()
-    found = learner.predict(e.support_x, e.support_y, e.query_x)
-    torch.testing.assert_close(found, torch.tensor([[[0.0, -6.0]]]))
-    order = torch.tensor([2, 0, 3, 1])
-    mixed = learner.predict(e.support_x[:, order], e.support_y[:, order], e.query_x)
-    torch.testing.assert_close(mixed, found)
+    learner, task = by_hand()
+    for given in (task, support_in_order(task, [2, 0, 3, 1])):
+        torch.testing.assert_close(predict(learner, [given]), torch.tensor([[[0.0, -6.0]]]))
 
 
 @pytest.mark.parametrize(
@@ -85,11 +76,11 @@ def test_losses_by_hand(loss: str, value: float) -> None:
 
     With linear layers 1 − 3·that the scores are 1 and −2.
     """
-    learner, e = by_hand(loss=loss)
+    learner, task = by_hand(loss=loss)
     with torch.no_grad():
         learner.relation.rest[10].weight.fill_(-3.0)
         learner.relation.rest[10].bias.fill_(1.0)
-    scores = learner.accumulate(e)
+    scores = scores_of(learner, [task])
     assert scores["relation_loss"].tolist() == pytest.approx([value], rel=1e-3)
     assert scores["loss"].tolist() == pytest.approx([math.log(1 + math.exp(-3))], rel=1e-3)
 
@@ -134,7 +125,7 @@ def test_the_module_is_the_published_one(
 @pytest.mark.parametrize(("shape", "flat"), [((1, 28, 28), 64), ((3, 84, 84), 576)])
 def test_published_sizes(shape: tuple[int, ...], flat: int) -> None:
     """H of section 3.4: what the linear layers get."""
-    learner = RelationNet(Conv4(shape, pools=2), Task(5))
+    learner = RelationNet(Conv4(shape, pools=2), spec(5))
     assert learner.relation.rest[8].in_features == flat
     convolutions = (128 * 9 + 1) * 64 + (64 * 9 + 1) * 64
     linear = (flat + 1) * 8 + 9
@@ -144,26 +135,27 @@ def test_published_sizes(shape: tuple[int, ...], flat: int) -> None:
 
 def test_support_of_a_class_is_summed_not_averaged() -> None:
     torch.manual_seed(0)
-    learner, e = RelationNet(Maps(), Task(3)).double(), maps(shots=2)
-    found = learner.predict(e.support_x, e.support_y, e.query_x)
-    summed = e.support_x.unflatten(1, (3, 2)).sum(2)
-    one = learner.predict(summed, torch.arange(3).expand(2, 3), e.query_x)
-    torch.testing.assert_close(found, one)
+    learner, given = RelationNet(Maps(), spec()).double(), maps(shots=2)
+    summed = [
+        task_of(task.support.x.unflatten(0, (3, 2)).sum(1), [0, 1, 2], task.query.x, task.query.y)
+        for task in given
+    ]
+    torch.testing.assert_close(predict(learner, given), predict(learner, summed))
 
 
-def maps(**options: object) -> Episodes:
-    return episodes(shape=(1, 4, 4), dtype=torch.float64, **options)
+def maps(count: int = 2, **options: object) -> list[Task]:
+    return tasks(count, shape=(1, 4, 4), dtype=torch.float64, **options)
 
 
 def test_the_gradient_is_that_of_the_mean_squared_error() -> None:
     torch.manual_seed(0)
-    learner, e = RelationNet(Maps(), Task(3), filters=4).double(), maps(tasks=1)
-    learner.accumulate(e)
+    learner, (task,) = RelationNet(Maps(), spec(), filters=4).double(), maps(1)
+    scores_of(learner, [task])
     found = [p.grad.clone() for p in learner.parameters()]
     scale = learner.backbone.scale
-    classes = (scale * e.support_x[0]).unflatten(0, (3, 2)).sum(1)
-    scores = reference(learner.relation, 1, classes, scale * e.query_x[0], training=True)
-    wanted = (torch.arange(3) == e.query_y[0].unsqueeze(1)).double()
+    classes = (scale * task.support.x).unflatten(0, (3, 2)).sum(1)
+    scores = reference(learner.relation, 1, classes, scale * task.query.x, training=True)
+    wanted = (torch.arange(3) == task.query.y.unsqueeze(1)).double()
     (scores.sigmoid() - wanted).square().mean().backward(inputs=list(learner.parameters()))
     for ours, p in zip(found, learner.parameters(), strict=True):
         torch.testing.assert_close(ours, p.grad - ours)  # backward adds to what was there
@@ -171,18 +163,16 @@ def test_the_gradient_is_that_of_the_mean_squared_error() -> None:
 
 def test_transductive_pairs_are_normalised_by_the_tasks_own() -> None:
     torch.manual_seed(0)
-    learner, e = RelationNet(Maps(), Task(3), batch_norm="transductive").double(), maps()
-    found = learner.predict(e.support_x, e.support_y, e.query_x)
-    for t in range(2):
-        classes = e.support_x[t].unflatten(0, (3, 2)).sum(1)
-        expected = reference(learner.relation, 1, classes, e.query_x[t], training=True)
-        torch.testing.assert_close(found[t], expected)
+    learner, given = RelationNet(Maps(), spec(), batch_norm="transductive").double(), maps()
+    for task, found in zip(given, predict(learner, given), strict=True):
+        classes = task.support.x.unflatten(0, (3, 2)).sum(1)
+        expected = reference(learner.relation, 1, classes, task.query.x, training=True)
+        torch.testing.assert_close(found, expected)
 
 
 def test_any_number_of_ways() -> None:
-    e = episodes(ways=7)
-    learner = RelationNet(Conv4((1, 28, 28), filters=4, pools=2), Task(3), filters=4)
-    assert learner.predict(e.support_x, e.support_y, e.query_x).shape == (2, 28, 7)
+    learner = RelationNet(Conv4((1, 28, 28), filters=4, pools=2), spec(), filters=4)
+    assert predict(learner, tasks(ways=7)).shape == (2, 28, 7)
 
 
 @pytest.mark.parametrize(
@@ -196,5 +186,5 @@ def test_any_number_of_ways() -> None:
 def test_a_backbone_without_maps_is_refused_with_the_way_out(backbone: nn.Module, has: str) -> None:
     wanted = f"^backbone: .*{has}; for pictures, backbone=conv4_maps"
     with pytest.raises(Refused, match=wanted) as refused:
-        RelationNet(backbone, Task(5))
+        RelationNet(backbone, spec(5))
     assert len(refused.value.mistakes) == 1

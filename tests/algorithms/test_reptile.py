@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -9,11 +10,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from metarun.algorithms import reptile
 from metarun.algorithms.reptile import Reptile, mini_batches
 from metarun.backbones.norm import normalised_by
 from metarun.config.compose import compose, plain
+from metarun.tasks.task import Task
 from metarun.training.optimizer import sgd
 from tests.algorithms.gradients import gradient, small, smooth
+from tests.algorithms.learners import predict
+from tests.conftest import scores_of
 
 learner = partial(smooth, Reptile)
 regression = partial(smooth, Reptile, hidden=(), inner_lr=0.1, inner_beta2=0.9)
@@ -37,6 +42,10 @@ class Adam:
         return theta
 
 
+def supports(given: list[Task]) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(task.support.x.numpy(), task.support.y.numpy()) for task in given]
+
+
 def flat(model: Reptile) -> np.ndarray:
     return torch.cat([p.detach().flatten() for p in model.parameters()]).numpy().copy()
 
@@ -46,29 +55,28 @@ def test_the_direction_over_two_tasks_is_that_worked_out_in_numpy() -> None:
 
     A mini-batch of 6 is the whole support, so that nothing is left to chance.
     """
-    model, e = regression(inner_batch=6, inner_steps=3), small(tasks=2)
+    model, given = regression(inner_batch=6, inner_steps=3), small(2)
     theta, adam = flat(model), Adam(21)
-    tasks = list(zip(e.support_x.numpy(), e.support_y.numpy(), strict=True))
     for _ in range(2):  # the second time the state is that of the first
-        phi = [adam.train(theta, x, y, 3) for x, y in tasks]
-        np.testing.assert_allclose(gradient(model, e), theta - np.mean(phi, 0), rtol=1e-9)
+        phi = [adam.train(theta, x, y, 3) for x, y in supports(given)]
+        np.testing.assert_allclose(gradient(model, given), theta - np.mean(phi, 0), rtol=1e-9)
     np.testing.assert_allclose(model.second_moments, adam.v, rtol=1e-9)
     assert model.steps_taken == 12
     assert np.array_equal(flat(model), theta)
 
-    fresh = Adam(21).train(theta, *tasks[1], 3)  # the trap: a new Adam for each task
+    fresh = Adam(21).train(theta, *supports(given)[1], 3)  # the trap: a new Adam for each task
     assert np.linalg.norm(phi[1] - fresh) > 0.01 * np.linalg.norm(fresh - theta)
 
 
 def test_the_inner_loop_is_torchs_adam_without_its_first_moment() -> None:
-    model, e = learner(inner_batch=6, inner_steps=4, inner_lr=0.01), small(tasks=1)
-    found, net = gradient(model, e), smooth(Reptile).net
+    model, (task,) = learner(inner_batch=6, inner_steps=4, inner_lr=0.01), small(1)
+    found, net = gradient(model, [task]), smooth(Reptile).net
     start = torch.cat([p.detach().flatten() for p in net.parameters()])
     adam = torch.optim.Adam(net.parameters(), 0.01, betas=(0.0, 0.999))
     with normalised_by(net, "batch"):
         for _ in range(4):
             adam.zero_grad()
-            F.cross_entropy(net(e.support_x[0]), e.support_y[0]).backward()
+            F.cross_entropy(net(task.support.x), task.support.y).backward()
             adam.step()
     end = torch.cat([p.detach().flatten() for p in net.parameters()])
     torch.testing.assert_close(found, start - end, rtol=1e-5, atol=1e-9)
@@ -76,7 +84,7 @@ def test_the_inner_loop_is_torchs_adam_without_its_first_moment() -> None:
 
 def test_of_the_first_order_the_direction_is_the_gradient_of_the_loss() -> None:
     """For one step, and second moments so large that Adam scales all slopes alike."""
-    model, e = learner(inner_batch=6, inner_steps=1), small(tasks=1)
+    model, (task,) = learner(inner_batch=6, inner_steps=1), small(1)
     model.second_moments.fill_(1e4)
     model.steps_taken.fill_(10**9)
     slopes = []
@@ -86,43 +94,42 @@ def test_of_the_first_order_the_direction_is_the_gradient_of_the_loss() -> None:
             for sign in (1, -1):
                 p.data.view(-1)[i] += sign * 1e-5
                 with torch.no_grad(), normalised_by(model.net, "batch"):
-                    ends.append(F.cross_entropy(model.net(e.support_x[0]), e.support_y[0]))
+                    ends.append(F.cross_entropy(model.net(task.support.x), task.support.y))
                 p.data.view(-1)[i] -= sign * 1e-5
             slopes.append((ends[0] - ends[1]) / 2e-5)
     expected = torch.stack(slopes) * 1e-3 / (0.999e4**0.5 + 1e-8)
-    torch.testing.assert_close(gradient(model, e), expected, rtol=1e-5, atol=1e-12)
+    torch.testing.assert_close(gradient(model, [task]), expected, rtol=1e-5, atol=1e-12)
 
 
 def test_the_outer_step_is_the_published_one_and_anneals_to_zero() -> None:
     """θ ← θ + ε·mean(φ − θ) with ε = 1, 3/4, 1/2, 1/4 in a run of four steps."""
     node = plain(compose(["algo=reptile"]))["optimizer"]
     options = {k: v for k, v in node.items() if k != "_target_"}
-    model, e = regression(inner_batch=6, inner_steps=3), small(tasks=2)
+    model, given = regression(inner_batch=6, inner_steps=3), small(2)
     outer, adam = sgd(model.parameters(), 4, **options), Adam(21)
     for step, epsilon in enumerate([1.0, 0.75, 0.5, 0.25]):
         theta = flat(model)
-        tasks = zip(e.support_x.numpy(), e.support_y.numpy(), strict=True)
-        phi = np.mean([adam.train(theta, x, y, 3) for x, y in tasks], 0)
-        model.accumulate(e)
+        phi = np.mean([adam.train(theta, x, y, 3) for x, y in supports(given)], 0)
+        scores_of(model, given)
         outer.step(step)
         np.testing.assert_allclose(flat(model), theta + epsilon * (phi - theta), rtol=1e-9)
 
 
 def test_evaluation_starts_each_task_from_the_state_of_training_and_leaves_it() -> None:
     model = regression(inner_batch=6, inner_steps=3, test_inner_batch=6, test_inner_steps=5)
-    e, new = small(tasks=2), small(tasks=2, seed=1)
-    model.accumulate(e)
+    given, new = small(2), small(2, seed=1)
+    scores_of(model, given)
     adam, theta = Adam(21), flat(model)
-    for x, y in zip(e.support_x.numpy(), e.support_y.numpy(), strict=True):
+    for x, y in supports(given):
         adam.train(theta, x, y, 3)
     state = {k: v.clone() for k, v in model.state_dict().items()}
-    found = model.predict(new.support_x, new.support_y, new.query_x)
+    found = predict(model, new)
     assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
     for t in range(2):
         own = Adam(21)
         own.v, own.t = adam.v, adam.t
-        phi = own.train(theta, new.support_x[t].numpy(), new.support_y[t].numpy(), 5)
-        logits = new.query_x[t].numpy() @ phi[:18].reshape(3, 6).T + phi[18:]
+        phi = own.train(theta, *supports(new)[t], 5)
+        logits = new[t].query.x.numpy() @ phi[:18].reshape(3, 6).T + phi[18:]
         np.testing.assert_allclose(found[t], logits, rtol=1e-9)
 
 
@@ -130,9 +137,8 @@ def test_training_goes_on_from_a_checkpoint_to_the_bit() -> None:
     """Trap: an inner Adam that starts again on resume."""
 
     def step(model: Reptile, number: int) -> None:
-        torch.manual_seed(number)
         model.zero_grad()
-        model.accumulate(small(seed=number))
+        scores_of(model.train(), small(seed=number), seed=number)
         torch.optim.SGD(model.parameters(), 1.0).step()
 
     whole, first, second = (learner(seed=s, inner_batch=4) for s in (0, 0, 7))
@@ -141,8 +147,7 @@ def test_training_goes_on_from_a_checkpoint_to_the_bit() -> None:
     step(first, 0)
     step(first, 1)
     second.load_state_dict(first.state_dict())
-    e = small(seed=9)
-    second.predict(e.support_x, e.support_y, e.query_x)  # validation leaves no trace
+    predict(second, small(seed=9))  # validation leaves no trace
     step(second, 2)
     step(second, 3)
     for name, value in whole.state_dict().items():
@@ -162,49 +167,75 @@ def test_mini_batches_are_shuffled_passes_end_to_end(items: int, size: int, coun
 def test_an_inductive_query_shares_its_batch_with_the_whole_support_and_no_other_query() -> None:
     """The batched forward is the loop over queries of the authors' code."""
     model = learner(batch_norm="inductive", test_inner_batch=6, test_inner_steps=4)
-    e = small(tasks=1)
-    found = model.predict(e.support_x, e.support_y, e.query_x)[0]
+    (task,) = small(1)
+    (found,) = predict(model, [task])
     net = smooth(Reptile).net
     adam = torch.optim.Adam(net.parameters(), 1e-3, betas=(0.0, 0.999))
     with normalised_by(net, "batch"):
         for _ in range(4):
             adam.zero_grad()
-            F.cross_entropy(net(e.support_x[0]), e.support_y[0]).backward()
+            F.cross_entropy(net(task.support.x), task.support.y).backward()
             adam.step()
         with torch.no_grad():
-            rows = [net(torch.cat([e.support_x[0], q.unsqueeze(0)]))[-1] for q in e.query_x[0]]
-            together = net(torch.cat([e.support_x[0], e.query_x[0]]))[6:]
+            rows = [net(torch.cat([task.support.x, q.unsqueeze(0)]))[-1] for q in task.query.x]
+            together = net(torch.cat([task.support.x, task.query.x]))[6:]
     torch.testing.assert_close(found, torch.stack(rows), rtol=1e-6, atol=1e-6)
     assert not torch.allclose(found, together, atol=1e-3)
 
 
 def test_how_queries_are_normalised_is_a_matter_of_evaluation_alone() -> None:
     """One training run serves both figures, and measuring costs no forward pass for each query."""
-    e, states = small(), []
+    states = []
     for batch_norm in ("transductive", "inductive"):
-        torch.manual_seed(0)
         model = learner(batch_norm=batch_norm)
-        scores = model.accumulate(e)
+        scores = scores_of(model, small())
         states.append([*scores.values(), *model.state_dict().values()])
     assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
 
 
 def test_the_meta_gradient_is_added_to_what_is_there() -> None:
-    model, e = regression(inner_batch=6), small()
-    once = gradient(model, e)
+    once = gradient(regression(inner_batch=6), small())
     model = regression(inner_batch=6)
     for p in model.parameters():
         p.grad = torch.ones_like(p)
-    model.accumulate(e)
+    scores_of(model, small())
     torch.testing.assert_close(torch.cat([p.grad.flatten() for p in model.parameters()]), once + 1)
 
 
 def test_evaluation_uses_its_own_mini_batches() -> None:
-    e = small()
-    args = (e.support_x, e.support_y, e.query_x)
     a, b, c = (
-        learner(inner_lr=0.01, test_inner_batch=size, test_inner_steps=steps).predict(*args)
+        predict(learner(inner_lr=0.01, test_inner_batch=size, test_inner_steps=steps), small())
         for size, steps in ((6, 5), (2, 5), (6, 10))
     )
     assert not torch.allclose(a, b, atol=1e-3)
     assert not torch.allclose(a, c, atol=1e-3)
+
+
+def test_the_draws_of_a_task_depend_on_the_seed_and_its_number_but_on_no_task_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, (before, task), drawn = learner(inner_batch=4), small(2), []
+
+    def record(*args: int) -> torch.Tensor:
+        drawn.append(mini_batches(*args))
+        return drawn[-1]
+
+    monkeypatch.setattr(reptile, "mini_batches", record)
+    for given, seed in (
+        ([before, task], 0),
+        ([task], 0),
+        ([replace(task, number=7)], 0),
+        ([task], 1),
+    ):
+        gradient(model, given, seed)
+    first, second, alone, numbered, seeded = drawn
+    assert torch.equal(second, alone)
+    assert not any(torch.equal(alone, other) for other in (first, numbered, seeded))
+
+
+def test_the_outer_loss_is_half_the_squared_distance_to_the_trained_weights() -> None:
+    model, (task,) = regression(inner_batch=6, inner_steps=3), small(1)
+    theta = flat(model)
+    phi = Adam(21).train(theta, *supports([task])[0], 3)
+    expected = np.square(theta - phi).sum() / 2
+    np.testing.assert_allclose(model.outer_loss(task).loss.item(), expected, rtol=1e-9)

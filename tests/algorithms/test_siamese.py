@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from metarun.algorithms import Task
 from metarun.algorithms.siamese import Siamese, draw_pairs
-from metarun.tasks.sampler import Episodes
+from metarun.tasks.task import Task
+from metarun.training.gradient import seed_draws
+from tests.algorithms.gradients import gradient
+from tests.algorithms.learners import predict, spec, support_in_order, task_of
 from tests.algorithms.test_protonet import Identity
-from tests.conftest import episodes
+from tests.conftest import scores_of, tasks
 
 
-def by_hand(**options: object) -> tuple[Siamese, Episodes]:
+def by_hand(**options: object) -> tuple[Siamese, Task]:
     """Similarity 1 − |a₁ − b₁| − 2·|a₂ − b₂|; support (0,0) (0,2) | (1,1) (3,1), query (1, 0)."""
-    learner = Siamese(Identity(), Task(2), **options)
+    learner = Siamese(Identity(), spec(2), **options)
     with torch.no_grad():
         learner.alpha.weight.copy_(torch.tensor([[-1.0, -2.0]]))
         learner.alpha.bias.fill_(1.0)
-    e = Episodes(
-        support_x=torch.tensor([[[0.0, 0.0], [0.0, 2.0], [1.0, 1.0], [3.0, 1.0]]]),
-        support_y=torch.tensor([[0, 0, 1, 1]]),
-        query_x=torch.tensor([[[1.0, 0.0], [3.0, 0.0]]]),
-        query_y=torch.tensor([[0, 1]]),
-    )
-    return learner, e
+    support = torch.tensor([[0.0, 0.0], [0.0, 2.0], [1.0, 1.0], [3.0, 1.0]])
+    query = torch.tensor([[1.0, 0.0], [3.0, 0.0]])
+    return learner, task_of(support, [0, 0, 1, 1], query, [0, 1])
 
 
 @pytest.mark.parametrize(
@@ -36,12 +35,9 @@ def by_hand(**options: object) -> tuple[Siamese, Episodes]:
 )
 def test_similarity_to_a_class_by_hand(class_score: str, logits: list[list[float]]) -> None:
     """To (0,0) 0, to (0,2) −4; to (1,1) −1, to (3,1) −3; for the second query −2 −6 | −3 −1."""
-    learner, e = by_hand(class_score=class_score)
-    found = learner.predict(e.support_x, e.support_y, e.query_x)
-    torch.testing.assert_close(found[0], torch.tensor(logits))
-    order = torch.tensor([2, 0, 3, 1])
-    mixed = learner.predict(e.support_x[:, order], e.support_y[:, order], e.query_x)
-    torch.testing.assert_close(mixed, found)
+    learner, task = by_hand(class_score=class_score)
+    for given in (task, support_in_order(task, [2, 0, 3, 1])):
+        torch.testing.assert_close(predict(learner, [given])[0], torch.tensor(logits))
 
 
 def test_the_loss_and_its_gradient_by_hand() -> None:
@@ -53,13 +49,8 @@ def test_the_loss_and_its_gradient_by_hand() -> None:
     prediction, logits 1 and −1.
     """
     learner, _ = by_hand(pairs=7)
-    e = Episodes(
-        support_x=torch.tensor([[[1.0, 1.0], [3.0, 1.0]]]),
-        support_y=torch.tensor([[0, 1]]),
-        query_x=torch.tensor([[[1.0, 1.0], [3.0, 1.0]]]),
-        query_y=torch.tensor([[0, 1]]),
-    )
-    scores = learner.accumulate(e)
+    items = torch.tensor([[1.0, 1.0], [3.0, 1.0]])
+    scores = scores_of(learner, [task_of(items, [0, 1], items, [0, 1])])
     assert scores["pair_loss"].tolist() == pytest.approx([math.log(1 + math.exp(-1))])
     assert scores["loss"].tolist() == pytest.approx([math.log(1 + math.exp(-2))])
     assert scores["accuracy"].tolist() == [1.0]
@@ -70,14 +61,12 @@ def test_the_loss_and_its_gradient_by_hand() -> None:
 
 def test_the_loss_is_that_of_the_pairs_drawn() -> None:
     """Not an episodic softmax; and each item embedded once is as good as each pair embedded."""
-    e = episodes(tasks=2, shape=(6,), dtype=torch.float64)
-    learner = Siamese(Identity(6), Task(3), pairs=20).double()
-    torch.manual_seed(5)
-    found = learner.accumulate(e)["pair_loss"]
-    torch.manual_seed(5)
-    for t in range(2):
-        x = torch.cat([e.support_x[t], e.query_x[t]])
-        first, second, same = draw_pairs(torch.cat([e.support_y[t], e.query_y[t]]), 20)
+    learner, given = Siamese(Identity(6), spec(), pairs=20).double(), vectors()
+    found = scores_of(learner, given, seed=5)["pair_loss"]
+    for t, task in enumerate(given):
+        x = torch.cat([task.support.x, task.query.x])
+        seed_draws(5, task.number)
+        first, second, same = draw_pairs(torch.cat([task.support.y, task.query.y]), 20)
         p = torch.sigmoid(
             (x[first] - x[second]).abs() @ learner.alpha.weight[0] + learner.alpha.bias
         )
@@ -117,5 +106,19 @@ def test_pairs_are_a_function_of_torchs_seed() -> None:
 
 
 def test_one_item_a_class_in_support_and_query_is_enough() -> None:
-    e = episodes(shots=1, queries=1, shape=(6,))
-    assert Siamese(Identity(6), Task(3)).accumulate(e)["pair_loss"].isfinite().all()
+    given = tasks(shots=1, queries=1, shape=(6,))
+    assert scores_of(Siamese(Identity(6), spec()), given)["pair_loss"].isfinite().all()
+
+
+def vectors() -> list[Task]:
+    return tasks(shape=(6,), dtype=torch.float64)
+
+
+def test_the_pairs_of_a_task_depend_on_the_seed_and_its_number_but_on_no_task_before_it() -> None:
+    torch.manual_seed(0)
+    learner, (before, task) = Siamese(Identity(6), spec(), pairs=5).double(), vectors()
+    alone = gradient(learner, [task])
+    after = 2 * gradient(learner, [before, task]) - gradient(learner, [before])
+    torch.testing.assert_close(after, alone)
+    assert not torch.allclose(gradient(learner, [replace(task, number=7)]), alone, rtol=1e-3)
+    assert not torch.allclose(gradient(learner, [task], seed=1), alone, rtol=1e-3)

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from metarun.checks.normalisation import drift, transductive_gap
+from metarun.stats import interval
 from metarun.testing import build
-from metarun.training.evaluation import evaluate, interval
+from metarun.training.evaluation import evaluate
 from tests.algorithms.learners import SHIPPED
 from tests.checks.planted import Faulty, in_double
 

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import itertools
+import json
 import os
 import pickle
 import shutil
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 from metarun.data import cifar100 as module
+from metarun.data import class_splits
 from metarun.data.cifar100 import Cifar100, published
 from metarun.data.classes import Facts
 from metarun.data.preparation.cache import LOCK
@@ -226,7 +228,7 @@ class TestTheSplits:
         if not folder.is_dir():
             pytest.skip(f"no published split in {folder}")
         for split, names in published("cifar_fs").items():
-            listed = module.json.loads((folder / f"{split}.json").read_text())
+            listed = json.loads((folder / f"{split}.json").read_text())
             assert sorted(names) == sorted(name for _, name in listed)
 
     def test_fc100_is_the_published_one(self, real_data):
@@ -236,14 +238,14 @@ class TestTheSplits:
             pytest.skip(f"no published split in {folder}")
         members: dict[str, set[str]] = {}
         for part in ("train", "val", "test"):
-            for kind, name in module.json.loads((folder / "cifar_fs" / f"{part}.json").read_text()):
+            for kind, name in json.loads((folder / "cifar_fs" / f"{part}.json").read_text()):
                 members.setdefault(kind, set()).add(name)
         for split, names in published("fc100").items():
-            kinds = module.json.loads((folder / "fc100" / f"{split}.json").read_text())
+            kinds = json.loads((folder / "fc100" / f"{split}.json").read_text())
             assert set(names) == set().union(*(members[kind] for kind in kinds))
 
     def test_fc100_holds_out_whole_superclasses(self):
-        content = module.json.loads((module.SPLITS / "fc100.json").read_text("utf-8"))
+        content = class_splits.published_list("fc100")
         kinds = [kind for part in ("train", "val", "test") for kind in content[part]]
         assert len(kinds) == len(set(kinds)) == 20
         assert {len(c) for part in ("train", "val", "test") for c in content[part].values()} == {5}

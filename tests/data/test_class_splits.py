@@ -6,10 +6,10 @@ import json
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from metarun.data.class_splits import divide, from_file
+from metarun.data.class_splits import divide, from_file, held_out
 from metarun.errors import Refused
 
 USUAL = [0.6, 0.2, 0.2]
@@ -77,6 +77,35 @@ class TestStability:
         where = {name: split for split, names in before.items() for name in names}
         moved = [n for split, names in now.items() for n in names if where.get(n, split) != split]
         assert len(moved) <= 2
+
+
+class TestHoldingOut:
+    @given(
+        st.sets(st.text(min_size=1, max_size=5), min_size=3, max_size=30),
+        st.integers(1, 9),
+        st.integers(1, 9),
+        st.integers(0, 10**9),
+    )
+    @settings(deadline=None)
+    def test_each_class_is_in_one_split_and_the_sizes_are_as_asked(self, names, val, test, seed):
+        assume(val + test < len(names))
+        parts = held_out(names, val, test, seed)
+        assert (len(parts["val"]), len(parts["test"])) == (val, test)
+        assert sorted(name for part in parts.values() for name in part) == sorted(names)
+
+    def test_it_depends_on_the_names_and_the_seed_alone(self):
+        names = [f"intent {i}" for i in range(40)]
+        assert held_out(names, 5, 10, 3) == held_out(reversed(names), 5, 10, 3)
+        assert len({str(held_out(names, 5, 10, seed)) for seed in range(20)}) == 20
+
+    def test_it_is_the_same_for_ever(self):
+        """Another deal under the same seed would test old runs on their training classes."""
+        dealt = {"train": ["a", "c", "d"], "val": ["b", "f"], "test": ["e", "g", "h"]}
+        assert held_out("abcdefgh", 2, 3, 0) == dealt
+
+    def test_every_class_is_held_out_under_some_seed(self):
+        names = [f"intent {i}" for i in range(10)]
+        assert {n for seed in range(60) for n in held_out(names, 2, 2, seed)["test"]} == set(names)
 
 
 class TestFile:

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from metarun.data import class_splits
 from metarun.data import omniglot as module
 from metarun.data.classes import Facts
 from metarun.data.omniglot import Omniglot, published
@@ -84,7 +85,7 @@ def small(drawings, monkeypatch, tmp_path) -> dict[str, bytes]:
     """The miniature takes the real one's place: its class list, its content, its files."""
     (tmp_path / "splits").mkdir()
     (tmp_path / "splits" / "omniglot_vinyals.json").write_text(json.dumps(SPLIT))
-    monkeypatch.setattr(module, "SPLITS", tmp_path / "splits")
+    monkeypatch.setattr(class_splits, "LISTS", tmp_path / "splits")
     by_class: dict[str, dict[str, np.ndarray]] = {}
     for path, ink in drawings.items():
         _, alphabet, character, name = path.split("/")
@@ -258,7 +259,7 @@ class TestTheWholeAlphabets:
     def test_another_split_needs_no_other_preparation(self, small, tmp_path, monkeypatch):
         root = write_zips(tmp_path / "omniglot", small)
         other = {"train": SPLIT["test"], "val": SPLIT["val"], "test": SPLIT["train"]}
-        (module.SPLITS / "omniglot_alphabets.json").write_text(json.dumps(other))
+        (class_splits.LISTS / "omniglot_alphabets.json").write_text(json.dumps(other))
         one = omniglot(root, tmp_path / "cache", rotations="none").load()
         array = tmp_path / "cache" / "omniglot" / ARRAY
         made = array.stat()

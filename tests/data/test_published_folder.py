@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metarun.data import published_folder as module
+from metarun.data import class_splits
+from metarun.data.class_splits import SPLITS, published_list
 from metarun.data.classes import Facts
 from metarun.data.preparation.pictures import picture
 from metarun.data.published_folder import PublishedFolder
@@ -23,14 +24,9 @@ SETS = {
     "tiered_imagenet": (351, 97, 160, 732),
     "cub": (100, 50, 50, 41),
 }
-SPLITS = ("train", "val", "test")
 SMALL = {"train": ["n01", "n02", "n03"], "val": ["n04", "n05"], "test": ["n06", "n07"]}
 ALL = [name for names in SMALL.values() for name in names]
 EACH = 3
-
-
-def published(name: str) -> dict:
-    return json.loads((module.LISTS / f"{name}.json").read_text("utf-8"))
 
 
 class TestLists:
@@ -45,16 +41,16 @@ class TestLists:
 
     @pytest.mark.parametrize("name", SETS)
     def test_no_class_is_in_two_splits(self, name):
-        names = [n for split in SPLITS for n in published(name)[split]]
+        names = [n for split in SPLITS for n in published_list(name)[split]]
         assert len(names) == len(set(names)) == sum(SETS[name][:3])
-        assert {"about", "licence", "steps"} <= set(published(name))
-        assert "\n" not in published(name)["steps"]
+        assert {"about", "licence", "steps"} <= set(published_list(name))
+        assert "\n" not in published_list(name)["steps"]
 
     def test_cub_is_split_by_number_as_by_its_authors(self):
         """Chen et al., counting from 0: even ones are trained on, 1 and 3 of 4 held out."""
         turn = {0: "train", 1: "val", 2: "train", 3: "test"}
         for split in SPLITS:
-            for name in published("cub")[split]:
+            for name in published_list("cub")[split]:
                 assert turn[(int(name[:3]) - 1) % 4] == split
 
     def test_no_class_of_tiered_imagenets_test_is_trained_on_in_either_split_file(self, real_data):
@@ -64,7 +60,7 @@ class TestLists:
         kinds = {}
         for split in SPLITS:
             rows = [line.split(",") for line in (folder / f"{split}.csv").read_text().split()]
-            assert [row[0] for row in rows] == published("tiered_imagenet")[split]
+            assert [row[0] for row in rows] == published_list("tiered_imagenet")[split]
             kinds[split] = {row[1] for row in rows}
         assert [len(kinds[split]) for split in SPLITS] == [20, 6, 8]
         assert len(set().union(*kinds.values())) == 34
@@ -74,10 +70,10 @@ class TestLists:
         if not folder.is_dir():
             pytest.skip(f"no published splits in {folder}")
         theirs = json.loads((folder / "miniimagenet_ravi" / "classes.json").read_text())
-        assert theirs == {split: published("mini_imagenet")[split] for split in SPLITS}
+        assert theirs == {split: published_list("mini_imagenet")[split] for split in SPLITS}
         for split in SPLITS:
             theirs = json.loads((folder / "cub" / f"{split}.json").read_text())
-            assert theirs == published("cub")[split]
+            assert theirs == published_list("cub")[split]
 
 
 @pytest.fixture
@@ -87,7 +83,7 @@ def small(tmp_path, monkeypatch) -> None:
     about = {"steps": "ask the owner", "images": EACH * len(ALL), "smallest": EACH}
     for name in SETS:
         (tmp_path / "lists" / f"{name}.json").write_text(json.dumps(SMALL | about))
-    monkeypatch.setattr(module, "LISTS", tmp_path / "lists")
+    monkeypatch.setattr(class_splits, "LISTS", tmp_path / "lists")
 
 
 def write(root: Path, names: list[str], each: int = EACH) -> Path:

@@ -10,8 +10,9 @@ import scipy.stats
 import torch
 
 from metarun.algorithms import Learner
+from metarun.stats import interval
 from metarun.tasks.task import Examples, Model
-from metarun.training.evaluation import TASKS_AT_ONCE, better, evaluate, interval
+from metarun.training.evaluation import TASKS_AT_ONCE, better, evaluate
 from tests.tasks.test_sampler import frozen, split
 
 

@@ -12,10 +12,10 @@ from scipy.special import chdtrc, ndtr
 
 from metarun.algorithms import Learner
 from metarun.checks.finding import Finding
+from metarun.stats import interval
 from metarun.tasks.objectives import CLASSIFICATION
 from metarun.tasks.sampler import Sampler
 from metarun.tasks.task import Examples, Task
-from metarun.training.evaluation import interval
 from metarun.training.gradient import adapt
 
 CHANCE = 1e-9  # below this, what was drawn is no accident

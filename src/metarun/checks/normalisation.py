@@ -10,9 +10,10 @@ import torch
 from metarun.algorithms import Learner
 from metarun.backbones.norm import BatchNorm
 from metarun.checks.finding import Finding
+from metarun.stats import interval
 from metarun.tasks.sampler import Sampler
 from metarun.tasks.task import each
-from metarun.training.evaluation import TASKS_AT_ONCE, evaluate, interval
+from metarun.training.evaluation import TASKS_AT_ONCE, evaluate
 from metarun.training.gradient import adapt
 
 NEAR = 1e-6  # of the largest output, in double precision

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import NonNegativeInt
 
-from metarun.data.sentences import Characters, Features, Sentences, Words, held_out, text
+from metarun.data.class_splits import held_out, published_list
+from metarun.data.sentences import Characters, Features, Sentences, Words, text
 from metarun.errors import Refused
 
 HEADER = ["text", "category"]
@@ -39,9 +39,7 @@ class BANKING77(Sentences):
         "test.csv": "d12d6e3bc4c3103966ae786dc435913c0c563dfa328f5a3646d0e62cfeeb474d",
     }
     content = "f885c7521d1e01c2b93255ce144e16b979018ec4e1500c9a5443e13ac5c2c1a9"
-    counts = json.loads(
-        (Path(__file__).parent / "splits" / "banking77.json").read_text(encoding="utf-8")
-    )
+    counts = published_list("banking77")
 
     def __init__(
         self,

@@ -7,7 +7,6 @@ and FC100 (Oreshkin et al., 2018).
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,18 +14,19 @@ from typing import Any, Literal
 
 import numpy as np
 
+from metarun.data.class_splits import SPLITS, published_list
 from metarun.data.classes import Class, Facts, Split, select
-from metarun.data.preparation import plain_pickle
+from metarun.data.preparation import pickles
 from metarun.data.preparation.archives import MEGABYTE, tar_members
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.checksums import Checksums
 from metarun.data.preparation.download import existing, fetch
 from metarun.errors import Refused
+from metarun.files import read_or_refuse
 
 log = logging.getLogger(__name__)
 
 PREPARATION = 1  # raise it when the prepared array changes for equal files
-SPLITS = Path(__file__).parent / "splits"
 ARCHIVE, FOLDER = "cifar-100-python.tar.gz", "cifar-100-python"
 MD5 = "eb9058c3a382ffc7106e4002c42a8d85"  # of the official archive
 MEMBERS = {  # of the three files in it
@@ -82,9 +82,7 @@ class Cifar100:
             Refused: files are missing or broken, or the cache cannot be written to.
         """
         advice = f"put {self.url} into data.root={self.root}"
-        existing(
-            self.root, self.folder.parent, f"{advice}, or leave data.root out to have it downloaded"
-        )
+        existing(self.root, self.folder.parent, advice)
         files, sums = self._present(), Checksums(self.folder)
         found = {path.name: sums.of(path) for path in files}
         official = found in ({}, {ARCHIVE: MD5}, MEMBERS)
@@ -140,11 +138,8 @@ class Cifar100:
 
 def published(split: str) -> dict[str, list[str]]:
     """Class names of `train`, `val` and `test` in a published split."""
-    content = json.loads((SPLITS / f"{split}.json").read_text(encoding="utf-8"))
-    return {
-        name: [c for classes in content[name].values() for c in classes]
-        for name in ("train", "val", "test")
-    }
+    content = published_list(split)
+    return {name: [c for some in content[name].values() for c in some] for name in SPLITS}
 
 
 def _unpickled(files: list[Path]) -> Iterator[tuple[str, tuple[str, dict[str, Any]]]]:
@@ -153,7 +148,7 @@ def _unpickled(files: list[Path]) -> Iterator[tuple[str, tuple[str, dict[str, An
         for name, content in _contents(file):
             where = f"{file}: {FOLDER}/{name}" if file.name == ARCHIVE else str(file)
             try:
-                yield name, (where, plain_pickle.load(content))
+                yield name, (where, pickles.load(content))
             except ValueError as error:
                 raise Refused(f"{where}: not a file of CIFAR-100 ({error})") from error
 
@@ -165,12 +160,7 @@ def _contents(file: Path) -> Iterator[tuple[str, bytes]]:
         for name, content in tar_members(file, wanted.__contains__, **limits):
             yield name.rsplit("/", 1)[1], content
         return
-    try:
-        if file.stat().st_size > LIMIT:
-            raise Refused(f"{file}: larger than is plausible")
-        yield file.name, file.read_bytes()
-    except OSError as error:
-        raise Refused(f"{file}: cannot be read ({error.strerror or error})") from error
+    yield file.name, read_or_refuse(file, LIMIT)
 
 
 def _portion(where: str, content: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,27 +1,33 @@
-"""Which classes are for training, validation and test: by shares, or by a file that says so."""
+"""Which classes are for training, validation and test: by lot, or by a file that says so."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from metarun.data.duplicates import named
 from metarun.errors import Refused
+from metarun.files import read_or_refuse
 
 SPLITS = ("train", "val", "test")
 FEWEST = 2  # classes of a split: fewer make no task
 LARGEST = 16 << 20  # bytes of a split file
+LISTS = Path(__file__).parent / "splits"
+
+
+def published_list(name: str) -> Any:
+    """The lists of classes in `splits/NAME.json`."""
+    return json.loads((LISTS / f"{name}.json").read_text("utf-8"))
 
 
 def divide(names: Iterable[str], shares: Sequence[float], seed: int) -> dict[str, list[str]]:
     """Deal classes out at random, the same way for the same names and seed on every machine.
-
-    Classes are put in the order of a hash of seed and name, and cut: another class more or less
-    moves few of the others to another split.
 
     Args:
         shares: of train, val and test: fractions that add up to 1, or numbers of classes.
@@ -30,13 +36,27 @@ def divide(names: Iterable[str], shares: Sequence[float], seed: int) -> dict[str
         Refused: the shares do not fit the classes.
     """
     names = sorted(names)
-    sizes = _sizes(len(names), shares)
-    order = sorted(names, key=lambda n: hashlib.sha256(f"{seed}/{n}".encode()).digest())
-    ends = [sum(sizes[: i + 1]) for i in range(3)]
-    return {
-        split: sorted(order[end - size : end])
-        for split, size, end in zip(SPLITS, sizes, ends, strict=True)
-    }
+    return _dealt(names, f"{seed}/", dict(zip(SPLITS, _sizes(len(names), shares), strict=True)))
+
+
+def held_out(names: Iterable[str], val: int, test: int, seed: int) -> dict[str, list[str]]:
+    """Deal `names` to `train`, `val` and `test` as `divide` does, the last two of the sizes given.
+
+    The same seed makes another split here than there.
+    """
+    return _dealt(names, f"{seed} ", {"test": test, "val": val, "train": None})
+
+
+def _dealt(
+    names: Iterable[str], salt: str, sizes: Mapping[str, int | None]
+) -> dict[str, list[str]]:
+    """Put classes in the order of a hash of salt and name, and cut; `None` stands for the rest.
+
+    Another class more or less moves few of the others to another split.
+    """
+    order = iter(sorted(names, key=lambda n: hashlib.sha256(f"{salt}{n}".encode()).digest()))
+    parts = {split: sorted(itertools.islice(order, size)) for split, size in sizes.items()}
+    return {split: parts[split] for split in SPLITS}
 
 
 def _sizes(classes: int, shares: Sequence[float]) -> list[int]:
@@ -77,13 +97,7 @@ def from_file(path: Path, known: Iterable[str]) -> dict[str, list[str]]:
     """
     key = f"data.split_file={path}"
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise Refused(f"{key}: more than {LARGEST >> 20} MB cannot be a list of classes")
-        found = json.loads(content)
-    except OSError as error:
-        raise Refused(f"{key}: cannot be read ({error.strerror})") from error
+        found = json.loads(read_or_refuse(path, LARGEST, key))
     except (ValueError, RecursionError) as error:
         raise Refused(f"{key}: is not JSON ({error})") from error
     if not isinstance(found, Mapping) or not all(

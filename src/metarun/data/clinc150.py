@@ -12,12 +12,11 @@ from typing import ClassVar, Literal
 
 from pydantic import NonNegativeInt
 
-from metarun.data.sentences import Characters, Features, Sentences, Words, held_out, text
+from metarun.data.class_splits import held_out, published_list
+from metarun.data.sentences import Characters, Features, Sentences, Words, text
 from metarun.errors import Refused
 
-DOMAINS = json.loads(
-    (Path(__file__).parent / "splits" / "clinc150.json").read_text(encoding="utf-8")
-)
+DOMAINS = published_list("clinc150")
 NAMES = {intent: f"{domain}/{intent}" for domain, some in DOMAINS.items() for intent in some}
 FILE = "data_full.json"
 PARTS = ("train", "val", "test")  # of ordinary classification: 100, 20 and 30 sentences an intent

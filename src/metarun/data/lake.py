@@ -18,7 +18,7 @@ import numpy as np
 from metarun.data.duplicates import named
 from metarun.data.preparation.archives import members
 from metarun.data.preparation.download import fetch
-from metarun.data.preparation.omniglot_images import LIMITS, content_hash, ink, shrink
+from metarun.data.preparation.omniglot_images import LIMITS, content_hash, ink, present, shrink
 from metarun.errors import Refused
 from metarun.tasks.objectives import CLASSIFICATION
 
@@ -158,12 +158,9 @@ def _expected() -> Iterator[str]:
 
 def _source(root: Path, url: str) -> Path:
     """The zip file or the folder, downloaded if there is neither."""
-    for base in (root, root / PLACE):
-        for path in (base / "all_runs.zip", base / "all_runs"):
-            if path.exists():
-                return path
     by_hand = f"put {url} into data.root={root}"
-    return fetch(url, root / "all_runs.zip", CHECKSUM, by_hand=by_hand)
+    there = present(root, PLACE, "all_runs")
+    return there or fetch(url, root / "all_runs.zip", CHECKSUM, by_hand=by_hand)
 
 
 def _files(source: Path) -> Iterator[tuple[str, bytes]]:

@@ -93,11 +93,7 @@ class MedMNIST:
             Refused: files are missing or broken, or the cache cannot be written to.
         """
         members = sorted(itertools.chain.from_iterable(self.members.values()))
-        existing(
-            self.root,
-            self.folder.parent,
-            f"{self._by_hand(members)}, or leave data.root out to have them downloaded",
-        )
+        existing(self.root, self.folder.parent, self._by_hand(members))
         official = {m: MEMBERS[m]["md5"][str(self.size)] for m in members}
         files, sums = {m: self.root / self._file(m) for m in members}, Checksums(self.folder)
         present = {m: path for m, path in files.items() if self._there(path)}

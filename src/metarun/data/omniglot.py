@@ -5,21 +5,21 @@ Lake, Salakhutdinov & Tenenbaum, 2015, https://github.com/brendenlake/omniglot (
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from metarun.data.class_splits import SPLITS, published_list
 from metarun.data.classes import Class, Facts, Split, select
+from metarun.data.duplicates import named
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.download import existing, fetch
-from metarun.data.preparation.omniglot_images import content_hash, decode, shrink
+from metarun.data.preparation.omniglot_images import content_hash, decode, present, shrink
 from metarun.errors import Refused
 
 PREPARATION = 1  # raise it when the prepared array changes for equal files
-SPLITS = Path(__file__).parent / "splits"
 ARCHIVES = {  # MD5 of the official containers, for downloads only: others hold the same images
     "images_background": "md5:68d2efa1b9178cc56df9314c21c6e718",
     "images_evaluation": "md5:6b91aef0f799c5bb55b94e3f2daec811",
@@ -78,12 +78,7 @@ class Omniglot:
         Raises:
             Refused: images are missing, altered or broken, or the cache cannot be written to.
         """
-        advice = self._by_hand(list(ARCHIVES))
-        existing(
-            self.root,
-            self.folder.parent,
-            f"{advice}, or leave data.root out to have them downloaded",
-        )
+        existing(self.root, self.folder.parent, self._by_hand(list(ARCHIVES)))
         images = prepared(self.folder, f"omniglot {CONTENT} {PREPARATION}", self._prepare)
         spin = self.rotations == "episode"
         return {
@@ -104,7 +99,8 @@ class Omniglot:
 
     def _sources(self) -> list[Path]:
         """The zip file or the folder of each archive, downloaded if there is neither."""
-        found = {archive: _present(self.root, archive) for archive in ARCHIVES}
+        # torchvision puts them into a folder `omniglot-py`
+        found = {archive: present(self.root, "omniglot-py", archive) for archive in ARCHIVES}
         missing = [archive for archive, path in found.items() if path is None]
         for archive in missing:
             file = f"{archive}.zip"
@@ -123,10 +119,10 @@ class Omniglot:
 
 def published(split: str) -> dict[str, list[str]]:
     """Class names of `train`, `val` and `test` in a published split."""
-    content = json.loads((SPLITS / f"omniglot_{split}.json").read_text(encoding="utf-8"))
+    content = published_list(f"omniglot_{split}")
     return {
         name: [f"{alphabet}/character{n:02d}" for alphabet, ns in content[name].items() for n in ns]
-        for name in ("train", "val", "test")
+        for name in SPLITS
     }
 
 
@@ -141,20 +137,7 @@ def _unlike(drawings: dict[str, dict[str, np.ndarray]], expected: list[str]) -> 
             if len(files) != DRAWINGS
         ],
     }
-    told = [
-        f"{len(names)} {kind} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
-        for kind, names in kinds.items()
-        if names
-    ]
+    told = [f"{len(names)} {kind} ({named(names)})" for kind, names in kinds.items() if names]
     if not told and content_hash(drawings) != CONTENT:
         told = ["the images are not those of Omniglot: some were altered"]
     return ", ".join(told)
-
-
-def _present(root: Path, archive: str) -> Path | None:
-    """The archive's zip file or folder, in `root` or where torchvision puts it, `omniglot-py`."""
-    for base in (root, root / "omniglot-py"):
-        for path in (base / f"{archive}.zip", base / archive):
-            if path.exists():
-                return path
-    return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 from functools import cached_property
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from metarun.data.class_splits import SPLITS, published_list
 from metarun.data.classes import Facts, Split, select
 from metarun.data.duplicates import named
 from metarun.data.preparation import picture_classes
 from metarun.data.preparation.class_folders import File, Listing, pictures, subfolders
 from metarun.errors import Refused
 
-LISTS = Path(__file__).parent / "splits"
-SPLITS = ("train", "val", "test")
 # Where the folders of classes may lie below data.root; the first that has a class is taken.
 PLACES = (".", "images", "CUB_200_2011/images", "train", "val", "test")
 
@@ -53,7 +51,7 @@ class PublishedFolder:
         self.root = Path(root).expanduser()
         self.cache = Path(cache).expanduser() / name
         self.name, self.size = name, size
-        self.published: dict[str, Any] = json.loads((LISTS / f"{name}.json").read_text("utf-8"))
+        self.published: dict[str, Any] = published_list(name)
 
     def facts(self) -> dict[str, Facts | None]:
         """Classes and items as published, known without the pictures."""

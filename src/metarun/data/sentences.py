@@ -21,6 +21,7 @@ from metarun.data.duplicates import named
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.download import existing, fetch
 from metarun.errors import Refused
+from metarun.files import read_or_refuse
 
 PREPARATION = 1  # raise it when the prepared array changes for equal sentences
 LIMIT = 32 << 20  # bytes of a file; the official ones have 3 MB at most
@@ -99,8 +100,7 @@ class Sentences(ABC):
         Raises:
             Refused: files are missing, altered or broken, or the cache cannot be written to.
         """
-        advice = f"{self._by_hand()}, or leave data.root out to have them downloaded"
-        existing(self.root, self.folder.parent, advice)
+        existing(self.root, self.folder.parent, self._by_hand())
         settings = f"features={self.features} words={self.words} characters={self.characters}"
         key = f"{self.name} {self.content} {PREPARATION} {settings}"
         vectors = prepared(self.folder, key, self._prepare)
@@ -116,12 +116,8 @@ class Sentences(ABC):
             yield Class(name, items, [shown(sentence) for sentence in mine])
 
     def _source(self, file: str) -> Path:
-        path = self.root / file
         checksum = f"sha256:{self.files[file]}"
-        try:
-            return fetch(f"{self.url}/{file}", path, checksum, by_hand=self._by_hand())
-        except OSError as error:  # a folder that may not even be looked into
-            raise Refused(f"{path}: cannot be read ({error.strerror or error})") from error
+        return fetch(f"{self.url}/{file}", self.root / file, checksum, by_hand=self._by_hand())
 
     def _by_hand(self) -> str:
         files = " and ".join(f"{self.url}/{file}" for file in self.files)
@@ -150,15 +146,7 @@ def text(path: Path) -> str:
     Raises:
         Refused: it cannot be read, is implausibly large, empty, or not UTF-8.
     """
-    try:
-        if not path.is_file():  # a named pipe would be waited for
-            raise Refused(f"{path}: not a file")
-        with path.open("rb") as file:
-            content = file.read(LIMIT + 1)
-    except OSError as error:
-        raise Refused(f"{path}: cannot be read ({error.strerror or error})") from error
-    if len(content) > LIMIT:
-        raise Refused(f"{path}: larger than is plausible ({LIMIT >> 20} MB at most)")
+    content = read_or_refuse(path, LIMIT)
     if not content.strip():
         raise Refused(f"{path}: the file is empty")
     try:
@@ -191,17 +179,6 @@ def vectors(
     rows = sum(kind.transform(sentences) for kind in hashed).toarray()
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return (rows / np.where(lengths > 0, lengths, 1)).astype(np.float16)
-
-
-def held_out(names: Iterable[str], val: int, test: int, seed: int) -> dict[str, list[str]]:
-    """Deal `names` to `train`, `val` and `test`, the last two of the sizes given.
-
-    The order they are dealt in is that of the hashes of seed and name: the same on every machine
-    and in every version of everything.
-    """
-    dealt = sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
-    parts = {"train": dealt[val + test :], "val": dealt[test : val + test], "test": dealt[:test]}
-    return {split: sorted(part) for split, part in parts.items()}
 
 
 def content_hash(sentences: Mapping[str, Iterable[str]]) -> str:

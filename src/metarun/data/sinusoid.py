@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from metarun.data.class_splits import SPLITS
 from metarun.data.classes import Facts
 from metarun.tasks.objectives import REGRESSION
 
@@ -66,8 +67,8 @@ class Sinusoid:
 
     def facts(self) -> dict[str, Facts | None]:
         """Nothing to be said: there are no classes."""
-        return dict.fromkeys(("train", "val", "test"))
+        return dict.fromkeys(SPLITS)
 
     def load(self) -> dict[str, Waves]:
         """The splits `train`, `val` and `test`."""
-        return {split: Waves() for split in ("train", "val", "test")}
+        return {split: Waves() for split in SPLITS}

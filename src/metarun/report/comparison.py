@@ -16,7 +16,7 @@ import numpy as np
 
 from metarun.errors import Refused, printable
 from metarun.files import read_whole
-from metarun.stats import Difference, difference, holm
+from metarun.stats import Difference, difference, holm, interval
 
 NEEDED = ("data", "split", "split_sha256", "episodes", "episodes_sha256", "eval_seed")
 NEEDED += ("ways", "shots", "queries", "batch_norm")
@@ -48,8 +48,7 @@ class Tested:
     @property
     def figure(self) -> dict[str, dict[str, float]]:
         """The score with its interval, as in `result.json`."""
-        mean, ci95, _ = difference(self.values, np.zeros(len(self.values)))
-        return {self.score: {"mean": mean, "ci95": ci95}}
+        return {self.score: interval(self.values)}
 
     @property
     def protocol(self) -> dict[str, Any]:

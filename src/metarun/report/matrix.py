@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
 from metarun.errors import Refused
 from metarun.report import comparison
 from metarun.report.contents import is_own
 from metarun.report.runs import Entry
-from metarun.stats import holm
+from metarun.stats import difference, holm
 
 COMPARED = 300  # runs of a group: 44,850 pairs
 GROUPS = 500  # of which most hold one run: nothing to compare, and slow to look through
@@ -98,20 +96,12 @@ def matrix(values: Sequence[np.ndarray]) -> Matrix:
     Args:
         values: (episodes) scores of each run on the same episodes, two at least.
     """
-    stacked = np.stack(values)
-    runs, episodes = stacked.shape
+    stacked, runs = np.stack(values), len(values)
     mean, ci95 = np.zeros((runs, runs)), np.zeros((runs, runs))
     p = np.full((runs, runs), np.nan)
-    width = float(stdtrit(episodes - 1, 0.975))
     for i in range(runs - 1):
-        d = stacked[i] - stacked[i + 1 :]
-        error = d.std(axis=1, ddof=1) / math.sqrt(episodes)
-        mean[i, i + 1 :] = d.mean(axis=1)
-        ci95[i, i + 1 :] = width * error
-        far = np.abs(mean[i, i + 1 :])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            tails = 2 * stdtr(episodes - 1, -far / error)
-        p[i, i + 1 :] = np.where(error == 0, (far == 0).astype(float), tails)
+        row = (i, slice(i + 1, None))
+        mean[row], ci95[row], p[row] = difference(stacked[i], stacked[i + 1 :])
     above = np.triu_indices(runs, 1)
     p[above] = holm(p[above].tolist())
     below = (above[1], above[0])

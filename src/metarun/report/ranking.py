@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from metarun.report.runs import STATUSES, Entry, Stat, natural
-from metarun.stats import difference
+from metarun.stats import interval
 
 FACTS = {"algo": "algo", "data": "data", "task": "task", "batch_norm": "batch norm"}
 TOLD_BY = {"task": ("ways", "shots"), "batch_norm": ("algo.batch_norm",)}
@@ -143,6 +143,4 @@ def _over_seeds(entries: list[Entry]) -> OverSeeds:
 
 def _mean(stats: Sequence[Stat]) -> Stat:
     """The mean of several runs' figures, with its interval over them."""
-    means = np.array([stat.mean for stat in stats])
-    mean, ci95, _ = difference(means, np.zeros(len(means)))
-    return Stat(mean, ci95)
+    return Stat(**interval(np.array([stat.mean for stat in stats])))

@@ -1,4 +1,4 @@
-"""A learner on frozen tasks, and the interval of its scores."""
+"""A learner on frozen tasks, and which of two scores is better."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import stdtrit
 
 from metarun.algorithms import Learner
 from metarun.tasks.sampler import Sampler
@@ -43,21 +42,6 @@ def evaluate(
     finally:
         learner.train(training)
     return {name: np.array(values) for name, values in found.items()}
-
-
-def interval(values: np.ndarray) -> dict[str, float]:
-    """Mean over episodes and the half-width of its 95 % interval, by Student's t.
-
-    With one episode there is no interval: `nan`.
-    """
-    n = len(values)
-    mean = float(values.mean())
-    if n < 2:
-        return {"mean": mean, "ci95": math.nan}
-    return {
-        "mean": mean,
-        "ci95": float(stdtrit(n - 1, 0.975) * values.std(ddof=1) / math.sqrt(n)),
-    }
 
 
 def headline(scores: Mapping[str, Any]) -> dict[str, float]:

@@ -13,8 +13,9 @@ from torch import Tensor
 from metarun.errors import Interrupted, RunFailed
 from metarun.loggers import Logger
 from metarun.runs import checkpoint, metrics
+from metarun.stats import interval
 from metarun.training.display import Display
-from metarun.training.evaluation import better, evaluate, headline, interval
+from metarun.training.evaluation import better, evaluate, headline
 from metarun.training.gradient import accumulate
 from metarun.training.interruption import Stop
 from metarun.training.optimizer import Outer

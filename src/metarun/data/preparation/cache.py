@@ -14,7 +14,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +23,7 @@ import numpy as np
 
 from metarun.data.classes import Class, Images, Ledger
 from metarun.errors import Refused
+from metarun.files import clear_parts, replacing, write_whole
 
 FORMAT = 3
 DTYPES = ("uint8", "float16", "float32")
@@ -159,7 +159,8 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _write(folder: Path, key: str, classes: Iterable[Class], notes: Mapping[str, Any]) -> None:
     """Write the array, then the index that describes it."""
-    with _replacing(folder / ARRAY) as file:
+    clear_parts(folder)
+    with replacing(folder / ARRAY) as file:
         ledger, shape, dtype = _append(file, classes)
     stat = (folder / ARRAY).stat()
     index = {
@@ -176,8 +177,7 @@ def _write(folder: Path, key: str, classes: Iterable[Class], notes: Mapping[str,
         "mtime_ns": stat.st_mtime_ns,
     }
     index["sha256"] = _seal(index)
-    with _replacing(folder / INDEX) as file:
-        file.write(json.dumps(index, indent=1).encode())
+    write_whole(folder / INDEX, json.dumps(index, indent=1))
 
 
 def _append(file: BinaryIO, classes: Iterable[Class]) -> tuple[Ledger, list[int], str]:
@@ -204,20 +204,3 @@ def _header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> int:
     about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, about)
     return file.tell()
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` when it is complete and on disk, else vanishes.
-
-    Called under the lock: nobody else is writing. What a killed process left is written over.
-    """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from metarun.errors import Refused
 from metarun.files import write_whole
 
 NOTES = "metarun_sources.json"
+MD5 = functools.partial(hashlib.md5, usedforsecurity=False)
 
 
 class Checksums:
@@ -40,7 +42,7 @@ class Checksums:
             stamp = [stat.st_size, stat.st_mtime_ns]
             if name not in self.noted or self.noted[name][:2] != stamp:
                 with file.open("rb") as stream:
-                    md5 = hashlib.file_digest(stream, _md5).hexdigest()
+                    md5 = hashlib.file_digest(stream, MD5).hexdigest()
                 self.noted[name], self.changed = [*stamp, md5], True
             return str(self.noted[name][2])
         except OSError as error:
@@ -57,7 +59,3 @@ class Checksums:
         current = {name: note for name, note in self.noted.items() if name in names}
         with contextlib.suppress(OSError):
             write_whole(self.path, json.dumps(current, indent=1))
-
-
-def _md5() -> hashlib._Hash:
-    return hashlib.md5(usedforsecurity=False)

@@ -87,11 +87,12 @@ def fetch(
     return target
 
 
-def existing(root: Path, cache: Path, advice: str) -> None:
+def existing(root: Path, cache: Path, by_hand: str) -> None:
     """Refuse a `data.root` that somebody typed and that is not there, whatever the cache holds.
 
     Our own place, beside the cache, may be made by a download.
     """
+    advice = f"{by_hand}, or leave data.root out to have them downloaded"
     ours = root.absolute().parent == cache.absolute().parent
     try:
         there = ours or root.is_dir()

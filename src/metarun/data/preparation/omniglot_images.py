@@ -13,9 +13,17 @@ import numpy as np
 
 from metarun.data.preparation.archives import MEGABYTE, members
 from metarun.errors import Refused
+from metarun.files import read_or_refuse
 
 SIDE, SMALL = 105, 28  # pixels: height and width of an official image, and of a prepared one
 LIMITS = {"member_limit": MEGABYTE, "total_limit": 256 * MEGABYTE}  # of a zip file, in bytes
+
+
+def present(root: Path, below: str, archive: str) -> Path | None:
+    """The zip file or the folder `archive`, in `root` or in the folder `below` of it."""
+    names = (f"{archive}.zip", archive)
+    paths = (base / name for base in (root, root / below) for name in names)
+    return next((path for path in paths if path.exists()), None)
 
 
 def decode(sources: list[Path]) -> dict[str, dict[str, np.ndarray]]:
@@ -85,7 +93,4 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
     for path in source.glob("*/character*/*.png"):
         name = path.relative_to(source.parent).as_posix()
         if image.fullmatch(name):
-            try:
-                yield name, path.read_bytes()
-            except OSError as error:
-                raise Refused(f"{path}: cannot be read ({error.strerror or error})") from error
+            yield name, read_or_refuse(path, MEGABYTE)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metarun.data.preparation.plain_pickle import load
+from metarun.data.preparation.pickles import load
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64) | st.floats(allow_nan=False)
@@ -160,6 +160,10 @@ class TestWhatIsRefused:
             b"\x80\x02T\xff\xff\xff\x7fabc.",  # two gigabytes are announced
             b"\x80\x04\x96" + b"\xff" * 7 + b"\x7fabc.",
             b"\x80\x02}q\x00U\x01ah\x00s}q\x01h\x00s.",
+            b"\x80\x02}U\x01ac__builtin__\nbytes\nJ\xff\xff\xff\x7f\x85Rs.",  # so many zeros
+            b"\x80\x02}U\x01acnumpy\ndtype\n)bs.",  # a class that is given a state
+            b"\x80\x02}U\x01ac_codecs\nencode\n}U\x0c__defaults__)sbs.",  # and a function
+            b"\x80\x02}U\x01acnumpy\nndarray\n)Rs.",
         ],
     )
     def test_what_is_damaged(self, content):
@@ -171,13 +175,14 @@ class TestWhatIsRefused:
         content = b"\x80\x02}r\xff\xff\xff\x7f."
         assert load(content) == {}
 
-    def test_tuples_in_tuples_do_not_hang(self):
-        content = b"\x80\x02}" + b"K\x01" + b"q\x00h\x00\x86" * 100 + b"K\x01s."
+    @pytest.mark.parametrize("deeper", [b"q\x00h\x00\x86" * 100, b"\x85" * 1_000_000])
+    def test_tuples_in_tuples_do_not_hang(self, deeper):
+        content = b"\x80\x02}" + b"K\x01" + deeper + b"K\x01s."
         with pytest.raises(ValueError, match="keys are no names"):
             load(content)
 
     def test_too_many_instructions(self, monkeypatch):
-        monkeypatch.setattr("metarun.data.preparation.plain_pickle.INSTRUCTIONS", 100)
+        monkeypatch.setattr("metarun.data.preparation.pickles.INSTRUCTIONS", 100)
         with pytest.raises(ValueError, match="plausible"):
             load(pickle.dumps({"labels": [1] * 200}, 2))
 
