@@ -174,7 +174,7 @@ def test_a_header_is_reached_and_pressed_from_the_keyboard(reader: Reader, page:
 
 
 def test_filters_hold_for_the_table_and_the_plots(reader: Reader, page: Path) -> None:
-    dots = "document.querySelector('[data-plot=dots][data-score=accuracy]').data"
+    dots = "document.querySelector('[data-plot=dots][data-name=accuracy]').data"
     drawn = f"{dots}.reduce((n, trace) => n + trace.x.length, 0)"
     reader.opens(page)
     everything = reader.settled(drawn)

@@ -13,6 +13,7 @@ from scipy import stats
 
 from metarun.errors import Refused
 from metarun.report.comparison import LARGEST, as_csv, compare, read
+from metarun.tasks.headline import MSE
 
 EPISODES = 30
 PROTOCOL = {
@@ -120,7 +121,7 @@ def test_the_learner_may_differ_and_what_it_learned_from_is_noted(tmp_path: Path
 def test_regression_is_compared_by_its_squared_error(tmp_path: Path) -> None:
     a, b = (read(finished(tmp_path / n, s, "mse", ways=1)[0]) for n, s in (("a", 0), ("b", 1)))
     ((pair,), _) = compare([a, b])
-    assert pair.first.score == "mse"
+    assert pair.first.headline == MSE
     assert pair.found.mean == pytest.approx((scores(0, "mse") - scores(1, "mse")).mean())
     c, _ = finished(tmp_path / "c", 0, "accuracy", ways=1)
     with pytest.raises(Refused, match="accuracy in some and mse in others"):

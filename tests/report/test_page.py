@@ -125,7 +125,7 @@ def test_regression_has_its_own_plots_and_words(tmp_path: Path) -> None:
         learned(tmp_path / str(seed), seed, "maml", "mse", data="sinusoid", ways=1, shots=10)
     shown = made(tmp_path)
     plots = [a for a in shown.all("div") if "data-plot" in a]
-    assert {(p["data-plot"], p["data-score"]) for p in plots} == {
+    assert {(p["data-plot"], p["data-name"]) for p in plots} == {
         ("dots", "mse"),
         ("curves", "mse"),
     }
@@ -167,7 +167,7 @@ def test_a_run_that_has_not_validated_has_curves_and_says_how_far_it_is(tmp_path
     train = [line for line in lines if json.loads(line)["split"] == "train"]
     (folder / "metrics.jsonl").write_text("".join(train[:31]))
     shown = made(tmp_path)
-    assert shown.data["runs"][0]["score"] == "accuracy"
+    assert shown.data["headlines"][shown.data["runs"][0]["headline"]]["score"] == "accuracy"
     assert "31 of 40" in shown.words
     assert [a for a in shown.all("div") if a.get("data-plot") == "curves"]
 
