@@ -9,6 +9,7 @@ from metarun.data.classes import Split
 from metarun.data.duplicates import repeats
 from metarun.runs import results
 from metarun.tasks.augmentation import none
+from metarun.tasks.headline import ACCURACY, MSE, Headline
 from metarun.tasks.sampler import NORMALISATION
 from metarun.training.parts import Parts
 
@@ -23,6 +24,7 @@ def protocol(
         finished: there is a figure, so its episodes are identified, which means drawing them anew.
     """
     c, tasks = parts.config, parts.splits[split]
+    headline = judged_by(tasks)
     return {
         "data": c["choices"]["data"],
         "data_settings": {k: v for k, v in c["data"].items() if k not in ("root", "cache")},
@@ -39,13 +41,19 @@ def protocol(
         "normalisation": NORMALISATION,
         "pixels": _pixels(getattr(tasks, "notes", {})),
         "copies": repeats(tasks).counts if isinstance(tasks, Split) else None,
-        "selection": "lowest validation mse" if tasks.facts is None else "best validation accuracy",
+        "headline": headline.as_dict(),
+        "selection": headline.selection,
         "interval": "95 %, Student's t over episodes",
         "precision": c["precision"],
         "algo": c["algo"],
         "backbone": c["backbone"],
         **trained,
     }
+
+
+def judged_by(tasks: Any) -> Headline:
+    """The score that learners of these tasks are judged by."""
+    return MSE if tasks.facts is None else ACCURACY
 
 
 def _pixels(notes: Mapping[str, Any]) -> dict[str, Any] | None:
