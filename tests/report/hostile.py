@@ -47,7 +47,7 @@ def hostile(parent: Path) -> None:
         for part in ("test", "val"):
             result[part][score] = result[part]["accuracy"]
         (folder / "result.json").write_text(json.dumps(result))
-        line = {"step": 10, "split": "val", "loss": 1.0, "accuracy": 0.5, payload: payload}
+        line = {"step": 10, "split": "val", "loss": 1.0, payload: payload, score: 0.5}
         (folder / "metrics.jsonl").write_text(json.dumps(line) + f"\n{payload}\n")
         config = f"!!python/object/apply:os.system ['touch {folder}/ran']\n# {payload}\n"
         (folder / "config.yaml").write_text(config)

@@ -26,3 +26,12 @@ def test_a_step_and_a_validation_are_told_by_the_headline(
         display.validated(5, {k: {"mean": v, "ci95": 0.1} for k, v in scores.items()}, 5)
     line = capsys.readouterr().out
     assert f"step  5/10  loss 1.250  {step}  validation {validation}  best so far" in line
+
+
+def test_a_learner_that_trains_on_its_loss_alone_shows_that(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Display(10, headline=RETURN) as display:
+        display.step(5, {"loss": 1.25})
+        display.validated(5, {"return": {"mean": 3.0, "ci95": None}}, 5)
+    assert "loss 1.250  validation 3.0000  best" in capsys.readouterr().out

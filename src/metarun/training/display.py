@@ -102,9 +102,9 @@ class Display:
 
     def step(self, step: int, scores: Mapping[str, float]) -> None:
         """Outer step `step` is done."""
-        headline = self._judged(scores)
-        shown = f"{headline.score} {headline.text(scores[headline.score])}"
-        self.latest = f"loss {scores['loss']:.3f}  {shown}"
+        self.latest = f"loss {scores['loss']:.3f}"
+        if headline := self._judged(scores):
+            self.latest += f"  {headline.score} {headline.text(scores[headline.score])}"
         self.live.update(self.training, completed=step, note=f"{self.latest}  {self.best}")
 
     def during(self, what: str, total: int, stop: Stop) -> Callable[[int], None]:
