@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 
 from metarun.config.compose import compose, plain
-from metarun.runs.results import percent
+from metarun.tasks.headline import ACCURACY
 from metarun.tasks.sampler import Episodes
 from metarun.training.evaluation import interval
 from metarun.training.parts import assemble
@@ -41,7 +41,7 @@ def report(
     scores = torch.cat([accuracy(sampler.batch([i])) for i in range(number)]).numpy()
     print(
         f"{config['choices']['data']} {config['ways']}-way {config['shots']}-shot, "
-        f"{what}: {percent(interval(scores))} ({number} episodes)"
+        f"{what}: {ACCURACY.figure(interval(scores))} ({number} episodes)"
     )
 
 

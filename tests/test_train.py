@@ -172,19 +172,19 @@ def test_an_interrupted_run_goes_on_as_if_never_stopped(
 
 @pytest.mark.parametrize("evaluation", [1, 2, 3])
 def test_an_interrupted_validation_or_test_is_done_again(metarun: Metarun, evaluation: int) -> None:
-    """Calls 1–2 and 3–4 of `predict` are the validations of 9 episodes, the rest the test."""
+    """The learner adapts 9 times in each of two validations, then in the test."""
     options = [*TINY, "val_episodes=9"]
     metarun(*options, "out=whole")
-    original, calls = ProtoNet.predict, []
+    original, calls = ProtoNet.adapt, []
 
-    def predict(self: Any, *args: Any) -> Any:
+    def adapt(self: Any, support: Any) -> Any:
         calls.append(1)
-        if len(calls) == 2 * evaluation - 1:
+        if len(calls) == 9 * evaluation - 4:
             os.kill(os.getpid(), signal.SIGINT)
-        return original(self, *args)
+        return original(self, support)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ProtoNet, "predict", predict)
+        patch.setattr(ProtoNet, "adapt", adapt)
         code, _, _ = metarun(*options, "out=halves")
     assert code == 130
     assert metarun("resume=halves", *TINY[:2])[0] == 0

@@ -232,7 +232,10 @@ def run(
     pictures: dict[str, Path] = {}
     failed = True
     try:
-        with Stop() as stop, Display(config["steps"], state["step"]) as display:
+        with (
+            Stop() as stop,
+            Display(config["steps"], state["step"], parts.spec.objective.headline) as display,
+        ):
             meta_train(parts, out, state, outer, logger, clock, stop, display, trial)
             learner.load_state_dict(state["best_learner"])
             proceed = display.during("test", config["test_episodes"], stop)

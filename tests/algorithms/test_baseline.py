@@ -80,10 +80,8 @@ def test_a_long_fit_ends_at_the_convex_optimum() -> None:
     given, decay = small(), 0.05
     start = torch.zeros(2, 3, 6).double(), torch.zeros(2, 1, 3).double()
     steps = {"steps": 1500, "lr": 0.5, "momentum": 0.9, "weight_decay": decay}
-    support_x, support_y = (
-        torch.stack(parts)
-        for parts in zip(*((t.support.x, t.support.y) for t in given), strict=True)
-    )
+    support_x = torch.stack([task.support.x for task in given])
+    support_y = torch.stack([task.support.y for task in given])
     linear = Baseline(Identity(), spec(classes=12)).fitted
     found = fit(linear, start, support_x, support_y, **steps)
     for t in range(2):

@@ -34,7 +34,9 @@ def test_two_trained_runs_and_an_evaluation(metarun: Metarun) -> None:
     assert sorted(Path.cwd().rglob("*")) == before
 
 
-@pytest.mark.parametrize(("score", "better"), [("accuracy", "high"), ("mse", "low")])
+@pytest.mark.parametrize(
+    ("score", "better"), [("accuracy", "high"), ("mse", "low"), ("return", "high"), ("mae", "low")]
+)
 def test_which_is_better(metarun: Metarun, score: str, better: str) -> None:
     for name, value in (("low", 0.25), ("high", 0.5)):
         folder, result = finished(Path(name), 0, score)
@@ -47,6 +49,8 @@ def test_which_is_better(metarun: Metarun, score: str, better: str) -> None:
         code, out, _ = metarun("compare", *pair)
         assert code == 0
         assert f"{better} is better" in out
+        assert ("points" in out) == (score == "accuracy")
+        assert (f"; of {score}, less is better" in out) == (better == "low")
 
 
 def test_the_pairs_go_to_a_new_file(metarun: Metarun) -> None:

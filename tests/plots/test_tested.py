@@ -16,8 +16,9 @@ from metarun.data.sinusoid import Waves
 from metarun.plots import curves, tested
 from metarun.plots.curves import draw_curves
 from metarun.plots.tested import draw_tested
-from metarun.runs import metrics
+from metarun.runs import metrics, results
 from metarun.tasks.gathered import source_of
+from metarun.tasks.headline import Headline
 from metarun.tasks.objectives import CLASSIFICATION, REGRESSION
 from metarun.tasks.sampler import Sampler
 from metarun.tasks.task import Spec
@@ -105,6 +106,20 @@ def test_curves_show_the_error_once_and_accuracy_beside_the_loss(tmp_path, monke
     metrics.append(tmp_path, 1, "val", {"loss": 3.0, "accuracy": 0.3, "ci95": 0.1})
     figure = drawn(monkeypatch, draw_curves, tmp_path, config | {"ways": 5, "train_ways": 5})
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy"]
+
+
+def test_curves_show_the_headline_that_the_run_names(tmp_path, monkeypatch) -> None:
+    config = {"choices": {"algo": "maml", "data": "arms"}, "ways": 1, "shots": 10}
+    told = Headline("return", higher_is_better=True).as_dict()
+    results.write(tmp_path, {"status": "running", "protocol": {"headline": told}})
+    metrics.append(tmp_path, 1, "train", {"loss": 2.0, "mse": 1.0, "return": -5.0})
+    metrics.append(tmp_path, 1, "val", {"loss": 3.0, "mse": 1.0, "return": -4.0, "ci95": 0.5})
+    config |= {"train_ways": 1, "train_shots": 5}
+    figure = drawn(monkeypatch, draw_curves, tmp_path, config)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "return"]
+    (band,) = figure.axes[1].collections
+    low, high = band.get_paths()[0].get_extents().intervaly
+    assert (low, high) == (-4.5, -3.5)
 
 
 def test_pictures_of_classes_are_drawn_as_before(tmp_path: Path) -> None:

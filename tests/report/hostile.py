@@ -38,8 +38,16 @@ def hostile(parent: Path) -> None:
         run["resumed_with"] = [payload]
         result["run"] = run
         result["protocol"] |= {payload: payload, "algo": {payload: payload}, "data": payload}
+        score = ("accuracy", "constructor", "__proto__", payload)[i % 4]
+        result["protocol"]["headline"] = {
+            "score": score,
+            "higher_is_better": True,
+            "title": payload,
+        }
+        for part in ("test", "val"):
+            result[part][score] = result[part]["accuracy"]
         (folder / "result.json").write_text(json.dumps(result))
-        line = {"step": 10, "split": "val", "loss": 1.0, "accuracy": 0.5, payload: payload}
+        line = {"step": 10, "split": "val", "loss": 1.0, payload: payload, score: 0.5}
         (folder / "metrics.jsonl").write_text(json.dumps(line) + f"\n{payload}\n")
         config = f"!!python/object/apply:os.system ['touch {folder}/ran']\n# {payload}\n"
         (folder / "config.yaml").write_text(config)

@@ -44,6 +44,7 @@ def curve(score: str = "accuracy", steps: int = 40) -> str:
     lines = []
     for step in range(1, steps + 1):
         values = {"loss": 2 / step, score: 1 - 1 / (step + 1)}
+        values |= {score: 2 / step} if score == "mse" else {}  # where it is the loss
         lines.append({"step": step, "split": "train", **values})
         if step % 10 == 0:
             lines.append({"step": step, "split": "val", **values, "ci95": 0.02})

@@ -174,7 +174,7 @@ def test_a_header_is_reached_and_pressed_from_the_keyboard(reader: Reader, page:
 
 
 def test_filters_hold_for_the_table_and_the_plots(reader: Reader, page: Path) -> None:
-    dots = "document.querySelector('[data-plot=dots][data-score=accuracy]').data"
+    dots = "document.querySelector('[data-plot=dots][data-name=accuracy]').data"
     drawn = f"{dots}.reduce((n, trace) => n + trace.x.length, 0)"
     reader.opens(page)
     everything = reader.settled(drawn)
@@ -187,6 +187,31 @@ def test_filters_hold_for_the_table_and_the_plots(reader: Reader, page: Path) ->
     reader.driver.find_element("css selector", "[data-fact=status]").send_keys("failed")
     assert reader.column("status") == ["failed the loss is not finite"]
     assert "No test figure" in reader.settled("document.getElementById('results-note').textContent")
+    assert reader.complaints == []
+
+
+@pytest.mark.parametrize(("score", "best"), [("return", max), ("mae", min)])
+def test_a_headline_of_its_own_is_drawn_the_best_on_top(
+    reader: Reader, tmp_path: Path, score: str, best: Any
+) -> None:
+    for seed in range(3):
+        learned(tmp_path / str(seed), seed, f"algo{seed}", score)
+        learned(tmp_path / f"pictures {seed}", seed, f"algo{seed}")
+    assert cli.main(["report", str(tmp_path)]) == 0
+    reader.opens(tmp_path / "report.html")
+    plot = f"document.querySelector('[data-plot=dots][data-name={score}]')"
+    dots = f"{plot}.data.flatMap(t => t.x.map((x, i) => [t.y[i], x]))"
+    drawn = dict(reader.settled(dots))
+    assert len(drawn) == 3
+    assert drawn[0] == best(drawn.values())
+    title = "test return of an episode" if score == "return" else "test mae"
+    assert reader.js(f"{plot}._fullLayout.xaxis.title.text") == title
+    curves = f"document.querySelectorAll('[data-plot=curves][data-name={score}] .main-svg').length"
+    assert reader.js(curves) > 0
+    assert reader.sort("test") == "descending"
+    shown = reader.column("test")
+    order = [text.endswith("%") for text in shown]  # figures of another score sort apart
+    assert order == sorted(order, reverse=True)
     assert reader.complaints == []
 
 

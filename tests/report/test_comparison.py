@@ -13,6 +13,7 @@ from scipy import stats
 
 from metarun.errors import Refused
 from metarun.report.comparison import LARGEST, as_csv, compare, read
+from metarun.tasks.headline import ACCURACY, MSE, Headline
 
 EPISODES = 30
 PROTOCOL = {
@@ -25,9 +26,14 @@ PROTOCOL = {
 }
 
 
+RETURN = Headline("return", higher_is_better=True, title="return of an episode")
+MAE = Headline("mae", higher_is_better=False)
+OTHERS = {headline.score: headline for headline in (RETURN, MAE)}  # which a run has to name
+
+
 def scores(seed: int, score: str = "accuracy") -> np.ndarray:
     values = np.random.default_rng(seed).integers(20, 76, EPISODES) / 75
-    return values if score == "accuracy" else 3 * values
+    return values if score == "accuracy" else 3 * values - 2 * (score == "return")
 
 
 def finished(
@@ -35,6 +41,8 @@ def finished(
 ) -> tuple[Path, dict[str, Any]]:
     """A folder as a finished run leaves it."""
     values = scores(seed, score)
+    if score in OTHERS:
+        protocol = {"headline": OTHERS[score].as_dict(), **protocol}
     result = {
         "status": "completed",
         "test": {score: {"mean": float(values.mean()), "ci95": 0.1}, "episodes": EPISODES},
@@ -120,11 +128,33 @@ def test_the_learner_may_differ_and_what_it_learned_from_is_noted(tmp_path: Path
 def test_regression_is_compared_by_its_squared_error(tmp_path: Path) -> None:
     a, b = (read(finished(tmp_path / n, s, "mse", ways=1)[0]) for n, s in (("a", 0), ("b", 1)))
     ((pair,), _) = compare([a, b])
-    assert pair.first.score == "mse"
+    assert pair.first.headline == MSE
     assert pair.found.mean == pytest.approx((scores(0, "mse") - scores(1, "mse")).mean())
     c, _ = finished(tmp_path / "c", 0, "accuracy", ways=1)
     with pytest.raises(Refused, match="accuracy in some and mse in others"):
         compare([a, read(c)])
+
+
+@pytest.mark.parametrize("headline", [RETURN, MAE])
+def test_runs_are_compared_by_the_headline_that_they_name(tmp_path: Path, headline: Any) -> None:
+    score = headline.score
+    a, b = (read(finished(tmp_path / name, s, score)[0]) for name, s in (("a", 0), ("b", 1)))
+    ((pair,), notes) = compare([a, b])
+    assert (pair.first.headline, notes) == (headline, [])
+    assert pair.found.mean == pytest.approx((scores(0, score) - scores(1, score)).mean())
+    assert next(csv.DictReader(as_csv([pair]).splitlines()))["score"] == score
+    c = read(finished(tmp_path / "c", 0, "accuracy")[0])
+    with pytest.raises(Refused, match=f"accuracy in some and {score} in others"):
+        compare([a, c])
+
+
+def test_older_results_that_name_no_headline_are_the_same_test(tmp_path: Path) -> None:
+    told = {**ACCURACY.as_dict(), "title": "share of queries"}
+    a, b = read(finished(tmp_path / "a")[0]), read(finished(tmp_path / "b", 1, headline=told)[0])
+    assert compare([a, b])[1] == []
+    folder, _ = finished(tmp_path / "c", 1, headline={**told, "higher_is_better": False})
+    with pytest.raises(Refused, match="in others: not the same protocol"):
+        compare([a, read(folder)])
 
 
 def test_the_table_as_csv(tmp_path: Path) -> None:

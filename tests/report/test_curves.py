@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from metarun.report import curves
 from metarun.report.curves import POINTS, left_out, reached, read
+from metarun.tasks.headline import Headline
 from tests.report.material import curve
+from tests.report.test_comparison import RETURN
 
 
 def written(folder: Path, text: str) -> Path:
@@ -29,6 +31,14 @@ def test_a_short_curve_is_shown_point_by_point(tmp_path: Path) -> None:
     }
     assert found["train"]["step"] == list(range(1, 41))
     assert "ci95" not in found["train"]
+
+
+def test_a_curve_of_the_score_that_a_run_names(tmp_path: Path) -> None:
+    folder = written(tmp_path, curve("return"))
+    assert list(read(folder, RETURN)["val"]) == ["loss", "return", "ci95", "step"]
+    assert "return" not in read(folder)["val"]
+    odd = Headline("step", higher_is_better=True)  # a stranger's
+    assert read(folder, odd)["train"]["step"] == list(range(1, 41))
 
 
 def test_a_long_curve_becomes_means_over_neighbours(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def found(folder: Path) -> tuple[list[matrix.Group], list[str]]:
     return matrix.groups(rank(runs.find([folder])).entries)
 
 
-@pytest.mark.parametrize("score", ["accuracy", "mse"])
+@pytest.mark.parametrize("score", ["accuracy", "mse", "return"])
 def test_agrees_with_compare_to_the_bit(tmp_path: Path, score: str) -> None:
     for seed in range(6):
         learned(tmp_path / str(seed), seed, score=score)

@@ -18,6 +18,7 @@ from metarun.report import curves, page, runs
 from metarun.report.album import Album
 from metarun.report.page import as_data, policy, render
 from metarun.report.ranking import rank
+from metarun.tasks.headline import Headline
 from tests.report.hostile import PAYLOADS, hostile
 from tests.report.material import curve, learned, of_status
 
@@ -125,7 +126,7 @@ def test_regression_has_its_own_plots_and_words(tmp_path: Path) -> None:
         learned(tmp_path / str(seed), seed, "maml", "mse", data="sinusoid", ways=1, shots=10)
     shown = made(tmp_path)
     plots = [a for a in shown.all("div") if "data-plot" in a]
-    assert {(p["data-plot"], p["data-score"]) for p in plots} == {
+    assert {(p["data-plot"], p["data-name"]) for p in plots} == {
         ("dots", "mse"),
         ("curves", "mse"),
     }
@@ -135,6 +136,40 @@ def test_regression_has_its_own_plots_and_words(tmp_path: Path) -> None:
     assert len(better) == 2
     first = rank(runs.find([tmp_path])).entries[0]
     assert f"#1 seed {first.seed} − #2" in better[0]
+
+
+def test_a_headline_of_its_own_is_drawn_and_told_by_what_the_run_says(tmp_path: Path) -> None:
+    for seed in range(2):
+        learned(tmp_path / str(seed), seed, score="return")
+        learned(tmp_path / f"images {seed}", seed, data="glyphs")
+    shown = made(tmp_path)
+    plots = [a for a in shown.all("div") if "data-plot" in a]
+    assert [(p["data-plot"], p["data-headline"], p["data-name"]) for p in plots] == [
+        *(("dots", "0", "accuracy"), ("dots", "1", "return")),
+        *(("curves", "0", "accuracy"), ("curves", "0", "loss")),
+        *(("curves", "1", "return"), ("curves", "1", "loss")),
+    ]
+    title = "return of an episode"
+    told = {"score": "return", "higher": True, "percent": False, "digits": 4, "title": title}
+    assert shown.data["headlines"][1] == told | {"loss": True}
+    assert "highest test return of an episode" in shown.words
+    assert "return of the row minus that of the column;" in shown.words
+    assert "less is better" not in shown.words
+    apart = [a.get("data-apart") for a in shown.all("td") if a.get("class") == "number"]
+    assert apart.count("1") == 6  # test, validation and over seeds, of two runs
+    assert shown.data["runs"][2]["curves"]["val"]["ci95"] == [0.02] * 4
+
+
+def test_a_thousand_scores_are_no_thousand_plots(tmp_path: Path) -> None:
+    for i in range(15):
+        told = Headline(f"score{i}", higher_is_better=True).as_dict()
+        learned(tmp_path / str(i), i, score=f"score{i}", headline=told)
+    shown = made(tmp_path)
+    assert len(shown.data["headlines"]) == 12
+    assert shown.words.count("highest test") == 12
+    assert (
+        sorted(run["headline"] is None for run in shown.data["runs"]) == [False] * 12 + [True] * 3
+    )
 
 
 def test_what_a_cell_says_is_what_compare_finds(tmp_path: Path) -> None:
@@ -167,7 +202,7 @@ def test_a_run_that_has_not_validated_has_curves_and_says_how_far_it_is(tmp_path
     train = [line for line in lines if json.loads(line)["split"] == "train"]
     (folder / "metrics.jsonl").write_text("".join(train[:31]))
     shown = made(tmp_path)
-    assert shown.data["runs"][0]["score"] == "accuracy"
+    assert shown.data["headlines"][shown.data["runs"][0]["headline"]]["score"] == "accuracy"
     assert "31 of 40" in shown.words
     assert [a for a in shown.all("div") if a.get("data-plot") == "curves"]
 

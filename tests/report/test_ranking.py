@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from metarun.report.runs import Stat
+from metarun.tasks.headline import ACCURACY
 from tests.report.folders import ranked, run
+from tests.report.test_comparison import MAE, RETURN
 
 
 def test_the_best_comes_first_and_what_has_no_figure_last(sweep: Path) -> None:
@@ -19,6 +21,27 @@ def test_the_best_comes_first_and_what_has_no_figure_last(sweep: Path) -> None:
     run(sweep / "5", status="interrupted", test=None)
     order = [e.name for e in ranked(sweep).entries]
     assert order == ["1", "0", "4", "3", "5", "2"]  # accuracies, then errors: the least is best
+
+
+def test_scores_are_ranked_each_by_its_own_direction(sweep: Path) -> None:
+    for score, headline in (("return", RETURN), ("mae", MAE), ("mse", None), ("accuracy", None)):
+        told = {"protocol": {"headline": headline.as_dict()}} if headline else {}
+        run(sweep / f"{score} low", mean=0.1, score=score, **told)
+        run(sweep / f"{score} high", mean=0.2, score=score, **told)
+    found = ranked(sweep)
+    assert [e.name for e in found.entries] == [
+        *("accuracy high", "accuracy low", "return high", "return low"),
+        *("mae low", "mae high", "mse low", "mse high"),
+    ]
+    assert [h.score for h in found.headlines] == ["accuracy", "return", "mae", "mse"]
+
+
+def test_a_run_that_names_its_headline_is_of_the_seeds_of_older_ones(sweep: Path) -> None:
+    older = {"data": "glyphs", "ways": 5, "shots": 1, "batch_norm": "inductive"}
+    run(sweep / "0", seed=0)
+    run(sweep / "1", seed=1, protocol={**older, "headline": ACCURACY.as_dict()})
+    (group,) = ranked(sweep).groups
+    assert group.seeds == [0, 1]
 
 
 def test_typed_keys_that_differ_are_columns(sweep: Path) -> None:

@@ -12,6 +12,7 @@ from scipy import stats
 
 from metarun.report import tables
 from tests.report.folders import lines, ranked, run
+from tests.report.test_comparison import RETURN
 
 
 def test_the_interval_over_seeds_is_students_t_over_their_means(sweep: Path) -> None:
@@ -65,6 +66,17 @@ def test_a_table_says_once_what_all_share(sweep: Path) -> None:
 def test_squared_errors_are_shown_as_they_are(sweep: Path) -> None:
     run(sweep / "0", score="mse", mean=0.12345)
     assert "0.1235 ± 0.0100" in lines(tables.as_table(ranked(sweep)))[-1]
+
+
+def test_a_headline_of_its_own_is_shown_and_written_by_its_name(sweep: Path) -> None:
+    told = {"score": "return", "protocol": {"headline": RETURN.as_dict()}}
+    for seed, mean in enumerate((-7.5, -2.5)):
+        run(sweep / str(seed), seed=seed, mean=mean, **told)
+    found = ranked(sweep)
+    assert "-2.5000 ± 0.0100" in lines(tables.as_table(found))[-2]
+    assert "-5.0000 ± " in lines(tables.seeds_table(found))[-1]
+    best, second = csv.DictReader(io.StringIO(tables.as_csv(found)))
+    assert (best["score"], best["test"], second["test"]) == ("return", "-2.5", "-7.5")
 
 
 def test_markup_in_a_name_is_text(sweep: Path) -> None:

@@ -32,11 +32,13 @@ def test_a_damaged_result_is_none(tmp_path: Path) -> None:
     assert results.read(tmp_path) is None
 
 
-def test_accuracy_is_a_percentage_on_screens_and_mse_is_not() -> None:
-    assert results.figure({"accuracy": {"mean": 0.98412, "ci95": 0.00301}}) == "98.41 ± 0.30 %"
-    assert results.figure({"accuracy": {"mean": 0.5, "ci95": None}}) == "50.00 %"
-    assert results.figure({"mse": {"mean": 0.12345, "ci95": 0.01}}) == "0.1235 ± 0.0100"
-    assert results.figure(None) == "–"
+def test_a_result_is_shown_by_the_score_that_it_names() -> None:
+    told = {"score": "return", "higher_is_better": True}
+    stat = {"loss": {"mean": 9.0}, "mse": {"mean": 8.0}, "return": {"mean": -7.25, "ci95": 0.5}}
+    result = {"status": "completed", "protocol": {"headline": told}, "test": stat, "val": None}
+    assert "-7.2500 ± 0.5000" in shown(result)
+    assert "8.0000" in shown(result | {"protocol": {}})
+    assert "80.00 %" in shown({"val": {"accuracy": {"mean": 0.8, "ci95": None}}})
 
 
 def test_hours_minutes_seconds() -> None:

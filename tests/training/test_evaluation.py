@@ -12,7 +12,7 @@ import torch
 from metarun.algorithms import Learner
 from metarun.stats import interval
 from metarun.tasks.task import Examples, Model
-from metarun.training.evaluation import TASKS_AT_ONCE, better, evaluate
+from metarun.training.evaluation import TASKS_AT_ONCE, evaluate
 from tests.tasks.test_sampler import frozen, split
 
 
@@ -44,19 +44,6 @@ def test_scores_are_per_episode_whatever_the_number() -> None:
     assert scores["accuracy"] == pytest.approx(np.full(TASKS_AT_ONCE + 3, 0.2))
     loss = math.log(math.e + 4) - 1 / 5
     assert scores["loss"] == pytest.approx(np.full(TASKS_AT_ONCE + 3, loss))
-
-
-def test_validation_prefers_accuracy_and_a_tie_keeps_the_earlier() -> None:
-    def val(accuracy: float, loss: float) -> dict:
-        return {"accuracy": {"mean": accuracy}, "loss": {"mean": loss}}
-
-    assert better(val(0.9, 2.0), val(0.8, 1.0))
-    assert not better(val(0.8, 0.5), val(0.8, 1.0))
-    assert better({"mse": {"mean": 0.5}}, {"mse": {"mean": 0.6}})
-    none = {"mse": {"mean": math.nan}}
-    assert better({"mse": {"mean": 9.0}}, none)
-    assert not better(none, none)
-    assert not better(none, {"mse": {"mean": 9.0}})
 
 
 class Drawing(Learner):

@@ -75,10 +75,10 @@ def transductive_gap(
     for kind in ("inductive", "transductive"):
         learner.batch_norm = kind
         found[kind] = evaluate(learner, sampler, episodes)
-    score = "accuracy" if "accuracy" in found[own] else "mse"
+    headline = sampler.source.spec.objective.headline
+    score, factor, unit = headline.score, headline.factor, headline.unit
     inductive, transductive = (found[kind][score] for kind in ("inductive", "transductive"))
     gap = interval(transductive - inductive)
-    factor, unit = (100, " points") if score == "accuracy" else (1, "")
     text = (
         f"{score} {factor * inductive.mean():.4g} inductive, {factor * transductive.mean():.4g} "
         f"transductive: {factor * gap['mean']:+.4g} ± {factor * gap['ci95']:.2g}{unit}; "

@@ -85,23 +85,23 @@ def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
     from rich.table import Table
 
     from metarun.report.comparison import shown
-    from metarun.runs.results import figure, setting
+    from metarun.runs.results import setting
     from metarun.training.display import console
 
-    screen, score = console(), tests[0].score
-    factor, unit, digits = (100, " points", 2) if score == "accuracy" else (1, "", 4)
+    screen, headline = console(), tests[0].headline
+    factor, digits = headline.factor, headline.digits
 
     def grid(*columns: str) -> Table:
         made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for i, column in enumerate(columns):
-            made.add_column(column, overflow="fold", justify="left" if i == 0 else "right")
+            made.add_column(_cell(column), overflow="fold", justify="left" if i == 0 else "right")
         return made
 
-    runs = grid("run", "algo", score)
+    runs = grid("run", "algo", headline.score)
     for test in tests:
         ran = test.result.get("run")
         algo = ran.get("algo", "–") if isinstance(ran, dict) else "–"
-        runs.add_row(_cell(shown(test.folder)), _cell(shown(algo)), figure(test.figure))
+        runs.add_row(_cell(shown(test.folder)), _cell(shown(algo)), test.figure)
     screen.print(runs)
 
     corrected = len(pairs) > 1
@@ -110,11 +110,11 @@ def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
         mean, ci95, _ = pair.found
         verdict = "not told apart"
         if pair.told_apart:
-            ahead = (mean > 0) == (score == "accuracy")
+            ahead = (mean > 0) == headline.higher_is_better
             verdict = f"{shown((pair.first if ahead else pair.second).folder)} is better"
         found.add_row(
             _cell(f"{shown(pair.first.folder)} − {shown(pair.second.folder)}"),
-            f"{factor * mean:+.{digits}f} ± {factor * ci95:.{digits}f}{unit}",
+            f"{factor * mean:+.{digits}f} ± {factor * ci95:.{digits}f}{headline.unit}",
             f"{pair.p_holm:.2g}",
             _cell(verdict),
         )
@@ -125,7 +125,7 @@ def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
     said = [
         f"{p['episodes']} episodes of {shown(p['data'])} {shown(p['split'])}, {task}, "
         f"{shown(p['batch_norm'])} batch norm, the same for all"
-        + ("; of mse, less is better" if score == "mse" else ""),
+        + ("" if headline.higher_is_better else f"; of {headline.score}, less is better"),
         "paired t-test and 95 % intervals over episodes; training with another seed is not in them",
     ]
     if corrected:

@@ -10,20 +10,23 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from metarun.plots.figure import save
-from metarun.runs import metrics
+from metarun.runs import metrics, results
 from metarun.runs.results import setting
+from metarun.tasks.headline import Headline
 
 
 def draw_curves(out: Path, config: Mapping[str, Any]) -> Path:
-    """Draw loss and accuracy, or the squared error, over the steps of `metrics.jsonl`."""
+    """Draw the headline over the steps, beside the loss where that is another score."""
     choices = config["choices"]
     labels = {
         "train": f"training, {setting(config['train_ways'], config['train_shots'])}",
         "val": f"validation, {setting(config['ways'], config['shots'])}",
     }
     lines = metrics.read(out)
-    regression = any("mse" in line for line in lines)  # where the loss is the squared error
-    names = ["mse"] if regression else ["loss", "accuracy"]
+    told = Headline.of(results.read(out) or {}) or Headline.among({n for x in lines for n in x})
+    score = told.score or "loss"
+    other = any(x.get("loss", x[score]) != x[score] for x in lines if score in x)
+    names = ["loss", score] if other else [score]
     figure = Figure(figsize=(5 * len(names), 3.8), layout="constrained")
     figure.suptitle(f"{choices['algo']} on {choices['data']}")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):

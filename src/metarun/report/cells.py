@@ -11,8 +11,9 @@ from metarun.report.ranking import FACTS, Ranking
 from metarun.report.runs import STATUSES, Entry, Stat
 from metarun.report.tables import figure
 from metarun.runs.results import clock
+from metarun.tasks.headline import Headline
 
-SCORES = {"accuracy": "highest test accuracy", "mse": "lowest test mean squared error"}
+HEADLINES = 12  # most scores that the page tells the best of, and draws
 FILTERS = {"status": "status", "algo": "algorithm", "data": "data", "task": "task"}
 
 
@@ -23,7 +24,7 @@ class Cell(NamedTuple):
     sort: str
     kind: str = ""
     more: str = ""
-    apart: str = ""  # figures that cannot be compared sort apart
+    apart: int = 0  # figures that cannot be compared sort apart
 
 
 def glance(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
@@ -37,14 +38,16 @@ def glance(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
         return {getattr(entry, fact) for entry in ranking.entries if entry.test is not None}
 
     counts = Counter(entry.status for entry in ranking.entries)
+    firsts: dict[Headline, int] = {}
+    for i, entry in enumerate(ranking.entries):
+        if entry.test is not None:
+            firsts.setdefault(entry.headline, i)
     best = []
-    for score, word in SCORES.items():
-        for i, entry in enumerate(ranking.entries):
-            if entry.score == score and entry.test is not None:
-                facts = [entry.algo, entry.data, entry.task, entry.batch_norm]
-                said = ", ".join(filter(None, facts))
-                best.append((word, figure(score, entry.test), labels[i], name(said), i))
-                break
+    for headline, i in list(firsts.items())[:HEADLINES]:
+        entry = ranking.entries[i]
+        said = ", ".join(filter(None, [entry.algo, entry.data, entry.task, entry.batch_norm]))
+        word = f"{'highest' if headline.higher_is_better else 'lowest'} test {headline.name}"
+        best.append((word, figure(headline, entry.test), labels[i], name(said), i))
     return {
         "runs": len(ranking.entries),
         "statuses": [(status, counts[status]) for status in STATUSES if counts[status]],
@@ -91,15 +94,17 @@ def rows(ranking: Ranking, labels: Sequence[str], reached: Sequence[int]) -> lis
         reached: the last step that each has noted, which `result.json` says at the end only.
     """
     first, rest = _columns(ranking)
+    kinds = {headline: i for i, headline in enumerate(ranking.headlines)}
     made = []
     for entry, label, step in zip(ranking.entries, labels, reached, strict=True):
         own = [_cell(value(entry)) for _, _, value in first]
-        own.append(_figure(entry.score, entry.test))
-        own.append(_figure(entry.score, entry.val))
+        kind = kinds.get(entry.headline, 0)
+        own.append(_figure(entry.headline, entry.test, kind))
+        own.append(_figure(entry.headline, entry.val, kind))
         if ranking.groups:
             over = ranking.over(entry)
             seeds = f"{len(over.seeds)} seeds" if over else ""
-            own.append(_figure(entry.score, over.test if over else None, seeds))
+            own.append(_figure(entry.headline, over.test if over else None, kind, seeds))
         own.append(Cell(entry.status, str(STATUSES.index(entry.status)), "status", entry.error))
         seconds = entry.seconds
         own.append(Cell(clock(seconds), "" if seconds is None else repr(seconds), "number"))
@@ -117,9 +122,9 @@ def _cell(text: str) -> Cell:
         return Cell(text, "" if text == "–" else text)
 
 
-def _figure(score: str, stat: Stat | None, more: str = "") -> Cell:
+def _figure(headline: Headline, stat: Stat | None, kind: int, more: str = "") -> Cell:
     sort = "" if stat is None else repr(stat.mean)
-    return Cell(figure(score, stat), sort, "number", more, "" if score == "accuracy" else score)
+    return Cell(figure(headline, stat), sort, "number", more, kind)
 
 
 def _steps(entry: Entry, reached: int) -> Cell:

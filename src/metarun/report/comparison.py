@@ -17,10 +17,12 @@ import numpy as np
 from metarun.errors import Refused, printable
 from metarun.files import read_whole
 from metarun.stats import Difference, difference, holm, interval
+from metarun.tasks.headline import Headline
 
 NEEDED = ("data", "split", "split_sha256", "episodes", "episodes_sha256", "eval_seed")
 NEEDED += ("ways", "shots", "queries", "batch_norm")
-THE_LEARNERS_OWN = ("algo", "backbone")  # what is compared
+# What is compared; and the headline, of which the title may differ.
+FREE = ("algo", "backbone", "headline")
 # What a learner learned from is its own affair too, but a reader should know. Any other entry of
 # the protocol has to be the same, those that later versions add included.
 NOTED = ("train_data", "train_split_sha256", "data_settings", "augmentation", "precision")
@@ -35,20 +37,20 @@ class Tested:
 
     Attributes:
         folder: as it was typed.
-        score: `accuracy`, or `mse`, of which less is better.
-        values: (episodes) the score of each test episode.
+        headline: the score that it is judged by.
+        values: (episodes) that score of each test episode.
         result: what its `result.json` holds.
     """
 
     folder: Path
-    score: str
+    headline: Headline
     values: np.ndarray
     result: dict[str, Any]
 
     @property
-    def figure(self) -> dict[str, dict[str, float]]:
-        """The score with its interval, as in `result.json`."""
-        return {self.score: interval(self.values)}
+    def figure(self) -> str:
+        """The score with its interval."""
+        return self.headline.figure(interval(self.values))
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -86,20 +88,22 @@ def read(folder: Path) -> Tested:
     missing = [key for key in NEEDED if protocol.get(key) is None]
     if missing:
         raise Refused(f"{file}: protocol: {', '.join(missing)}: missing")
-    score = "accuracy" if "accuracy" in test else "mse"
+    if not (headline := Headline.of(result)):
+        raise Refused(f"{file}: test: holds no score that learners are judged by")
+    score = headline.score
     stat, episodes = test.get(score), protocol["episodes"]
     mean = stat.get("mean") if isinstance(stat, dict) else None
     if not isinstance(mean, float | int) or not abs(mean) < 1e300:
         raise Refused(f"{file}: test.{score}.mean={shown(mean)}: should be a number")
     if isinstance(episodes, bool) or not isinstance(episodes, int) or episodes < 2:
         raise Refused(f"{file}: protocol.episodes={shown(episodes)}: should be 2 or more")
-    values = _values(folder / "test_episodes.csv", score, episodes)
+    values = _values(folder / "test_episodes.csv", headline, episodes)
     if not math.isclose(values.mean(), mean, rel_tol=1e-6, abs_tol=1e-9):
         raise Refused(
             f"{folder / 'test_episodes.csv'}: its mean {score} is {values.mean():.6g}, that of "
             f"result.json is {shown(mean)}: the files do not belong together"
         )
-    return Tested(folder, score, values, result)
+    return Tested(folder, headline, values, result)
 
 
 def compare(tests: Sequence[Tested]) -> tuple[list[Pair], list[str]]:
@@ -110,7 +114,7 @@ def compare(tests: Sequence[Tested]) -> tuple[list[Pair], list[str]]:
     """
     mistakes, notes = [], []
     entries = dict.fromkeys(key for test in tests for key in test.protocol)
-    for key in (k for k in entries if k not in THE_LEARNERS_OWN):
+    for key in (k for k in entries if k not in FREE):
         held = [(t.folder, t.protocol[key]) for t in tests if key in t.protocol]
         if any(value != held[0][1] for _, value in held):
             each = ", ".join(f"{shown(_short(value))} in {shown(name)}" for name, value in held)
@@ -118,8 +122,8 @@ def compare(tests: Sequence[Tested]) -> tuple[list[Pair], list[str]]:
         elif len(held) < len(tests):
             without = ", ".join(shown(t.folder) for t in tests if key not in t.protocol)
             notes.append(f"{key}: not written down in {without}")
-    if len({test.score for test in tests}) > 1:
-        mistakes.append("test: accuracy in some and mse in others")
+    if len(kinds := {test.headline for test in tests}) > 1:
+        mistakes.append(f"test: {' in some and '.join(sorted(h.score for h in kinds))} in others")
     if mistakes:
         lines = [f"compare: {line}: not the same protocol" for line in mistakes]
         raise Refused(*lines, *_advice(tests))
@@ -138,7 +142,7 @@ def as_csv(pairs: Sequence[Pair]) -> str:
         a, b = pair.first, pair.second
         means = (float(a.values.mean()), float(b.values.mean()))
         rows.writerow(
-            [a.folder, b.folder, a.score, *means, *pair.found, pair.p_holm, len(a.values)]
+            [a.folder, b.folder, a.headline.score, *means, *pair.found, pair.p_holm, len(a.values)]
         )
     return text.getvalue()
 
@@ -189,9 +193,10 @@ def _json(folder: Path) -> dict[str, Any]:
     return result
 
 
-def _values(file: Path, score: str, episodes: int) -> np.ndarray:
-    """The column `score` (episodes) of `test_episodes.csv`."""
-    most = 1.0 if score == "accuracy" else 1e150  # whose squares still have a sum
+def _values(file: Path, headline: Headline, episodes: int) -> np.ndarray:
+    """The column (episodes) of the headline in `test_episodes.csv`."""
+    score, fraction = headline.score, headline.percent
+    least, most = (0.0, 1.0) if fraction else (-1e150, 1e150)  # whose squares still have a sum
     values: list[float] = []
     try:
         rows = csv.reader(io.StringIO(_text(file)))
@@ -203,10 +208,10 @@ def _values(file: Path, score: str, episodes: int) -> np.ndarray:
             number = _number(row[column]) if len(row) == len(head) else math.nan
             if i == episodes:
                 raise Refused(f"{file}: more rows than the {episodes} episodes of the protocol")
-            if row[:1] != [str(i)] or not 0 <= number <= most:
+            if row[:1] != [str(i)] or not least <= number <= most:
                 raise Refused(
                     f"{file}: row {i + 1}: {shown(','.join(row))}: should be episode {i} with its "
-                    f"{score}" + (", from 0 to 1" if score == "accuracy" else "")
+                    f"{score}" + (", from 0 to 1" if fraction else "")
                 )
             values.append(number)
     except FileNotFoundError:

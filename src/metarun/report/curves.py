@@ -10,21 +10,26 @@ from typing import Any
 import numpy as np
 
 from metarun.report.contents import is_own, own
+from metarun.tasks.headline import KNOWN, UNKNOWN, Headline
 
 NAME = "metrics.jsonl"
 LARGEST = 2**24  # bytes: 100,000 lines
 POINTS = 120  # most of a curve
-NAMES = ("loss", "accuracy", "mse", "ci95")
 Curves = dict[str, dict[str, list[float | None]]]  # split, name: values
 
 
-def read(folder: Path) -> Curves:
+def read(folder: Path, headline: Headline = UNKNOWN) -> Curves:
     """The curves of a run.
 
+    Args:
+        headline: the score that the run is judged by; by default any of those that are known.
+
     Returns:
-        For `train` and `val`, where there are any: `step`, and those of `NAMES` there are,
-        point by point; `None` where a number is missing. A long curve is of means over neighbours.
+        For `train` and `val`, where there are any: `step`, `loss`, the score and its `ci95`, as far
+        as they are there, point by point; `None` where a number is missing. A long curve is of
+        means over neighbours.
     """
+    names = ["loss", *(known.score for known in ([headline] if headline else KNOWN)), "ci95"]
     found: dict[str, dict[int, list[float]]] = {"train": {}, "val": {}}
     for text in (own(folder, NAME, LARGEST) or b"").splitlines():
         try:
@@ -35,8 +40,8 @@ def read(folder: Path) -> Curves:
             continue
         step = line.get("step")
         if isinstance(step, int) and not isinstance(step, bool) and 0 <= step < 2**53:
-            found[line["split"]][step] = [_number(line.get(name)) for name in NAMES]
-    return {split: _thinned(points) for split, points in found.items() if points}
+            found[line["split"]][step] = [_number(line.get(name)) for name in names]
+    return {split: _thinned(points, names) for split, points in found.items() if points}
 
 
 def left_out(folder: Path) -> str:
@@ -54,11 +59,11 @@ def reached(found: Curves) -> int:
     return int(max((curve["step"][-1] or 0 for curve in found.values()), default=0))
 
 
-def _thinned(points: dict[int, list[float]]) -> dict[str, list[float | None]]:
+def _thinned(points: dict[int, list[float]], names: list[str]) -> dict[str, list[float | None]]:
     table = np.array([[step, *points[step]] for step in sorted(points)])
     bins = np.array_split(table, min(POINTS, len(table)))
     means = np.array([_mean(part) for part in bins])
-    columns = dict(zip(["step", *NAMES], means.T, strict=True))
+    columns = dict(zip([*names, "step"], np.roll(means, -1, 1).T, strict=True))
     return {n: [_short(v) for v in c] for n, c in columns.items() if np.isfinite(c).any()}
 
 

@@ -13,6 +13,7 @@ from metarun.report import comparison
 from metarun.report.contents import is_own
 from metarun.report.runs import Entry
 from metarun.stats import difference, holm
+from metarun.tasks.headline import Headline
 
 COMPARED = 300  # runs of a group: 44,850 pairs
 GROUPS = 500  # of which most hold one run: nothing to compare, and slow to look through
@@ -29,7 +30,7 @@ class Group:
         left_out: how many more there were than are compared.
     """
 
-    score: str
+    headline: Headline
     protocol: dict[str, Any]
     entries: list[Entry] = field(default_factory=list)
     values: list[np.ndarray] = field(default_factory=list)
@@ -37,11 +38,11 @@ class Group:
 
     def fits(self, test: comparison.Tested) -> bool:
         """What `metarun compare` asks: no entry that both have differs, but for the learner's."""
-        free = (*comparison.THE_LEARNERS_OWN, *comparison.NOTED)
+        free = (*comparison.FREE, *comparison.NOTED)
         shared = (k for k in test.protocol if k in self.protocol and k not in free)
-        same_episodes = test.score == self.score and len(test.values) == len(self.values[0])
+        alike = test.headline == self.headline and len(test.values) == len(self.values[0])
         try:
-            return same_episodes and all(test.protocol[k] == self.protocol[k] for k in shared)
+            return alike and all(test.protocol[k] == self.protocol[k] for k in shared)
         except RecursionError:  # a stranger's, of a thousand levels
             return False
 
@@ -81,7 +82,7 @@ def groups(entries: Sequence[Entry]) -> tuple[list[Group], list[str]]:
             problems.append(f"{entry.name} and what comes after it: too much to compare at once")
             break
         if group is None:
-            found.append(group := Group(test.score, {}))
+            found.append(group := Group(test.headline, {}))
         held += len(test.values)
         group.protocol |= test.protocol
         group.entries.append(entry)

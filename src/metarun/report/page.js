@@ -5,7 +5,7 @@
   const find = (selector, inside = document) => [...inside.querySelectorAll(selector)];
   const one = (id) => document.getElementById(id);
   const data = JSON.parse(one("data").textContent);
-  const BEST = 20, DOTS = 40, BANDS = 6;
+  const BEST = 20, DOTS = 40, BANDS = 6, MISSING = 1e9;
   const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon"];
 
   // ---- the table
@@ -16,11 +16,11 @@
   const order = (column, ascending) => {
     const keyed = rows.map((row) => {
       const { sort: text, apart } = row.cells[column].dataset;
-      return { row, text, rank: text === "" || text === "nan" ? 2 : apart === undefined ? 0 : 1, number: Number(text) };
+      return { row, text, rank: text === "" || text === "nan" ? MISSING : +(apart ?? 0), number: Number(text) };
     });
     const sign = ascending ? 1 : -1, collator = new Intl.Collator("en", { numeric: true });
     keyed.sort((a, b) => {
-      if (a.rank !== b.rank || a.rank === 2) return a.rank - b.rank;
+      if (a.rank !== b.rank || a.rank === MISSING) return a.rank - b.rank;
       const numbers = !Number.isNaN(a.number) - !Number.isNaN(b.number);
       if (numbers) return -numbers;
       return sign * (Number.isNaN(a.number) ? collator.compare(a.text, b.text) : a.number - b.number);
@@ -127,13 +127,16 @@
   const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  const factor = (score) => (score === "accuracy" ? 100 : 1);
-  const written = (score, [mean, ci95]) => {
-    const digits = score === "accuracy" ? 2 : 4, by = factor(score);
+  const factor = ({ percent }) => (percent ? 100 : 1);
+  const written = (headline, [mean, ci95]) => {
+    const { percent, digits } = headline, by = factor(headline);
     const interval = ci95 === null ? "" : ` ± ${(by * ci95).toFixed(digits)}`;
-    return `${(by * mean).toFixed(digits)}${interval}${score === "accuracy" ? " %" : ""}`;
+    return `${(by * mean).toFixed(digits)}${interval}${percent ? " %" : ""}`;
   };
-  const titled = { accuracy: "accuracy (%)", mse: "mean squared error", loss: "loss" };
+  const titled = ({ title, percent }) => escaped(title) + (percent ? " (%)" : "");
+  const judged = (place) => data.headlines[place.dataset.headline];
+  const judgedSo = (place, runs) => runs.filter((r) => data.runs[r].headline === +place.dataset.headline);
+  const column = (curve, name) => (curve && Object.hasOwn(curve, name) ? curve[name] : null);
 
   const keys = one("colour");
   data.keys.forEach((title, i) => keys.add(new Option(title, i)));
@@ -161,7 +164,8 @@
     exponentformat: "e", ...more, // a raised exponent would need a style attribute
   });
   // An interval over two seeds can be wider than what there is.
-  const possible = (name) => ({ accuracy: { minallowed: -1, maxallowed: 101 }, mse: { minallowed: 0 } })[name] ?? {};
+  const possible = ({ percent, higher }, low) =>
+    (percent ? { minallowed: -1, maxallowed: 101 } : !higher && low >= 0 ? { minallowed: 0 } : {});
   const config = {
     displaylogo: false, responsive: true,
     modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
@@ -169,8 +173,8 @@
   };
 
   const dots = (place, runs, picked) => {
-    const score = place.dataset.score, by = factor(score);
-    const mine = new Set(runs.filter((r) => data.runs[r].score === score && data.runs[r].test));
+    const headline = judged(place), by = factor(headline), worth = ([mean]) => (headline.higher ? mean : -mean);
+    const mine = new Set(judgedSo(place, runs).filter((r) => data.runs[r].test));
     const lines = [];
     const grouped = new Set();
     for (const seeds of data.seeds) {
@@ -180,8 +184,8 @@
       lines.push({ label: seeds.label, test: inside.length === seeds.runs.length ? seeds.test : null, runs: inside });
     }
     for (const r of mine) if (!grouped.has(r)) lines.push({ label: data.runs[r].label, test: null, runs: [r] });
-    const place_ = (line) => (line.test ? line.test[0] : Math.max(...line.runs.map((r) => data.runs[r].test[0])));
-    lines.sort((a, b) => (score === "accuracy" ? place_(b) - place_(a) : place_(a) - place_(b)));
+    const best = (line) => (line.test ? worth(line.test) : Math.max(...line.runs.map((r) => worth(data.runs[r].test))));
+    lines.sort((a, b) => best(b) - best(a));
     const all = lines.length;
     lines.splice(DOTS);
     place.hidden = !lines.length;
@@ -206,13 +210,13 @@
       const several = line.runs.length > 1 || line.test;
       for (const r of line.runs) {
         const { test, label } = data.runs[r];
-        const said = `#${r + 1} ${escaped(cut(label, 80))}<br>${written(score, test)}`;
+        const said = `#${r + 1} ${escaped(cut(label, 80))}<br>${written(headline, test)}`;
         add(styleOf(r), several ? "one of" : "one", by * test[0], several ? y + 0.22 : y, by * (test[1] ?? 0), said,
           picked.size && !picked.has(r));
       }
       if (line.test) {
         const faint = picked.size && !line.runs.some((r) => picked.has(r));
-        const said = `${escaped(cut(line.label, 80))}<br>${written(score, line.test)} over ${line.runs.length} seeds`;
+        const said = `${escaped(cut(line.label, 80))}<br>${written(headline, line.test)} over ${line.runs.length} seeds`;
         add(styleOf(line.runs[0]), "seeds", by * line.test[0], y - 0.12, by * (line.test[1] ?? 0), said, faint);
       }
     });
@@ -221,7 +225,10 @@
     Plotly.react(place, [...traces.values()], layout({
       height: 78 + lines.length * (lines.some((l) => l.runs.length > 1) ? 34 : 25),
       margin: { l: 10, r: 16, t: 8, b: 46 },
-      xaxis: axis({ title: { text: `test ${titled[score]}` }, ...possible(score) }),
+      xaxis: axis({
+        title: { text: `test ${titled(headline)}` },
+        ...possible(headline, Math.min(...[...mine].map((r) => data.runs[r].test[0]))),
+      }),
       yaxis: axis({
         range: [lines.length - 0.4, -0.6], tickvals: lines.map((_, y) => y), ticks: "",
         ticktext: lines.map((line) => escaped(cut(numbered(line), most))), fixedrange: true,
@@ -231,8 +238,9 @@
   };
 
   const curves = (place, runs, picked) => {
-    const { score, name } = place.dataset, by = name === "accuracy" ? 100 : 1;
-    const mine = runs.filter((r) => data.runs[r].score === score && Object.keys(data.runs[r].curves).length);
+    const { name } = place.dataset, headline = judged(place), loss = { title: "loss", higher: true };
+    const shows = name === headline.score ? headline : loss, by = factor(shows);
+    const mine = judgedSo(place, runs).filter((r) => Object.keys(data.runs[r].curves).length);
     const front = new Set(one("all").checked ? mine : mine.slice(0, BEST));
     for (const r of mine) if (picked.has(r)) front.add(r);
     const traces = [], thin = { x: [], y: [] };
@@ -247,18 +255,18 @@
       const { val, train } = data.runs[r].curves, index = styleOf(r), ink = inked(index);
       const faint = picked.size && !picked.has(r);
       if (!front.has(r)) {
-        if (val?.[name]) { thin.x.push(...val.step, null); thin.y.push(...scaled(val[name]), null); }
+        if (column(val, name)) { thin.x.push(...val.step, null); thin.y.push(...scaled(val[name]), null); }
         continue;
       }
       const label = `#${r + 1} ${escaped(cut(data.runs[r].label, 80))}`;
-      if (one("training").checked && train?.[name]) {
+      if (one("training").checked && column(train, name)) {
         traces.push({ x: train.step, y: scaled(train[name]), mode: "lines", opacity: faint ? 0.12 : 0.55,
           line: { color: ink, width: 1, dash: "dot" }, text: `${label}, training`,
           hovertemplate: "%{text}<br>step %{x}: %{y:.4g}<extra></extra>" });
       }
-      if (!val?.[name]) continue;
+      if (!column(val, name)) continue;
       const y = scaled(val[name]);
-      if (bands.has(r) && val.ci95 && name !== "loss" && !faint) {
+      if (bands.has(r) && val.ci95 && shows === headline && !faint) {
         const half = val.ci95.map((v) => by * (v ?? 0)), back = y.map((_, i) => y.length - 1 - i).filter((i) => y[i] !== null);
         const there = [...back].reverse();
         traces.push({ x: [...there, ...back].map((i) => val.step[i]), fill: "toself", fillcolor: ink, opacity: 0.14,
@@ -279,11 +287,11 @@
     }
     place.hidden = !traces.length;
     if (traces.length) {
-      const log = name !== "accuracy" && low > 0 && high / low > 30;
+      const log = !shows.percent && low > 0 && high / low > 30;
       Plotly.react(place, traces, layout({
         height: 380, margin: { l: 10, r: 16, t: 8, b: 46 },
         xaxis: axis({ title: { text: "outer step" }, rangemode: "tozero" }),
-        yaxis: axis({ title: { text: titled[name] }, type: log ? "log" : "linear", ...(log ? {} : possible(name)) }),
+        yaxis: axis({ title: { text: titled(shows) }, type: log ? "log" : "linear", ...(log ? {} : possible(shows, low)) }),
       }), config);
     }
     return { all: mine.length, front: front.size };

@@ -19,6 +19,7 @@ from metarun.report import cells, curves, labels, matrix, sections, verdicts
 from metarun.report.album import Album
 from metarun.report.curves import Curves
 from metarun.report.ranking import Ranking
+from metarun.tasks.headline import Headline
 
 HERE = Path(__file__).parent
 MARK = '<meta name="generator" content="metarun'  # by which a later report knows its own page
@@ -41,7 +42,7 @@ def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
     album = Album()
     runs = [sections.section(e, place, album) for e in ranking.entries]
     compared, unread = _matrices(ranking)
-    drawn = [curves.read(entry.folder) for entry in ranking.entries]
+    drawn = [curves.read(entry.folder, entry.headline) for entry in ranking.entries]
     plotted = _plotted(ranking, called, drawn)
     plotly = _plotly()
     scripts = [plotly, _text("page.js")]
@@ -61,7 +62,7 @@ def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
         rows=cells.rows(ranking, called, [curves.reached(found) for found in drawn]),
         runs=runs,
         data=as_data(plotted),
-        scores=[s for s in ("accuracy", "mse") if any(r["score"] == s for r in plotted["runs"])],
+        headlines=plotted["headlines"],
         matrices=compared,
         unread=unread,
         omitted=album.omitted,
@@ -89,12 +90,23 @@ def _plotted(ranking: Ranking, called: Sequence[str], drawn: Sequence[Curves]) -
     """What the script draws from: a record for each run, in the order of the rows."""
     number = {id(entry): i for i, entry in enumerate(ranking.entries)}
     keys = labels.grouping(ranking)
+    judged = [
+        entry.headline or Headline.among({name for curve in found.values() for name in curve})
+        for entry, found in zip(ranking.entries, drawn, strict=True)
+    ]
+    kinds = list(dict.fromkeys([*ranking.headlines, *filter(None, judged)]))[: cells.HEADLINES]
     return {
         "keys": [title for title, _ in keys],
+        "headlines": [
+            _headline(
+                kind, [found for found, own in zip(drawn, judged, strict=True) if own == kind]
+            )
+            for kind in kinds
+        ],
         "runs": [
             {
                 "label": called[i],
-                "score": entry.score or _score(drawn[i]),
+                "headline": kinds.index(judged[i]) if judged[i] in kinds else None,
                 "test": entry.test,
                 "val": entry.val,
                 "groups": [value(entry) for _, value in keys],
@@ -113,9 +125,17 @@ def _plotted(ranking: Ranking, called: Sequence[str], drawn: Sequence[Curves]) -
     }
 
 
-def _score(drawn: Curves) -> str:
-    """Of a run that has not validated yet."""
-    return next((s for s in ("accuracy", "mse") for c in drawn.values() if s in c), "")
+def _headline(kind: Headline, drawn: Sequence[Curves]) -> dict[str, Any]:
+    """What the script writes figures by, and whether the loss is another score in some run."""
+    found = (curve for curves in drawn for curve in curves.values() if "loss" in curve)
+    return {
+        "score": kind.score,
+        "higher": kind.higher_is_better,
+        "percent": kind.percent,
+        "digits": kind.digits,
+        "title": kind.name,
+        "loss": any(curve["loss"] != curve.get(kind.score) for curve in found),
+    }
 
 
 def _matrices(ranking: Ranking) -> tuple[list[dict[str, Any]], list[str]]:

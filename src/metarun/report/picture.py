@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from metarun.plots.figure import save
 from metarun.report.ranking import FACTS, Ranking
 from metarun.report.runs import Entry
+from metarun.tasks.headline import Headline
 
 MOST = 50  # lines that can be read
 OVER_SEEDS = "#d1495b"
@@ -24,18 +25,19 @@ def draw(ranking: Ranking, title: str, path: Path) -> Path | None:
         The picture, or `None` where no run has a test figure of the first one's kind.
     """
     tested = [e for e in ranking.entries if e.test is not None]
-    tested = [e for e in tested if e.score == tested[0].score]
     if not tested:
         return None
+    headline = tested[0].headline
+    tested = [e for e in tested if e.headline == headline]
     lines: dict[int, list[Entry]] = {}
     for entry in tested:
         group = ranking.over(entry)
         lines.setdefault(id(group) if group else id(entry), []).append(entry)
     shown = sorted(lines.values(), key=lambda own: tested.index(own[0]))
-    shown.sort(key=lambda own: _middle(ranking, own), reverse=tested[0].score == "accuracy")
+    shown.sort(key=lambda own: -headline.worth(_middle(ranking, own)))
     left_out, shown = len(shown[MOST:]), shown[:MOST]
 
-    factor = 100 if tested[0].score == "accuracy" else 1
+    factor = headline.factor
     figure = Figure(figsize=(8, 1.3 + 0.27 * len(shown)), layout="constrained")
     axes = figure.subplots()
     for y, own in enumerate(shown):
@@ -54,11 +56,11 @@ def draw(ranking: Ranking, title: str, path: Path) -> Path | None:
     names = [_name(ranking, own) for own in shown]
     axes.set_yticks(range(len(shown)), names, fontsize=8, parse_math=False)
     axes.set_ylim(len(shown) - 0.5, -0.5)
-    if factor == 100:  # an interval over two seeds can be wider than what there is
+    if headline.percent:  # an interval over two seeds can be wider than what there is
         low, high = axes.get_xlim()
         axes.set_xlim(max(low, -1), min(high, 101))
     axes.grid(alpha=0.3)
-    axes.set_xlabel(_axis(ranking, tested[0].score, left_out), fontsize=8)
+    axes.set_xlabel(_axis(ranking, headline, left_out), fontsize=8, parse_math=False)
     axes.set_title(f"{title}: {ranking.shared}", fontsize=10, parse_math=False)
     return save(figure, path)
 
@@ -76,8 +78,9 @@ def _name(ranking: Ranking, own: list[Entry]) -> str:
     return text if len(text) <= 70 else text[:69] + "…"
 
 
-def _axis(ranking: Ranking, score: str, left_out: int) -> str:
-    what = "test accuracy, %" if score == "accuracy" else "test mse, less is better"
+def _axis(ranking: Ranking, headline: Headline, left_out: int) -> str:
+    what = f"test {headline.score}" + ", %" * headline.percent
+    what += "" if headline.higher_is_better else ", less is better"
     over = "95 % intervals over episodes"
     if ranking.groups:
         over += "; diamonds: mean over seeds with its 95 % interval, dots: each seed"

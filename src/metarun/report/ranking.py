@@ -12,6 +12,7 @@ import numpy as np
 
 from metarun.report.runs import STATUSES, Entry, Stat, natural
 from metarun.stats import interval
+from metarun.tasks.headline import Headline
 
 FACTS = {"algo": "algo", "data": "data", "task": "task", "batch_norm": "batch norm"}
 TOLD_BY = {"task": ("ways", "shots"), "batch_norm": ("algo.batch_norm",)}
@@ -44,6 +45,11 @@ class Ranking:
     """
 
     entries: list[Entry]
+
+    @cached_property
+    def headlines(self) -> list[Headline]:
+        """Those of the runs, in their order; figures of two headlines cannot be compared."""
+        return list(dict.fromkeys(e.headline for e in self.entries if e.headline))
 
     @cached_property
     def varied(self) -> list[str]:
@@ -96,7 +102,7 @@ class Ranking:
             if entry.test is not None and entry.seed is not None:
                 alike.setdefault(_setting(entry), {}).setdefault(entry.seed, entry)
         groups = [_over_seeds(list(own.values())) for own in alike.values() if len(own) > 1]
-        groups.sort(key=lambda group: _place(group.entries[0].score, group.test))
+        groups.sort(key=lambda group: _place(group.entries[0].headline, group.test))
         return {id(entry): group for group in groups for entry in group.entries}
 
 
@@ -104,9 +110,9 @@ def rank(entries: Sequence[Entry]) -> Ranking:
     """Sort by test figure; where there is none by status, and then by validation."""
 
     def key(entry: Entry) -> tuple[Any, ...]:
-        place = (_place(entry.score, entry.val), _where(entry))
+        place = (_place(entry.headline, entry.val), _where(entry))
         if entry.test is not None:
-            return (-1, _place(entry.score, entry.test), *place)
+            return (-1, _place(entry.headline, entry.test), *place)
         return (STATUSES.index(entry.status), (), *place)
 
     return Ranking(sorted(entries, key=key))
@@ -116,11 +122,12 @@ def _where(entry: Entry) -> Any:
     return natural(Path(entry.name))
 
 
-def _place(score: str, stat: Stat | None) -> tuple[int, float]:
-    """The better, the smaller; squared errors, which nothing can be compared with, after."""
+def _place(headline: Headline, stat: Stat | None) -> tuple[Any, ...]:
+    """The better, the smaller; score by score, those of which less is better after the others."""
     if stat is None:
-        return (2, 0.0)
-    return (0, -stat.mean) if score == "accuracy" else (1, stat.mean)
+        return (2,)
+    kind = (int(not headline.higher_is_better), headline.score, headline.percent)
+    return (*kind, -headline.worth(stat.mean))
 
 
 def _setting(entry: Entry) -> Any:
@@ -128,8 +135,8 @@ def _setting(entry: Entry) -> Any:
     typed = {**entry.words, **entry.settings}
     below = tuple(f"{key}." for key in FREE)
     kept = [(k, v) for k, v in typed.items() if k not in FREE and not k.startswith(below)]
-    protocol = sorted((k, repr(v)) for k, v in entry.protocol.items())
-    return (entry.steps, entry.score, tuple(sorted(kept)), tuple(protocol))
+    protocol = sorted((k, repr(v)) for k, v in entry.protocol.items() if k != "headline")
+    return (entry.steps, entry.headline, tuple(sorted(kept)), tuple(protocol))
 
 
 def _over_seeds(entries: list[Entry]) -> OverSeeds:

@@ -15,6 +15,7 @@ from metarun.errors import Refused, printable
 from metarun.report import configuration
 from metarun.runs import results
 from metarun.runs.lock import LOCK, at_work
+from metarun.tasks.headline import UNKNOWN, Headline
 
 STATUSES = ("completed", "running", "interrupted", "pruned", "killed", "failed", "unreadable")
 OWN_FOLDERS = ("checkpoints", "wandb", "experiment")  # of a run or a sweep; no run lies in them
@@ -41,8 +42,8 @@ class Entry:
         result: what its `result.json` holds.
         words: what was typed for it, and for an evaluation before that for its run, by key.
         settings: its configuration by dotted key, each value as one would type it.
-        score: `accuracy`; `mse`, of which less is better; or nothing.
-        test, val: the score on the test episodes, and of the best validation.
+        headline: the score that it is judged by; `UNKNOWN` where nothing says.
+        test, val: that score on the test episodes, and of the best validation.
         seconds: of wall time.
     """
 
@@ -58,7 +59,7 @@ class Entry:
     data: str = ""
     task: str = ""
     batch_norm: str = ""
-    score: str = ""
+    headline: Headline = UNKNOWN
     test: Stat | None = None
     val: Stat | None = None
     best_step: int | None = None
@@ -116,10 +117,10 @@ def read(folder: Path, name: str) -> Entry:
         return Entry(folder, name, status, settings=settings, **_told_by(settings))
     run, protocol = _part(result, "run"), _part(result, "protocol")
     test, val = _part(result, "test"), _part(result, "val")
-    score = next((s for s in ("accuracy", "mse") for part in (test, val) if s in part), "")
+    headline = Headline.of(result)
     status, error = _status(folder, result)
     done = status == "completed"
-    stat = _stat(test.get(score)) if done else None
+    stat = _stat(test.get(headline.score)) if done else None
     if done and (stat is None or not protocol):
         status, error = "unreadable", "result.json: is not what a finished run leaves there"
     ways, shots = _whole(protocol.get("ways")), _whole(protocol.get("shots"))
@@ -146,9 +147,9 @@ def read(folder: Path, name: str) -> Entry:
         data=_text(protocol.get("protocol")) or _text(protocol.get("data")),
         task=results.setting(ways, shots) if ways and shots else "",
         batch_norm=_text(protocol.get("batch_norm")),
-        score=score,
+        headline=headline,
         test=stat if status == "completed" else None,
-        val=_stat(val.get(score)),
+        val=_stat(val.get(headline.score)),
         best_step=_whole(val.get("best_step")),
         steps=_whole(run.get("steps")),
         steps_done=_whole(run.get("steps_done")),

@@ -88,7 +88,7 @@ def section(entry: Entry, page: Path, album: Album) -> Section:
         error=printable(entry.error),
         command=printable(entry.command),
         resumed=[_shown(one) for one in resumed[:20]] if isinstance(resumed, list) else [],
-        protocol=_table(entry.protocol, WORDS),
+        protocol=_table({k: v for k, v in entry.protocol.items() if k != "headline"}, WORDS),
         run=_table({k: v for k, v in {**run, **entry.result}.items() if k in RUN}, RUN),
         versions=", ".join(f"{_shown(k)} {_shown(v)}" for k, v in list(versions.items())[:MOST])
         if isinstance(versions, dict)

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from metarun.report.ranking import FACTS, TOLD_BY, Ranking
 from metarun.report.runs import Entry, Stat
-from metarun.runs import results
 from metarun.runs.results import clock
+from metarun.tasks.headline import Headline
 
 COLUMNS = 8  # most varied keys on a screen
 
@@ -32,8 +32,8 @@ def as_table(ranking: Ranking) -> Table:
             *[entry.name][: int(named)],
             *(ranking.value(entry, key) for key in keys),
             *(getattr(entry, fact) or "–" for fact in ranking.differing),
-            figure(entry.score, entry.test),
-            figure(entry.score, entry.val),
+            figure(entry.headline, entry.test),
+            figure(entry.headline, entry.val),
             _progress(entry),
             clock(entry.seconds),
             entry.status,
@@ -72,8 +72,8 @@ def seeds_table(ranking: Ranking) -> Table | None:
         cells = [
             *(ranking.value(first, key) for key in columns),
             *(getattr(first, fact) or "–" for fact in ranking.differing),
-            figure(first.score, group.test),
-            figure(first.score, group.val),
+            figure(first.headline, group.test),
+            figure(first.headline, group.val),
             " ".join(map(str, group.seeds)),
         ]
         grid.add_row(*map(Text, cells))
@@ -97,7 +97,7 @@ def as_csv(ranking: Ranking) -> str:
             *(entry.name, entry.status),
             *(ranking.value(entry, key) for key in ranking.varied),
             *(getattr(entry, fact) for fact in facts),
-            *(entry.score, *(entry.test or (None, None)), *(entry.val or (None, None))),
+            *(entry.headline.score, *(entry.test or (None, None)), *(entry.val or (None, None))),
             entry.best_step,
             *(group.test if group else (None, None)),
             " ".join(map(str, group.seeds)) if group else None,
@@ -107,9 +107,9 @@ def as_csv(ranking: Ranking) -> str:
     return text.getvalue()
 
 
-def figure(score: str, stat: Stat | None) -> str:
-    """`98.41 ± 0.30 %`, a squared error as it is, or `–`."""
-    return results.figure(stat and {score: stat._asdict()})
+def figure(headline: Headline, stat: Stat | None) -> str:
+    """`98.41 ± 0.30 %`, what is no fraction as it is, or `–`."""
+    return headline.figure(stat and stat._asdict())
 
 
 def _progress(entry: Entry) -> str:

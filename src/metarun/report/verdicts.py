@@ -14,8 +14,8 @@ def table(ranking: Ranking, group: Group, found: Matrix, most: int) -> dict[str,
     number = {id(entry): i for i, entry in enumerate(ranking.entries)}
     shown = [number[id(entry)] for entry in group.entries[:most]]
     called = dict(zip(shown, labels.of(ranking, group.entries), strict=False))
-    percent = group.score == "accuracy"
-    factor, digits, unit = (100, 2, " points") if percent else (1, 4, "")
+    headline = group.headline
+    percent, factor, digits = headline.percent, headline.factor, headline.digits
     lines = []
     for a, row in enumerate(shown):
         line: list[dict[str, Any] | None] = []
@@ -24,12 +24,13 @@ def table(ranking: Ranking, group: Group, found: Matrix, most: int) -> dict[str,
                 line.append(None)
                 continue
             mean, ci95 = factor * found.mean[a, b], factor * found.ci95[a, b]
-            p, ahead = found.p[a, b], (mean > 0) == percent
+            p, ahead = found.p[a, b], (mean > 0) == headline.higher_is_better
             apart = bool(p < 0.05)
             winner = row if ahead else column
             verdict = f"{called[winner]} (#{winner + 1}) is better" if apart else "not told apart"
             said = f"#{row + 1} {called[row]} − #{column + 1} {called[column]}: "
-            said += f"{_signed(mean, digits)} ± {ci95:.{digits}f}{unit}, p = {p:.2g}: {verdict}"
+            said += f"{_signed(mean, digits)} ± {ci95:.{digits}f}{headline.unit}, "
+            said += f"p = {p:.2g}: {verdict}"
             level = 3 if abs(mean) >= 5 else 2 if abs(mean) >= 1.5 else 1
             kind = f"{'better' if ahead else 'worse'} level{level if percent else 2}"
             text = _signed(mean, 1 if percent else 3)
@@ -37,8 +38,9 @@ def table(ranking: Ranking, group: Group, found: Matrix, most: int) -> dict[str,
         lines.append({"number": row + 1, "label": called[row], "cells": line})
     pairs = len(group.entries) * (len(group.entries) - 1) // 2
     said = [
-        f"{group.score} of the row minus that of the column"
-        + (", in points" if percent else "; less is better"),
+        f"{headline.score} of the row minus that of the column"
+        + (", in points" if percent else "")
+        + ("" if headline.higher_is_better else "; less is better"),
         "paired t-test over episodes"
         + (f", p corrected for all {pairs:,} pairs (Holm)" if pairs > 1 else ""),
         "a training with another seed is not in it",

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from metarun import __version__
 from metarun.files import read_whole, write_whole
+from metarun.tasks.headline import Headline
 
 PACKAGES = ("torch", "learn2learn", "numpy", "hydra-core", "omegaconf", "wandb", "pillow")
 
@@ -62,24 +63,6 @@ def write_episodes(folder: Path, scores: Mapping[str, np.ndarray]) -> None:
     write_whole(folder / "test_episodes.csv", text.getvalue())
 
 
-def percent(stat: Mapping[str, Any] | None) -> str:
-    """`98.41 ± 0.30 %`, or `–` where there is no figure."""
-    if not stat or stat.get("mean") is None:
-        return "–"
-    ci = stat.get("ci95")
-    return f"{100 * stat['mean']:.2f}" + (f" ± {100 * ci:.2f} %" if ci is not None else " %")
-
-
-def figure(scores: Mapping[str, Any] | None) -> str:
-    """The headline of `test` or `val`: accuracy as a percentage, or the squared error."""
-    if scores and "mse" in scores:
-        stat = scores["mse"]
-        return f"{stat['mean']:.4f}" + (
-            f" ± {stat['ci95']:.4f}" if stat["ci95"] is not None else ""
-        )
-    return percent((scores or {}).get("accuracy"))
-
-
 def setting(ways: int, shots: int) -> str:
     """`5-way 1-shot`, or `10-shot` for regression, whose tasks have no classes."""
     return f"{shots}-shot" if ways == 1 else f"{ways}-way {shots}-shot"
@@ -88,7 +71,7 @@ def setting(ways: int, shots: int) -> str:
 def table(result: Mapping[str, Any]) -> Table:
     """A run on one line: what, the task, and its figures."""
     protocol, run = result.get("protocol", {}), result.get("run", {})
-    done = result.get("status") == "completed"
+    done, headline = result.get("status") == "completed", Headline.of(result)
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("algo", "data", "task", "test", "validation"):
         grid.add_column(title, overflow="fold")
@@ -98,8 +81,8 @@ def table(result: Mapping[str, Any]) -> Table:
         str(run.get("algo", "–")),
         str(protocol.get("data", "–")),
         setting(protocol["ways"], protocol["shots"]) if "ways" in protocol else "–",
-        figure(result.get("test")) if done else str(result.get("status", "–")),
-        figure(result.get("val")),
+        headline.figure_in(result.get("test")) if done else str(result.get("status", "–")),
+        headline.figure_in(result.get("val")),
         str(run.get("steps", "–")),
         clock(run.get("wall_seconds")),
     )

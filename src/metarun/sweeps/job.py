@@ -19,6 +19,7 @@ from metarun.config.groups import user_folders
 from metarun.config.overrides import quote
 from metarun.errors import Occupied, Refused, RunFailed, complain
 from metarun.sweeps.composition import composed
+from metarun.tasks.headline import Headline
 
 if TYPE_CHECKING:  # it imports torch
     from metarun.training.loop import Trial
@@ -44,8 +45,8 @@ def job(cfg: DictConfig, go_on: bool) -> float | None:
     """One job of a sweep, in the folder that Hydra made for it.
 
     Returns:
-        The validation accuracy (minus the squared error for regression) for sweepers that optimise
-        it; `nan` where the job failed, which its `result.json` tells.
+        The `objective`, for sweepers that optimise it; `nan` where the job failed, which its
+        `result.json` tells.
     """
     from metarun.runs import results
     from metarun.training.display import announce, console
@@ -77,7 +78,7 @@ def job(cfg: DictConfig, go_on: bool) -> float | None:
             raise
 
     result = recorded(hydra.job.num, out, line, held, work)
-    return math.nan if result is None else objective(result["val"])
+    return math.nan if result is None else objective(result)
 
 
 def retyped(hydra: DictConfig, typed: Sequence[str]) -> str:
@@ -168,6 +169,10 @@ def train_or_resume(
     return train(config, out, line, folders, afresh=go_on, trial=trial)
 
 
-def objective(val: Mapping[str, Any]) -> float:
-    """What is maximised: the accuracy of a validation, or minus its squared error."""
-    return val["accuracy"]["mean"] if "accuracy" in val else -val["mse"]["mean"]
+def objective(result: Mapping[str, Any]) -> float:
+    """What is maximised: the headline of the validation, or minus it; `nan` where it has none."""
+    headline = Headline.of(result)
+    try:
+        return headline.worth(float(result["val"][headline.score]["mean"]))
+    except (KeyError, TypeError, ValueError):
+        return math.nan

@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from metarun.process import speaker
-from metarun.runs.results import clock, figure, table
+from metarun.runs.results import clock, table
+from metarun.tasks.headline import ACCURACY, Headline
 from metarun.training.interruption import Stop
 
 
@@ -54,18 +55,23 @@ def announce(job: int, typed: Sequence[str]) -> None:
 
 def conclude(folder: Path, result: Mapping[str, Any]) -> None:
     """The table that a run ends with."""
-    screen = console()
+    screen, headline = console(), Headline.of(result)
     screen.print(table(result))
     for name, scores in result.get("test_by_batch_norm", {}).items():
-        screen.print(f"{name} batch norm: {figure(scores)}", markup=False)
+        screen.print(f"{name} batch norm: {headline.figure_in(scores)}", markup=False)
     screen.print(f"{folder / 'result.json'}", soft_wrap=True, markup=False)
 
 
 class Display:
-    """Shows training as it goes. A context manager: the live line goes away at its end."""
+    """Shows training as it goes. A context manager: the live line goes away at its end.
 
-    def __init__(self, steps: int = 0, start: int = 0) -> None:
-        self.console = console()
+    Args:
+        start: outer steps that were done before.
+        headline: the score that is shown, or another known one where it is not there.
+    """
+
+    def __init__(self, steps: int = 0, start: int = 0, headline: Headline = ACCURACY) -> None:
+        self.console, self.headline = console(), headline
         self.steps, self.start, self.began = steps, start, time.monotonic()
         self.best = self.latest = ""
         self.live = Progress(
@@ -96,9 +102,9 @@ class Display:
 
     def step(self, step: int, scores: Mapping[str, float]) -> None:
         """Outer step `step` is done."""
-        name = "accuracy" if "accuracy" in scores else "mse"
-        shown = f"{100 * scores[name]:.1f} %" if name == "accuracy" else f"{scores[name]:.4f}"
-        self.latest = f"loss {scores['loss']:.3f}  {name} {shown}"
+        self.latest = f"loss {scores['loss']:.3f}"
+        if headline := self._judged(scores):
+            self.latest += f"  {headline.score} {headline.text(scores[headline.score])}"
         self.live.update(self.training, completed=step, note=f"{self.latest}  {self.best}")
 
     def during(self, what: str, total: int, stop: Stop) -> Callable[[int], None]:
@@ -120,5 +126,8 @@ class Display:
         self.best = f"best at {best_step}"
         self.say(
             f"step {step:>{len(str(self.steps))}}/{self.steps}  {self.latest}  "
-            f"validation {figure(val)}{mark}  {left} left"
+            f"validation {self._judged(val).figure_in(val)}{mark}  {left} left"
         )
+
+    def _judged(self, scores: Mapping[str, object]) -> Headline:
+        return self.headline if self.headline.score in scores else Headline.among(scores)

@@ -1,10 +1,8 @@
-"""A learner on frozen tasks, and which of two scores is better."""
+"""A learner on frozen tasks."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -42,19 +40,3 @@ def evaluate(
     finally:
         learner.train(training)
     return {name: np.array(values) for name, values in found.items()}
-
-
-def headline(scores: Mapping[str, Any]) -> dict[str, float]:
-    """The score that a learner is judged by: accuracy, or the squared error of regression."""
-    return scores["accuracy"] if "accuracy" in scores else scores["mse"]
-
-
-def better(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    """Is the validation score `new` better than `old`? A tie keeps the earlier one.
-
-    Any number is better than none (`nan`, which no number can be compared with).
-    """
-    if math.isnan(headline(old)["mean"]):
-        return not math.isnan(headline(new)["mean"])
-    difference = headline(new)["mean"] - headline(old)["mean"]
-    return difference > 0 if "accuracy" in new else difference < 0

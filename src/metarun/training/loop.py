@@ -15,7 +15,7 @@ from metarun.loggers import Logger
 from metarun.runs import checkpoint, metrics
 from metarun.stats import interval
 from metarun.training.display import Display
-from metarun.training.evaluation import better, evaluate, headline
+from metarun.training.evaluation import evaluate
 from metarun.training.gradient import accumulate
 from metarun.training.interruption import Stop
 from metarun.training.optimizer import Outer
@@ -72,6 +72,7 @@ def meta_train(
     config, learner, folder = parts.config, parts.learner, out / "checkpoints"
     steps, batch, episodes = config["steps"], config["meta_batch"], config["val_episodes"]
     training, validation = parts.training(), parts.frozen("val")
+    headline = parts.spec.objective.headline
 
     def save() -> None:
         weights = {"learner": learner.state_dict(), "optimizer": outer.optimizer.state_dict()}
@@ -93,12 +94,14 @@ def meta_train(
                 proceed = display.during("validate", episodes, stop)
                 scores = evaluate(learner, validation, episodes, proceed)
                 val = {name: interval(values) for name, values in scores.items()}
-                improved = state["best"] is None or better(val, state["best"])
+                best = None if state["best"] is None else state["best"][headline.score]["mean"]
+                improved = best is None or headline.better(val[headline.score]["mean"], best)
                 if improved:
                     state["best"] = {"best_step": step, **val}
                     state["best_learner"] = _copy(learner.state_dict())
                 note(
-                    "val", {**{k: v["mean"] for k, v in val.items()}, "ci95": headline(val)["ci95"]}
+                    "val",
+                    {**{k: v["mean"] for k, v in val.items()}, "ci95": val[headline.score]["ci95"]},
                 )
                 state["validated"] = step
                 clock.lap("wall_seconds")

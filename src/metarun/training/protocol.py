@@ -23,6 +23,7 @@ def protocol(
         finished: there is a figure, so its episodes are identified, which means drawing them anew.
     """
     c, tasks = parts.config, parts.splits[split]
+    headline = parts.spec.objective.headline
     return {
         "data": c["choices"]["data"],
         "data_settings": {k: v for k, v in c["data"].items() if k not in ("root", "cache")},
@@ -39,7 +40,8 @@ def protocol(
         "normalisation": NORMALISATION,
         "pixels": _pixels(getattr(tasks, "notes", {})),
         "copies": repeats(tasks).counts if isinstance(tasks, Split) else None,
-        "selection": "lowest validation mse" if tasks.facts is None else "best validation accuracy",
+        "headline": headline.as_dict(),
+        "selection": headline.selection,
         "interval": "95 %, Student's t over episodes",
         "precision": c["precision"],
         "algo": c["algo"],

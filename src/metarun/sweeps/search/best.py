@@ -16,6 +16,7 @@ from metarun.errors import Refused, printable
 from metarun.files import make_folder, read_whole, write_whole
 from metarun.sweeps.composition import composed, loader_for
 from metarun.sweeps.search.study import Study
+from metarun.tasks.headline import Headline
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -124,7 +125,5 @@ def _figure(sweep: Path, best: FrozenTrial) -> str:
     from metarun.runs import results
 
     result = results.read(sweep / str(best.number)) or {}
-    try:
-        return results.figure(result["val"])
-    except (KeyError, TypeError):
-        return f"{best.value:.4f}"
+    found = Headline.of(result).figure_in(result.get("val"))
+    return found if found != "–" else f"{best.value:.4f}"

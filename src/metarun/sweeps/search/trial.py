@@ -35,8 +35,8 @@ def run(cfg: DictConfig, go_on: bool) -> float | None:
     """The trial whose number is the job's, in the job's folder, unless it is over or another's.
 
     Returns:
-        What was told to the search: the best validation accuracy, or minus the squared error;
-        `nan` where it failed, `None` where it is another's.
+        What was told to the search, the `objective`; `nan` where it failed, `None` where it is
+        another's.
     """
     from metarun.training.display import announce
 
@@ -99,7 +99,7 @@ class _Job:
             self.study.tell(self.number, "PRUNED")
             console().print(f"  ended early: {behind(self.study.settings)} at step {early.step}")
             return self.study.value(self.number)
-        value = math.nan if result is None else _worth(result)
+        value = math.nan if result is None else objective(result)
         if self.no_fault:
             return value
         if math.isnan(value):
@@ -133,25 +133,22 @@ class _Job:
         from metarun.runs import metrics
 
         for line in metrics.read(self.out):
-            score = {name: {"mean": line[name]} for name in ("accuracy", "mse") if name in line}
-            if line["split"] == "val" and score:
-                value = _worth({"val": score})
-                if isinstance(line["step"], int) and not math.isnan(value):
+            if line["split"] == "val" and isinstance(line["step"], int):
+                value = self._worth({name: {"mean": mean} for name, mean in line.items()})
+                if not math.isnan(value):
                     self.study.report(self.number, line["step"], value)
 
     def validated(self, step: int, val: Mapping[str, Any]) -> None:
         """Report a validation; one at the last step ends nothing any more."""
-        self.study.report(self.number, step, objective(val))
+        self.study.report(self.number, step, self._worth(val))
         if step < self.config["steps"] and self.study.bad(self.number, self.config["eval_every"]):
             raise Pruned(self.number, step)
 
+    def _worth(self, val: Mapping[str, Any]) -> float:
+        """What the search maximises; the run has written down which score that is."""
+        from metarun.runs import results
 
-def _worth(result: Mapping[str, Any]) -> float:
-    """What the search maximises, or `nan` where a result does not hold it."""
-    try:
-        return float(objective(result["val"]))
-    except (KeyError, TypeError, ValueError):
-        return math.nan
+        return objective({**(results.read(self.out) or {}), "val": val})
 
 
 def _short(space: Space, values: Mapping[str, Any]) -> str:

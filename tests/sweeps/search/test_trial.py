@@ -1,0 +1,45 @@
+"""What a trial tells its search of the run that is in its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metarun.runs import metrics, results
+from metarun.sweeps.search.trial import _Job
+from metarun.tasks.headline import ACCURACY, Headline
+
+MAE = Headline("mae", higher_is_better=False)
+SCORES = {"loss": 3.0, "mae": 0.25, "accuracy": 0.5}
+
+
+class Told:
+    """A study that only listens."""
+
+    def __init__(self) -> None:
+        self.values: dict[int, float] = {}
+
+    def report(self, number: int, step: int, value: float) -> None:
+        self.values[step] = value
+
+    def bad(self, number: int, every: int) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("protocol", "value"),
+    [({}, 0.5), ({"headline": ACCURACY.as_dict()}, 0.5), ({"headline": MAE.as_dict()}, -0.25)],
+)
+def test_the_headline_is_the_one_that_the_run_has_written_down(
+    tmp_path: Path, protocol: dict, value: float
+) -> None:
+    job = _Job(study := Told(), 0, tmp_path, "")
+    job.config = {"steps": 9, "eval_every": 1}
+    results.write(tmp_path, {"status": "running", "protocol": protocol, "val": None})
+    metrics.append(tmp_path, 1, "train", SCORES)
+    metrics.append(tmp_path, 2, "val", {**SCORES, "ci95": 0.1})
+    metrics.append(tmp_path, 3, "val", {"loss": 3.0, "mae": float("nan"), "accuracy": float("nan")})
+    job._catch_up()
+    job.validated(4, {name: {"mean": mean, "ci95": 0.1} for name, mean in SCORES.items()})
+    assert study.values == {2: value, 4: value}
