@@ -44,7 +44,7 @@ class Learner(nn.Module):
         """A model for the task that this support is of.
 
         The model maps inputs (items, *shape) to outputs (items, N), whatever statistics that needs.
-        The learner's own parameters and buffers stay as they are.
+        In evaluation the learner's own parameters and buffers stay as they are.
         """
         raise NotImplementedError(f"{type(self).__name__}.adapt")
 

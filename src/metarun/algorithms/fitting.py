@@ -60,8 +60,8 @@ class FittedHead(MetricLearner):
 
     @torch.no_grad()
     def adapt_all(self, supports: Sequence[Examples]) -> list[Model]:
-        """Heads of supports of one shape are fitted side by side."""
-        if len({len(support) for support in supports}) > 1:
+        """Heads of supports of one size are fitted side by side."""
+        if len({(len(support), support.labels) for support in supports}) > 1:
             return [self.adapt(support) for support in supports]
         z = torch.stack([self.embed(support.x) for support in supports])
         y = torch.stack([support.y for support in supports])
@@ -70,6 +70,9 @@ class FittedHead(MetricLearner):
 
     def adapt(self, support: Examples) -> Model:
         return self.adapt_all([support])[0]
+
+    def outer_loss(self, task: Task) -> Judged:
+        return next(self.outer_losses([task]))
 
     def _model(self, weights: Sequence[Tensor]) -> Model:
         return lambda x: self.fitted(self.embed(x).unsqueeze(0), *weights)[0]

@@ -21,11 +21,18 @@ def draw_pairs(y: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         y: (items) labels 0 … N−1, equally many items of each, two at least.
         count: pairs of each kind.
 
+    Raises:
+        ValueError: some class has more items than another.
+
     Returns:
         Positions of the first and of the second items, and whether they are the same class (1 or
         0), each (2·count): first the pairs of one class.
     """
     ways = int(y.max()) + 1
+    if len(y.bincount().unique()) > 1:
+        raise ValueError(
+            f"pairs are drawn from equally many items of each class, not {y.bincount()}"
+        )
     members = y.argsort(stable=True).view(ways, -1)  # (N, items a class): positions in y
     each = members.shape[1]
 

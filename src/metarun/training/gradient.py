@@ -38,6 +38,7 @@ def accumulate(learner: Learner, tasks: Sequence[Task], seed: int) -> list[dict[
 def adapt(learner: Learner, tasks: Sequence[Task], seed: int = 0) -> list[Model]:
     """A model for each task, side by side where the learner can; without a graph."""
     if type(learner).adapt_all is not Learner.adapt_all:
+        seed_draws(seed, tasks[0].number)
         return learner.adapt_all([task.support for task in tasks])
     models = []
     for task in tasks:
