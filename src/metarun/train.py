@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from metarun.config.schema import RunConfig
 from metarun.errors import Interrupted, Occupied, Pruned, Refused, RunFailed
 from metarun.files import make_folder, new_folder, read_whole, write_whole
 from metarun.loggers import Guarded, Run
@@ -40,7 +41,7 @@ STATE = (  # what a run goes on from
 
 
 def train(
-    config: dict[str, Any],
+    config: RunConfig,
     out: Path,
     command: str,
     folders: Sequence[Path] = (),
@@ -50,7 +51,6 @@ def train(
     """Train from the beginning in the folder `out`, test the best checkpoint, return the result.
 
     Args:
-        config: resolved and checked, plain containers.
         command: what the user typed, for the record.
         folders: the user's own config folders.
         afresh: a job of a sweep that stopped before its first checkpoint starts again.
@@ -63,7 +63,7 @@ def train(
     _untaken(out, afresh)
     begun = (out / "config.yaml").exists()
     parts = assemble(config, folders)
-    if config["audit"] == "full":
+    if config.audit == "full":
         from metarun.checks import insist
 
         insist(parts)
@@ -106,7 +106,7 @@ def _start(parts: Parts, command: str) -> dict[str, Any]:
 
 
 def resume(
-    config: dict[str, Any],
+    config: RunConfig,
     out: Path,
     command: str,
     folders: Sequence[Path] = (),
@@ -133,13 +133,13 @@ def resume(
         lacking = [key for key in STATE if key not in state]
         if lacking:
             raise Refused(f"{out / 'checkpoints'}: not the checkpoint of a run: lacks {lacking[0]}")
-        changed = differences(state["config"], config)
+        changed = differences(state["config"], config.model_dump())
         if changed:
             raise Refused(*(f"{out / 'config.yaml'}: {line}" for line in changed))
-        if config["steps"] < state["step"]:
-            raise Refused(f"steps={config['steps']}: {out} has done {state['step']} already")
+        if config.steps < state["step"]:
+            raise Refused(f"steps={config.steps}: {out} has done {state['step']} already")
         finished = (results.read(out) or {}).get("status") == "completed"
-        if finished and config["steps"] == state["step"]:
+        if finished and config.steps == state["step"]:
             raise Refused(
                 f"resume={out}: finished after {state['step']} steps; "
                 "steps=N with a larger N goes on"
@@ -192,7 +192,7 @@ def _guarded(
             _write_what_ended_it(parts, out, state, "interrupted", pruned=pruned)
             raise
         _write_what_ended_it(parts, out, state, "interrupted")
-        saved = f"step {state['step']} of {parts.config['steps']} is saved"
+        saved = f"step {state['step']} of {parts.config.steps} is saved"
         if not isinstance(stop, Interrupted):
             saved = "at once: the last checkpoint is kept"
         raise Interrupted(f"{saved}; go on with: {again(out, folders)}") from None
@@ -218,25 +218,25 @@ def run(
 ) -> dict[str, Any]:
     """Train, keep what validates best, test it."""
     config, learner = parts.config, parts.learner
-    outer = parts.optimizer(learner.parameters(), config["steps"])
+    outer = parts.optimizer(learner.parameters(), config.steps)
     clock = Clock(state)
     resumed = "learner" in state
     if resumed:
         learner.load_state_dict(state.pop("learner"))
         outer.optimizer.load_state_dict(state.pop("optimizer"))
     _write_result(parts, out, state, "running")
-    about = Run(out, state["id"], out.name, config, config["tags"], resumed)
+    about = Run(out, state["id"], out.name, config.model_dump(), config.tags, resumed)
     logger = Guarded(parts.logger, about)
     final: dict[str, float] = {}
     pictures: dict[str, Path] = {}
     failed = True
     try:
-        with Stop() as stop, Display(config["steps"], state["step"]) as display:
+        with Stop() as stop, Display(config.steps, state["step"]) as display:
             meta_train(parts, out, state, outer, logger, clock, stop, display, trial)
             learner.load_state_dict(state["best_learner"])
-            proceed = display.during("test", config["test_episodes"], stop)
+            proceed = display.during("test", config.test_episodes, stop)
             frozen = parts.frozen("test")
-            scores = evaluate(learner, frozen, config["test_episodes"], proceed)
+            scores = evaluate(learner, frozen, config.test_episodes, proceed)
         results.write_episodes(out, scores)
         test = {name: interval(values) for name, values in scores.items()}
         clock.lap("wall_seconds")
@@ -249,7 +249,7 @@ def run(
             out,
             state,
             "completed",
-            test={**test, "episodes": config["test_episodes"]},
+            test={**test, "episodes": config.test_episodes},
         )
         final = {f"test/{name}": stat["mean"] for name, stat in test.items()}
         failed = False
@@ -272,7 +272,7 @@ def _write_result(
     parts: Parts, out: Path, state: dict[str, Any], status: str, **found: Any
 ) -> dict[str, Any]:
     seconds = state["step_seconds"]
-    done = state["step"] * parts.config["meta_batch"]
+    done = state["step"] * parts.config.meta_batch
     result = {
         "status": status,
         **found,
@@ -280,7 +280,7 @@ def _write_result(
         "protocol": protocol(
             parts,
             "test",
-            parts.config["test_episodes"],
+            parts.config.test_episodes,
             state["trained_on"],
             bool(found.get("test")),
         ),

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from metarun.config.schema import RunConfig
 from metarun.plots.figure import save
 from metarun.runs import metrics
 from metarun.runs.results import setting
 
 
-def draw_curves(out: Path, config: Mapping[str, Any]) -> Path:
+def draw_curves(out: Path, config: RunConfig) -> Path:
     """Draw loss and accuracy, or the squared error, over the steps of `metrics.jsonl`."""
-    choices = config["choices"]
     labels = {
-        "train": f"training, {setting(config['train_ways'], config['train_shots'])}",
-        "val": f"validation, {setting(config['ways'], config['shots'])}",
+        "train": f"training, {setting(config.train_ways, config.train_shots)}",
+        "val": f"validation, {setting(config.ways, config.shots)}",
     }
     lines = metrics.read(out)
     regression = any("mse" in line for line in lines)  # where the loss is the squared error
     names = ["mse"] if regression else ["loss", "accuracy"]
     figure = Figure(figsize=(5 * len(names), 3.8), layout="constrained")
-    figure.suptitle(f"{choices['algo']} on {choices['data']}")
+    figure.suptitle(f"{config.choices.algo} on {config.choices.data}")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for split, style in (("train", {"alpha": 0.7}), ("val", {"marker": "o", "ms": 3})):
             mine = [x for x in lines if x["split"] == split and x.get(name) is not None]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from metarun.config.schema import RunConfig
 from metarun.errors import Refused
 from metarun.files import clear_parts, make_folder
 from metarun.runs import checkpoint, metrics
@@ -31,7 +32,7 @@ def logged(out: Path) -> Iterator[None]:
             handler.close()
 
 
-def prepare(out: Path, config: dict[str, Any], state: dict[str, Any]) -> None:
+def prepare(out: Path, config: RunConfig, state: dict[str, Any]) -> None:
     """Bring the folder to where `state` is: what was written after it is written again."""
     folder = out / "checkpoints"
     make_folder(folder)
@@ -41,7 +42,7 @@ def prepare(out: Path, config: dict[str, Any], state: dict[str, Any]) -> None:
     metrics.cut(out, state)
     checkpoint.set_aside(folder)
     if state["best"] is not None:
-        best = checkpoint.best_of({**state, "config": config})
+        best = checkpoint.best_of({**state, "config": config.model_dump()})
         try:
             stale = checkpoint.load(folder / checkpoint.BEST)["step"] != best["step"]
         except Refused as lost:  # also where it was killed between the last one and this

@@ -69,14 +69,14 @@ def meta_train(
         Interrupted: after the state was saved.
     """
     config, learner, folder = parts.config, parts.learner, out / "checkpoints"
-    steps, batch, episodes = config["steps"], config["meta_batch"], config["val_episodes"]
+    steps, batch, episodes = config.steps, config.meta_batch, config.val_episodes
     training, validation = parts.training(), parts.frozen("val")
 
     def save() -> None:
         weights = {"learner": learner.state_dict(), "optimizer": outer.optimizer.state_dict()}
         checkpoint.save(
             folder / checkpoint.LAST,
-            {**state, **weights, "config": config},
+            {**state, **weights, "config": config.model_dump()},
             keep=checkpoint.PREVIOUS,
         )
 
@@ -87,7 +87,7 @@ def meta_train(
     try:
         while True:
             step = state["step"]  # outer steps done
-            due = step > 0 and (step % config["eval_every"] == 0 or step == steps)
+            due = step > 0 and (step % config.eval_every == 0 or step == steps)
             if due and state["validated"] < step:
                 proceed = display.during("validate", episodes, stop)
                 scores = evaluate(learner, validation, episodes, proceed)
@@ -103,7 +103,7 @@ def meta_train(
                 clock.lap("wall_seconds")
                 save()
                 if improved:  # after the last one, which can make it again
-                    best = checkpoint.best_of({**state, "config": config})
+                    best = checkpoint.best_of({**state, "config": config.model_dump()})
                     checkpoint.save(folder / checkpoint.BEST, best)
                 display.validated(step, val, state["best"]["best_step"])
                 if trial is not None:
@@ -112,7 +112,7 @@ def meta_train(
                 return
 
             # What a learner draws in a step depends on the step alone: nothing to save.
-            torch.manual_seed(number_for(config["seed"], step))
+            torch.manual_seed(number_for(config.seed, step))
             numbers = range(step * batch, (step + 1) * batch)
             clock.lap("wall_seconds")
             tasks = training.batch(numbers)
@@ -124,14 +124,14 @@ def meta_train(
             except FloatingPointError as error:
                 raise NotFinite(
                     f"step {step + 1}: {error}, the loss {scores.get('loss')}; training episodes "
-                    f"{numbers[0]} to {numbers[-1]} of seed {config['seed']}"
+                    f"{numbers[0]} to {numbers[-1]} of seed {config.seed}"
                 ) from error
             clock.lap("wall_seconds", "step_seconds")
 
             state["step"] = step + 1
             state["recent"].append(scores)
             display.step(step + 1, scores)
-            if (step + 1) % config["log_every"] == 0 or step + 1 == steps:
+            if (step + 1) % config.log_every == 0 or step + 1 == steps:
                 recent, state["recent"] = state["recent"], []
                 note("train", {k: float(np.mean([r[k] for r in recent])) for k in scores})
             stop.check()

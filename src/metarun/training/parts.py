@@ -12,6 +12,7 @@ import torch
 
 from metarun.algorithms import Algorithm, Task
 from metarun.config.instantiate import blueprint, target_of
+from metarun.config.schema import RunConfig
 from metarun.data import duplicates
 from metarun.data.classes import Facts
 from metarun.errors import Refused
@@ -30,7 +31,7 @@ class Parts:
     """All that `train.py` puts together. Nothing in it has written to the run folder.
 
     Attributes:
-        config: the resolved configuration, plain containers.
+        config: the checked configuration, with the number of threads that are used.
         splits: `train`, `val`, `test`.
         task: what the learner was told of its tasks.
         learner: with its initial weights, on `device`.
@@ -38,7 +39,7 @@ class Parts:
         augment: what training episodes go through, if anything.
     """
 
-    config: dict[str, Any]
+    config: RunConfig
     splits: dict[str, Any]
     task: Task
     learner: Algorithm
@@ -52,7 +53,7 @@ class Parts:
         return Sampler.training(
             self.splits["train"],
             *task_of(self.config, "train_"),
-            seed=self.config["seed"],
+            seed=self.config.seed,
             device=self.device,
             dtype=self.dtype,
             augment=self.augment,
@@ -63,7 +64,7 @@ class Parts:
             self.splits[split],
             *task_of(self.config),
             split=split,
-            eval_seed=self.config["eval_seed"],
+            eval_seed=self.config.eval_seed,
             device=self.device,
             dtype=self.dtype,
         )
@@ -88,7 +89,7 @@ class Mistakes:
 
 
 def assemble(
-    config: dict[str, Any],
+    config: RunConfig,
     folders: Sequence[Path] = (),
     used: Mapping[str, str] = RUN,
     task: Task | None = None,
@@ -96,7 +97,6 @@ def assemble(
     """Check every node and how the choices fit, load the data and build the learner.
 
     Args:
-        config: resolved, with its top-level keys checked already.
         folders: a user's own config folders, which may name targets of their own.
         used: the splits that this command draws episodes from, each with the prefix of the keys
             that say how many ways, shots and queries.
@@ -106,8 +106,8 @@ def assemble(
         Refused: with a line for every mistake.
     """
     mistakes = Mistakes()
-    plans = plan(config, folders, mistakes)
-    device = mistakes.catch(_device, config["device"])
+    plans = plan(dict(config), folders, mistakes)
+    device = mistakes.catch(_device, config.device)
     if plans["algo"] is not None:
         mistakes.lines += _heads(config, target_of(plans["algo"]))
     data = mistakes.catch(plans["data"]) if plans["data"] is not None else None
@@ -125,32 +125,32 @@ def assemble(
         augment = mistakes.catch(plans["augmentation"], splits["train"].shape)
     mistakes.settle()
     for line in duplicates.warnings(splits):
-        log.warning("data=%s: %s", config["choices"]["data"], line)
+        log.warning("data=%s: %s", config.choices.data, line)
 
     keep_freed_memory()
-    config = {**config, "threads": config["threads"] or THREADS}
-    torch.set_num_threads(config["threads"])
-    dtype = getattr(torch, config["precision"])
-    torch.manual_seed(config["seed"])  # initial weights depend on the seed and the shapes alone
+    config = config.model_copy(update={"threads": config.threads or THREADS})
+    torch.set_num_threads(config.threads)
+    dtype = getattr(torch, config.precision)
+    torch.manual_seed(config.seed)  # initial weights depend on the seed and the shapes alone
     backbone = plans["backbone"](splits["train"].shape)
     task = task or _task(config, splits["train"])
     learner = plans["algo"](backbone, task).to(device=device, dtype=dtype)
     if not any(p.requires_grad for p in learner.parameters()):
-        algo, net = config["choices"]["algo"], config["choices"]["backbone"]
+        algo, net = config.choices.algo, config.choices.backbone
         raise Refused(f"algo={algo} backbone={net}: together they have nothing to learn")
     blueprints = plans["optimizer"], plans["logger"]
     return Parts(config, splits, task, learner, *blueprints, device, dtype, augment)
 
 
 def plan(
-    config: dict[str, Any], folders: Sequence[Path], mistakes: Mistakes
+    nodes: Mapping[str, Any], folders: Sequence[Path], mistakes: Mistakes
 ) -> dict[str, Callable[..., Any] | None]:
     """The blueprint of each group, or `None` where its node has a mistake."""
-    return {g: mistakes.catch(blueprint, g, config[g], folders) for g in BUILT}
+    return {g: mistakes.catch(blueprint, g, nodes[g], folders) for g in BUILT}
 
 
 def misfits(
-    config: dict[str, Any],
+    config: RunConfig,
     facts: Mapping[str, Facts | None],
     used: Mapping[str, str],
     splits: Mapping[str, Any] | None = None,
@@ -161,7 +161,7 @@ def misfits(
         splits: lets the classes that are too small be named.
     """
     lines = []
-    name = config["choices"]["data"]
+    name = config.choices.data
     known = {split: facts[split] for split in used if facts.get(split) is not None}
     if all(task_of(config, p) == task_of(config, "") for p in used.values()):  # one line for all
         used = dict.fromkeys(used, "")
@@ -186,21 +186,21 @@ def misfits(
     return lines
 
 
-def task_of(config: Mapping[str, Any], prefix: str = "") -> tuple[int, int, int]:
+def task_of(config: RunConfig, prefix: str = "") -> tuple[int, int, int]:
     """Ways, shots and queries of evaluation, or of training with the prefix `train_`."""
-    return tuple(config[prefix + key] for key in ("ways", "shots", "queries"))
+    return tuple(getattr(config, prefix + key) for key in ("ways", "shots", "queries"))
 
 
-def _task(config: dict[str, Any], train: Any) -> Task:
+def _task(config: RunConfig, train: Any) -> Task:
     """What the learner is told: of the classes it will see, or of the size of a target."""
     if train.facts is None:
-        return Task(train.outputs, config["train_shots"])
-    return Task(config["train_ways"], config["train_shots"], train.facts.classes)
+        return Task(train.outputs, config.train_shots)
+    return Task(config.train_ways, config.train_shots, train.facts.classes)
 
 
-def _classless(config: dict[str, Any], learner: Any) -> list[str]:
+def _classless(config: RunConfig, learner: Any) -> list[str]:
     """What does not go with tasks that have numbers to be predicted instead of classes."""
-    algo, data = config["choices"]["algo"], config["choices"]["data"]
+    algo, data = config.choices.algo, config.choices.data
     lines = wayless(config)
     if not getattr(learner, "regresses", False):
         lines.append(
@@ -210,20 +210,20 @@ def _classless(config: dict[str, Any], learner: Any) -> list[str]:
     return lines
 
 
-def wayless(config: dict[str, Any]) -> list[str]:
+def wayless(config: RunConfig) -> list[str]:
     """The keys that speak of classes where the data has none."""
-    data = config["choices"]["data"]
+    data = config.choices.data
     return [
-        f"{key}={config[key]}: {data} has no classes; leave {key} out"
-        for key in ("ways", "train_ways")
-        if config[key] != 1 and (key == "ways" or config[key] != config["ways"])
+        f"{key}={value}: {data} has no classes; leave {key} out"
+        for key, value in (("ways", config.ways), ("train_ways", config.train_ways))
+        if value != 1 and (key == "ways" or value != config.ways)
     ]
 
 
-def _heads(config: dict[str, Any], learner: Any) -> list[str]:
-    if getattr(learner, "per_label_head", False) and config["ways"] != config["train_ways"]:
+def _heads(config: RunConfig, learner: Any) -> list[str]:
+    if getattr(learner, "per_label_head", False) and config.ways != config.train_ways:
         return [
-            f"ways={config['ways']} train_ways={config['train_ways']}: {config['choices']['algo']} "
+            f"ways={config.ways} train_ways={config.train_ways}: {config.choices.algo} "
             "has a head for each label, so it is tested with as many ways as it is trained with"
         ]
     return []
