@@ -13,13 +13,26 @@ import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from metarun.files import read_whole, sync_folder, write_whole
 
 NAME = "metrics.jsonl"
 
 log = logging.getLogger(__name__)
+
+
+class Reached(Protocol):
+    """How far a run was when its checkpoint was saved.
+
+    Attributes:
+        step, validated: the last step that was trained, and the last that was validated.
+        metrics: the record of the lines that there were.
+    """
+
+    step: int
+    validated: int
+    metrics: dict[str, Any]
 
 
 def record(lines: Iterable[bytes] = ()) -> dict[str, Any]:
@@ -63,28 +76,27 @@ def read(out: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def cut(out: Path, state: dict[str, Any]) -> None:
+def cut(out: Path, state: Reached) -> None:
     """Drop what was recorded after the checkpoint that a run goes on from.
 
     Damage is named, and what can be read is kept: the run itself does not depend on it.
 
     Args:
-        state: its `metrics` is the record of the lines to be kept; `step` and `validated` say how
-            far they may reach.
+        state: of the checkpoint; its record is corrected where lines are lost.
     """
     before = _raw(out)
-    kept = before[: state["metrics"]["lines"]]
-    if record(kept) != state["metrics"]:
-        reached = {"train": state["step"], "val": state["validated"]}
+    kept = before[: state.metrics["lines"]]
+    if record(kept) != state.metrics:
+        reached = {"train": state.step, "val": state.validated}
         fit = [x for x in read(out) if _within(x, reached)]
         kept = [(json.dumps(x) + "\n").encode() for x in fit]
         log.warning(
             "%s: damaged: %d of its %d lines can be read; weights and figures do not depend on it",
             out / NAME,
             len(kept),
-            state["metrics"]["lines"],
+            state.metrics["lines"],
         )
-        state["metrics"] = record(kept)
+        state.metrics = record(kept)
     if kept != before:
         write_whole(out / NAME, b"".join(kept))
 
