@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Node = dict[str, Any]  # of a group: `_target_`, what the choice is, and its keys
 
 
 def _device(name: str) -> str:
@@ -60,12 +61,12 @@ class RunConfig(BaseModel):
     out: Annotated[str, Field(min_length=1)]
     data_home: Annotated[str, Field(min_length=1)]
     choices: Choices
-    backbone: dict[str, Any]
-    optimizer: dict[str, Any]
-    augmentation: dict[str, Any]
-    logger: dict[str, Any]
-    algo: dict[str, Any]
-    data: dict[str, Any]
+    backbone: Node
+    optimizer: Node
+    augmentation: Node
+    logger: Node
+    algo: Node
+    data: Node
 
 
 def explain(error: ValidationError, prefix: str = "") -> list[str]:

@@ -13,13 +13,20 @@ import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 from metarun.files import read_whole, sync_folder, write_whole
 
 NAME = "metrics.jsonl"
 
 log = logging.getLogger(__name__)
+
+
+class Record(TypedDict):
+    """How many lines there are, and the digest that chains them."""
+
+    lines: int
+    sha256: str
 
 
 class Reached(Protocol):
@@ -32,19 +39,19 @@ class Reached(Protocol):
 
     step: int
     validated: int
-    metrics: dict[str, Any]
+    metrics: Record
 
 
-def record(lines: Iterable[bytes] = ()) -> dict[str, Any]:
-    """How many lines there are, and the digest that chains them: {"lines", "sha256"}."""
-    found = {"lines": 0, "sha256": ""}
+def record(lines: Iterable[bytes] = ()) -> Record:
+    """The record of these lines."""
+    found = Record(lines=0, sha256="")
     for line in lines:
         _follow(found, line)
     return found
 
 
 def append(
-    out: Path, step: int, split: str, values: dict[str, float], so_far: dict[str, Any] | None = None
+    out: Path, step: int, split: str, values: dict[str, float], so_far: Record | None = None
 ) -> None:
     """Add a line, and make sure that it outlasts what is written after it.
 
@@ -111,6 +118,6 @@ def _raw(out: Path) -> list[bytes]:
     return read_whole(path).splitlines(keepends=True) if path.exists() else []
 
 
-def _follow(found: dict[str, Any], line: bytes) -> None:
+def _follow(found: Record, line: bytes) -> None:
     found["lines"] += 1
     found["sha256"] = hashlib.sha256(found["sha256"].encode() + line).hexdigest()

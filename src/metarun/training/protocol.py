@@ -64,7 +64,7 @@ def _augmentation(config: RunConfig) -> Any:
     return {config.choices.augmentation: keys}
 
 
-def trained_on(parts: Parts) -> dict[str, Any]:
+def trained_on(parts: Parts) -> dict[str, str]:
     """What a run that is trained with these parts learns from."""
     return {
         "train_data": parts.config.choices.data,

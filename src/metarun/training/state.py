@@ -26,7 +26,7 @@ class State:
         best: the scores of the validation that was best, with its `best_step`.
         best_learner: the weights that were validated then.
         recent: the scores of each step since the last training line in `metrics.jsonl`.
-        metrics: the record of `metrics.jsonl`, as `metarun.runs.metrics.record` makes it.
+        metrics: the record of the lines of `metrics.jsonl`.
         wall_seconds: of all processes that have worked on the run.
         step_seconds: those of them that outer steps took.
         id: stays the same when the run is resumed; loggers know the run by it.
@@ -46,7 +46,7 @@ class State:
     best: dict[str, Any] | None = None
     best_learner: dict[str, Tensor] | None = None
     recent: list[dict[str, float]] = field(default_factory=list)
-    metrics: dict[str, Any] = field(default_factory=metrics.record)
+    metrics: metrics.Record = field(default_factory=metrics.record)
     wall_seconds: float = 0.0
     step_seconds: float = 0.0
     id: str = field(default_factory=lambda: secrets.token_hex(4))
