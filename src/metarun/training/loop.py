@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,12 +48,14 @@ class Session:
         out: its folder.
         state: how far it is.
         trial: whom to tell of each validation, if the run is one of a search.
+        clock: started when the session was.
     """
 
     parts: Parts
     out: Path
     state: State
     trial: Trial | None = None
+    clock: Clock = field(init=False)
 
     def __post_init__(self) -> None:
         self.clock = Clock(self.state)
