@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 
-from metarun.config.compose import compose, plain
+from metarun.config.compose import checked, compose
 from metarun.tasks.headline import ACCURACY
 from metarun.tasks.sampler import Episodes
 from metarun.training.evaluation import interval
@@ -35,12 +35,12 @@ def report(
         typed: keys of `metarun`.
         what: the name of the method.
     """
-    parts = assemble(plain(compose(typed)))
+    parts = assemble(checked(compose(typed)))
     sampler, config = parts.frozen("test"), parts.config
-    number = config["test_episodes"]
+    number = config.test_episodes
     scores = torch.cat([accuracy(sampler.batch([i])) for i in range(number)]).numpy()
     print(
-        f"{config['choices']['data']} {config['ways']}-way {config['shots']}-shot, "
+        f"{config.choices.data} {config.ways}-way {config.shots}-shot, "
         f"{what}: {ACCURACY.figure(interval(scores))} ({number} episodes)"
     )
 

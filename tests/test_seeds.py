@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from metarun.config.compose import compose, plain
+from metarun.config.compose import checked, compose
 from metarun.training.parts import Parts, assemble
 from tests.conftest import OWN
 
 
 def parts(*typed: str) -> Parts:
     words = ["data=blobs", "debug=tiny", "backbone.filters=4", "threads=1", *typed]
-    return assemble(plain(compose(words, str(OWN))), [OWN])
+    return assemble(checked(compose(words, str(OWN))), [OWN])
 
 
 def weights(*typed: str) -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from metarun.algorithms import Learner
 from metarun.backbones.norm import BatchNorm
 from metarun.config.instantiate import blueprint, target_of
+from metarun.config.schema import RunConfig
 from metarun.errors import Refused
 from metarun.files import new_folder
 from metarun.plots.figure import drawn
@@ -39,7 +40,7 @@ class InOrder(Sampler):
 
 
 def retest(
-    config: dict[str, Any],
+    config: RunConfig,
     run: Path,
     split: str,
     name: str | None,
@@ -60,8 +61,8 @@ def retest(
     _refuse_taken(run, name)
     state = checkpoint.best(run / "checkpoints")
     parts = restored(config, run, state, {split: ""}, folders)
-    episodes = config["test_episodes"]
-    default = f"{split}_{config['ways']}w{config['shots']}s{config['queries']}q_{episodes}"
+    episodes = config.test_episodes
+    default = f"{split}_{config.ways}w{config.shots}s{config.queries}q_{episodes}"
     began, sampler = time.monotonic(), parts.frozen(split)
     found = _scores(parts, sampler, episodes, "test")
     folder = new_folder(run / "evaluations", name, default)
@@ -72,7 +73,7 @@ def retest(
 
 def take(
     test: ModuleType,
-    config: dict[str, Any],
+    config: RunConfig,
     run: Path,
     name: str | None,
     command: str,
@@ -96,16 +97,17 @@ def take(
     _refuse_taken(run, name)
     state = checkpoint.best(run / "checkpoints")
     mistakes = Mistakes([f"run={run}: {line}" for line in test.admit(config)])
-    learner = mistakes.catch(blueprint, "algo", config["algo"], folders)
+    learner = mistakes.catch(blueprint, "algo", config.algo, folders)
     heads = state["task"]["outputs"]
     if getattr(target_of(learner), "per_label_head", False) and heads != task["ways"]:
         mistakes.lines.append(
-            f"run={run}: {config['choices']['algo']} has a head for each label, and this one "
+            f"run={run}: {config.choices.algo} has a head for each label, and this one "
             f"{heads}; protocol={called} is for one trained with train_ways={task['ways']} "
             f"ways={task['ways']}"
         )
     mistakes.settle()
-    parts = restored({**config, **task, "test_episodes": episodes}, run, state, {}, folders)
+    fixed = config.model_copy(update={**task, "test_episodes": episodes})
+    parts = restored(fixed, run, state, {}, folders)
     _check_training(parts, run, state)
     tasks = test.load(config)
     if parts.splits["train"].shape != tasks.shape:
@@ -170,7 +172,7 @@ def _refuse_taken(run: Path, name: str | None) -> None:
 
 
 def restored(
-    config: dict[str, Any],
+    config: RunConfig,
     run: Path,
     state: Mapping[str, Any],
     used: Mapping[str, str],
@@ -202,7 +204,7 @@ def by_batch_norm(
     learner = parts.learner
     own = learner.batch_norm
     found = {own: evaluate(learner, sampler, episodes, proceed)}
-    if "batch_norm" in parts.config["algo"] and _normalises(learner):
+    if "batch_norm" in parts.config.algo and _normalises(learner):
         learner.batch_norm = other = OTHER[own]
         found[other] = evaluate(learner, sampler, episodes, proceed)
         learner.batch_norm = own

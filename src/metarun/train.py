@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import secrets
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from metarun.config.schema import RunConfig
 from metarun.errors import Interrupted, Occupied, Pruned, Refused, RunFailed
 from metarun.files import make_folder, new_folder, read_whole, write_whole
 from metarun.loggers import Guarded, Run
 from metarun.plots.curves import draw_curves
 from metarun.plots.figure import drawn
 from metarun.plots.tested import draw_tested
-from metarun.runs import checkpoint, metrics, results
+from metarun.runs import results
 from metarun.runs.config_file import differences, keep_config
 from metarun.runs.folder import logged, prepare
 from metarun.runs.lock import alone_in
@@ -24,24 +24,20 @@ from metarun.stats import interval
 from metarun.training.display import Display
 from metarun.training.evaluation import evaluate
 from metarun.training.interruption import Stop
-from metarun.training.loop import Clock, NotFinite, Trial, meta_train
-from metarun.training.parts import Parts, assemble, told_of
-from metarun.training.protocol import protocol, record, trained_on
+from metarun.training.loop import NotFinite, Session, Trial, meta_train
+from metarun.training.parts import assemble
+from metarun.training.protocol import protocol, record
+from metarun.training.state import State
 
 log = logging.getLogger(__name__)
 OWN = (
     *("config.yaml", "metrics.jsonl", "result.json", "checkpoints", "run.log"),
     *("test_episodes.csv", "curves.png", "episodes.png", "evaluations"),
 )
-STATE = (  # what a run goes on from
-    *("step", "validated", "best", "best_learner", "recent", "metrics", "wall_seconds"),
-    *("step_seconds", "id", "command", "resumed_with", "task", "trained_on"),
-    *("splits", "config", "learner", "optimizer"),
-)
 
 
 def train(
-    config: dict[str, Any],
+    config: RunConfig,
     out: Path,
     command: str,
     folders: Sequence[Path] = (),
@@ -51,7 +47,6 @@ def train(
     """Train from the beginning in the folder `out`, test the best checkpoint, return the result.
 
     Args:
-        config: resolved and checked, plain containers.
         command: what the user typed, for the record.
         folders: the user's own config folders.
         afresh: a job of a sweep that stopped before its first checkpoint starts again.
@@ -64,7 +59,7 @@ def train(
     _untaken(out, afresh)
     begun = (out / "config.yaml").exists()
     parts = assemble(config, folders)
-    if config["audit"] == "full":
+    if config.audit == "full":
         from metarun.checks import insist
 
         insist(parts)
@@ -82,7 +77,7 @@ def train(
             with contextlib.suppress(OSError):
                 (out / "config.yaml").unlink()
             raise Refused(f"out={out}: cannot be written to ({error.strerror})") from error
-        return _guarded(parts, out, _start(parts, command), folders, trial)
+        return _guarded(Session(parts, out, State.begin(parts, command), trial), folders)
 
 
 def _untaken(out: Path, afresh: bool) -> None:
@@ -94,20 +89,8 @@ def _untaken(out: Path, afresh: bool) -> None:
         )
 
 
-def _start(parts: Parts, command: str) -> dict[str, Any]:
-    """The state of a run that has not taken a step."""
-    return {
-        **{"step": 0, "validated": 0, "best": None, "best_learner": None, "recent": []},
-        "metrics": metrics.record(),
-        **{"wall_seconds": 0.0, "step_seconds": 0.0},
-        **{"id": secrets.token_hex(4), "command": command, "resumed_with": []},
-        **{"task": told_of(parts.spec), "trained_on": trained_on(parts)},
-        "splits": {name: split.sha256 for name, split in parts.splits.items()},
-    }
-
-
 def resume(
-    config: dict[str, Any],
+    config: RunConfig,
     out: Path,
     command: str,
     folders: Sequence[Path] = (),
@@ -122,42 +105,39 @@ def resume(
         Refused: there is nothing to go on from, or nothing left to do.
     """
     with alone_in(out):
-        state = checkpoint.latest(out / "checkpoints")
+        state = State.restore(out / "checkpoints")
         if state is None:  # stopped before its first checkpoint: nothing is lost by starting again
             parts = assemble(config, folders)
             made = (results.read(out) or {}).get("run")
             first = made.get("command") if isinstance(made, dict) else None
-            state = _start(parts, first or command)
+            state = State.begin(parts, first or command)
             if first:
-                state["resumed_with"].append(command)
-            return _guarded(parts, out, state, folders, trial)
-        lacking = [key for key in STATE if key not in state]
-        if lacking:
-            raise Refused(f"{out / 'checkpoints'}: not the checkpoint of a run: lacks {lacking[0]}")
-        changed = differences(state["config"], config)
+                state.resumed_with.append(command)
+            return _guarded(Session(parts, out, state, trial), folders)
+        changed = differences(state.config, config.model_dump())
         if changed:
             raise Refused(*(f"{out / 'config.yaml'}: {line}" for line in changed))
-        if config["steps"] < state["step"]:
-            raise Refused(f"steps={config['steps']}: {out} has done {state['step']} already")
+        if config.steps < state.step:
+            raise Refused(f"steps={config.steps}: {out} has done {state.step} already")
         finished = (results.read(out) or {}).get("status") == "completed"
-        if finished and config["steps"] == state["step"]:
+        if finished and config.steps == state.step:
             raise Refused(
-                f"resume={out}: finished after {state['step']} steps; "
-                "steps=N with a larger N goes on"
+                f"resume={out}: finished after {state.step} steps; steps=N with a larger N goes on"
             )
         parts = assemble(config, folders)
-        other = [s for s, known in state["splits"].items() if parts.splits[s].sha256 != known]
+        other = [s for s, known in state.splits.items() if parts.splits[s].sha256 != known]
         if other:
             raise Refused(
                 f"resume={out}: the data of {' and '.join(other)} has changed since; "
                 "a new run can use it"
             )
         if finished:  # its figures stay, whatever becomes of the longer run
-            kept = new_folder(out / "evaluations", None, f"after_{state['step']}_steps")
+            kept = new_folder(out / "evaluations", None, f"after_{state.step}_steps")
             for name in ("test_episodes.csv", "result.json"):
                 write_whole(kept / name, read_whole(out / name))
-        state["resumed_with"].append(command)
-        return _guarded(parts, out, state, folders, trial)
+        state.resumed_with.append(command)
+        state.config = parts.config.model_dump()
+        return _guarded(Session(parts, out, state, trial), folders)
 
 
 def again(out: Path, folders: Sequence[Path]) -> str:
@@ -166,34 +146,27 @@ def again(out: Path, folders: Sequence[Path]) -> str:
     return shlex.join(["metarun", f"resume={out}", *own])
 
 
-def _guarded(
-    parts: Parts,
-    out: Path,
-    state: dict[str, Any],
-    folders: Sequence[Path],
-    trial: Trial | None = None,
-) -> dict[str, Any]:
+def _guarded(session: Session, folders: Sequence[Path]) -> dict[str, Any]:
     """`run`, with whatever ends it early written down where that is possible."""
-    if trial is not None:
-        state["trial"] = trial.number
+    config, out, state = session.parts.config, session.out, session.state
     try:
         with logged(out):
-            log.info("%s", [state["command"], *state["resumed_with"]][-1])
+            log.info("%s", [state.command, *state.resumed_with][-1])
             try:
-                prepare(out, parts.config, state)
-                return run(parts, out, state, trial)
+                prepare(out, config, state, state.best_checkpoint())
+                return run(session)
             except Exception:
-                log.exception("failed after step %d", state["step"])
+                log.exception("failed after step %d", state.step)
                 raise
     except KeyboardInterrupt as stop:
         if (results.read(out) or {}).get("status") == "completed":
             raise  # it came too late to interrupt anything but the good-bye of a logger
         if isinstance(stop, Pruned):
             pruned = {"step": stop.step, "trial": stop.trial}
-            _write_what_ended_it(parts, out, state, "interrupted", pruned=pruned)
+            _write_what_ended_it(session, "interrupted", pruned=pruned)
             raise
-        _write_what_ended_it(parts, out, state, "interrupted")
-        saved = f"step {state['step']} of {parts.config['steps']} is saved"
+        _write_what_ended_it(session, "interrupted")
+        saved = f"step {state.step} of {config.steps} is saved"
         if not isinstance(stop, Interrupted):
             saved = "at once: the last checkpoint is kept"
         raise Interrupted(f"{saved}; go on with: {again(out, folders)}") from None
@@ -203,7 +176,7 @@ def _guarded(
             line = str(error)
         elif isinstance(error, OSError) and str(error.filename).startswith(str(out)):
             line = f"{error.filename}: {error.strerror}"
-        _write_what_ended_it(parts, out, state, "failed", error=line)
+        _write_what_ended_it(session, "failed", error=line)
         if isinstance(error, NotFinite):
             line += (
                 f"; this gets there again from the last checkpoint: {again(out, folders)}; "
@@ -214,47 +187,35 @@ def _guarded(
         raise RunFailed(f"{line} (traceback in {out / 'run.log'})") from error
 
 
-def run(
-    parts: Parts, out: Path, state: dict[str, Any], trial: Trial | None = None
-) -> dict[str, Any]:
+def run(session: Session) -> dict[str, Any]:
     """Train, keep what validates best, test it."""
+    parts, out, state = session.parts, session.out, session.state
     config, learner = parts.config, parts.learner
-    outer = parts.optimizer(learner.parameters(), config["steps"])
-    clock = Clock(state)
-    resumed = "learner" in state
-    if resumed:
-        learner.load_state_dict(state.pop("learner"))
-        outer.optimizer.load_state_dict(state.pop("optimizer"))
-    _write_result(parts, out, state, "running")
-    about = Run(out, state["id"], out.name, config, config["tags"], resumed)
+    outer = parts.optimizer(learner.parameters(), config.steps)
+    resumed = state.load_into(learner, outer.optimizer)
+    _write_result(session, "running")
+    about = Run(out, state.id, out.name, state.config, config.tags, resumed)
     logger = Guarded(parts.logger, about)
     final: dict[str, float] = {}
     pictures: dict[str, Path] = {}
     failed = True
     try:
-        with (
-            Stop() as stop,
-            Display(config["steps"], state["step"], parts.spec.objective.headline) as display,
-        ):
-            meta_train(parts, out, state, outer, logger, clock, stop, display, trial)
-            learner.load_state_dict(state["best_learner"])
-            proceed = display.during("test", config["test_episodes"], stop)
+        headline = parts.spec.objective.headline
+        with Stop() as stop, Display(config.steps, state.step, headline) as display:
+            meta_train(session, outer, logger, stop, display)
+            learner.load_state_dict(state.best_learner)
+            proceed = display.during("test", config.test_episodes, stop)
             frozen = parts.frozen("test")
-            scores = evaluate(learner, frozen, config["test_episodes"], proceed)
+            scores = evaluate(learner, frozen, config.test_episodes, proceed)
         results.write_episodes(out, scores)
         test = {name: interval(values) for name, values in scores.items()}
-        clock.lap("wall_seconds")
+        session.clock.lap()
         pictures = {
             **drawn("episodes", lambda: draw_tested(out, learner, frozen)),
             **drawn("curves", lambda: draw_curves(out, config)),
         }
-        result = _write_result(
-            parts,
-            out,
-            state,
-            "completed",
-            test={**test, "episodes": config["test_episodes"]},
-        )
+        told = {**test, "episodes": config.test_episodes}
+        result = _write_result(session, "completed", test=told)
         final = {f"test/{name}": stat["mean"] for name, stat in test.items()}
         failed = False
         return result
@@ -265,38 +226,36 @@ def run(
         logger.finish(final, pictures, failed)
 
 
-def _write_what_ended_it(*args: Any, **found: Any) -> None:
+def _write_what_ended_it(session: Session, status: str, **found: Any) -> None:
     try:
-        _write_result(*args, **found)
+        _write_result(session, status, **found)
     except OSError as error:  # the disk that ended it is still full
         log.info("result.json could not be written: %s", error)
 
 
-def _write_result(
-    parts: Parts, out: Path, state: dict[str, Any], status: str, **found: Any
-) -> dict[str, Any]:
-    seconds = state["step_seconds"]
-    done = state["step"] * parts.config["meta_batch"]
+def _write_result(session: Session, status: str, **found: Any) -> dict[str, Any]:
+    parts, state = session.parts, session.state
+    seconds, done = state.step_seconds, state.step * parts.config.meta_batch
     result = {
         "status": status,
         **found,
-        "val": state["best"],
+        "val": state.best,
         "protocol": protocol(
             parts,
             "test",
-            parts.config["test_episodes"],
-            state["trained_on"],
+            parts.config.test_episodes,
+            state.trained_on,
             bool(found.get("test")),
         ),
         "run": record(
             parts,
-            state["command"],
-            state["wall_seconds"],
-            resumed_with=state["resumed_with"],
-            steps_done=state["step"],
-            **({"trial": state["trial"]} if "trial" in state else {}),
+            state.command,
+            state.wall_seconds,
+            resumed_with=state.resumed_with,
+            steps_done=state.step,
+            **({"trial": state.trial} if state.trial is not None else {}),
             episodes_per_second=round(done / seconds, 2) if seconds else None,
         ),
     }
-    results.write(out, result)
+    results.write(session.out, result)
     return result

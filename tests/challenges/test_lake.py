@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from metarun import challenges, cli
 from metarun.algorithms.protonet import ProtoNet
+from metarun.config.schema import RunConfig
 from metarun.data import lake, omniglot
 from metarun.data.preparation.omniglot_images import content_hash
 from metarun.evaluate import InOrder
@@ -205,7 +206,7 @@ class TestWhoMayTakeIt:
         metarun(*TRAIN, *miniature, "out=run")
         config = yaml.safe_load(Path("run/config.yaml").read_text())
         config["data"]["split"] = "background_evaluation"
-        config_file.keep_config(config, Path("run"))
+        config_file.keep_config(RunConfig.model_validate(config), Path("run"))
         (line,) = refused(metarun)
         assert line == (
             "run/config.yaml: data.split=background_evaluation: the run was trained with vinyals"

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from metarun.algorithms.maml import MAML
 from metarun.algorithms.protonet import ProtoNet
 from metarun.backbones.mlp import MLP
+from metarun.config.compose import checked, compose
 from metarun.data.sinusoid import Waves
 from metarun.plots import curves, tested
 from metarun.plots.curves import draw_curves
@@ -91,8 +92,7 @@ def test_a_learner_without_inner_steps_has_one_curve(monkeypatch) -> None:
 
 
 def test_curves_show_the_error_once_and_accuracy_beside_the_loss(tmp_path, monkeypatch) -> None:
-    config = {"choices": {"algo": "maml", "data": "sinusoid"}, "ways": 1, "shots": 10}
-    config |= {"train_ways": 1, "train_shots": 5}
+    config = checked(compose(["algo=maml", "data=sinusoid", "shots=10", "train_shots=5"]))
     metrics.append(tmp_path, 1, "train", {"loss": 2.0, "mse": 2.0})
     metrics.append(tmp_path, 1, "val", {"loss": 3.0, "mse": 3.0, "ci95": 0.5})
     figure = drawn(monkeypatch, draw_curves, tmp_path, config)
@@ -104,7 +104,8 @@ def test_curves_show_the_error_once_and_accuracy_beside_the_loss(tmp_path, monke
     ]
     (tmp_path / metrics.NAME).unlink()
     metrics.append(tmp_path, 1, "val", {"loss": 3.0, "accuracy": 0.3, "ci95": 0.1})
-    figure = drawn(monkeypatch, draw_curves, tmp_path, config | {"ways": 5, "train_ways": 5})
+    classes = config.model_copy(update={"ways": 5, "train_ways": 5})
+    figure = drawn(monkeypatch, draw_curves, tmp_path, classes)
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,13 +32,13 @@ def test_a_line_that_a_crash_cut_short_is_left_out(tmp_path: Path) -> None:
     assert [line["step"] for line in metrics.read(tmp_path)] == [1]
 
 
-def written(out: Path, steps: int = 3) -> dict[str, Any]:
+def written(out: Path, steps: int = 3) -> SimpleNamespace:
     """Two lines for each step; the state of a run after the training of step 2."""
     record = metrics.record()
     for step in range(1, steps + 1):
         metrics.append(out, step, "train", {"loss": 1.0 / step}, record)
         if step == 2:
-            state = {"step": 2, "validated": 1, "metrics": dict(record)}
+            state = SimpleNamespace(step=2, validated=1, metrics=dict(record))
         metrics.append(out, step, "val", {"loss": 1.0}, record)
     return state
 
@@ -76,7 +76,7 @@ def test_damage_is_named_and_what_can_be_read_is_kept(
     metrics.cut(tmp_path, state)
     (line,) = caplog.messages
     assert line.startswith(f"{file}: damaged: {kept} of its 3 lines can be read")
-    assert len(metrics.read(tmp_path)) == state["metrics"]["lines"] == kept
+    assert len(metrics.read(tmp_path)) == state.metrics["lines"] == kept
     metrics.cut(tmp_path, state)  # which is the record from now on
     assert len(caplog.messages) == 1
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metarun.config.schema import RunConfig
     from metarun.data.lake import Runs
 
 TASK = {"ways": 20, "shots": 1, "queries": 1, "episodes": 20}
@@ -17,22 +18,22 @@ BACKGROUND = "data=omniglot data.split=background_evaluation"
 PUBLISHED = "Lake et al. 2015: people 4.5 %, BPL 3.3 %"
 
 
-def admit(config: Mapping[str, Any]) -> list[str]:
+def admit(config: RunConfig) -> list[str]:
     """A line if the run was trained on anything but the background set."""
     wanted = f"protocol=lake is for runs trained on the background set only: {BACKGROUND}"
-    data = config["data"]
+    data = config.data
     if data.get("_target_") != "metarun.data.omniglot.Omniglot":
-        return [f"trained on data={config['choices']['data']}; {wanted}"]
+        return [f"trained on data={config.choices.data}; {wanted}"]
     if data.get("split") != "background_evaluation":
         return [f"trained with data.split={data.get('split')}; {wanted}"]
     return []
 
 
-def load(config: Mapping[str, Any]) -> Runs:
+def load(config: RunConfig) -> Runs:
     """The runs, downloaded if they are not in `data.root`."""
     from metarun.data import lake
 
-    return lake.load(config["data"]["root"], config["data"]["url"])
+    return lake.load(config.data["root"], config.data["url"])
 
 
 def verdict(test: Mapping[str, Any]) -> str:

@@ -38,7 +38,7 @@ def audit(parts: Parts, episodes: int = EPISODES) -> Iterator[Finding]:
         yield support_query_overlap(training, "train")
         yield support_query_overlap(test, "test")
         yield drift(learner, test, episodes)
-        yield transductive_gap(learner, test, episodes, both="batch_norm" in parts.config["algo"])
+        yield transductive_gap(learner, test, episodes, both="batch_norm" in parts.config.algo)
         yield relabelling(learner, test, episodes)
         yield meta_gradient(learner, training)
 

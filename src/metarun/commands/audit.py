@@ -12,6 +12,7 @@ from metarun.errors import Refused
 
 if TYPE_CHECKING:
     from metarun.checks import Finding
+    from metarun.config.schema import RunConfig
     from metarun.training.parts import Parts
 
 CHANGEABLE = ("device", "threads", "data.root", "data.cache", "eval_seed")
@@ -27,11 +28,11 @@ def run(request: Request) -> int:
         _refuse_unfit(out)
     folders = [Path(own)] if own else []
     if run is None:
-        from metarun.config.compose import compose, plain
+        from metarun.config.compose import checked, compose
         from metarun.config.groups import user_folders
 
         cfg = compose(request.words, own)
-        config, folders = plain(cfg), user_folders(cfg)
+        config, folders = checked(cfg), user_folders(cfg)
     else:
         from metarun.runs import config_file
 
@@ -55,8 +56,8 @@ def run(request: Request) -> int:
                 "command": request.line,
                 "failed": [f.name for f in findings if f.status == "failed"],
                 "findings": [asdict(finding) for finding in findings],
-                "algo": config["choices"]["algo"],
-                "data": config["choices"]["data"],
+                "algo": config.choices.algo,
+                "data": config.choices.data,
                 "split_sha256": {split: tasks.sha256 for split, tasks in parts.splits.items()},
                 "versions": results.versions(),
             },
@@ -65,7 +66,7 @@ def run(request: Request) -> int:
     return int(any(finding.status == "failed" for finding in findings))
 
 
-def _parts(config: dict[str, Any], folders: list[Path], run: Path | None) -> Parts:
+def _parts(config: RunConfig, folders: list[Path], run: Path | None) -> Parts:
     """With the weights of the run's best checkpoint, or with initial ones."""
     from metarun.training.parts import assemble
 

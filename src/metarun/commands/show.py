@@ -23,7 +23,7 @@ def run(request: Request) -> int:
     Everything that can be typed for a run can be typed here: `split=train` shows the training
     episodes of that run, augmented if they are, `val` and `test` its frozen ones.
     """
-    from metarun.config.compose import compose, plain
+    from metarun.config.compose import checked, compose
     from metarun.config.groups import user_folders
 
     request.accept("--config-dir")
@@ -32,7 +32,7 @@ def run(request: Request) -> int:
         raise Refused(f"split={split}: should be train, val or test")
     typed = _file(request.take("out"))
     cfg = compose(request.words, request.flags.config_dir)
-    config, folders = plain(cfg), user_folders(cfg)
+    config, folders = checked(cfg), user_folders(cfg)
 
     from metarun.config.instantiate import blueprint
     from metarun.data import duplicates
@@ -42,10 +42,10 @@ def run(request: Request) -> int:
     from metarun.training.display import console
     from metarun.training.parts import Mistakes, misfits, task_of, wayless
 
-    name, mistakes = config["choices"]["data"], Mistakes()
+    name, mistakes = config.choices.data, Mistakes()
     used = {split: "train_" if split == "train" else ""}
-    make = mistakes.catch(blueprint, "data", config["data"], folders)
-    change = mistakes.catch(blueprint, "augmentation", config["augmentation"], folders)
+    make = mistakes.catch(blueprint, "data", config.data, folders)
+    change = mistakes.catch(blueprint, "augmentation", config.augmentation, folders)
     data = mistakes.catch(make) if make else None
     if data is not None:
         mistakes.lines += misfits(config, mistakes.catch(data.facts) or {}, used)
@@ -66,10 +66,10 @@ def run(request: Request) -> int:
 
     if split == "train":
         task = task_of(config, "train_")
-        sampler = Sampler.training(source_of(tasks, task), config["seed"], augment)
+        sampler = Sampler.training(source_of(tasks, task), config.seed, augment)
     else:
         task = task_of(config)
-        sampler = Sampler.frozen(source_of(tasks, task), split, config["eval_seed"])
+        sampler = Sampler.frozen(source_of(tasks, task), split, config.eval_seed)
     path = typed or _free(Path(f"{name.replace('/', '_')}_{split}.png"))
     try:
         drawn = episodes.draw_episodes(path, f"{name}, {split} split", sampler, range(EPISODES))

@@ -26,7 +26,7 @@ def run(request: Request) -> int:
 
         return sweep.start(request.words, flags.config_dir)
 
-    from metarun.config.compose import examine, plain
+    from metarun.config.compose import checked, examine, plain
     from metarun.config.groups import hydra_for, user_folders
     from metarun.config.overrides import only_for_sweeps
 
@@ -49,7 +49,8 @@ def run(request: Request) -> int:
     from metarun.train import train
     from metarun.training.display import conclude
 
-    result = train({**plain(cfg), "out": str(out)}, out, request.line, user_folders(cfg))
+    config = checked(cfg).model_copy(update={"out": str(out)})
+    result = train(config, out, request.line, user_folders(cfg))
     conclude(out, result)
     return 0
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from metarun.config.groups import hydra_for
 from metarun.config.overrides import is_choice, one_line, parse, sift, unknown_key, wrong_choice
-from metarun.config.schema import Settings, explain
+from metarun.config.schema import RunConfig, explain
 from metarun.errors import Refused
 
 
@@ -25,7 +25,8 @@ def compose(typed: Sequence[str], folder: str | None = None) -> DictConfig:
     """Compose the overrides `typed` and check names and top-level keys; imports no torch.
 
     Returns:
-        The configuration with its `hydra` node, which is also set as the current one.
+        The configuration with its `hydra` node, which is also set as the current one; `checked`
+        makes a typed object of it.
 
     Raises:
         Refused: with one line for every mistake.
@@ -52,29 +53,38 @@ def examine(loader: ConfigLoader, typed: Sequence[str]) -> tuple[DictConfig | No
         plain(cfg)
     except Exception as error:  # Hydra raises whatever the words lead to, OmegaConf as well
         return None, list(dict.fromkeys([*mistakes, one_line(error)]))
-    mistakes += check(cfg)
+    try:
+        checked(cfg)
+    except Refused as refused:
+        mistakes += refused.mistakes
     return cfg, list(dict.fromkeys(mistakes))
 
 
-def check(cfg: DictConfig) -> list[str]:
-    """Mistakes in the top-level keys; where there are none, paths become absolute."""
+def checked(cfg: DictConfig) -> RunConfig:
+    """The job's own configuration, resolved, with its top-level keys checked.
+
+    The places that `data` names become absolute, in `cfg` as well.
+
+    Raises:
+        Refused: with one line for every mistake.
+    """
     try:
-        Settings.model_validate(plain(cfg))
+        RunConfig.model_validate(plain(cfg))
     except ValidationError as error:
-        return explain(error)
+        raise Refused(*explain(error)) from None
     except OmegaConfBaseException as error:
-        return [one_line(error)]
+        raise Refused(one_line(error)) from None
     for key in ("data.root", "data.cache", "data.split_file"):
         value = OmegaConf.select(cfg, key)
         if value == "":
-            return [f"{key}=: name a place, or leave {key} out"]
+            raise Refused(f"{key}=: name a place, or leave {key} out")
         if isinstance(value, str):
             OmegaConf.update(cfg, key, os.path.abspath(os.path.expanduser(value)))
-    return []
+    return RunConfig.model_validate(plain(cfg))
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """The job's own configuration, resolved, in plain containers."""
+    """The job's own configuration, resolved and not checked, in plain containers."""
     own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
     return OmegaConf.to_container(own, resolve=True)
 

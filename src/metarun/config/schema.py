@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Node = dict[str, Any]  # of a group: `_target_`, what the choice is, and its keys
 
 
 def _device(name: str) -> str:
@@ -17,10 +18,26 @@ def _device(name: str) -> str:
     return name
 
 
-class Settings(BaseModel):
-    """Everything outside the groups; the groups' own keys are checked against what they build."""
+class Choices(BaseModel):
+    """The name of what was chosen in each group, for the record."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    algo: str
+    data: str
+    backbone: str
+    optimizer: str
+    augmentation: str = "none"  # runs of the first versions do not say
+
+
+class RunConfig(BaseModel):
+    """The checked configuration of a run: what `config.yaml` holds, in its order.
+
+    The keys of the groups `backbone` to `data` are checked against what they build, so these stay
+    dicts as they were composed. Nothing changes a configuration: `model_copy` makes another one.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
     ways: Count  # 1 where tasks are not made of classes, else 2 at least: parts.py knows
     shots: Count
@@ -43,13 +60,13 @@ class Settings(BaseModel):
     tags: list[str]
     out: Annotated[str, Field(min_length=1)]
     data_home: Annotated[str, Field(min_length=1)]
-    choices: dict[str, str | None]
-    algo: dict[str, Any]
-    data: dict[str, Any]
-    backbone: dict[str, Any]
-    optimizer: dict[str, Any]
-    augmentation: dict[str, Any]
-    logger: dict[str, Any]
+    choices: Choices
+    backbone: Node
+    optimizer: Node
+    augmentation: Node
+    logger: Node
+    algo: Node
+    data: Node
 
 
 def explain(error: ValidationError, prefix: str = "") -> list[str]:
@@ -65,7 +82,7 @@ def explain(error: ValidationError, prefix: str = "") -> list[str]:
         where = [str(part) for part in detail["loc"] if str(part).isidentifier()][:1]
         key = ".".join(([prefix] if prefix else []) + where)
         message = detail["msg"].removeprefix("Value error, ")
-        message = message.removeprefix("Input ")
+        message = message.removeprefix("Input ").partition(" or instance of ")[0]
         message = message[0].lower() + message[1:]
         if detail["type"] == "missing":
             lines.append(f"{key}: missing")

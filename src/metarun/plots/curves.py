@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from metarun.config.schema import RunConfig
 from metarun.plots.figure import save
 from metarun.runs import metrics, results
 from metarun.runs.results import setting
 from metarun.tasks.headline import Headline
 
 
-def draw_curves(out: Path, config: Mapping[str, Any]) -> Path:
+def draw_curves(out: Path, config: RunConfig) -> Path:
     """Draw the headline over the steps, beside the loss where that is another score."""
-    choices = config["choices"]
     labels = {
-        "train": f"training, {setting(config['train_ways'], config['train_shots'])}",
-        "val": f"validation, {setting(config['ways'], config['shots'])}",
+        "train": f"training, {setting(config.train_ways, config.train_shots)}",
+        "val": f"validation, {setting(config.ways, config.shots)}",
     }
     lines = metrics.read(out)
     told = Headline.of(results.read(out) or {}) or Headline.among({n for x in lines for n in x})
@@ -28,7 +26,7 @@ def draw_curves(out: Path, config: Mapping[str, Any]) -> Path:
     other = any(x.get("loss", x[score]) != x[score] for x in lines if score in x)
     names = ["loss", score] if other else [score]
     figure = Figure(figsize=(5 * len(names), 3.8), layout="constrained")
-    figure.suptitle(f"{choices['algo']} on {choices['data']}")
+    figure.suptitle(f"{config.choices.algo} on {config.choices.data}")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for split, style in (("train", {"alpha": 0.7}), ("val", {"marker": "o", "ms": 3})):
             mine = [x for x in lines if x["split"] == split and x.get(name) is not None]

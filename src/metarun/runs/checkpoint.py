@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def best(folder: Path) -> dict[str, Any]:
         raise
 
 
-def best_of(state: dict[str, Any]) -> dict[str, Any]:
+def best_of(state: Mapping[str, Any]) -> dict[str, Any]:
     """What `best.pt` holds, made from the state of the run, which has it all."""
     shared = ("id", "command", "task", "trained_on", "best", "config")
     return {

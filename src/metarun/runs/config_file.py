@@ -11,10 +11,10 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from metarun.config.compose import check, compose
+from metarun.config.compose import checked, compose
 from metarun.config.groups import GROUPS, hydra_for
 from metarun.config.overrides import keys, nearest, parse
-from metarun.config.schema import show
+from metarun.config.schema import RunConfig, show
 from metarun.errors import Refused
 from metarun.files import read_whole, write_whole
 
@@ -26,9 +26,9 @@ RETESTABLE = (
 MARK = "# sha256 of the lines above: "
 
 
-def keep_config(config: dict[str, Any], out: Path) -> None:
+def keep_config(config: RunConfig, out: Path) -> None:
     """Write `config.yaml`, whose last line tells whether the others are as they were written."""
-    text = OmegaConf.to_yaml(OmegaConf.create(config))
+    text = OmegaConf.to_yaml(OmegaConf.create(config.model_dump()))
     write_whole(out / "config.yaml", f"{text}{MARK}{_digest(text)}\n")
 
 
@@ -82,7 +82,7 @@ def _digest(text: str) -> str:
 
 def amend(
     saved: DictConfig, typed: Sequence[str], allowed: Sequence[str], what: str, folder: str | None
-) -> dict[str, Any]:
+) -> RunConfig:
     """The saved configuration with overrides: choices of a group first, then values.
 
     Args:
@@ -111,10 +111,13 @@ def amend(
             mistakes.append(f"{key}: no such key{nearest(key, keys(saved))}")
         else:
             OmegaConf.update(saved, key, o.value())
-    mistakes += check(saved)
+    try:
+        config = checked(saved)
+    except Refused as refused:
+        mistakes += refused.mistakes
     if mistakes:
         raise Refused(*dict.fromkeys(mistakes))
-    return OmegaConf.to_container(saved, resolve=True)
+    return config
 
 
 def differences(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from metarun.config.schema import RunConfig
 from metarun.errors import Refused
 from metarun.files import clear_parts, make_folder
 from metarun.runs import checkpoint, metrics
@@ -31,8 +32,14 @@ def logged(out: Path) -> Iterator[None]:
             handler.close()
 
 
-def prepare(out: Path, config: dict[str, Any], state: dict[str, Any]) -> None:
-    """Bring the folder to where `state` is: what was written after it is written again."""
+def prepare(
+    out: Path, config: RunConfig, state: metrics.Reached, best: dict[str, Any] | None
+) -> None:
+    """Bring the folder to where `state` is: what was written after it is written again.
+
+    Args:
+        best: what `best.pt` should hold, if there has been a validation.
+    """
     folder = out / "checkpoints"
     make_folder(folder)
     for place in (out, folder):
@@ -40,8 +47,7 @@ def prepare(out: Path, config: dict[str, Any], state: dict[str, Any]) -> None:
     keep_config(config, out)
     metrics.cut(out, state)
     checkpoint.set_aside(folder)
-    if state["best"] is not None:
-        best = checkpoint.best_of({**state, "config": config})
+    if best is not None:
         try:
             stale = checkpoint.load(folder / checkpoint.BEST)["step"] != best["step"]
         except Refused as lost:  # also where it was killed between the last one and this

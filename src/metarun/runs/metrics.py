@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypedDict
 
 from metarun.files import read_whole, sync_folder, write_whole
 
@@ -22,16 +22,36 @@ NAME = "metrics.jsonl"
 log = logging.getLogger(__name__)
 
 
-def record(lines: Iterable[bytes] = ()) -> dict[str, Any]:
-    """How many lines there are, and the digest that chains them: {"lines", "sha256"}."""
-    found = {"lines": 0, "sha256": ""}
+class Record(TypedDict):
+    """How many lines there are, and the digest that chains them."""
+
+    lines: int
+    sha256: str
+
+
+class Reached(Protocol):
+    """How far a run was when its checkpoint was saved.
+
+    Attributes:
+        step, validated: the last step that was trained, and the last that was validated.
+        metrics: the record of the lines that there were.
+    """
+
+    step: int
+    validated: int
+    metrics: Record
+
+
+def record(lines: Iterable[bytes] = ()) -> Record:
+    """The record of these lines."""
+    found = Record(lines=0, sha256="")
     for line in lines:
         _follow(found, line)
     return found
 
 
 def append(
-    out: Path, step: int, split: str, values: dict[str, float], so_far: dict[str, Any] | None = None
+    out: Path, step: int, split: str, values: dict[str, float], so_far: Record | None = None
 ) -> None:
     """Add a line, and make sure that it outlasts what is written after it.
 
@@ -63,28 +83,27 @@ def read(out: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def cut(out: Path, state: dict[str, Any]) -> None:
+def cut(out: Path, state: Reached) -> None:
     """Drop what was recorded after the checkpoint that a run goes on from.
 
     Damage is named, and what can be read is kept: the run itself does not depend on it.
 
     Args:
-        state: its `metrics` is the record of the lines to be kept; `step` and `validated` say how
-            far they may reach.
+        state: of the checkpoint; its record is corrected where lines are lost.
     """
     before = _raw(out)
-    kept = before[: state["metrics"]["lines"]]
-    if record(kept) != state["metrics"]:
-        reached = {"train": state["step"], "val": state["validated"]}
+    kept = before[: state.metrics["lines"]]
+    if record(kept) != state.metrics:
+        reached = {"train": state.step, "val": state.validated}
         fit = [x for x in read(out) if _within(x, reached)]
         kept = [(json.dumps(x) + "\n").encode() for x in fit]
         log.warning(
             "%s: damaged: %d of its %d lines can be read; weights and figures do not depend on it",
             out / NAME,
             len(kept),
-            state["metrics"]["lines"],
+            state.metrics["lines"],
         )
-        state["metrics"] = record(kept)
+        state.metrics = record(kept)
     if kept != before:
         write_whole(out / NAME, b"".join(kept))
 
@@ -99,6 +118,6 @@ def _raw(out: Path) -> list[bytes]:
     return read_whole(path).splitlines(keepends=True) if path.exists() else []
 
 
-def _follow(found: dict[str, Any], line: bytes) -> None:
+def _follow(found: Record, line: bytes) -> None:
     found["lines"] += 1
     found["sha256"] = hashlib.sha256(found["sha256"].encode() + line).hexdigest()

@@ -11,8 +11,9 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from metarun.config.compose import examine, plain
+from metarun.config.compose import checked, examine
 from metarun.config.groups import hydra_for
+from metarun.config.schema import RunConfig
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,13 @@ class Composed:
     """What words compose to, while Hydra is at another configuration.
 
     Attributes:
-        config: resolved; empty where it cannot be.
+        config: `None` where there are mistakes.
         raw: the same with `${…}` as they stand in the files.
         choices: of each group, the optional ones included.
     """
 
     mistakes: list[str]
-    config: dict[str, Any] = field(default_factory=dict)
+    config: RunConfig | None = None
     raw: dict[str, Any] = field(default_factory=dict)
     choices: dict[str, Any] = field(default_factory=dict)
 
@@ -40,7 +41,7 @@ def composed(loader: ConfigLoader, words: Sequence[str]) -> Composed:
             return Composed(mistakes)
         raw = OmegaConf.to_container(cfg, resolve=False)
         choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
-        return Composed([], plain(cfg), {k: raw[k] for k in raw if k != "hydra"}, choices)
+        return Composed([], checked(cfg), {k: raw[k] for k in raw if k != "hydra"}, choices)
     finally:
         if current is not None:
             HydraConfig.instance().cfg = OmegaConf.create({"hydra": current})

@@ -14,9 +14,10 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from metarun.config.compose import check
+from metarun.config.compose import checked
 from metarun.config.groups import user_folders
 from metarun.config.overrides import quote
+from metarun.config.schema import RunConfig
 from metarun.errors import Occupied, Refused, RunFailed, complain
 from metarun.sweeps.composition import composed
 from metarun.tasks.headline import Headline
@@ -64,13 +65,13 @@ def job(cfg: DictConfig, go_on: bool) -> float | None:
     def work() -> dict[str, Any]:
         if go_on and before.get("status") == "completed":
             if not carried:
-                refuse_another(cfg, out)
+                refuse_another(checked(cfg), out)
             console().print("  finished before")
             return before
         if carried:
             raise Refused(*carried["mistakes"])
         try:
-            return train_or_resume(cfg, out, line, go_on)
+            return train_or_resume(checked(cfg), out, line, go_on)
         except Refused:  # perhaps because another process has finished it just now
             now = results.read(out) or {}
             if go_on and now.get("status") == "completed":
@@ -126,37 +127,30 @@ def _taken_up(cfg: DictConfig, out: Path) -> bool:
         sweep = (Path(HydraConfig.get().sweep.dir) / "multirun.yaml").stat()
         if (out / "config.yaml").stat().st_mtime < sweep.st_mtime:
             return False
-        refuse_another(cfg, out)
+        refuse_another(checked(cfg), out)
     except (OSError, Refused):
         return False
     return True
 
 
-def refuse_another(cfg: DictConfig, out: Path) -> None:
+def refuse_another(config: RunConfig, out: Path) -> None:
     """Refuse a finished run in a job's folder that was not made with the job's settings."""
     from metarun.runs import config_file
 
-    mistakes = check(cfg)
-    if mistakes:
-        raise Refused(*mistakes)
-    now = OmegaConf.to_container(cfg, resolve=True)
     made_with = OmegaConf.to_container(config_file.load(out, "resume"), resolve=True)
-    lines = config_file.differences(made_with, now)
+    lines = config_file.differences(made_with, config.model_dump())
     if lines:
         raise Refused(f"{out} holds another run: {lines[0]}")
 
 
 def train_or_resume(
-    cfg: DictConfig, out: Path, line: str, go_on: bool, trial: Trial | None = None
+    config: RunConfig, out: Path, line: str, go_on: bool, trial: Trial | None = None
 ) -> dict[str, Any]:
     """Train in the job's folder, or go on with the run that is in it."""
-    mistakes = check(cfg)
-    if mistakes:
-        raise Refused(*mistakes)
-    config = OmegaConf.to_container(cfg, resolve=True)
-    config["out"] = str(out)
-    if config["logger"].get("group", "") is None:
-        config["logger"]["group"] = Path(HydraConfig.get().sweep.dir).resolve().name
+    changed: dict[str, Any] = {"out": str(out)}
+    if config.logger.get("group", "") is None:
+        sweep = Path(HydraConfig.get().sweep.dir).resolve().name
+        changed["logger"] = {**config.logger, "group": sweep}
     folders = user_folders(OmegaConf.create({"hydra": HydraConfig.get()}))
 
     from metarun.train import resume, train
@@ -164,9 +158,9 @@ def train_or_resume(
     if go_on and (out / "config.yaml").exists():
         from metarun.runs import config_file
 
-        config["threads"] = config_file.load(out, "resume").get("threads")  # the bits depend on it
-        return resume(config, out, line, folders, trial)
-    return train(config, out, line, folders, afresh=go_on, trial=trial)
+        changed["threads"] = config_file.load(out, "resume").get("threads")  # bits depend on it
+        return resume(config.model_copy(update=changed), out, line, folders, trial)
+    return train(config.model_copy(update=changed), out, line, folders, afresh=go_on, trial=trial)
 
 
 def objective(result: Mapping[str, Any]) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from metarun.training.gradient import accumulate
 from metarun.training.interruption import Stop
 from metarun.training.optimizer import Outer
 from metarun.training.parts import Parts
+from metarun.training.state import Clock, State
 
 
 class NotFinite(RunFailed):
@@ -39,86 +40,85 @@ class Trial(Protocol):
         """
 
 
-class Clock:
-    """Adds the time since its last lap to keys of the state, so that it survives a resume."""
+@dataclass
+class Session:
+    """A run while this process works on it.
 
-    def __init__(self, state: dict[str, Any]) -> None:
-        self.state, self.last = state, time.monotonic()
+    Attributes:
+        parts: what it is made of.
+        out: its folder.
+        state: how far it is.
+        trial: whom to tell of each validation, if the run is one of a search.
+        clock: started when the session was.
+    """
 
-    def lap(self, *keys: str) -> None:
-        now = time.monotonic()
-        for key in keys:
-            self.state[key] += now - self.last
-        self.last = now
+    parts: Parts
+    out: Path
+    state: State
+    trial: Trial | None = None
+    clock: Clock = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.clock = Clock(self.state)
+        if self.trial is not None:
+            self.state.trial = self.trial.number
 
 
 def meta_train(
-    parts: Parts,
-    out: Path,
-    state: dict[str, Any],
-    outer: Outer,
-    logger: Logger,
-    clock: Clock,
-    stop: Stop,
-    display: Display,
-    trial: Trial | None = None,
+    session: Session, outer: Outer, logger: Logger, stop: Stop, display: Display
 ) -> None:
-    """The loop, from `state["step"]` to the last step, with validation and checkpoints.
+    """The loop, from the step that the state is at to the last, with validation and checkpoints.
 
     Raises:
         NotFinite: in this step; what was saved before is kept.
         Interrupted: after the state was saved.
     """
+    parts, out, state, clock = session.parts, session.out, session.state, session.clock
     config, learner, folder = parts.config, parts.learner, out / "checkpoints"
-    steps, batch, episodes = config["steps"], config["meta_batch"], config["val_episodes"]
+    steps, batch, episodes = config.steps, config.meta_batch, config.val_episodes
     training, validation = parts.training(), parts.frozen("val")
     headline = parts.spec.objective.headline
 
     def save() -> None:
-        weights = {"learner": learner.state_dict(), "optimizer": outer.optimizer.state_dict()}
-        checkpoint.save(
-            folder / checkpoint.LAST,
-            {**state, **weights, "config": config},
-            keep=checkpoint.PREVIOUS,
-        )
+        saved = state.state_dict(learner, outer.optimizer)
+        checkpoint.save(folder / checkpoint.LAST, saved, keep=checkpoint.PREVIOUS)
 
     def note(split: str, values: dict[str, float]) -> None:
-        metrics.append(out, state["step"], split, values, state["metrics"])
-        logger.log(state["step"], {f"{split}/{name}": value for name, value in values.items()})
+        metrics.append(out, state.step, split, values, state.metrics)
+        logger.log(state.step, {f"{split}/{name}": value for name, value in values.items()})
 
     try:
         while True:
-            step = state["step"]  # outer steps done
-            due = step > 0 and (step % config["eval_every"] == 0 or step == steps)
-            if due and state["validated"] < step:
+            step = state.step  # outer steps done
+            due = step > 0 and (step % config.eval_every == 0 or step == steps)
+            if due and state.validated < step:
                 proceed = display.during("validate", episodes, stop)
                 scores = evaluate(learner, validation, episodes, proceed)
                 val = {name: interval(values) for name, values in scores.items()}
-                best = None if state["best"] is None else state["best"][headline.score]["mean"]
+                best = None if state.best is None else state.best[headline.score]["mean"]
                 improved = best is None or headline.better(val[headline.score]["mean"], best)
                 if improved:
-                    state["best"] = {"best_step": step, **val}
-                    state["best_learner"] = _copy(learner.state_dict())
+                    state.best = {"best_step": step, **val}
+                    state.best_learner = _copy(learner.state_dict())
                 note(
                     "val",
                     {**{k: v["mean"] for k, v in val.items()}, "ci95": val[headline.score]["ci95"]},
                 )
-                state["validated"] = step
-                clock.lap("wall_seconds")
+                state.validated = step
+                clock.lap()
                 save()
                 if improved:  # after the last one, which can make it again
-                    best = checkpoint.best_of({**state, "config": config})
-                    checkpoint.save(folder / checkpoint.BEST, best)
-                display.validated(step, val, state["best"]["best_step"])
-                if trial is not None:
-                    trial.validated(step, val)
+                    checkpoint.save(folder / checkpoint.BEST, state.best_checkpoint())
+                display.validated(step, val, state.best["best_step"])
+                if session.trial is not None:
+                    session.trial.validated(step, val)
             if step == steps:
                 return
 
             numbers = range(step * batch, (step + 1) * batch)
-            clock.lap("wall_seconds")
+            clock.lap()
             # What a learner draws depends on the number of the task alone: nothing to save.
-            found = accumulate(learner, training.tasks(numbers), config["seed"])
+            found = accumulate(learner, training.tasks(numbers), config.seed)
             scores = {name: float(np.mean([float(s[name]) for s in found])) for name in found[0]}
             try:
                 _finite(found, numbers)
@@ -126,15 +126,15 @@ def meta_train(
             except FloatingPointError as error:
                 raise NotFinite(
                     f"step {step + 1}: {error}, the loss {scores.get('loss')}; training episodes "
-                    f"{numbers[0]} to {numbers[-1]} of seed {config['seed']}"
+                    f"{numbers[0]} to {numbers[-1]} of seed {config.seed}"
                 ) from error
-            clock.lap("wall_seconds", "step_seconds")
+            clock.lap(in_step=True)
 
-            state["step"] = step + 1
-            state["recent"].append(scores)
+            state.step = step + 1
+            state.recent.append(scores)
             display.step(step + 1, scores)
-            if (step + 1) % config["log_every"] == 0 or step + 1 == steps:
-                recent, state["recent"] = state["recent"], []
+            if (step + 1) % config.log_every == 0 or step + 1 == steps:
+                recent, state.recent = state.recent, []
                 note("train", {k: float(np.mean([r[k] for r in recent])) for k in scores})
             stop.check()
     except Interrupted:

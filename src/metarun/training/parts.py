@@ -12,6 +12,7 @@ import torch
 
 from metarun.algorithms import Learner
 from metarun.config.instantiate import blueprint, target_of
+from metarun.config.schema import RunConfig
 from metarun.data import duplicates
 from metarun.data.classes import Facts
 from metarun.errors import Refused
@@ -32,7 +33,7 @@ class Parts:
     """All that `train.py` puts together. Nothing in it has written to the run folder.
 
     Attributes:
-        config: the resolved configuration, plain containers.
+        config: the checked configuration, with the number of threads that are used.
         splits: `train`, `val`, `test`.
         spec: what the learner was built from.
         learner: with its initial weights, on `device`.
@@ -40,7 +41,7 @@ class Parts:
         augment: what training episodes go through, if anything.
     """
 
-    config: dict[str, Any]
+    config: RunConfig
     splits: dict[str, Any]
     spec: Spec
     learner: Learner
@@ -51,11 +52,10 @@ class Parts:
     augment: Augmentation | None
 
     def training(self) -> Sampler:
-        return Sampler.training(self.source("train"), self.config["seed"], self.augment)
+        return Sampler.training(self.source("train"), self.config.seed, self.augment)
 
     def frozen(self, split: str) -> Sampler:
-        source = self.source(split, "")
-        return Sampler.frozen(source, split, self.config["eval_seed"])
+        return Sampler.frozen(self.source(split, ""), split, self.config.eval_seed)
 
     def source(self, split: str, prefix: str = "train_") -> TaskSource:
         """The tasks of a split, of the size of training or, without a prefix, of evaluation."""
@@ -87,7 +87,7 @@ class Mistakes:
 
 
 def assemble(
-    config: dict[str, Any],
+    config: RunConfig,
     folders: Sequence[Path] = (),
     used: Mapping[str, str] = RUN,
     told: Mapping[str, Any] | None = None,
@@ -95,7 +95,6 @@ def assemble(
     """Check every node and how the choices fit, load the data and build the learner.
 
     Args:
-        config: resolved, with its top-level keys checked already.
         folders: a user's own config folders, which may name targets of their own.
         used: the splits that this command draws episodes from, each with the prefix of the keys
             that say how many ways, shots and queries.
@@ -106,8 +105,8 @@ def assemble(
         Refused: with a line for every mistake.
     """
     mistakes = Mistakes()
-    plans = plan(config, folders, mistakes)
-    device = mistakes.catch(_device, config["device"])
+    plans = plan(dict(config), folders, mistakes)
+    device = mistakes.catch(_device, config.device)
     if plans["algo"] is not None:
         mistakes.lines += _heads(config, target_of(plans["algo"]))
     data = mistakes.catch(plans["data"]) if plans["data"] is not None else None
@@ -125,33 +124,33 @@ def assemble(
         augment = mistakes.catch(plans["augmentation"], splits["train"].shape)
     mistakes.settle()
     for line in duplicates.warnings(splits):
-        log.warning("data=%s: %s", config["choices"]["data"], line)
+        log.warning("data=%s: %s", config.choices.data, line)
 
     keep_freed_memory()
-    config = {**config, "threads": config["threads"] or THREADS}
-    torch.set_num_threads(config["threads"])
-    dtype = getattr(torch, config["precision"])
-    torch.manual_seed(config["seed"])  # initial weights depend on the seed and the shapes alone
+    config = config.model_copy(update={"threads": config.threads or THREADS})
+    torch.set_num_threads(config.threads)
+    dtype = getattr(torch, config.precision)
+    torch.manual_seed(config.seed)  # initial weights depend on the seed and the shapes alone
     spec = source_of(splits["train"], task_of(config, "train_"), device, dtype).spec
     spec = replace(spec, **(told or {}))
     backbone = plans["backbone"](spec.inputs)
     learner = plans["algo"](backbone, spec).to(device=device, dtype=dtype)
     if not any(p.requires_grad for p in learner.parameters()):
-        algo, net = config["choices"]["algo"], config["choices"]["backbone"]
+        algo, net = config.choices.algo, config.choices.backbone
         raise Refused(f"algo={algo} backbone={net}: together they have nothing to learn")
     blueprints = plans["optimizer"], plans["logger"]
     return Parts(config, splits, spec, learner, *blueprints, device, dtype, augment)
 
 
 def plan(
-    config: dict[str, Any], folders: Sequence[Path], mistakes: Mistakes
+    nodes: Mapping[str, Any], folders: Sequence[Path], mistakes: Mistakes
 ) -> dict[str, Callable[..., Any] | None]:
     """The blueprint of each group, or `None` where its node has a mistake."""
-    return {g: mistakes.catch(blueprint, g, config[g], folders) for g in BUILT}
+    return {g: mistakes.catch(blueprint, g, nodes[g], folders) for g in BUILT}
 
 
 def misfits(
-    config: dict[str, Any],
+    config: RunConfig,
     facts: Mapping[str, Facts | None],
     used: Mapping[str, str],
     splits: Mapping[str, Any] | None = None,
@@ -162,7 +161,7 @@ def misfits(
         splits: lets the classes that are too small be named.
     """
     lines = []
-    name = config["choices"]["data"]
+    name = config.choices.data
     known = {split: facts[split] for split in used if facts.get(split) is not None}
     if all(task_of(config, p) == task_of(config, "") for p in used.values()):  # one line for all
         used = dict.fromkeys(used, "")
@@ -187,14 +186,14 @@ def misfits(
     return lines
 
 
-def task_of(config: Mapping[str, Any], prefix: str = "") -> tuple[int, int, int]:
+def task_of(config: RunConfig, prefix: str = "") -> tuple[int, int, int]:
     """Ways, shots and queries of evaluation, or of training with the prefix `train_`."""
-    return tuple(config[prefix + key] for key in ("ways", "shots", "queries"))
+    return tuple(getattr(config, prefix + key) for key in ("ways", "shots", "queries"))
 
 
-def _classless(config: dict[str, Any], learner: Any) -> list[str]:
+def _classless(config: RunConfig, learner: Any) -> list[str]:
     """What does not go with tasks that have numbers to be predicted instead of classes."""
-    algo, data = config["choices"]["algo"], config["choices"]["data"]
+    algo, data = config.choices.algo, config.choices.data
     lines = wayless(config)
     if getattr(learner, "needs_labels", True):
         lines.append(
@@ -204,20 +203,20 @@ def _classless(config: dict[str, Any], learner: Any) -> list[str]:
     return lines
 
 
-def wayless(config: dict[str, Any]) -> list[str]:
+def wayless(config: RunConfig) -> list[str]:
     """The keys that speak of classes where the data has none."""
-    data = config["choices"]["data"]
+    data = config.choices.data
     return [
-        f"{key}={config[key]}: {data} has no classes; leave {key} out"
-        for key in ("ways", "train_ways")
-        if config[key] != 1 and (key == "ways" or config[key] != config["ways"])
+        f"{key}={value}: {data} has no classes; leave {key} out"
+        for key, value in (("ways", config.ways), ("train_ways", config.train_ways))
+        if value != 1 and (key == "ways" or value != config.ways)
     ]
 
 
-def _heads(config: dict[str, Any], learner: Any) -> list[str]:
-    if getattr(learner, "per_label_head", False) and config["ways"] != config["train_ways"]:
+def _heads(config: RunConfig, learner: Any) -> list[str]:
+    if getattr(learner, "per_label_head", False) and config.ways != config.train_ways:
         return [
-            f"ways={config['ways']} train_ways={config['train_ways']}: {config['choices']['algo']} "
+            f"ways={config.ways} train_ways={config.train_ways}: {config.choices.algo} "
             "has a head for each label, so it is tested with as many ways as it is trained with"
         ]
     return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from metarun.config.schema import RunConfig
 from metarun.data.classes import Split
 from metarun.data.duplicates import repeats
 from metarun.runs import results
@@ -25,16 +26,16 @@ def protocol(
     c, tasks = parts.config, parts.splits[split]
     headline = parts.spec.objective.headline
     return {
-        "data": c["choices"]["data"],
-        "data_settings": {k: v for k, v in c["data"].items() if k not in ("root", "cache")},
+        "data": c.choices.data,
+        "data_settings": {k: v for k, v in c.data.items() if k not in ("root", "cache")},
         "split": split,
         "split_sha256": tasks.sha256,
         "episodes": episodes,
         "episodes_sha256": parts.frozen(split).sha256(episodes) if finished else None,
-        "eval_seed": c["eval_seed"],
-        "ways": c["ways"],
-        "shots": c["shots"],
-        "queries": c["queries"],
+        "eval_seed": c.eval_seed,
+        "ways": c.ways,
+        "shots": c.shots,
+        "queries": c.queries,
         "batch_norm": parts.learner.batch_norm,
         "augmentation": _augmentation(c),
         "normalisation": NORMALISATION,
@@ -43,9 +44,9 @@ def protocol(
         "headline": headline.as_dict(),
         "selection": headline.selection,
         "interval": "95 %, Student's t over episodes",
-        "precision": c["precision"],
-        "algo": c["algo"],
-        "backbone": c["backbone"],
+        "precision": c.precision,
+        "algo": c.algo,
+        "backbone": c.backbone,
         **trained,
     }
 
@@ -57,18 +58,18 @@ def _pixels(notes: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"range": notes["range"], **{used: n for used, (n, _) in notes["bits"].items()}}
 
 
-def _augmentation(config: Mapping[str, Any]) -> Any:
+def _augmentation(config: RunConfig) -> Any:
     """What training pictures went through; evaluation leaves them as they are."""
-    keys = dict(config["augmentation"])
+    keys = dict(config.augmentation)
     if keys.pop("_target_") == f"{none.__module__}.{none.__name__}":
         return "none"
-    return {config["choices"]["augmentation"]: keys}
+    return {config.choices.augmentation: keys}
 
 
-def trained_on(parts: Parts) -> dict[str, Any]:
+def trained_on(parts: Parts) -> dict[str, str]:
     """What a run that is trained with these parts learns from."""
     return {
-        "train_data": parts.config["choices"]["data"],
+        "train_data": parts.config.choices.data,
         "train_split_sha256": parts.splits["train"].sha256,
     }
 
@@ -78,15 +79,17 @@ def record(parts: Parts, command: str, seconds: float, **more: Any) -> dict[str,
     c = parts.config
     return {
         "command": command,
-        **{group: c["choices"][group] for group in ("algo", "backbone", "optimizer")},
+        **c.choices.model_dump(include={"algo", "backbone", "optimizer"}),
         "parameters": sum(p.numel() for p in parts.learner.parameters()),
-        "seed": c["seed"],
-        "steps": c["steps"],
-        "meta_batch": c["meta_batch"],
-        **{key: c[key] for key in ("train_ways", "train_shots", "train_queries")},
+        "seed": c.seed,
+        "steps": c.steps,
+        "meta_batch": c.meta_batch,
+        "train_ways": c.train_ways,
+        "train_shots": c.train_shots,
+        "train_queries": c.train_queries,
         "wall_seconds": round(seconds, 2),
         **more,
         "device": str(parts.device),
-        "threads": c["threads"],
+        "threads": c.threads,
         "versions": results.versions(),
     }

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from metarun.config.overrides import quote
+from metarun.config.schema import RunConfig
 from metarun.errors import Pruned, Refused, RunFailed, complain
 from metarun.sweeps.composition import Composed, composed, loader_for
 from metarun.sweeps.job import objective, recorded, retyped, train_or_resume
@@ -75,11 +76,12 @@ class _Job:
 
     Attributes:
         number: of the trial.
+        config: of its run; `None` where its words do not compose.
     """
 
     def __init__(self, study: Study, number: int, out: Path, line: str) -> None:
         self.study, self.number, self.out, self.line = study, number, out, line
-        self.config: dict[str, Any] = {}
+        self.config: RunConfig | None = None
         self.no_fault = False  # of its values, if it fails
 
     def run(self, found: Composed, go_on: bool) -> float | None:
@@ -112,18 +114,17 @@ class _Job:
         return value
 
     def _work(self, found: Composed, before: Mapping[str, Any], go_on: bool) -> dict[str, Any]:
-        if found.mistakes:
+        if self.config is None:
             raise Refused(*found.mistakes)
-        cfg = OmegaConf.create(found.config)
         if before.get("status") == "completed":  # killed before it could tell
-            refuse(cfg, self.out)
+            refuse(self.config, self.out)
             return dict(before)
         if go_on:
             self._catch_up()
             if isinstance(pruned := before.get("pruned"), dict):
                 raise Pruned(self.number, pruned.get("step", 0))
         try:
-            return train_or_resume(cfg, self.out, self.line, go_on, self)
+            return train_or_resume(self.config, self.out, self.line, go_on, self)
         except RunFailed as failed:
             self.no_fault = isinstance(failed.__cause__, OSError)  # a full disk: it can go on
             raise
@@ -141,7 +142,7 @@ class _Job:
     def validated(self, step: int, val: Mapping[str, Any]) -> None:
         """Report a validation; one at the last step ends nothing any more."""
         self.study.report(self.number, step, self._worth(val))
-        if step < self.config["steps"] and self.study.bad(self.number, self.config["eval_every"]):
+        if step < self.config.steps and self.study.bad(self.number, self.config.eval_every):
             raise Pruned(self.number, step)
 
     def _worth(self, val: Mapping[str, Any]) -> float:
