@@ -63,6 +63,8 @@ def retest(
     parts = restored(config, run, state, {split: ""}, folders)
     episodes = config.test_episodes
     default = f"{split}_{config.ways}w{config.shots}s{config.queries}q_{episodes}"
+    if config.ways is None:  # tasks have sizes of their own
+        default = f"{split}_{episodes}"
     began, sampler = time.monotonic(), parts.frozen(split)
     found = _scores(parts, sampler, episodes, "test")
     folder = new_folder(run / "evaluations", name, default)
@@ -110,8 +112,7 @@ def take(
     parts = restored(fixed, run, state, {}, folders)
     _check_training(parts, run, state)
     tasks = test.load(config)
-    if parts.splits["train"].shape != tasks.shape:
-        mine = parts.splits["train"].shape
+    if (mine := parts.spec.inputs) != tasks.shape:
         raise Refused(f"run={run}: trained on items {mine}; those of {called} are {tasks.shape}")
     source = source_of(tasks, list(task.values()), parts.device, parts.dtype)
     sampler = InOrder(source, key=())

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from metarun import challenges, cli
 from metarun.algorithms.protonet import ProtoNet
 from metarun.config.schema import RunConfig
-from metarun.data import lake, omniglot
+from metarun.data import class_splits, lake, omniglot
 from metarun.data.preparation.omniglot_images import content_hash
 from metarun.evaluate import InOrder
 from metarun.runs import config_file
@@ -60,7 +60,7 @@ def miniature(tmp_path_factory) -> Iterator[list[str]]:
     for name, lists in {"vinyals": other, "background_evaluation": plain}.items():
         (splits / f"omniglot_{name}.json").write_text(json.dumps(lists))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(omniglot, "SPLITS", splits)
+        patch.setattr(class_splits, "LISTS", splits)
         patch.setattr(omniglot, "CONTENT", content_hash(drawings))
         decoded, _ = lake._decode(home / "all_runs.zip", runs)
         patch.setattr(lake, "CONTENT", lake.content(decoded, labels))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 EPISODES = 3
+Inputs = tuple[int, ...] | Mapping[str, tuple[int, ...]]
 
 
 def run(request: Request) -> int:
@@ -40,7 +41,7 @@ def run(request: Request) -> int:
     from metarun.tasks.gathered import source_of
     from metarun.tasks.sampler import Sampler
     from metarun.training.display import console
-    from metarun.training.parts import Mistakes, misfits, task_of, wayless
+    from metarun.training.parts import Mistakes, misfits, missizes, task_of
 
     name, mistakes = config.choices.data, Mistakes()
     used = {split: "train_" if split == "train" else ""}
@@ -56,26 +57,25 @@ def run(request: Request) -> int:
     screen.print(table(splits))
     tasks = splits[split]
     mistakes.lines += duplicates.shared_classes(splits)
+    mistakes.lines += missizes(config, splits, used)
     mistakes.lines += misfits(config, {split: tasks.facts}, used, splits)
-    if tasks.facts is None:
-        mistakes.lines += wayless(config)
-    augment = mistakes.catch(change, splits["train"].shape) if split == "train" else None
+    mistakes.settle()
+    source = source_of(tasks, task_of(config, used[split]))
+    augment = mistakes.catch(change, source.spec.inputs) if split == "train" else None
     mistakes.settle()
     for line in duplicates.warnings(splits):
         log.warning("data=%s: %s", name, line)
 
     if split == "train":
-        task = task_of(config, "train_")
-        sampler = Sampler.training(source_of(tasks, task), config.seed, augment)
+        sampler = Sampler.training(source, config.seed, augment)
     else:
-        task = task_of(config)
-        sampler = Sampler.frozen(source_of(tasks, task), split, config.eval_seed)
+        sampler = Sampler.frozen(source, split, config.eval_seed)
     path = typed or _free(Path(f"{name.replace('/', '_')}_{split}.png"))
     try:
         drawn = episodes.draw_episodes(path, f"{name}, {split} split", sampler, range(EPISODES))
     except OSError as error:
         raise Refused(f"out={path}: cannot be written to ({error.strerror or error})") from error
-    said = str(path) if drawn else f"items are vectors of {_by(tasks.shape)} numbers: no picture"
+    said = str(path) if drawn else f"items are {_items(source.spec.inputs)}: no picture"
     screen.print(said, soft_wrap=True, markup=False)
     return 0
 
@@ -101,12 +101,20 @@ def table(splits: Mapping[str, Any]) -> Table:
                 f"{few:,}" if few == many else f"{few:,}–{many:,}",
             ]
         kind = "–" if items is None else str(items.dtype)
-        grid.add_row(name, *held, _by(tasks.shape), kind, tasks.sha256[:12])
+        grid.add_row(name, *held, _by(_shape(tasks)), kind, tasks.sha256[:12])
     return grid
 
 
-def _by(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))
+def _shape(tasks: Any) -> Inputs:
+    return tasks.shape if hasattr(tasks, "shape") else tasks.spec.inputs
+
+
+def _by(shape: Inputs) -> str:
+    return ", ".join(shape) if isinstance(shape, Mapping) else "×".join(map(str, shape))
+
+
+def _items(shape: Inputs) -> str:
+    return _by(shape) if isinstance(shape, Mapping) else f"vectors of {_by(shape)} numbers"
 
 
 def _file(typed: str | None) -> Path | None:

@@ -39,12 +39,14 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
-    ways: Count  # 1 where tasks are not made of classes, else 2 at least: parts.py knows
-    shots: Count
-    queries: Count
-    train_ways: Count
-    train_shots: Count
-    train_queries: Count
+    # ways is 1 where tasks are not made of classes, else 2 at least; all are null where tasks have
+    # sizes of their own. `training/parts.py` checks it.
+    ways: Count | None
+    shots: Count | None
+    queries: Count | None
+    train_ways: Count | None
+    train_shots: Count | None
+    train_queries: Count | None
     steps: Count
     meta_batch: Count
     eval_every: Count

@@ -19,8 +19,8 @@ from metarun.files import read_whole
 from metarun.stats import Difference, difference, holm, interval
 from metarun.tasks.headline import Headline
 
-NEEDED = ("data", "split", "split_sha256", "episodes", "episodes_sha256", "eval_seed")
-NEEDED += ("ways", "shots", "queries", "batch_norm")
+NEEDED = ("data", "split", "split_sha256", "episodes", "episodes_sha256", "eval_seed", "batch_norm")
+SIZES = ("ways", "shots", "queries")  # null where tasks have sizes of their own
 # What is compared; and the headline, of which the title may differ.
 FREE = ("algo", "backbone", "headline")
 # What a learner learned from is its own affair too, but a reader should know. Any other entry of
@@ -86,6 +86,7 @@ def read(folder: Path) -> Tested:
     if not isinstance(protocol, dict) or not isinstance(test, dict):
         raise Refused(f"{file}: protocol and test: missing")
     missing = [key for key in NEEDED if protocol.get(key) is None]
+    missing += [key for key in SIZES if key not in protocol]
     if missing:
         raise Refused(f"{file}: protocol: {', '.join(missing)}: missing")
     if not (headline := Headline.of(result)):

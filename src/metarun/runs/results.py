@@ -63,8 +63,10 @@ def write_episodes(folder: Path, scores: Mapping[str, np.ndarray]) -> None:
     write_whole(folder / "test_episodes.csv", text.getvalue())
 
 
-def setting(ways: int, shots: int) -> str:
-    """`5-way 1-shot`, or `10-shot` for regression, whose tasks have no classes."""
+def setting(ways: int | None, shots: int | None) -> str:
+    """`5-way 1-shot`, or `10-shot` for tasks without classes, `–` for tasks of any size."""
+    if ways is None or shots is None:
+        return "–"
     return f"{shots}-shot" if ways == 1 else f"{ways}-way {shots}-shot"
 
 

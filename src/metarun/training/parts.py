@@ -18,6 +18,7 @@ from metarun.data.classes import Facts
 from metarun.errors import Refused
 from metarun.tasks.augmentation import Augmentation
 from metarun.tasks.gathered import source_of
+from metarun.tasks.objectives import CLASSIFICATION
 from metarun.tasks.sampler import Sampler, TaskSource
 from metarun.tasks.task import Spec
 from metarun.training.allocator import keep_freed_memory
@@ -115,13 +116,16 @@ def assemble(
     mistakes.settle()
 
     splits = data.load()
-    if splits["train"].facts is None:
-        mistakes.lines += _classless(config, target_of(plans["algo"]))
+    mistakes.lines += missizes(config, splits, used)
+    mistakes.settle()
+    dtype = getattr(torch, config.precision)
+    spec = source_of(splits["train"], task_of(config, "train_"), device, dtype).spec
+    mistakes.lines += _misplaced(config, target_of(plans["algo"]), spec)
     mistakes.lines += misfits(config, {s: splits[s].facts for s in splits}, used, splits)
     mistakes.lines += duplicates.shared_classes(splits)
     augment = None
     if "train_" in used.values():  # evaluation needs none, and its data may be of another shape
-        augment = mistakes.catch(plans["augmentation"], splits["train"].shape)
+        augment = mistakes.catch(plans["augmentation"], spec.inputs)
     mistakes.settle()
     for line in duplicates.warnings(splits):
         log.warning("data=%s: %s", config.choices.data, line)
@@ -129,9 +133,7 @@ def assemble(
     keep_freed_memory()
     config = config.model_copy(update={"threads": config.threads or THREADS})
     torch.set_num_threads(config.threads)
-    dtype = getattr(torch, config.precision)
     torch.manual_seed(config.seed)  # initial weights depend on the seed and the shapes alone
-    spec = source_of(splits["train"], task_of(config, "train_"), device, dtype).spec
     spec = replace(spec, **(told or {}))
     backbone = plans["backbone"](spec.inputs)
     learner = plans["algo"](backbone, spec).to(device=device, dtype=dtype)
@@ -167,6 +169,8 @@ def misfits(
         used = dict.fromkeys(used, "")
     for prefix in dict.fromkeys(used[split] for split in known):
         ways, shots, queries = task_of(config, prefix)
+        if None in (ways, shots, queries):
+            continue  # see `missizes`
         mine = {split: fact for split, fact in known.items() if used[split] == prefix}
         if ways < 2:
             lines.append(f"{prefix}ways={ways}: should be greater than or equal to 2")
@@ -186,21 +190,47 @@ def misfits(
     return lines
 
 
-def task_of(config: RunConfig, prefix: str = "") -> tuple[int, int, int]:
+def missizes(
+    config: RunConfig, splits: Mapping[str, Any], used: Mapping[str, str] = RUN
+) -> list[str]:
+    """The sizes that are given where tasks have their own, and those that are missing elsewhere."""
+    lines, data = [], config.choices.data
+    for split, prefix in used.items():
+        own = hasattr(splits[split], "choose")
+        for key, value, same in zip(
+            ("ways", "shots", "queries"), task_of(config, prefix), task_of(config), strict=True
+        ):
+            if value is None and not own:
+                lines.append(f"{prefix}{key}=null: should be a number")
+            elif own and value is not None and not (prefix and value == same):
+                lines.append(
+                    f"{prefix}{key}={value}: tasks of {data} have sizes of their own; "
+                    f"leave {prefix}{key} out"
+                )
+        if not own and splits[split].facts is None:
+            lines += wayless(config)
+    return list(dict.fromkeys(lines))
+
+
+def task_of(config: RunConfig, prefix: str = "") -> tuple[int | None, ...]:
     """Ways, shots and queries of evaluation, or of training with the prefix `train_`."""
     return tuple(getattr(config, prefix + key) for key in ("ways", "shots", "queries"))
 
 
-def _classless(config: RunConfig, learner: Any) -> list[str]:
-    """What does not go with tasks that have numbers to be predicted instead of classes."""
+def _misplaced(config: RunConfig, learner: Any, spec: Spec) -> list[str]:
+    """What a learner needs of its tasks and these tasks do not have."""
     algo, data = config.choices.algo, config.choices.data
-    lines = wayless(config)
-    if getattr(learner, "needs_labels", True):
-        lines.append(
+    if not spec.examples and getattr(learner, "needs_examples", True):
+        return [
+            f"algo={algo} data={data}: {algo} takes supports apart into examples, and those of "
+            f"{data} are environments; algo=maml acts in them"
+        ]
+    if spec.objective is not CLASSIFICATION and getattr(learner, "needs_labels", True):
+        return [
             f"algo={algo} data={data}: {algo} tells classes apart, and {data} has numbers to be "
             "predicted; algo=maml predicts them"
-        )
-    return lines
+        ]
+    return []
 
 
 def wayless(config: RunConfig) -> list[str]:
@@ -214,9 +244,10 @@ def wayless(config: RunConfig) -> list[str]:
 
 
 def _heads(config: RunConfig, learner: Any) -> list[str]:
-    if getattr(learner, "per_label_head", False) and config.ways != config.train_ways:
+    ways, train_ways = config.ways, config.train_ways
+    if getattr(learner, "per_label_head", False) and ways and train_ways and ways != train_ways:
         return [
-            f"ways={config.ways} train_ways={config.train_ways}: {config.choices.algo} "
+            f"ways={ways} train_ways={train_ways}: {config.choices.algo} "
             "has a head for each label, so it is tested with as many ways as it is trained with"
         ]
     return []

@@ -1,0 +1,155 @@
+"""Four kinds of tasks, trained by one learner: classes, waves, ragged users, an environment.
+
+What is special about them lies in the data; learners, loop, checkpoints, evaluation and report are
+the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from metarun import Examples
+from metarun.config.groups import choices
+from metarun.runs import checkpoint, metrics
+from metarun.tasks.gathered import source_of
+from metarun.tasks.sampler import Sampler
+from tests.conftest import OWN
+from tests.faults.conftest import assert_same
+from tests.faults.test_kill import killed_at, whole
+from tests.own.point import Point
+from tests.own.users import Users
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+SHORT = (
+    *("--config-dir", str(OWN), "steps=4", "meta_batch=2", "eval_every=2", "log_every=1"),
+    *("val_episodes=4", "test_episodes=10", "logger=none", "threads=1"),
+)
+SOURCES = {
+    "glyphs": ("data=glyphs", "queries=2", "backbone.filters=8"),
+    "sinusoid": ("data=sinusoid", "shots=5"),
+    "users": ("data=users",),
+    "point": ("data=point",),
+}
+HEADLINES = {"glyphs": "accuracy", "sinusoid": "mse", "users": "mae", "point": "return"}
+
+
+def result(folder: str) -> dict:
+    return json.loads(Path(folder, "result.json").read_text())
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_run_is_trained_tested_evaluated_and_reported(metarun: Metarun, name: str) -> None:
+    code, out, err = metarun(*SHORT, *SOURCES[name], "algo=maml", "out=run")
+    assert (code, err) == (0, [])
+    found, score = result("run"), HEADLINES[name]
+    assert found["protocol"]["headline"]["score"] == score
+    assert {"loss", score, "episodes"} <= found["test"].keys()
+    lines = metrics.read(Path("run"))
+    best = max if found["protocol"]["headline"]["higher_is_better"] else min
+    validated = {line["step"]: line[score] for line in lines if line["split"] == "val"}
+    assert validated[found["val"]["best_step"]] == best(validated.values())
+    code, _, err = metarun("evaluate", "run=run", "episodes=6", "split=val", *SHORT[:2])
+    assert (code, err) == (0, [])
+    assert metarun(*SHORT, *SOURCES[name], "algo=maml", "seed=1", "out=other")[0] == 0
+    code, out, err = metarun("compare", "run", "other")
+    assert (code, err) == (0, [])
+    assert score in out or name == "glyphs"
+    code, out, err = metarun("report", "run", "other")
+    assert (code, err) == (0, [])
+    assert name in out
+    assert metarun("audit", "run=run", "episodes=2", *SHORT[:2])[0] == 0
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_killed_run_ends_as_if_it_had_never_been_killed(tmp_path: Path, name: str) -> None:
+    words = [*SHORT, *SOURCES[name], "algo=maml"]
+    writes = whole(words, tmp_path / "whole")
+    killed_at(words, tmp_path / "killed", len(writes) // 2)
+    assert_same(tmp_path / "whole" / "run", tmp_path / "killed" / "run")
+
+
+@pytest.mark.parametrize("algo", choices("algo"))
+@pytest.mark.parametrize("name", ["users", "point"])
+def test_every_other_learner_trains_or_is_refused_in_one_line(
+    metarun: Metarun, name: str, algo: str
+) -> None:
+    code, _, err = metarun(*SHORT, *SOURCES[name], f"algo={algo}", "out=run")
+    adapts = {"users": {"maml", "fomaml", "meta_sgd", "anil", "lstm", "reptile"}}
+    adapts["point"] = adapts["users"] - {"anil", "reptile"}
+    if algo in adapts[name]:
+        assert (code, err) == (0, [])
+        assert result("run")["status"] == "completed"
+    else:
+        assert (code, len(err)) == (2, 1)
+        assert err[0].startswith(f"metarun: algo={algo} data={name}: {algo} ")
+        assert not Path("run").exists()
+
+
+def test_training_lowers_the_error_of_users_and_raises_the_return(metarun: Metarun) -> None:
+    for name, words in {
+        "users": ("algo.inner_lr=0.5", "steps=200", "optimizer.lr=1e-2"),
+        "point": ("algo.inner_lr=0.1", "steps=60", "optimizer.lr=1e-2", "meta_batch=8"),
+    }.items():
+        known = (
+            *SOURCES[name],
+            "algo=maml",
+            "val_episodes=40",
+            "test_episodes=60",
+            "eval_every=20",
+        )
+        metarun(*SHORT, *known, "steps=1", f"out={name}_untrained")
+        metarun(*SHORT, *known, *words, f"out={name}")
+        score = HEADLINES[name]
+        before, after = (result(f)["test"][score] for f in (f"{name}_untrained", name))
+        better = (after["mean"] - before["mean"]) * (1 if name == "point" else -1)
+        assert better > 2 * (before["ci95"] + after["ci95"])
+
+
+def test_sizes_that_a_source_does_not_take_are_refused(metarun: Metarun) -> None:
+    code, _, err = metarun(*SHORT, *SOURCES["users"], "algo=maml", "shots=5", "train_ways=2")
+    assert code == 2
+    assert err == [
+        "metarun: train_ways=2: tasks of users have sizes of their own; leave train_ways out",
+        "metarun: shots=5: tasks of users have sizes of their own; leave shots out",
+    ]
+    code, _, err = metarun(*SHORT, *SOURCES["glyphs"], "ways=null")
+    assert (code, len(err)) == (2, 2)
+    assert err[1] == "metarun: ways=null: should be a number"
+
+
+def test_users_are_ragged_and_their_support_and_query_share_nothing() -> None:
+    source = source_of(Users().load()["train"], (None, None, None))
+    sizes = set()
+    for task in Sampler.training(source, 0).tasks(range(100)):
+        assert isinstance(task.support, Examples)
+        both = torch.cat([task.support.x["item"], task.query.x["item"]])
+        assert len(both.unique()) == len(both)
+        sizes.add((len(task.support), len(task.query)))
+    assert len(sizes) > 20
+    assert min(min(pair) for pair in sizes) == 1
+
+
+def test_a_walk_is_played_afresh_and_is_the_same_each_time_it_is_built() -> None:
+    sampler = Sampler.frozen(source_of(Point().load()["test"], (None, None, None)), "test", 0)
+
+    def stay(x: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(x)
+
+    (one,), (two,) = sampler.tasks([3]), sampler.tasks([3])
+    first, second = (float(one.support.judge(stay).scores["return"]) for _ in range(2))
+    assert first != second  # the second call plays other episodes
+    assert [first, second] == [float(two.support.judge(stay).scores["return"]) for _ in range(2)]
+    assert float(one.query.judge(stay).scores["return"]) not in (first, second)
+
+
+def test_the_precision_reaches_every_source(metarun: Metarun) -> None:
+    for name in ("users", "point"):
+        words = (*SHORT, *SOURCES[name], "algo=maml", "precision=float64")
+        assert metarun(*words, f"out={name}")[0] == 0
+        state = checkpoint.load(Path(name, "checkpoints/last.pt"))["learner"]
+        assert {v.dtype for v in state.values() if v.is_floating_point()} == {torch.float64}
