@@ -21,10 +21,12 @@ def mistakes(node: dict[str, Any], *folders: Path, group: str = "algo") -> list[
 
 
 def test_a_sound_node_is_built_with_its_keys() -> None:
-    from metarun.algorithms import Task
+    from metarun import CLASSIFICATION, Spec
     from metarun.backbones.mlp import MLP
 
-    learner = blueprint("algo", {**MAML, "inner_lr": 0.1})(MLP((3,), hidden=[2]), Task(5))
+    learner = blueprint("algo", {**MAML, "inner_lr": 0.1})(
+        MLP((3,), hidden=[2]), Spec((3,), 5, CLASSIFICATION)
+    )
     assert learner.inner_lr == 0.1
     assert learner.net[1].out_features == 5
 

@@ -110,12 +110,11 @@ def test_curves_show_the_error_once_and_accuracy_beside_the_loss(tmp_path, monke
 
 
 def test_curves_show_the_headline_that_the_run_names(tmp_path, monkeypatch) -> None:
-    config = {"choices": {"algo": "maml", "data": "arms"}, "ways": 1, "shots": 10}
+    config = checked(compose(["algo=maml", "data=sinusoid"]))
     told = Headline("return", higher_is_better=True).as_dict()
     results.write(tmp_path, {"status": "running", "protocol": {"headline": told}})
     metrics.append(tmp_path, 1, "train", {"loss": 2.0, "mse": 1.0, "return": -5.0})
     metrics.append(tmp_path, 1, "val", {"loss": 3.0, "mse": 1.0, "return": -4.0, "ci95": 0.5})
-    config |= {"train_ways": 1, "train_shots": 5}
     figure = drawn(monkeypatch, draw_curves, tmp_path, config)
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "return"]
     (band,) = figure.axes[1].collections

@@ -103,7 +103,7 @@ class Reptile(Learner):
         return Judged(apart.square().sum() / 2, scores)
 
     def adapt(self, support: Examples) -> Model:
-        sums = each(lambda x: x.flatten(1).sum(1), support.x)
+        sums = each(lambda x: x.reshape(len(x), -1).sum(1), support.x)
         order = (sum(sums.values()) if isinstance(sums, dict) else sums).argsort(stable=True)
         support, draws = support[order], torch.Generator().manual_seed(0)
         batches = mini_batches(len(support), self.test_inner_batch, self.test_inner_steps, draws)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shlex
 import shutil
 import signal
@@ -20,10 +19,9 @@ import yaml
 from filelock import FileLock
 
 import metarun.sweeps.search.trial as trial_module
-from metarun.algorithms.protonet import ProtoNet
 from metarun.loggers import Guarded
 from metarun.sweeps.search.study import Study
-from tests.conftest import TINY, blank
+from tests.conftest import TINY, blank, signal_in_step
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
 SEARCH = ["-m", *TINY, "hydra/sweeper=optuna", "queries=1", "val_episodes=2", "test_episodes=2"]
@@ -202,17 +200,9 @@ def test_a_full_disk_is_no_trials_fault(metarun: Metarun, whole: Path, method: s
 
 
 def test_an_interrupted_search_goes_on(metarun: Metarun, whole: Path) -> None:
-    original, calls = ProtoNet.accumulate, []
-
-    def accumulate(self: Any, episodes: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 4 + 3:  # in the second trial, after its first validation
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(self, episodes)
-
     words = ["hydra.sweeper.trials=2", RATE, "algo.distance=cosine,euclidean"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ProtoNet, "accumulate", accumulate)
+        signal_in_step(patch, 4 + 3)  # in the second trial, after its first validation
         code, _, err = metarun(*SEARCH, *words, "hydra.sweep.dir=sweep")
     assert code == 130
     assert err == ["metarun: interrupted; the sweep can go on: metarun resume=sweep"]

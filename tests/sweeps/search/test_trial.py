@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_the_headline_is_the_one_that_the_run_has_written_down(
     tmp_path: Path, protocol: dict, value: float
 ) -> None:
     job = _Job(study := Told(), 0, tmp_path, "")
-    job.config = {"steps": 9, "eval_every": 1}
+    job.config = SimpleNamespace(steps=9, eval_every=1)
     results.write(tmp_path, {"status": "running", "protocol": protocol, "val": None})
     metrics.append(tmp_path, 1, "train", SCORES)
     metrics.append(tmp_path, 2, "val", {**SCORES, "ci95": 0.1})
