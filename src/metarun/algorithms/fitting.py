@@ -63,7 +63,11 @@ class FittedHead(MetricLearner):
         """Heads of supports of one size are fitted side by side."""
         if len({(len(support), support.labels) for support in supports}) > 1:
             return [self.adapt(support) for support in supports]
-        z = torch.stack([self.embed(support.x) for support in supports])
+        inputs = [support.x for support in supports]
+        if self.statistics == "running":  # then it does not matter what is embedded together
+            z = self.embed(joined(*inputs)).unflatten(0, (len(supports), -1))
+        else:
+            z = torch.stack([self.embed(x) for x in inputs])
         y = torch.stack([support.y for support in supports])
         weights = fit(self.fitted, self.start(z, supports[0].labels), z, y, **self.fitting)
         return [self._model([w[t : t + 1] for w in weights]) for t in range(len(supports))]
