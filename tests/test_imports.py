@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -65,3 +67,9 @@ def test_there_is_no_circle() -> None:
 
 def test_few_modules_are_in_no_room() -> None:
     assert len(list((SOURCE / "metarun").glob("*.py"))) <= 12
+
+
+def test_a_learner_without_an_inner_loop_does_without_learn2learn() -> None:
+    """It takes a second to import."""
+    code = "import sys, metarun.algorithms.protonet; sys.exit('learn2learn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from torch import nn
 
 from metarun.tasks.task import Evidence, Judged, Model, Task
+
+BatchNormKind = Literal["transductive", "inductive"]
 
 
 class Learner(nn.Module):

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pydantic import NonNegativeInt, PositiveFloat
 from torch import nn
 
-from metarun.algorithms import Learner
-from metarun.algorithms.inner_loop import Normalised, Statistics, adapted
+from metarun.algorithms import BatchNormKind, Learner
+from metarun.algorithms.inner_loop import Normalised, adapted
 from metarun.backbones.norm import normalised_by
 from metarun.tasks.task import Examples, Model, Spec
 
@@ -46,7 +46,7 @@ class ANIL(Learner):
         inner_steps: NonNegativeInt = 5,
         test_inner_steps: NonNegativeInt = 5,
         first_order: bool = False,
-        batch_norm: Statistics = "transductive",
+        batch_norm: BatchNormKind = "transductive",
     ) -> None:
         super().__init__()
         self.backbone = backbone

@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from metarun.algorithms import BatchNormKind
 from metarun.algorithms.fitting import FittedHead, classes_of
-from metarun.algorithms.inner_loop import Statistics
 from metarun.tasks.task import Spec
 
 
@@ -43,7 +43,7 @@ class Baseline(FittedHead):
         head_lr: PositiveFloat = 0.1,
         head_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9,
         head_weight_decay: NonNegativeFloat = 1e-3,
-        batch_norm: Statistics = "inductive",
+        batch_norm: BatchNormKind = "inductive",
     ) -> None:
         fitting = {
             "steps": head_steps,

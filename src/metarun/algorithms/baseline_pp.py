@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from metarun.algorithms import BatchNormKind
 from metarun.algorithms.fitting import FittedHead, classes_of
-from metarun.algorithms.inner_loop import Statistics
 from metarun.tasks.task import Spec
 
 
@@ -62,7 +62,7 @@ class BaselinePP(FittedHead):
         head_lr: PositiveFloat = 0.1,
         head_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9,
         head_weight_decay: NonNegativeFloat = 1e-3,
-        batch_norm: Statistics = "inductive",
+        batch_norm: BatchNormKind = "inductive",
     ) -> None:
         fitting = {
             "steps": head_steps,

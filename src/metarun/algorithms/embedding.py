@@ -7,10 +7,8 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from metarun.algorithms import Learner
-from metarun.algorithms.inner_loop import Statistics
-from metarun.backbones.norm import Statistics as NormStatistics
-from metarun.backbones.norm import normalised_by
+from metarun.algorithms import BatchNormKind, Learner
+from metarun.backbones.norm import Statistics, normalised_by
 from metarun.tasks.task import Examples, Inputs, Judged, Model, Task, each, joined
 
 
@@ -26,7 +24,7 @@ class MetricLearner(Learner):
             task by their own statistics, its support by its own.
     """
 
-    def __init__(self, backbone: nn.Module, batch_norm: Statistics) -> None:
+    def __init__(self, backbone: nn.Module, batch_norm: BatchNormKind) -> None:
         super().__init__()
         self.backbone, self.batch_norm = backbone, batch_norm
 
@@ -68,7 +66,7 @@ class MetricLearner(Learner):
             return self.backbone(laid_out(x))
 
     @property
-    def statistics(self) -> NormStatistics:
+    def statistics(self) -> Statistics:
         """What batch normalisation takes outside a training batch."""
         by_batch = self.batch_norm == "transductive" and not self.training
         return "batch" if by_batch else "running"

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metarun.algorithms import BatchNormKind
 from metarun.algorithms.embedding import MetricLearner, laid_out
-from metarun.algorithms.inner_loop import Statistics
 from metarun.errors import Refused
 from metarun.tasks.task import Examples, Judged, Model, Spec, Task, joined
 
@@ -28,7 +28,7 @@ class FittedHead(MetricLearner):
     joint = True
 
     def __init__(
-        self, backbone: nn.Module, fitting: dict[str, Any], batch_norm: Statistics
+        self, backbone: nn.Module, fitting: dict[str, Any], batch_norm: BatchNormKind
     ) -> None:
         super().__init__(backbone, batch_norm)
         self.fitting = fitting

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 import gym_notices.notices
 import torch
 from torch import Tensor, nn
 
+from metarun.algorithms import BatchNormKind
 from metarun.backbones.norm import BatchNorm, normalised_by
 from metarun.tasks.task import Evidence, Inputs, joined
 
 gym_notices.notices.notices.clear()  # learn2learn imports gym, which would print its farewell
 import learn2learn as l2l  # noqa: E402
-
-Statistics = Literal["transductive", "inductive"]
 
 
 def adapted(
@@ -57,7 +55,7 @@ class Normalised:
             the support, with the network's own weights (MetaBN, Bronskill et al. 2020).
     """
 
-    def __init__(self, net: nn.Module, support: Evidence, batch_norm: Statistics) -> None:
+    def __init__(self, net: nn.Module, support: Evidence, batch_norm: BatchNormKind) -> None:
         self.net, self.support = net, support
         layers = any(isinstance(module, BatchNorm) for module in net.modules())
         self.by_support = layers and batch_norm == "inductive"

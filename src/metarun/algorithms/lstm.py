@@ -10,8 +10,8 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metarun.algorithms import Learner
-from metarun.algorithms.inner_loop import Normalised, Statistics
+from metarun.algorithms import BatchNormKind, Learner
+from metarun.algorithms.inner_loop import Normalised
 from metarun.backbones.norm import normalised_by
 from metarun.tasks.task import Evidence, Inputs, Model, Spec
 
@@ -128,7 +128,7 @@ class LSTM(Learner):
         *,
         inner_steps: PositiveInt = 8,
         hidden: PositiveInt = 20,
-        batch_norm: Statistics = "transductive",
+        batch_norm: BatchNormKind = "transductive",
     ) -> None:
         super().__init__()
         self.net = nn.Sequential(backbone, nn.Linear(backbone.features, spec.outputs))

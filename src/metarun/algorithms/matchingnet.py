@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from metarun.algorithms import BatchNormKind
 from metarun.algorithms.embedding import MetricLearner
-from metarun.algorithms.inner_loop import Statistics
 from metarun.tasks.task import Spec
 
 
@@ -94,7 +94,7 @@ class MatchingNet(MetricLearner):
         temperature: PositiveFloat = 0.1,
         fce: bool = False,
         fce_steps: PositiveInt = 5,
-        batch_norm: Statistics = "inductive",
+        batch_norm: BatchNormKind = "inductive",
     ) -> None:
         super().__init__(backbone, batch_norm)
         self.temperature = temperature

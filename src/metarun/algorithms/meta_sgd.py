@@ -6,8 +6,8 @@ import torch
 from pydantic import NonNegativeInt, PositiveFloat
 from torch import nn
 
-from metarun.algorithms import Learner
-from metarun.algorithms.inner_loop import Normalised, Statistics, adapted
+from metarun.algorithms import BatchNormKind, Learner
+from metarun.algorithms.inner_loop import Normalised, adapted
 from metarun.tasks.task import Evidence, Model, Spec
 
 
@@ -44,7 +44,7 @@ class MetaSGD(Learner):
         inner_steps: NonNegativeInt = 1,
         test_inner_steps: NonNegativeInt = 1,
         first_order: bool = False,
-        batch_norm: Statistics = "transductive",
+        batch_norm: BatchNormKind = "transductive",
     ) -> None:
         super().__init__()
         self.net = nn.Sequential(backbone, nn.Linear(backbone.features, spec.outputs))

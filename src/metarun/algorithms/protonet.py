@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from pydantic import PositiveFloat
 from torch import Tensor, nn
 
+from metarun.algorithms import BatchNormKind
 from metarun.algorithms.embedding import MetricLearner
-from metarun.algorithms.inner_loop import Statistics
 from metarun.tasks.task import Spec
 
 Distance = Literal["squared_euclidean", "euclidean", "cosine"]
@@ -71,7 +71,7 @@ class ProtoNet(MetricLearner):
         distance: Distance = "squared_euclidean",
         temperature: PositiveFloat | None = None,
         learn_temperature: bool = False,
-        batch_norm: Statistics = "inductive",
+        batch_norm: BatchNormKind = "inductive",
     ) -> None:
         super().__init__(backbone, batch_norm)
         self.distance = distance

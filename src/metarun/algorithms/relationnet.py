@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from metarun.algorithms import BatchNormKind
 from metarun.algorithms.embedding import MetricLearner
-from metarun.algorithms.inner_loop import Statistics
 from metarun.backbones.norm import BatchNorm, normalised_by
 from metarun.errors import Refused
 from metarun.tasks.task import Judged, Spec, Task
@@ -98,7 +98,7 @@ class RelationNet(MetricLearner):
         loss: Literal["mse", "cross_entropy"] = "mse",
         filters: PositiveInt = 64,
         hidden: PositiveInt = 8,
-        batch_norm: Statistics = "inductive",
+        batch_norm: BatchNormKind = "inductive",
     ) -> None:
         super().__init__(backbone, batch_norm)
         maps = getattr(backbone, "maps", None)

@@ -9,8 +9,7 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from metarun.algorithms import Learner
-from metarun.algorithms.inner_loop import Statistics
+from metarun.algorithms import BatchNormKind, Learner
 from metarun.backbones.norm import normalised_by
 from metarun.tasks.task import Examples, Inputs, Judged, Model, Spec, Task, each, joined
 
@@ -80,7 +79,7 @@ class Reptile(Learner):
         inner_steps: PositiveInt = 5,
         test_inner_batch: PositiveInt = 5,
         test_inner_steps: NonNegativeInt = 50,
-        batch_norm: Statistics = "transductive",
+        batch_norm: BatchNormKind = "transductive",
     ) -> None:
         super().__init__()
         self.net = nn.Sequential(backbone, nn.Linear(backbone.features, spec.outputs))

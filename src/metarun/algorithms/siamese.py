@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from metarun.algorithms import BatchNormKind
 from metarun.algorithms.embedding import MetricLearner
-from metarun.algorithms.inner_loop import Statistics
 from metarun.tasks.task import Judged, Spec, Task
 
 
@@ -76,7 +76,7 @@ class Siamese(MetricLearner):
         *,
         pairs: PositiveInt = 500,
         class_score: Literal["mean", "max"] = "mean",
-        batch_norm: Statistics = "inductive",
+        batch_norm: BatchNormKind = "inductive",
     ) -> None:
         super().__init__(backbone, batch_norm)
         self.pairs, self.class_score = pairs, class_score
