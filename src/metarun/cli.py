@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from metarun import __version__, commands
 from metarun.config.command_line import Request
 from metarun.errors import Interrupted, Refused, RunFailed, complain
-from metarun.process import print_anything, set_up, told
+from metarun.process import describe, print_anything, set_up
 
 HELP = """\
 metarun {version}: few-shot and meta-learning experiments
@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     except Exception as error:
         if os.environ.get("METARUN_TRACEBACK"):
             raise
-        complain(told(error))
+        complain(describe(error))
         return 1
 
 

@@ -189,7 +189,7 @@ def restored(
     changed = config_file.differences(state["config"], kept)
     if changed:  # the file of another run, say
         raise Refused(*(f"{run / 'config.yaml'}: {line}" for line in changed))
-    parts = assemble(config, folders, used=used, told=state["task"])
+    parts = assemble(config, folders, used=used, trained_spec=state["task"])
     try:
         parts.learner.load_state_dict(state["learner"])
     except RuntimeError as error:

@@ -48,7 +48,7 @@ def print_anything() -> None:
             stream.reconfigure(errors="replace")
 
 
-def told(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """An error that nobody expected, on one line."""
     text = " ".join(str(error).split()) or "no message"
     return f"{type(error).__name__}: {text} (METARUN_TRACEBACK=1 shows where)"

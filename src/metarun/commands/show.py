@@ -36,35 +36,22 @@ def run(request: Request) -> int:
     config, folders = checked(cfg), user_folders(cfg)
 
     from metarun.config.instantiate import blueprint
-    from metarun.data import duplicates
     from metarun.plots import episodes
     from metarun.tasks.gathered import source_of
     from metarun.tasks.sampler import Sampler
     from metarun.training.display import console
-    from metarun.training.parts import Mistakes, misfits, missizes, task_of
+    from metarun.training.parts import Mistakes, load_splits, task_of
 
     name, mistakes = config.choices.data, Mistakes()
     used = {split: "train_" if split == "train" else ""}
     make = mistakes.catch(blueprint, "data", config.data, folders)
     change = mistakes.catch(blueprint, "augmentation", config.augmentation, folders)
-    data = mistakes.catch(make) if make else None
-    if data is not None:
-        mistakes.lines += misfits(config, mistakes.catch(data.facts) or {}, used)
-    mistakes.settle()
-
-    splits = data.load()
-    screen = console()
+    splits, screen = load_splits(config, make, used, mistakes), console()
     screen.print(table(splits))
-    tasks = splits[split]
-    mistakes.lines += duplicates.shared_classes(splits)
-    mistakes.lines += missizes(config, splits, used)
-    mistakes.lines += misfits(config, {split: tasks.facts}, used, splits)
     mistakes.settle()
-    source = source_of(tasks, task_of(config, used[split]))
+    source = source_of(splits[split], task_of(config, used[split]))
     augment = mistakes.catch(change, source.spec.inputs) if split == "train" else None
     mistakes.settle()
-    for line in duplicates.warnings(splits):
-        log.warning("data=%s: %s", name, line)
 
     if split == "train":
         sampler = Sampler.training(source, config.seed, augment)

@@ -13,7 +13,7 @@ from multiprocessing import active_children
 from types import FrameType
 from typing import Any
 
-from metarun.process import told
+from metarun.process import describe
 from metarun.sweeps import worker
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM}
@@ -75,7 +75,7 @@ def _outcome(future: Future) -> Any:
     error = future.exception()
     if isinstance(error, BrokenProcessPool):
         return Lost()
-    return future.result() if error is None else worker.Failure(told(error))
+    return future.result() if error is None else worker.Failure(describe(error))
 
 
 def _submit(processes: int, threads: int, function: Callable[..., Any], *arguments: Any) -> Future:

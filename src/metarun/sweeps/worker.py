@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from metarun.errors import Interrupted, Occupied, Refused, RunFailed, complain
-from metarun.process import print_anything, set_up, told
+from metarun.process import describe, print_anything, set_up
 from metarun.sweeps.job import job
 from metarun.sweeps.search import trial
 from metarun.training import interruption
@@ -68,7 +68,7 @@ def _guarded(cfg: DictConfig, number: int, go_on: bool) -> float | None:
     except Exception as error:
         if os.environ.get("METARUN_TRACEBACK"):
             raise
-        lines = [told(error)]
+        lines = [describe(error)]
     for line in lines:
         complain(line if line.startswith(f"job {number}: ") else f"job {number}: {line}")
     return math.nan
@@ -105,7 +105,7 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except Exception as error:
-        return Failure(told(error))
+        return Failure(describe(error))
 
 
 def begin(parent: int) -> None:

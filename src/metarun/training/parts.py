@@ -64,7 +64,7 @@ class Parts:
         return source_of(self.splits[split], sizes, self.device, self.dtype)
 
 
-def told_of(spec: Spec) -> dict[str, int]:
+def saved_spec(spec: Spec) -> dict[str, int]:
     """What of a spec a checkpoint keeps: what the learner's weights depend on."""
     return {"outputs": spec.outputs, "shots": spec.shots, "classes": spec.classes}
 
@@ -91,7 +91,7 @@ def assemble(
     config: RunConfig,
     folders: Sequence[Path] = (),
     used: Mapping[str, str] = RUN,
-    told: Mapping[str, Any] | None = None,
+    trained_spec: Mapping[str, Any] | None = None,
 ) -> Parts:
     """Check every node and how the choices fit, load the data and build the learner.
 
@@ -99,8 +99,8 @@ def assemble(
         folders: a user's own config folders, which may name targets of their own.
         used: the splits that this command draws episodes from, each with the prefix of the keys
             that say how many ways, shots and queries.
-        told: of the spec, what the learner was told when it was trained; by default, what this
-            data says.
+        trained_spec: `saved_spec` of the data that the learner was trained on; by default, of this
+            data.
 
     Raises:
         Refused: with a line for every mistake.
@@ -110,31 +110,20 @@ def assemble(
     device = mistakes.catch(_device, config.device)
     if plans["algo"] is not None:
         mistakes.lines += _heads(config, target_of(plans["algo"]))
-    data = mistakes.catch(plans["data"]) if plans["data"] is not None else None
-    if data is not None:
-        mistakes.lines += misfits(config, mistakes.catch(data.facts) or {}, used)
-    mistakes.settle()
-
-    splits = data.load()
-    mistakes.lines += missizes(config, splits, used)
+    splits = load_splits(config, plans["data"], used, mistakes)
     mistakes.settle()
     dtype = getattr(torch, config.precision)
     spec = source_of(splits["train"], task_of(config, "train_"), device, dtype).spec
     mistakes.lines += _misplaced(config, target_of(plans["algo"]), spec)
-    mistakes.lines += misfits(config, {s: splits[s].facts for s in splits}, used, splits)
-    mistakes.lines += duplicates.shared_classes(splits)
     augment = None
     if "train_" in used.values():  # evaluation needs none, and its data may be of another shape
         augment = mistakes.catch(plans["augmentation"], spec.inputs)
     mistakes.settle()
-    for line in duplicates.warnings(splits):
-        log.warning("data=%s: %s", config.choices.data, line)
-
     keep_freed_memory()
     config = config.model_copy(update={"threads": config.threads or THREADS})
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)  # initial weights depend on the seed and the shapes alone
-    spec = replace(spec, **(told or {}))
+    spec = replace(spec, **(trained_spec or {}))
     backbone = plans["backbone"](spec.inputs)
     learner = plans["algo"](backbone, spec).to(device=device, dtype=dtype)
     if not any(p.requires_grad for p in learner.parameters()):
@@ -142,6 +131,32 @@ def assemble(
         raise Refused(f"algo={algo} backbone={net}: together they have nothing to learn")
     blueprints = plans["optimizer"], plans["logger"]
     return Parts(config, splits, spec, learner, *blueprints, device, dtype, augment)
+
+
+def load_splits(
+    config: RunConfig,
+    blueprint: Callable[..., Any] | None,
+    used: Mapping[str, str],
+    mistakes: Mistakes,
+) -> dict[str, Any]:
+    """The splits of the data; what does not fit the tasks asked for is added to the mistakes.
+
+    Raises:
+        Refused: with the mistakes so far, before anything is read.
+    """
+    data = mistakes.catch(blueprint) if blueprint is not None else None
+    if data is not None:
+        mistakes.lines += misfits(config, mistakes.catch(data.facts) or {}, used)
+    mistakes.settle()
+    splits = data.load()
+    mistakes.lines += missizes(config, splits, used)
+    facts = {split: splits[split].facts for split in used}
+    mistakes.lines += misfits(config, facts, used, splits)
+    mistakes.lines += duplicates.shared_classes(splits)
+    if not mistakes.lines:
+        for line in duplicates.warnings(splits):
+            log.warning("data=%s: %s", config.choices.data, line)
+    return splits
 
 
 def plan(

@@ -12,7 +12,7 @@ from torch import Tensor, nn, optim
 
 from metarun.errors import Refused
 from metarun.runs import checkpoint, metrics
-from metarun.training.parts import Parts, told_of
+from metarun.training.parts import Parts, saved_spec
 from metarun.training.protocol import trained_on
 
 
@@ -32,7 +32,7 @@ class State:
         id: stays the same when the run is resumed; loggers know the run by it.
         command: what the user typed first.
         resumed_with: what the user typed to go on, each time.
-        task: what the learner was told of its tasks, see `metarun.training.parts.told_of`.
+        task: what the learner was told of its tasks, see `metarun.training.parts.saved_spec`.
         trained_on: what `metarun.training.protocol.trained_on` says.
         splits: the sha256 of each split.
         config: of the run, plain containers.
@@ -65,7 +65,7 @@ class State:
         """The state of a run that has not taken a step."""
         return cls(
             command=command,
-            task=told_of(parts.spec),
+            task=saved_spec(parts.spec),
             trained_on=trained_on(parts),
             splits={name: split.sha256 for name, split in parts.splits.items()},
             config=parts.config.model_dump(),
