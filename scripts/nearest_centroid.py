@@ -12,15 +12,15 @@ import sys
 import torch
 from nearest_pixel import report
 
-from metarun.tasks.sampler import Episodes
+from metarun.algorithms.protonet import prototypes
+from metarun.tasks.task import Task
 
 
-def accuracy(episodes: Episodes) -> torch.Tensor:
-    """(T) share of queries that are nearest to the mean support item of their class."""
-    support = episodes.support_x.flatten(2).unflatten(1, (episodes.ways, -1))
-    distance = torch.cdist(episodes.query_x.flatten(2), support.mean(2))
-    return (distance.argmin(-1) == episodes.query_y).double().mean(1)
+def nearest_centroid(task: Task) -> torch.Tensor:
+    """(N·Q) the label of the class whose mean support item is nearest to each query."""
+    centroids = prototypes(task.support.x.flatten(1), task.support.y, task.support.labels)
+    return torch.cdist(task.query.x.flatten(1), centroids).argmin(-1)
 
 
 if __name__ == "__main__":
-    report(sys.argv[1:], "nearest centroid", accuracy)
+    report(sys.argv[1:], "nearest centroid", nearest_centroid)

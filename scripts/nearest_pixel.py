@@ -10,35 +10,37 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from metarun.config.compose import checked, compose
+from metarun.stats import interval
 from metarun.tasks.headline import ACCURACY
-from metarun.tasks.sampler import Episodes
-from metarun.training.evaluation import interval
+from metarun.tasks.task import Task
 from metarun.training.parts import assemble
 
 
-def accuracy(episodes: Episodes) -> torch.Tensor:
-    """(T) share of queries whose nearest support picture has their label."""
-    distance = torch.cdist(episodes.query_x.flatten(2), episodes.support_x.flatten(2))
-    labels = episodes.support_y.gather(1, distance.argmin(-1))
-    return (labels == episodes.query_y).double().mean(1)
+def nearest_item(task: Task) -> torch.Tensor:
+    """(N·Q) the label of the support picture that is nearest to each query."""
+    distance = torch.cdist(task.query.x.flatten(1), task.support.x.flatten(1))
+    return task.support.y[distance.argmin(-1)]
 
 
 def report(
-    typed: list[str], what: str, accuracy: Callable[[Episodes], torch.Tensor] = accuracy
+    typed: list[str], what: str, labels: Callable[[Task], torch.Tensor] = nearest_item
 ) -> None:
     """Print the accuracy on the frozen test episodes, with its interval.
 
     Args:
         typed: keys of `metarun`.
         what: the name of the method.
+        labels: of the queries of a task.
     """
     parts = assemble(checked(compose(typed)))
     sampler, config = parts.frozen("test"), parts.config
     number = config.test_episodes
-    scores = torch.cat([accuracy(sampler.batch([i])) for i in range(number)]).numpy()
+    tasks = (task for i in range(number) for task in sampler.tasks([i]))
+    scores = np.array([float((labels(t) == t.query.y).double().mean()) for t in tasks])
     print(
         f"{config.choices.data} {config.ways}-way {config.shots}-shot, "
         f"{what}: {ACCURACY.figure(interval(scores))} ({number} episodes)"

@@ -29,6 +29,7 @@ class Learner(nn.Module):
         needs_examples: it takes supports apart into rows, so that they cannot be environments.
         joint: its loss needs all tasks of a meta-batch at once; it defines `outer_losses`.
         sequential: a state runs from task to task.
+        order_matters: its models depend on the order of the support.
         slope: the gradient of its outer loss is the slope of that loss. `metarun audit` holds the
             learner to it.
         batch_norm: whose statistics normalise a query in evaluation: `transductive` (those of the
@@ -40,6 +41,7 @@ class Learner(nn.Module):
     needs_examples: bool = True
     joint: bool = False
     sequential: bool = False
+    order_matters: bool = False
     slope: bool = True
     batch_norm: str = "inductive"
 

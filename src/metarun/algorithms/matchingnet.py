@@ -97,7 +97,7 @@ class MatchingNet(MetricLearner):
         batch_norm: BatchNormKind = "inductive",
     ) -> None:
         super().__init__(backbone, batch_norm)
-        self.temperature = temperature
+        self.temperature, self.order_matters = temperature, fce
         self.context = FullContext(backbone.features, fce_steps) if fce else None
 
     def compare(self, support: Tensor, y: Tensor, query: Tensor, ways: int) -> Tensor:
