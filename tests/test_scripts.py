@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY
-
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
@@ -18,11 +16,11 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
     [("nearest_pixel.py", "nearest pixels"), ("nearest_centroid.py", "nearest centroid")],
 )
 def test_a_method_without_learning_is_far_above_chance(script: str, method: str) -> None:
-    words = [*TINY, "test_episodes=40", "data.noise=0.1"]
+    words = ["data=glyphs", "test_episodes=40", "threads=1"]
     done = subprocess.run(
         [sys.executable, str(SCRIPTS / script), *words], capture_output=True, text=True, check=True
     )
     line = done.stdout.splitlines()[-1]
-    assert line.startswith(f"blobs 5-way 1-shot, {method}: ")
+    assert line.startswith(f"glyphs 5-way 1-shot, {method}: ")
     assert line.endswith(" % (40 episodes)")
-    assert float(line.split(": ")[1].split()[0]) > 60
+    assert float(line.split(": ")[1].split()[0]) > 35
