@@ -73,3 +73,12 @@ def test_a_learner_without_an_inner_loop_does_without_learn2learn() -> None:
     """It takes a second to import."""
     code = "import sys, metarun.algorithms.protonet; sys.exit('learn2learn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_package_imports_torch_only_when_a_name_of_it_is_used() -> None:
+    code = (
+        "import sys, metarun; assert 'torch' not in sys.modules; "
+        "assert all(getattr(metarun, name) for name in metarun.__all__); "
+        "assert 'torch' in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
