@@ -21,7 +21,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "a" / "last.pt", STATE)
     found = checkpoint.load(tmp_path / "a" / "last.pt")
     assert torch.equal(found.pop("learner")["w"], STATE["learner"]["w"])
-    assert found == {"format": 2, "step": 3, "best": None, "recent": [{"loss": 0.5}]}
+    assert found == {"format": 3, "step": 3, "best": None, "recent": [{"loss": 0.5}]}
 
 
 def test_a_write_that_fails_leaves_the_one_before(
@@ -49,7 +49,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
         with pytest.raises(Refused, match=r"last\.pt: damaged"):
             checkpoint.load(path)
     torch.save({"weights": 1}, path)
-    with pytest.raises(Refused, match="checkpoint format None; this metarun reads format 2"):
+    with pytest.raises(Refused, match="checkpoint format None; this metarun reads format 3"):
         checkpoint.load(path)
     path.unlink()
     with pytest.raises(Refused, match="no such checkpoint"):
@@ -82,10 +82,10 @@ def test_every_bit_counts(tmp_path: Path) -> None:
 
 def test_a_later_format_is_named_and_not_called_damage(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "FORMAT", 3)
+        patch.setattr(checkpoint, "FORMAT", 4)
         checkpoint.save(tmp_path / "last.pt", STATE)
     checkpoint.save(tmp_path / "previous.pt", STATE)
-    with pytest.raises(Refused, match="checkpoint format 3; this metarun reads format 2"):
+    with pytest.raises(Refused, match="checkpoint format 4; this metarun reads format 3"):
         checkpoint.latest(tmp_path)
 
 

@@ -20,7 +20,7 @@ import torch
 from metarun.errors import Refused
 from metarun.files import make_folder, read_whole, write_whole
 
-FORMAT = 2
+FORMAT = 3
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 MARK = b"sha256:"
 SEAL = len(MARK) + 64  # bytes of the comment
