@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 
 class Refused(Exception):
@@ -15,6 +18,24 @@ class Refused(Exception):
     def __init__(self, *mistakes: str) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = list(mistakes)
+
+
+@dataclass
+class Mistakes:
+    """Gathers what is wrong, so that it is all said at once."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def catch(self, call: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return call(*args)
+        except Refused as refused:
+            self.lines += refused.mistakes
+            return None
+
+    def settle(self) -> None:
+        if self.lines:
+            raise Refused(*dict.fromkeys(self.lines))
 
 
 class Occupied(Refused):

@@ -15,7 +15,7 @@ from metarun.algorithms import Learner
 from metarun.backbones.norm import BatchNorm
 from metarun.config.instantiate import blueprint, target_of
 from metarun.config.schema import RunConfig
-from metarun.errors import Refused
+from metarun.errors import Mistakes, Refused
 from metarun.files import new_folder
 from metarun.plots.figure import drawn
 from metarun.plots.tested import draw_tested
@@ -26,7 +26,7 @@ from metarun.tasks.sampler import Sampler
 from metarun.training.display import Display
 from metarun.training.evaluation import evaluate
 from metarun.training.interruption import Stop
-from metarun.training.parts import Mistakes, Parts, assemble
+from metarun.training.parts import Parts, assemble
 from metarun.training.protocol import protocol, record, trained_on
 
 OTHER = {"transductive": "inductive", "inductive": "transductive"}

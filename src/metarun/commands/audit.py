@@ -74,7 +74,7 @@ def _parts(config: RunConfig, folders: list[Path], run: Path | None) -> Parts:
         return assemble(config, folders)
     from metarun.evaluate import restored
     from metarun.runs import checkpoint
-    from metarun.training.parts import RUN
+    from metarun.training.compatibility import RUN
 
     return restored(config, run, checkpoint.best(run / "checkpoints"), RUN, folders)
 

@@ -36,11 +36,13 @@ def run(request: Request) -> int:
     config, folders = checked(cfg), user_folders(cfg)
 
     from metarun.config.instantiate import blueprint
+    from metarun.errors import Mistakes
     from metarun.plots import episodes
     from metarun.tasks.gathered import source_of
     from metarun.tasks.sampler import Sampler
+    from metarun.training.compatibility import task_of
     from metarun.training.display import console
-    from metarun.training.parts import Mistakes, load_splits, task_of
+    from metarun.training.parts import load_splits
 
     name, mistakes = config.choices.data, Mistakes()
     used = {split: "train_" if split == "train" else ""}

@@ -39,7 +39,8 @@ def run(request: Request) -> int:
         named = {mistake.partition(":")[0] for mistake in mistakes}
         typed = {word.partition("=")[0].lstrip("+") for word in request.words}
         if cfg is not None and any("." in key for key in typed - named):
-            from metarun.training.parts import Mistakes, plan
+            from metarun.errors import Mistakes
+            from metarun.training.parts import plan
 
             plan(plain(cfg), user_folders(cfg), more := Mistakes())
             mistakes += more.lines

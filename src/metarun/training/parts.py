@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,23 @@ from metarun.algorithms import Learner
 from metarun.config.instantiate import blueprint, target_of
 from metarun.config.schema import RunConfig
 from metarun.data import duplicates
-from metarun.data.classes import Facts
-from metarun.errors import Refused
+from metarun.errors import Mistakes, Refused
 from metarun.tasks.augmentation import Augmentation
 from metarun.tasks.gathered import source_of
-from metarun.tasks.objectives import CLASSIFICATION
 from metarun.tasks.sampler import Sampler, TaskSource
 from metarun.tasks.task import Spec
 from metarun.training.allocator import keep_freed_memory
+from metarun.training.compatibility import (
+    RUN,
+    heads,
+    misfits,
+    misplaced,
+    missizes,
+    task_of,
+)
 
 log = logging.getLogger(__name__)
 THREADS = torch.get_num_threads()  # torch's own, before a run of this process set it
-RUN = {"train": "train_", "val": "", "test": ""}
 BUILT = ("data", "backbone", "algo", "optimizer", "augmentation", "logger")
 
 
@@ -69,24 +74,6 @@ def saved_spec(spec: Spec) -> dict[str, int]:
     return {"outputs": spec.outputs, "shots": spec.shots, "classes": spec.classes}
 
 
-@dataclass
-class Mistakes:
-    """Gathers what is wrong, so that it is all said at once."""
-
-    lines: list[str] = field(default_factory=list)
-
-    def catch(self, call: Callable[..., Any], *args: Any) -> Any:
-        try:
-            return call(*args)
-        except Refused as refused:
-            self.lines += refused.mistakes
-            return None
-
-    def settle(self) -> None:
-        if self.lines:
-            raise Refused(*dict.fromkeys(self.lines))
-
-
 def assemble(
     config: RunConfig,
     folders: Sequence[Path] = (),
@@ -109,12 +96,12 @@ def assemble(
     plans = plan(dict(config), folders, mistakes)
     device = mistakes.catch(_device, config.device)
     if plans["algo"] is not None:
-        mistakes.lines += _heads(config, target_of(plans["algo"]))
+        mistakes.lines += heads(config, target_of(plans["algo"]))
     splits = load_splits(config, plans["data"], used, mistakes)
     mistakes.settle()
     dtype = getattr(torch, config.precision)
     spec = source_of(splits["train"], task_of(config, "train_"), device, dtype).spec
-    mistakes.lines += _misplaced(config, target_of(plans["algo"]), spec)
+    mistakes.lines += misplaced(config, target_of(plans["algo"]), spec)
     augment = None
     if "train_" in used.values():  # evaluation needs none, and its data may be of another shape
         augment = mistakes.catch(plans["augmentation"], spec.inputs)
@@ -164,108 +151,6 @@ def plan(
 ) -> dict[str, Callable[..., Any] | None]:
     """The blueprint of each group, or `None` where its node has a mistake."""
     return {g: mistakes.catch(blueprint, g, nodes[g], folders) for g in BUILT}
-
-
-def misfits(
-    config: RunConfig,
-    facts: Mapping[str, Facts | None],
-    used: Mapping[str, str],
-    splits: Mapping[str, Any] | None = None,
-) -> list[str]:
-    """Where the episodes asked for do not fit the classes and items there are.
-
-    Args:
-        splits: lets the classes that are too small be named.
-    """
-    lines = []
-    name = config.choices.data
-    known = {split: facts[split] for split in used if facts.get(split) is not None}
-    if all(task_of(config, p) == task_of(config, "") for p in used.values()):  # one line for all
-        used = dict.fromkeys(used, "")
-    for prefix in dict.fromkeys(used[split] for split in known):
-        ways, shots, queries = task_of(config, prefix)
-        if None in (ways, shots, queries):
-            continue  # see `missizes`
-        mine = {split: fact for split, fact in known.items() if used[split] == prefix}
-        if ways < 2:
-            lines.append(f"{prefix}ways={ways}: should be greater than or equal to 2")
-        split, fewest = min(mine.items(), key=lambda item: item[1].classes)
-        if ways > fewest.classes:
-            lines.append(
-                f"{prefix}ways={ways}: the {split} split of {name} has {fewest.classes} classes"
-            )
-        split, fewest = min(mine.items(), key=lambda item: item[1].smallest)
-        if shots + queries > fewest.smallest:
-            short = duplicates.small_classes(splits[split], shots + queries) if splits else []
-            which = f" ({duplicates.named(short)})" if short else ""
-            lines.append(
-                f"{prefix}shots={shots} {prefix}queries={queries}: a class of {name} has "
-                f"{fewest.smallest} items{which}; shots + queries can be {fewest.smallest} at most"
-            )
-    return lines
-
-
-def missizes(
-    config: RunConfig, splits: Mapping[str, Any], used: Mapping[str, str] = RUN
-) -> list[str]:
-    """The sizes that are given where tasks have their own, and those that are missing elsewhere."""
-    lines, data = [], config.choices.data
-    for split, prefix in used.items():
-        own = hasattr(splits[split], "choose")
-        for key, value, same in zip(
-            ("ways", "shots", "queries"), task_of(config, prefix), task_of(config), strict=True
-        ):
-            if value is None and not own:
-                lines.append(f"{prefix}{key}=null: should be a number")
-            elif own and value is not None and not (prefix and value == same):
-                lines.append(
-                    f"{prefix}{key}={value}: tasks of {data} have sizes of their own; "
-                    f"leave {prefix}{key} out"
-                )
-        if not own and splits[split].facts is None:
-            lines += wayless(config)
-    return list(dict.fromkeys(lines))
-
-
-def task_of(config: RunConfig, prefix: str = "") -> tuple[int | None, ...]:
-    """Ways, shots and queries of evaluation, or of training with the prefix `train_`."""
-    return tuple(getattr(config, prefix + key) for key in ("ways", "shots", "queries"))
-
-
-def _misplaced(config: RunConfig, learner: Any, spec: Spec) -> list[str]:
-    """What a learner needs of its tasks and these tasks do not have."""
-    algo, data = config.choices.algo, config.choices.data
-    if not spec.examples and getattr(learner, "needs_examples", True):
-        return [
-            f"algo={algo} data={data}: {algo} takes supports apart into examples, and those of "
-            f"{data} are environments; algo=maml acts in them"
-        ]
-    if spec.objective is not CLASSIFICATION and getattr(learner, "needs_labels", True):
-        return [
-            f"algo={algo} data={data}: {algo} tells classes apart, and {data} has numbers to be "
-            "predicted; algo=maml predicts them"
-        ]
-    return []
-
-
-def wayless(config: RunConfig) -> list[str]:
-    """The keys that speak of classes where the data has none."""
-    data = config.choices.data
-    return [
-        f"{key}={value}: {data} has no classes; leave {key} out"
-        for key, value in (("ways", config.ways), ("train_ways", config.train_ways))
-        if value != 1 and (key == "ways" or value != config.ways)
-    ]
-
-
-def _heads(config: RunConfig, learner: Any) -> list[str]:
-    ways, train_ways = config.ways, config.train_ways
-    if getattr(learner, "per_label_head", False) and ways and train_ways and ways != train_ways:
-        return [
-            f"ways={ways} train_ways={train_ways}: {config.choices.algo} "
-            "has a head for each label, so it is tested with as many ways as it is trained with"
-        ]
-    return []
 
 
 def _device(name: str) -> torch.device:
