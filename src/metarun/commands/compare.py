@@ -22,12 +22,12 @@ def run(request: Request) -> int:
     folders, mistakes = _distinct(Path(word).expanduser() for word in request.words)
     mistakes += _unfit(out)
 
-    from metarun.report.comparison import as_csv, compare, read
+    from metarun.report.comparison import as_csv, compare, read_test
 
     tests = []
     for folder in folders:
         try:
-            tests.append(read(folder))
+            tests.append(read_test(folder))
         except Refused as refused:
             mistakes += refused.mistakes
     if mistakes:

@@ -71,7 +71,7 @@ class Pair:
         return self.p_holm < 0.05
 
 
-def read(folder: Path) -> Tested:
+def read_test(folder: Path) -> Tested:
     """The finished test in `folder`.
 
     Raises:

@@ -18,7 +18,7 @@ POINTS = 120  # most of a curve
 Curves = dict[str, dict[str, list[float | None]]]  # split, name: values
 
 
-def read(folder: Path, headline: Headline = UNKNOWN) -> Curves:
+def read_curves(folder: Path, headline: Headline = UNKNOWN) -> Curves:
     """The curves of a run.
 
     Args:

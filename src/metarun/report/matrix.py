@@ -122,4 +122,4 @@ def _read(entry: Entry) -> comparison.Tested:
     for name in ("result.json", "test_episodes.csv"):
         if not is_own(entry.folder, name):
             raise Refused(f"{entry.name}: {name}: not there, or not a file of the run's own")
-    return comparison.read(entry.folder)
+    return comparison.read_test(entry.folder)

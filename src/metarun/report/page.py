@@ -42,7 +42,7 @@ def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
     album = Album()
     runs = [sections.section(e, place, album) for e in ranking.entries]
     compared, unread = _matrices(ranking)
-    drawn = [curves.read(entry.folder, entry.headline) for entry in ranking.entries]
+    drawn = [curves.read_curves(entry.folder, entry.headline) for entry in ranking.entries]
     plotted = _plotted(ranking, called, drawn)
     plotly = _plotly()
     scripts = [plotly, _text("page.js")]

@@ -93,7 +93,7 @@ def find(folders: Sequence[Path]) -> list[Entry]:
             name = str(place.relative_to(folder)) if place != folder else ""
             if len(folders) > 1 or not name:
                 name = str(place)
-            found.setdefault(place.resolve(), read(place, printable(name)))
+            found.setdefault(place.resolve(), read_run(place, printable(name)))
     if mistakes:
         raise Refused(*mistakes)
     return list(found.values())
@@ -104,7 +104,7 @@ def natural(path: Path) -> list[tuple[int, str]]:
     return [(int(p), "") if p.isdecimal() and len(p) < 16 else (10**16, p) for p in path.parts]
 
 
-def read(folder: Path, name: str) -> Entry:
+def read_run(folder: Path, name: str) -> Entry:
     """The run or evaluation in `folder`, whatever state it is in."""
     trained = folder.parents[1] if folder.parent.name == "evaluations" else None
     settings = configuration.settings(trained or folder)
@@ -160,7 +160,7 @@ def read(folder: Path, name: str) -> Entry:
 
 def _result(folder: Path) -> dict[str, Any] | None:
     """What the folder's own `result.json` holds; a link could lead anywhere."""
-    return None if (folder / "result.json").is_symlink() else results.read(folder)
+    return None if (folder / "result.json").is_symlink() else results.read_result(folder)
 
 
 def _places(folder: Path) -> Iterator[Path]:

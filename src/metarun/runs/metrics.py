@@ -71,7 +71,7 @@ def append(
         _follow(so_far, line)
 
 
-def read(out: Path) -> list[dict[str, Any]]:
+def read_metrics(out: Path) -> list[dict[str, Any]]:
     """All lines; those that cannot be read, like one that a crash cut short, are left out."""
     lines = []
     for text in _raw(out):
@@ -95,7 +95,7 @@ def cut(out: Path, state: Reached) -> None:
     kept = before[: state.metrics["lines"]]
     if record(kept) != state.metrics:
         reached = {"train": state.step, "val": state.validated}
-        fit = [x for x in read(out) if _within(x, reached)]
+        fit = [x for x in read_metrics(out) if _within(x, reached)]
         kept = [(json.dumps(x) + "\n").encode() for x in fit]
         log.warning(
             "%s: damaged: %d of its %d lines can be read; weights and figures do not depend on it",

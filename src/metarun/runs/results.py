@@ -44,7 +44,7 @@ def as_json(content: Mapping[str, Any]) -> str:
     return json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n"
 
 
-def read(folder: Path) -> dict[str, Any] | None:
+def read_result(folder: Path) -> dict[str, Any] | None:
     """The folder's `result.json`, or `None` where there is none that can be read."""
     try:
         found = json.loads(read_whole(folder / "result.json", 2**26).decode("utf-8"))
