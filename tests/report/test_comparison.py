@@ -12,7 +12,8 @@ import pytest
 from scipy import stats
 
 from metarun.errors import Refused
-from metarun.report.comparison import LARGEST, as_csv, compare, read_test
+from metarun.report.comparison import as_csv, compare
+from metarun.report.tested import LARGEST, read_test
 from metarun.tasks.headline import ACCURACY, MSE, Headline
 
 EPISODES = 30

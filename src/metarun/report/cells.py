@@ -10,6 +10,7 @@ from metarun.report.labels import Key, keys, name, place, telling
 from metarun.report.ranking import FACTS, Ranking
 from metarun.report.runs import STATUSES, Entry, Stat
 from metarun.report.tables import figure
+from metarun.report.untrusted import spelled
 from metarun.runs.results import clock
 from metarun.tasks.headline import Headline
 
@@ -116,10 +117,10 @@ def rows(ranking: Ranking, labels: Sequence[str], reached: Sequence[int]) -> lis
 
 
 def _cell(text: str) -> Cell:
-    try:
-        return Cell(text, repr(float(text)), "number")
-    except ValueError:
-        return Cell(text, "" if text == "–" else text)
+    value = spelled(text)
+    if value is not None:
+        return Cell(text, repr(value), "number")
+    return Cell(text, "" if text == "–" else text)
 
 
 def _figure(headline: Headline, stat: Stat | None, kind: int, more: str = "") -> Cell:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from metarun.report.contents import is_own, own
+from metarun.report.untrusted import is_own, number, own, whole
+from metarun.runs.metrics import NAME, parsed
 from metarun.tasks.headline import KNOWN, UNKNOWN, Headline
 
-NAME = "metrics.jsonl"
 LARGEST = 2**24  # bytes: 100,000 lines
 POINTS = 120  # most of a curve
-Curves = dict[str, dict[str, list[float | None]]]  # split, name: values
+Row = list[float | None]
+Curves = dict[str, dict[str, Row]]  # split, name: values
 
 
 def read_curves(folder: Path, headline: Headline = UNKNOWN) -> Curves:
@@ -30,17 +29,11 @@ def read_curves(folder: Path, headline: Headline = UNKNOWN) -> Curves:
         means over neighbours.
     """
     names = ["loss", *(known.score for known in ([headline] if headline else KNOWN)), "ci95"]
-    found: dict[str, dict[int, list[float]]] = {"train": {}, "val": {}}
-    for text in (own(folder, NAME, LARGEST) or b"").splitlines():
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):  # cut short by a crash, or being written
-            continue
-        if not isinstance(line, dict) or line.get("split") not in ("train", "val"):
-            continue
-        step = line.get("step")
-        if isinstance(step, int) and not isinstance(step, bool) and 0 <= step < 2**53:
-            found[line["split"]][step] = [_number(line.get(name)) for name in names]
+    found: dict[str, dict[int, Row]] = {"train": {}, "val": {}}
+    for line in parsed((own(folder, NAME, LARGEST) or b"").splitlines()):
+        step = whole(line["step"])
+        if line["split"] in ("train", "val") and step is not None and step < 2**53:
+            found[line["split"]][step] = [number(line.get(name)) for name in names]
     return {split: _thinned(points, names) for split, points in found.items() if points}
 
 
@@ -59,12 +52,14 @@ def reached(found: Curves) -> int:
     return int(max((curve["step"][-1] or 0 for curve in found.values()), default=0))
 
 
-def _thinned(points: dict[int, list[float]], names: list[str]) -> dict[str, list[float | None]]:
-    table = np.array([[step, *points[step]] for step in sorted(points)])
+def _thinned(
+    points: dict[int, list[float | None]], names: list[str]
+) -> dict[str, list[float | None]]:
+    table = np.array([[step, *points[step]] for step in sorted(points)], float)  # `None`: nan
     bins = np.array_split(table, min(POINTS, len(table)))
     means = np.array([_mean(part) for part in bins])
     columns = dict(zip([*names, "step"], np.roll(means, -1, 1).T, strict=True))
-    return {n: [_short(v) for v in c] for n, c in columns.items() if np.isfinite(c).any()}
+    return {n: [_rounded(v) for v in c] for n, c in columns.items() if np.isfinite(c).any()}
 
 
 def _mean(part: np.ndarray) -> np.ndarray:
@@ -75,10 +70,5 @@ def _mean(part: np.ndarray) -> np.ndarray:
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
-def _number(value: Any) -> float:
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
-    return float(value) if fits else math.nan
-
-
-def _short(value: float) -> float | None:
+def _rounded(value: float) -> float | None:
     return float(f"{value:.5g}") if math.isfinite(value) else None

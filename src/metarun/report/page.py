@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from metarun import __version__
-from metarun.report import cells, curves, labels, matrix, sections, verdicts
+from metarun.report import cells, curves, labels, matrix, sections
 from metarun.report.album import Album
 from metarun.report.curves import Curves
 from metarun.report.ranking import Ranking
@@ -23,8 +23,6 @@ from metarun.tasks.headline import Headline
 
 HERE = Path(__file__).parent
 MARK = '<meta name="generator" content="metarun'  # by which a later report knows its own page
-MATRICES = 12  # most groups of runs that are compared
-SHOWN = 20  # most runs of a group that are shown
 # Plotly makes an empty <style> and fills it by the CSSOM; a map library that comes with it makes
 # one of its own unless there is an element with its id. So neither needs 'unsafe-inline'.
 EMPTY = ""
@@ -41,12 +39,12 @@ def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
     called = labels.of(ranking)
     album = Album()
     runs = [sections.section(e, place, album) for e in ranking.entries]
-    compared, unread = _matrices(ranking)
+    compared, unread = matrix.tables(ranking)
     drawn = [curves.read_curves(entry.folder, entry.headline) for entry in ranking.entries]
     plotted = _plotted(ranking, called, drawn)
     plotly = _plotly()
-    scripts = [plotly, _text("page.js")]
-    style = _text("page.css")
+    scripts = [plotly, (HERE / "page.js").read_text("utf-8")]
+    style = (HERE / "page.css").read_text("utf-8")
     template = _environment().get_template("page.html.j2")
     return template.render(
         policy=policy(scripts, [style, EMPTY]),
@@ -138,17 +136,6 @@ def _headline(kind: Headline, drawn: Sequence[Curves]) -> dict[str, Any]:
     }
 
 
-def _matrices(ranking: Ranking) -> tuple[list[dict[str, Any]], list[str]]:
-    groups, unread = matrix.groups(ranking.entries)
-    made = [
-        verdicts.table(ranking, group, matrix.matrix(group.values), SHOWN)
-        for group in groups[:MATRICES]
-    ]
-    if len(groups) > MATRICES:
-        unread.append(f"{len(groups) - MATRICES} smaller groups of runs are not shown here")
-    return made, [labels.name(line) for line in unread]
-
-
 @cache
 def _environment() -> Environment:
     return Environment(
@@ -167,10 +154,6 @@ def _plotly() -> str:
     if "</script" in text.lower() or "<!--" in text:  # it could not stand in a page
         raise ValueError("plotly's script cannot be put into a page")
     return text.replace("\r\n", "\n").replace("\r", "\n")  # as a browser reads it, for its hash
-
-
-def _text(name: str) -> str:
-    return (HERE / name).read_text("utf-8")
 
 
 def _sha256(text: str) -> str:

@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
@@ -72,15 +72,18 @@ def append(
 
 
 def read_metrics(out: Path) -> list[dict[str, Any]]:
-    """All lines; those that cannot be read, like one that a crash cut short, are left out."""
-    lines = []
-    for text in _raw(out):
+    """All lines, see `parsed`."""
+    return list(parsed(_raw(out)))
+
+
+def parsed(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """Lines that have a step and a split; others, like one that a crash cut short, are left out."""
+    for text in lines:
         try:
             line = json.loads(text)
-            lines.append({"step": line["step"], "split": line["split"], **line})
+            yield {"step": line["step"], "split": line["split"], **line}
         except (ValueError, TypeError, KeyError, RecursionError):
             continue
-    return lines
 
 
 def cut(out: Path, state: Reached) -> None:

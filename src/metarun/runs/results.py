@@ -7,7 +7,7 @@ import io
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -55,12 +55,16 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 def write_episodes(folder: Path, scores: Mapping[str, np.ndarray]) -> None:
     """Write `test_episodes.csv`: a row for each test episode, so that learners can be paired."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["episode", *scores])
     columns = [values.tolist() for values in scores.values()]
-    rows.writerows([i, *row] for i, row in enumerate(zip(*columns, strict=True)))
-    write_whole(folder / "test_episodes.csv", text.getvalue())
+    rows = ([i, *row] for i, row in enumerate(zip(*columns, strict=True)))
+    write_whole(folder / "test_episodes.csv", csv_text([["episode", *scores], *rows]))
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Rows as a CSV file holds them."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def setting(ways: int | None, shots: int | None) -> str:
