@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from metarun.report.labels import Key, keys, name, place, telling
+from metarun.report.labels import keys, name, place, telling
 from metarun.report.ranking import FACTS, Ranking
 from metarun.report.runs import STATUSES, Entry, Stat
 from metarun.report.tables import figure
@@ -59,25 +59,6 @@ def glance(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def columns(ranking: Ranking) -> list[tuple[str, str]]:
-    """Titles of the table after number and name: what tells runs apart, figures, the rest.
-
-    Returns:
-        Each with its class: `minor` for the rest, which paper has no room for.
-    """
-    first, rest = _columns(ranking)
-    over = ["over seeds"][: len(ranking.groups)]
-    figures = ["test", "validation", *over, "status", "time", "steps"]
-    titles = [*(title for _, title, _ in first), *figures]
-    return [*((title, "") for title in titles), *((title, "minor") for _, title, _ in rest)]
-
-
-def _columns(ranking: Ranking) -> tuple[list[Key], list[Key]]:
-    differ = [key for key in keys(ranking) if key[0] != "steps"]  # which has a column anyway
-    first = telling(differ, ranking.entries)
-    return first, [key for key in differ if key not in first]
-
-
 def filters(ranking: Ranking) -> list[tuple[str, str, list[str]]]:
     """What can be chosen from: key, title, values."""
     found = []
@@ -88,32 +69,43 @@ def filters(ranking: Ranking) -> list[tuple[str, str, list[str]]]:
     return found
 
 
-def rows(ranking: Ranking, labels: Sequence[str], reached: Sequence[int]) -> list[dict[str, Any]]:
-    """A row for each run, in the order of the ranking.
+def table(
+    ranking: Ranking, labels: Sequence[str], reached: Sequence[int]
+) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
+    """Titles after number and name, and a row for each run, in the order of the ranking.
+
+    Columns are what tells runs apart, figures, and the rest.
 
     Args:
         reached: the last step that each has noted, which `result.json` says at the end only.
+
+    Returns:
+        Each title with its class: `minor` for the rest, which paper has no room for.
     """
-    first, rest = _columns(ranking)
+    differ = [key for key in keys(ranking) if key[0] != "steps"]  # which has a column anyway
+    first = telling(differ, ranking.entries)
+    rest = [key for key in differ if key not in first]
+    over = ["over seeds"][: len(ranking.groups)]
+    figures = ["test", "validation", *over, "status", "time", "steps"]
+    titles = [(title, "") for title in (*(title for _, title, _ in first), *figures)]
+    titles += [(title, "minor") for _, title, _ in rest]
     kinds = {headline: i for i, headline in enumerate(ranking.headlines)}
-    made = []
+    rows = []
     for entry, label, step in zip(ranking.entries, labels, reached, strict=True):
         own = [_cell(value(entry)) for _, _, value in first]
-        kind = kinds.get(entry.headline, 0)
-        own.append(_figure(entry.headline, entry.test, kind))
-        own.append(_figure(entry.headline, entry.val, kind))
+        kind, seconds = kinds.get(entry.headline, 0), entry.seconds
+        own += [_figure(entry.headline, stat, kind) for stat in (entry.test, entry.val)]
         if ranking.groups:
-            over = ranking.over(entry)
-            seeds = f"{len(over.seeds)} seeds" if over else ""
-            own.append(_figure(entry.headline, over.test if over else None, kind, seeds))
+            group = ranking.over(entry)
+            seeds = f"{len(group.seeds)} seeds" if group else ""
+            own.append(_figure(entry.headline, group and group.test, kind, seeds))
         own.append(Cell(entry.status, str(STATUSES.index(entry.status)), "status", entry.error))
-        seconds = entry.seconds
         own.append(Cell(clock(seconds), "" if seconds is None else repr(seconds), "number"))
         own.append(_steps(entry, step))
         own += [_cell(value(entry))._replace(kind="minor") for _, _, value in rest]
         facts = {key: name(getattr(entry, key)) for key in FILTERS}
-        made.append({"name": place(entry), "label": label, "cells": own, "facts": facts})
-    return made
+        rows.append({"name": place(entry), "label": label, "cells": own, "facts": facts})
+    return titles, rows
 
 
 def _cell(text: str) -> Cell:

@@ -56,18 +56,10 @@ def _thinned(
     points: dict[int, list[float | None]], names: list[str]
 ) -> dict[str, list[float | None]]:
     table = np.array([[step, *points[step]] for step in sorted(points)], float)  # `None`: nan
-    bins = np.array_split(table, min(POINTS, len(table)))
-    means = np.array([_mean(part) for part in bins])
+    bins = np.array_split(np.ma.masked_invalid(table), min(POINTS, len(table)))
+    means = np.array([part.mean(0).filled(np.nan) for part in bins])
     columns = dict(zip([*names, "step"], np.roll(means, -1, 1).T, strict=True))
     return {n: [_rounded(v) for v in c] for n, c in columns.items() if np.isfinite(c).any()}
-
-
-def _mean(part: np.ndarray) -> np.ndarray:
-    """Over the rows of `part` (rows, columns), of the numbers that are there."""
-    there = np.isfinite(part)
-    counts = there.sum(0)
-    sums = np.where(there, part, 0).sum(0)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def _rounded(value: float) -> float | None:

@@ -18,7 +18,7 @@ from metarun.report.ranking import Ranking
 from metarun.report.runs import Entry
 from metarun.report.tested import Tested, read_test
 from metarun.report.untrusted import is_own, shown
-from metarun.stats import difference, holm
+from metarun.stats import Difference, difference, holm
 from metarun.tasks.headline import Headline
 
 COMPARED = 300  # runs of a group: 44,850 pairs
@@ -54,18 +54,6 @@ class Group:
             return False
 
 
-@dataclass(frozen=True, eq=False)
-class Matrix:
-    """Attributes:
-    mean, ci95, p: (runs, runs) of the row's score minus the column's; `p` is corrected by Holm
-        for all pairs, and `nan` on the diagonal.
-    """
-
-    mean: np.ndarray
-    ci95: np.ndarray
-    p: np.ndarray
-
-
 def groups(entries: Sequence[Entry]) -> tuple[list[Group], list[str]]:
     """The runs by how they were tested, and a line for each that could not be read.
 
@@ -98,11 +86,15 @@ def groups(entries: Sequence[Entry]) -> tuple[list[Group], list[str]]:
     return sorted(several, key=lambda group: -len(group.entries)), problems
 
 
-def matrix(values: Sequence[np.ndarray]) -> Matrix:
+def matrix(values: Sequence[np.ndarray]) -> Difference:
     """All pairs at once; each figure is that of `metarun.stats`, to the bit.
 
     Args:
         values: (episodes) scores of each run on the same episodes, two at least.
+
+    Returns:
+        (runs, runs) of the row's score minus the column's; `p` is corrected by Holm for all pairs,
+        and `nan` on the diagonal.
     """
     stacked, runs = np.stack(values), len(values)
     mean, ci95 = np.zeros((runs, runs)), np.zeros((runs, runs))
@@ -114,7 +106,7 @@ def matrix(values: Sequence[np.ndarray]) -> Matrix:
     p[above] = holm(p[above].tolist())
     below = (above[1], above[0])
     mean[below], ci95[below], p[below] = -mean[above], ci95[above], p[above]
-    return Matrix(mean, ci95, p)
+    return Difference(mean, ci95, p)
 
 
 def _read_own(entry: Entry) -> Tested:
@@ -141,7 +133,7 @@ def tables(ranking: Ranking) -> tuple[list[dict[str, Any]], list[str]]:
     return made, [labels.name(line) for line in unread]
 
 
-def _table(ranking: Ranking, group: Group, found: Matrix) -> dict[str, Any]:
+def _table(ranking: Ranking, group: Group, found: Difference) -> dict[str, Any]:
     """A group's differences as a table of its best runs: what each cell shows and says."""
     number = {id(entry): i for i, entry in enumerate(ranking.entries)}
     best = [number[id(entry)] for entry in group.entries[:SHOWN]]
@@ -181,18 +173,14 @@ def _table(ranking: Ranking, group: Group, found: Matrix) -> dict[str, Any]:
         said.append(f"the {len(best)} best of {len(group.entries)} are shown")
     if group.left_out:
         said.append(f"{group.left_out} more were not compared")
-    return {"title": _tested(group), "lines": lines, "notes": [*said, *notes(group)]}
+    p, task = group.protocol, group.entries[0].task or "–"
+    title = (
+        f"{len(group.entries)} runs on {p['episodes']:,} episodes of {shown(p['data'])} "
+        f"{shown(p['split'])}, {task}, {shown(p['batch_norm'])} batch norm"
+    )
+    return {"title": title, "lines": lines, "notes": [*said, *notes(group)]}
 
 
 def _signed(value: float, digits: int) -> str:
     text = f"{abs(value):.{digits}f}"
     return ("+" if value > 0 else "−") * (float(text) > 0) + text
-
-
-def _tested(group: Group) -> str:
-    p = group.protocol
-    task = group.entries[0].task or "–"
-    return (
-        f"{len(group.entries)} runs on {p['episodes']:,} episodes of {shown(p['data'])} "
-        f"{shown(p['split'])}, {task}, {shown(p['batch_norm'])} batch norm"
-    )

@@ -8,7 +8,6 @@ import json
 import re
 import time
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,13 @@ from metarun.report.ranking import Ranking
 from metarun.tasks.headline import Headline
 
 HERE = Path(__file__).parent
+TEMPLATES = Environment(
+    loader=FileSystemLoader(HERE),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 MARK = '<meta name="generator" content="metarun'  # by which a later report knows its own page
 # Plotly makes an empty <style> and fills it by the CSSOM; a map library that comes with it makes
 # one of its own unless there is an element with its id. So neither needs 'unsafe-inline'.
@@ -42,11 +48,11 @@ def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
     compared, unread = matrix.tables(ranking)
     drawn = [curves.read_curves(entry.folder, entry.headline) for entry in ranking.entries]
     plotted = _plotted(ranking, called, drawn)
+    columns, rows = cells.table(ranking, called, [curves.reached(found) for found in drawn])
     plotly = _plotly()
     scripts = [plotly, (HERE / "page.js").read_text("utf-8")]
     style = (HERE / "page.css").read_text("utf-8")
-    template = _environment().get_template("page.html.j2")
-    return template.render(
+    return TEMPLATES.get_template("page.html.j2").render(
         policy=policy(scripts, [style, EMPTY]),
         taken=sorted(set(MAPS_STYLE.findall(plotly))),
         scripts=scripts,
@@ -55,9 +61,9 @@ def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
         made=time.strftime("%Y-%m-%d %H:%M"),
         folders=[labels.name(str(f if f.name else f.resolve())) for f in folders],
         glance=cells.glance(ranking, called),
-        columns=cells.columns(ranking),
+        columns=columns,
         filters=cells.filters(ranking),
-        rows=cells.rows(ranking, called, [curves.reached(found) for found in drawn]),
+        rows=rows,
         runs=runs,
         data=as_data(plotted),
         headlines=plotted["headlines"],
@@ -134,17 +140,6 @@ def _headline(kind: Headline, drawn: Sequence[Curves]) -> dict[str, Any]:
         "title": kind.name,
         "loss": any(curve["loss"] != curve.get(kind.score) for curve in found),
     }
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _plotly() -> str:
