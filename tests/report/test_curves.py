@@ -37,7 +37,7 @@ def test_a_curve_of_the_score_that_a_run_names(tmp_path: Path) -> None:
     folder = written(tmp_path, curve("return"))
     assert list(read_curves(folder, RETURN)["val"]) == ["loss", "return", "ci95", "step"]
     assert "return" not in read_curves(folder)["val"]
-    odd = Headline("step", higher_is_better=True)  # a stranger's
+    odd = Headline("step", higher_is_better=True)  # a malformed one
     assert read_curves(folder, odd)["train"]["step"] == list(range(1, 41))
 
 

@@ -83,9 +83,9 @@ def _write_new(file: Path, text: str) -> None:
 def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
     from rich.text import Text
 
-    from metarun.report.tables import grid
     from metarun.report.untrusted import part, shown
-    from metarun.runs.results import setting
+    from metarun.runs.results import grid, setting
+    from metarun.stats import interval
     from metarun.training.display import console
 
     screen, headline = console(), tests[0].headline
@@ -94,7 +94,9 @@ def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
     runs = grid("", "run", right=("algo", headline.score))
     for test in tests:
         algo = part(test.result, "run").get("algo", "–")
-        runs.add_row(Text(shown(test.folder)), Text(shown(algo)), test.figure)
+        runs.add_row(
+            Text(shown(test.folder)), Text(shown(algo)), headline.figure(interval(test.values))
+        )
     screen.print(runs)
 
     corrected = len(pairs) > 1

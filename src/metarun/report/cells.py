@@ -1,4 +1,4 @@
-"""The table of the page, cell by cell, what stands above it, and what it is filtered by."""
+"""The table of the page cell by cell, with the summary above it and the filters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILTERS = {"status": "status", "algo": "algorithm", "data": "data", "task": "tas
 
 
 class Cell(NamedTuple):
-    """Text, and what it is sorted by: a number as such, text as text, nothing last."""
+    """A text, and what its column is sorted by: numbers, then text, then empty cells."""
 
     text: str
     sort: str
@@ -31,15 +31,15 @@ class Cell(NamedTuple):
 def glance(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
     """The page in a few words: how many runs of which status, and the best of each score.
 
-    The best of several owes a part of its figure to chance, and figures of different tests rank
-    nobody: the page says both.
+    The best of several owes a part of its figure to chance, and figures of different tests do
+    not rank runs: the page says both.
     """
 
     def tested(fact: str) -> set[str]:
         return {getattr(entry, fact) for entry in ranking.entries if entry.test is not None}
 
     counts = Counter(entry.status for entry in ranking.entries)
-    firsts: dict[Headline, int] = {}
+    firsts: dict[Headline, int] = {}  # titles of equal headlines may differ: the first one's counts
     for i, entry in enumerate(ranking.entries):
         if entry.test is not None:
             firsts.setdefault(entry.headline, i)
@@ -61,12 +61,8 @@ def glance(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
 
 def filters(ranking: Ranking) -> list[tuple[str, str, list[str]]]:
     """What can be chosen from: key, title, values."""
-    found = []
-    for key, title in FILTERS.items():
-        values = sorted({name(getattr(entry, key)) for entry in ranking.entries} - {""})
-        if 1 < len(values) <= 100:
-            found.append((key, title, values))
-    return found
+    held = {key: {name(getattr(e, key)) for e in ranking.entries} - {""} for key in FILTERS}
+    return [(k, FILTERS[k], sorted(held[k])) for k in FILTERS if 1 < len(held[k]) <= 100]
 
 
 def table(

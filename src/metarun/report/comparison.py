@@ -15,8 +15,8 @@ from metarun.stats import Difference, difference, holm
 
 # What is compared; and the headline, of which the title may differ.
 FREE = ("algo", "backbone", "headline")
-# What a learner learned from is its own affair too, but a reader should know. Any other entry of
-# the protocol has to be the same, those that later versions add included.
+# What may differ too, as learners may learn from other data, but a reader should know. Any other
+# entry of the protocol has to be the same, those that later versions add included.
 NOTED = ("train_data", "train_split_sha256", "data_settings", "augmentation", "precision")
 COLUMNS = ("run_a", "run_b", "score", "mean_a", "mean_b")
 COLUMNS += ("difference", "ci95", "p", "p_holm", "episodes")

@@ -21,7 +21,7 @@ PLACES = ("resume", "run", "name", "out", "hydra", "data.root", "data.cache", "d
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # C is ten times as fast
-    """Without merges and numbers to the base of 60: a small file could ask for endless ones."""
+    """Has no merges and no numbers to base 60, by which a small file could ask for endless work."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         pass
@@ -56,8 +56,8 @@ def settings(run: Path) -> dict[str, str]:
         for key, value in islice(_walk(config), ENTRIES)
         if not isinstance(value, dict) and not key.endswith("._target_")
     }
-    chosen = {k.removeprefix("choices."): v for k, v in leaves.items() if k.startswith("choices.")}
-    return {**{k: v for k, v in leaves.items() if not k.startswith("choices.")}, **chosen}
+    last = sorted(leaves, key=lambda key: key.startswith("choices."))  # a choice takes precedence
+    return {key.removeprefix("choices."): leaves[key] for key in last}
 
 
 def words(command: str) -> dict[str, str]:
@@ -75,7 +75,7 @@ def _is_place(key: str) -> bool:
 
 
 def _walk(node: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Every entry, mappings as well: so their number is known also where they hold nothing."""
+    """Every entry, mappings as well, so that empty ones count towards `ENTRIES`."""
     yield key, node
     if isinstance(node, dict) and depth <= DEEPEST:
         for name, value in node.items():

@@ -1,8 +1,7 @@
-"""Learning curves: what `metrics.jsonl` says of a run, thinned to what a plot can show."""
+"""Learning curves: the lines of `metrics.jsonl`, thinned to what a plot can show."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,8 @@ from metarun.tasks.headline import KNOWN, UNKNOWN, Headline
 LARGEST = 2**24  # bytes: 100,000 lines
 POINTS = 120  # most of a curve
 Row = list[float | None]
-Curves = dict[str, dict[str, Row]]  # split, name: values
+Values = list[float | None]  # of a curve, point by point
+Curves = dict[str, dict[str, Values]]  # by split and name
 
 
 def read_curves(folder: Path, headline: Headline = UNKNOWN) -> Curves:
@@ -48,19 +48,14 @@ def left_out(folder: Path) -> str:
 
 
 def reached(found: Curves) -> int:
-    """The last step of the curves, about: a thinned curve ends before its last point."""
+    """The last step of the curves; of a thinned curve, a little less."""
     return int(max((curve["step"][-1] or 0 for curve in found.values()), default=0))
 
 
-def _thinned(
-    points: dict[int, list[float | None]], names: list[str]
-) -> dict[str, list[float | None]]:
+def _thinned(points: dict[int, Values], names: list[str]) -> dict[str, Values]:
     table = np.array([[step, *points[step]] for step in sorted(points)], float)  # `None`: nan
     bins = np.array_split(np.ma.masked_invalid(table), min(POINTS, len(table)))
     means = np.array([part.mean(0).filled(np.nan) for part in bins])
     columns = dict(zip([*names, "step"], np.roll(means, -1, 1).T, strict=True))
-    return {n: [_rounded(v) for v in c] for n, c in columns.items() if np.isfinite(c).any()}
-
-
-def _rounded(value: float) -> float | None:
-    return float(f"{value:.5g}") if math.isfinite(value) else None
+    kept = {name: column for name, column in columns.items() if np.isfinite(column).any()}
+    return {n: [float(f"{v:.5g}") if np.isfinite(v) else None for v in c] for n, c in kept.items()}

@@ -32,7 +32,7 @@ class Group:
     """Runs that were tested on the same frozen episodes in the same way.
 
     Attributes:
-        entries: as they came, the best first; `values` holds (episodes) scores of each.
+        entries: the runs, the best first; `values` holds (episodes) scores of each.
         protocol: every entry that one of them has, which the others share or lack.
         left_out: how many more there were than are compared.
     """
@@ -44,7 +44,7 @@ class Group:
     left_out: int = 0
 
     def fits(self, test: Tested) -> bool:
-        """What `metarun compare` asks: no entry that both have differs, but for the learner's."""
+        """Whether `metarun compare` would accept the test beside those of the group."""
         free = (*FREE, *NOTED)
         shared = (k for k in test.protocol if k in self.protocol and k not in free)
         alike = test.headline == self.headline and len(test.values) == len(self.values[0])
@@ -117,7 +117,7 @@ def _read_own(entry: Entry) -> Tested:
 
 
 def notes(group: Group) -> Iterator[str]:
-    """What is the learner's own affair and differs, which a reader should know."""
+    """A line for each entry that two runs may differ in, which a reader should know."""
     for key in NOTED:
         held = {repr(e.protocol[key]) for e in group.entries if key in e.protocol}
         if len(held) > 1:

@@ -1,4 +1,4 @@
-"""The report as one HTML page: opens from disk, asks no network, runs no script but its own."""
+"""The report as one HTML page: it opens from disk, loads nothing and runs only its own script."""
 
 from __future__ import annotations
 
@@ -21,12 +21,9 @@ from metarun.report.ranking import Ranking
 from metarun.tasks.headline import Headline
 
 HERE = Path(__file__).parent
+TRIMMED = {"trim_blocks": True, "lstrip_blocks": True}
 TEMPLATES = Environment(
-    loader=FileSystemLoader(HERE),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
+    loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, **TRIMMED
 )
 MARK = '<meta name="generator" content="metarun'  # by which a later report knows its own page
 # Plotly makes an empty <style> and fills it by the CSSOM; a map library that comes with it makes
@@ -77,7 +74,8 @@ def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
     """A Content-Security-Policy under which these scripts run, and nothing else does or loads."""
 
     def hashes(texts: Sequence[str]) -> str:
-        return " ".join(f"'sha256-{_sha256(text)}'" for text in texts)
+        digests = (hashlib.sha256(text.encode()).digest() for text in texts)
+        return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
 
     rules = ["default-src 'none'", "img-src data:", "base-uri 'none'", "form-action 'none'"]
     rules += [f"script-src {hashes(scripts)}", f"style-src {hashes(styles)}"]
@@ -99,45 +97,32 @@ def _plotted(ranking: Ranking, called: Sequence[str], drawn: Sequence[Curves]) -
         for entry, found in zip(ranking.entries, drawn, strict=True)
     ]
     kinds = list(dict.fromkeys([*ranking.headlines, *filter(None, judged)]))[: cells.HEADLINES]
-    return {
-        "keys": [title for title, _ in keys],
-        "headlines": [
-            _headline(
-                kind, [found for found, own in zip(drawn, judged, strict=True) if own == kind]
-            )
-            for kind in kinds
-        ],
-        "runs": [
-            {
-                "label": called[i],
-                "headline": kinds.index(judged[i]) if judged[i] in kinds else None,
-                "test": entry.test,
-                "val": entry.val,
-                "groups": [value(entry) for _, value in keys],
-                "curves": drawn[i],
-            }
-            for i, entry in enumerate(ranking.entries)
-        ],
-        "seeds": [
-            {
-                "label": label,
-                "test": group.test,
-                "runs": [number[id(entry)] for entry in group.entries],
-            }
-            for group, label in zip(ranking.groups, labels.over_seeds(ranking), strict=True)
-        ],
-    }
+    runs = [
+        {
+            "label": label,
+            "headline": kinds.index(kind) if kind in kinds else None,
+            **{"test": entry.test, "val": entry.val},
+            "groups": [value(entry) for _, value in keys],
+            "curves": found,
+        }
+        for label, entry, kind, found in zip(called, ranking.entries, judged, drawn, strict=True)
+    ]
+    seeds = [
+        {"label": label, "test": group.test, "runs": [number[id(e)] for e in group.entries]}
+        for group, label in zip(ranking.groups, labels.over_seeds(ranking), strict=True)
+    ]
+    curved = list(zip(judged, drawn, strict=True))
+    headlines = [_headline(kind, [own for of, own in curved if of == kind]) for kind in kinds]
+    titles = [title for title, _ in keys]
+    return {"keys": titles, "headlines": headlines, "runs": runs, "seeds": seeds}
 
 
 def _headline(kind: Headline, drawn: Sequence[Curves]) -> dict[str, Any]:
     """What the script writes figures by, and whether the loss is another score in some run."""
     found = (curve for curves in drawn for curve in curves.values() if "loss" in curve)
     return {
-        "score": kind.score,
-        "higher": kind.higher_is_better,
-        "percent": kind.percent,
-        "digits": kind.digits,
-        "title": kind.name,
+        **{"score": kind.score, "higher": kind.higher_is_better, "percent": kind.percent},
+        **{"digits": kind.digits, "title": kind.name},
         "loss": any(curve["loss"] != curve.get(kind.score) for curve in found),
     }
 
@@ -149,7 +134,3 @@ def _plotly() -> str:
     if "</script" in text.lower() or "<!--" in text:  # it could not stand in a page
         raise ValueError("plotly's script cannot be put into a page")
     return text.replace("\r\n", "\n").replace("\r", "\n")  # as a browser reads it, for its hash
-
-
-def _sha256(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -84,22 +84,22 @@ def find(folders: Sequence[Path]) -> list[Entry]:
             hint = "is not a folder" if folder.exists() else "no such folder"
             mistakes.append(f"{folder}: {hint}")
             continue
-        places = sorted(_places(folder), key=natural)
+        places = sorted(_places(folder), key=lambda place: natural(str(place)))
         if not places:
             mistakes.append(f"{folder}: holds no run")
         for place in places:
-            name = str(place.relative_to(folder)) if place != folder else ""
-            if len(folders) > 1 or not name:
-                name = str(place)
+            alone = len(folders) > 1 or place == folder
+            name = str(place if alone else place.relative_to(folder))
             found.setdefault(place.resolve(), read_run(place, printable(name)))
     if mistakes:
         raise Refused(*mistakes)
     return list(found.values())
 
 
-def natural(path: Path) -> list[tuple[int, str]]:
-    """A key that sorts job 2 before job 10."""
-    return [(int(p), "") if p.isdecimal() and len(p) < 16 else (10**16, p) for p in path.parts]
+def natural(place: str) -> list[tuple[int, str]]:
+    """A key by which paths sort with job 2 before job 10."""
+    found = ((_digits(part), part) for part in Path(place).parts)
+    return [(10**16, part) if number is None else (number, "") for number, part in found]
 
 
 def read_run(folder: Path, name: str) -> Entry:
@@ -117,9 +117,8 @@ def read_run(folder: Path, name: str) -> Entry:
     test, val = part(result, "test"), part(result, "val")
     headline = Headline.of(result)
     status, error = _status(folder, result)
-    done = status == "completed"
-    stat = _stat(test, headline) if done else None
-    if done and (stat is None or not protocol):
+    stat = _stat(test, headline) if status == "completed" and protocol else None
+    if status == "completed" and stat is None:
         status, error = "unreadable", "result.json: is not what a finished run leaves there"
     ways, shots = whole(protocol.get("ways")), whole(protocol.get("shots"))
     command = text(run.get("command"))
@@ -132,25 +131,16 @@ def read_run(folder: Path, name: str) -> Entry:
     sizes = (key for key in ("ways", "shots", "queries") if whole(protocol.get(key)))
     settings |= {key: str(protocol[key]) for key in sizes}
     return Entry(
-        folder,
-        name,
-        status,
-        error,
-        result,
-        words,
-        settings,
-        command,
+        *(folder, name, status, error, result, words, settings, command),
         algo=text(run.get("algo")) or settings.get("algo", ""),
         data=text(protocol.get("protocol")) or text(protocol.get("data")),
         task=results.setting(ways, shots) if ways and shots else "",
         batch_norm=text(protocol.get("batch_norm")),
         headline=headline,
-        test=stat if status == "completed" else None,
+        test=stat,
         val=_stat(val, headline),
         best_step=whole(val.get("best_step")),
-        steps=whole(run.get("steps")),
-        steps_done=whole(run.get("steps_done")),
-        seed=whole(run.get("seed")),
+        **{key: whole(run.get(key)) for key in ("steps", "steps_done", "seed")},
         seconds=number(run.get("wall_seconds")),
     )
 
@@ -189,13 +179,9 @@ def _told_by(settings: Mapping[str, str]) -> dict[str, Any]:
     """What the configuration alone says of a run that has written no result yet."""
     keys = ("ways", "shots", "seed", "steps")
     ways, shots, seed, steps = (_digits(settings.get(key, "")) for key in keys)
-    return {
-        "algo": settings.get("algo", ""),
-        "data": settings.get("data", ""),
-        "task": results.setting(ways, shots) if ways and shots else "",
-        "steps": steps,
-        "seed": seed,
-    }
+    task = results.setting(ways, shots) if ways and shots else ""
+    told = {key: settings.get(key, "") for key in ("algo", "data")}
+    return {**told, "task": task, "steps": steps, "seed": seed}
 
 
 def _stat(scores: Mapping[str, Any], headline: Headline) -> Stat | None:

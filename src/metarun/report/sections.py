@@ -1,4 +1,4 @@
-"""A run's own section of the page: how its number came about, and how to get there again."""
+"""A run's own section of the page: how its figures came about, and how to repeat the run."""
 
 from __future__ import annotations
 
@@ -18,40 +18,22 @@ LINKED = ("result.json", "config.yaml", "metrics.jsonl", "test_episodes.csv", "r
 LINKED += ("episodes.png", "curves.png", "multirun.yaml")
 LONGEST = 20_000  # letters of a configuration
 WORDS = {  # of the protocol, in the order of reading
-    "data": "data",
-    "split": "split",
-    "ways": "ways",
-    "shots": "shots",
-    "queries": "queries a class",
-    "episodes": "test episodes",
-    "batch_norm": "batch norm",
-    "augmentation": "augmentation in training",
-    "selection": "checkpoint chosen by",
-    "interval": "interval",
-    "precision": "precision",
-    "normalisation": "items are read as",
-    "pixels": "numbers in the picture files",
-    "copies": "equal items in the split",
-    "eval_seed": "seed of the test episodes",
-    "train_data": "trained on",
-    "data_settings": "settings of the data",
-    "algo": "settings of the learner",
-    "backbone": "settings of the backbone",
-    "split_sha256": "sha256 of the split",
-    "episodes_sha256": "sha256 of the episodes",
-    "train_split_sha256": "sha256 of the training split",
+    **{"data": "data", "split": "split", "ways": "ways", "shots": "shots"},
+    **{"queries": "queries a class", "episodes": "test episodes", "batch_norm": "batch norm"},
+    **{"augmentation": "augmentation in training", "selection": "checkpoint chosen by"},
+    **{"interval": "interval", "precision": "precision", "normalisation": "items are read as"},
+    **{"pixels": "numbers in the picture files", "copies": "equal items in the split"},
+    **{"eval_seed": "seed of the test episodes", "train_data": "trained on"},
+    **{"data_settings": "settings of the data", "algo": "settings of the learner"},
+    **{"backbone": "settings of the backbone", "split_sha256": "sha256 of the split"},
+    **{"episodes_sha256": "sha256 of the episodes"},
+    **{"train_split_sha256": "sha256 of the training split"},
 }
 RUN = {
-    "trial": "trial of the search",
-    "pruned": "stopped by the search",
-    "seed": "seed",
-    "backbone": "backbone",
-    "parameters": "parameters",
-    "optimizer": "optimizer",
-    "meta_batch": "tasks a step",
-    "episodes_per_second": "episodes a second",
-    "device": "device",
-    "threads": "threads",
+    **{"trial": "trial of the search", "pruned": "stopped by the search", "seed": "seed"},
+    **{"backbone": "backbone", "parameters": "parameters", "optimizer": "optimizer"},
+    **{"meta_batch": "tasks a step", "episodes_per_second": "episodes a second"},
+    **{"device": "device", "threads": "threads"},
 }
 MOST, DEEPEST = 60, 5  # entries of a table, and levels of a value
 

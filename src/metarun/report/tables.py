@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from metarun.report.ranking import FACTS, TOLD_BY, Ranking
 from metarun.report.runs import Entry, Stat
 from metarun.report.untrusted import spelled
-from metarun.runs.results import clock, csv_text
+from metarun.runs.results import clock, csv_text, grid
 from metarun.tasks.headline import Headline
 
 COLUMNS = 8  # most varied keys on a screen
 
 
 def as_table(ranking: Ranking) -> Table:
-    """A line a run."""
+    """A line for each run."""
     named = any(entry.name for entry in ranking.entries)
     keys = _most_held(ranking)
     columns = [*keys, *(FACTS[fact] for fact in ranking.differing)]
@@ -47,7 +45,7 @@ def as_table(ranking: Ranking) -> Table:
 
 
 def _most_held(ranking: Ranking) -> list[str]:
-    """The varied keys, or some of them, as a terminal has not room for any number.
+    """The varied keys; of many, those that a terminal has room for.
 
     First those without which figures cannot be compared, then those that most runs have.
     """
@@ -81,7 +79,7 @@ def seeds_table(ranking: Ranking) -> Table | None:
 
 
 def as_csv(ranking: Ranking) -> str:
-    """A row a run; figures as fractions, times in seconds."""
+    """A row for each run; figures as fractions, times in seconds."""
     facts = [fact for fact in FACTS if fact not in ranking.varied]
     figures = ["score", "test", "test_ci95", "val", "val_ci95", "best_step"]
     over = ["over_seeds", "over_seeds_ci95", "seeds"]
@@ -115,21 +113,6 @@ def _progress(entry: Entry) -> str:
     if steps is None or done is None or done == steps:
         return "–" if steps is None else str(steps)
     return f"{done}/{steps}"
-
-
-def grid(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
-    """A table without rows, whose titles are no markup.
-
-    Args:
-        columns: titles of the columns, the first ones.
-        right: of those after them, whose cells end at the same place.
-    """
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(title), title_justify="left")
-    for column in columns:
-        made.add_column(Text(column), overflow="fold")
-    for column in right:
-        made.add_column(Text(column), overflow="fold", justify="right")
-    return made
 
 
 def _unarmed(value: Any) -> Any:

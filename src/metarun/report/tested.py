@@ -16,7 +16,6 @@ import numpy as np
 from metarun.errors import Refused
 from metarun.files import read_whole
 from metarun.report.untrusted import part, shown, spelled
-from metarun.stats import interval
 from metarun.tasks.headline import Headline
 
 NEEDED = ("data", "split", "split_sha256", "episodes", "episodes_sha256", "eval_seed", "batch_norm")
@@ -39,11 +38,6 @@ class Tested:
     headline: Headline
     values: np.ndarray
     result: dict[str, Any]
-
-    @property
-    def figure(self) -> str:
-        """The score with its interval."""
-        return self.headline.figure(interval(self.values))
 
     @property
     def protocol(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Files and values that somebody else may have written: checked before anything is made of them."""
+"""Checks files and values that somebody else may have written, before they are used."""
 
 from __future__ import annotations
 
