@@ -20,7 +20,7 @@ from metarun.config.groups import choices, conf_dir
 from metarun.config.instantiate import blueprint, target_of
 from metarun.data.sinusoid import Waves
 from metarun.runs import checkpoint
-from metarun.runs.metrics import read as read_metrics
+from metarun.runs.metrics import read_metrics
 from metarun.tasks.gathered import source_of
 from metarun.tasks.objectives import REGRESSION
 from metarun.tasks.sampler import Sampler
@@ -163,7 +163,10 @@ def test_it_goes_on_as_if_never_stopped(metarun: Metarun) -> None:
     metarun(*SHORT[:-1], "out=halves", "steps=4")
     assert metarun("resume=halves", "steps=6")[0] == 0
     assert result("whole")["test"] == result("halves")["test"]
-    a, b = (checkpoint.load(Path(r, "checkpoints/last.pt"))["learner"] for r in ("whole", "halves"))
+    a, b = (
+        checkpoint.load_state(Path(r, "checkpoints/last.pt"))["learner"]
+        for r in ("whole", "halves")
+    )
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 

@@ -49,7 +49,7 @@ def test_a_run_is_trained_tested_evaluated_and_reported(metarun: Metarun, name: 
     found, score = result("run"), HEADLINES[name]
     assert found["protocol"]["headline"]["score"] == score
     assert {"loss", score, "episodes"} <= found["test"].keys()
-    lines = metrics.read(Path("run"))
+    lines = metrics.read_metrics(Path("run"))
     best = max if found["protocol"]["headline"]["higher_is_better"] else min
     validated = {line["step"]: line[score] for line in lines if line["split"] == "val"}
     assert validated[found["val"]["best_step"]] == best(validated.values())
@@ -151,5 +151,5 @@ def test_the_precision_reaches_every_source(metarun: Metarun) -> None:
     for name in ("users", "point"):
         words = (*SHORT, *SOURCES[name], "algo=maml", "precision=float64")
         assert metarun(*words, f"out={name}")[0] == 0
-        state = checkpoint.load(Path(name, "checkpoints/last.pt"))["learner"]
+        state = checkpoint.load_state(Path(name, "checkpoints/last.pt"))["learner"]
         assert {v.dtype for v in state.values() if v.is_floating_point()} == {torch.float64}

@@ -18,7 +18,7 @@ import torch
 from metarun.algorithms.protonet import ProtoNet
 from metarun.runs import checkpoint
 from metarun.runs.lock import alone_in
-from metarun.runs.metrics import read as read_metrics
+from metarun.runs.metrics import read_metrics
 from metarun.training import loop
 from tests.conftest import TINY, signal_in_step
 
@@ -42,7 +42,7 @@ def assert_same_run(a: str, b: str) -> None:
     assert without_times(result(a)) == without_times(result(b))
     assert Path(a, "test_episodes.csv").read_text() == Path(b, "test_episodes.csv").read_text()
     for name in ("last.pt", "best.pt"):
-        one, two = (checkpoint.load(Path(r, "checkpoints", name)) for r in (a, b))
+        one, two = (checkpoint.load_state(Path(r, "checkpoints", name)) for r in (a, b))
         assert one.keys() == two.keys()
         for key in one.keys() - {"wall_seconds", "step_seconds", "id", "command", "resumed_with"}:
             if key == "config":
@@ -98,7 +98,7 @@ def test_the_checkpoint_that_is_tested_is_chosen_on_validation(metarun: Metarun)
     vals = [x for x in read_metrics(Path("run")) if x["split"] == "val"]
     best = max(vals, key=lambda x: (x["accuracy"], -x["step"]))
     assert result("run")["val"]["best_step"] == best["step"]
-    assert checkpoint.load(Path("run/checkpoints/best.pt"))["step"] == best["step"]
+    assert checkpoint.load_state(Path("run/checkpoints/best.pt"))["step"] == best["step"]
     _, _, _ = metarun("evaluate", "run=run", *TINY[:2])
     (again,) = Path("run/evaluations").iterdir()
     assert result(again)["test"] == result("run")["test"]
@@ -231,7 +231,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_within_the_step(metarun: Metaru
     assert "training episodes 4 to 5 of seed 0" in err[0]
     assert result("run")["status"] == "failed"
     assert "Traceback" in Path("run/run.log").read_text()
-    assert checkpoint.load(Path("run/checkpoints/last.pt"))["step"] == 2
+    assert checkpoint.load_state(Path("run/checkpoints/last.pt"))["step"] == 2
     assert metarun("resume=run", *TINY[:2])[0] == 0
     metarun(*TINY, "out=whole")
     assert_same_run("whole", "run")
@@ -259,7 +259,7 @@ def test_a_folder_that_cannot_be_written_is_refused(metarun: Metarun) -> None:
 
 def test_double_precision(metarun: Metarun) -> None:
     metarun(*TINY, "out=run", "precision=float64")
-    weights = checkpoint.load(Path("run/checkpoints/best.pt"))["learner"]
+    weights = checkpoint.load_state(Path("run/checkpoints/best.pt"))["learner"]
     assert {w.dtype for k, w in weights.items() if "num_batches" not in k} == {torch.float64}
 
 
@@ -298,7 +298,7 @@ def test_an_edited_configuration_is_not_resumed(metarun: Metarun) -> None:
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_a_run_does_not_go_on_with_other_data(metarun: Metarun, split: str) -> None:
     metarun(*TINY, "out=run")
-    state = checkpoint.load(Path("run/checkpoints/last.pt"))
+    state = checkpoint.load_state(Path("run/checkpoints/last.pt"))
     state["splits"][split] = "0" * 64  # as if images had been added since
     checkpoint.save(Path("run/checkpoints/last.pt"), state)
     code, _, err = metarun("resume=run", "steps=6", *TINY[:2])

@@ -68,7 +68,7 @@ class MetarunJoblib(Launcher):
             for number, words in enumerate(job_overrides)
         ]
         returned = [failed(words) for words in job_overrides]
-        for ended in pool.run(calls, processes, threads):
+        for ended in pool.run_jobs(calls, processes, threads):
             lost = sorted(n + first for n, found in ended.items() if isinstance(found, pool.Lost))
             if lost:
                 which = " and ".join(f"job {number}" for number in lost)

@@ -185,7 +185,7 @@ def restored(
         state: the checkpoint.
         used: the splits that episodes are drawn from, as `metarun.training.parts.assemble` has it.
     """
-    kept = OmegaConf.to_container(config_file.load(run, "run"), resolve=True)
+    kept = OmegaConf.to_container(config_file.load_config(run, "run"), resolve=True)
     changed = config_file.differences(state["config"], kept)
     if changed:  # the file of another run, say
         raise Refused(*(f"{run / 'config.yaml'}: {line}" for line in changed))

@@ -108,7 +108,7 @@ def resume(
         state = State.restore(out / "checkpoints")
         if state is None:  # stopped before its first checkpoint: nothing is lost by starting again
             parts = assemble(config, folders)
-            made = (results.read(out) or {}).get("run")
+            made = (results.read_result(out) or {}).get("run")
             first = made.get("command") if isinstance(made, dict) else None
             state = State.begin(parts, first or command)
             if first:
@@ -119,7 +119,7 @@ def resume(
             raise Refused(*(f"{out / 'config.yaml'}: {line}" for line in changed))
         if config.steps < state.step:
             raise Refused(f"steps={config.steps}: {out} has done {state.step} already")
-        finished = (results.read(out) or {}).get("status") == "completed"
+        finished = (results.read_result(out) or {}).get("status") == "completed"
         if finished and config.steps == state.step:
             raise Refused(
                 f"resume={out}: finished after {state.step} steps; steps=N with a larger N goes on"
@@ -159,7 +159,7 @@ def _guarded(session: Session, folders: Sequence[Path]) -> dict[str, Any]:
                 log.exception("failed after step %d", state.step)
                 raise
     except KeyboardInterrupt as stop:
-        if (results.read(out) or {}).get("status") == "completed":
+        if (results.read_result(out) or {}).get("status") == "completed":
             raise  # it came too late to interrupt anything but the good-bye of a logger
         if isinstance(stop, Pruned):
             pruned = {"step": stop.step, "trial": stop.trial}

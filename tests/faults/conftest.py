@@ -46,7 +46,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             assert cli.main([*SHORT, "out=part"]) == 130
     finally:
         os.chdir(before)
-    assert checkpoint.load(folder / "part/checkpoints/last.pt")["step"] == 3
+    assert checkpoint.load_state(folder / "part/checkpoints/last.pt")["step"] == 3
     yield folder
 
 

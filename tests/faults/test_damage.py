@@ -114,7 +114,7 @@ def test_best_weights_outlive_their_file_and_the_last_checkpoint(
 
 def test_the_best_of_another_step_is_not_tested(metarun: Metarun, made: Path, part: Path) -> None:
     """As if it had been saved and the checkpoint that knows of it had not."""
-    best = checkpoint.load(part / "checkpoints/best.pt")
+    best = checkpoint.load_state(part / "checkpoints/best.pt")
     for weights in best["learner"].values():
         weights.zero_()
     checkpoint.save(part / "checkpoints/best.pt", {**best, "step": 99})

@@ -62,7 +62,9 @@ def test_writes_that_fail_from_any_moment_on(
         else:
             assert ended == 1
             assert f"go on with: metarun resume={out}" in err[0]
-            if (results.read(out) or {}).get("status") != "completed":  # else its very last sync
+            if (results.read_result(out) or {}).get(
+                "status"
+            ) != "completed":  # else its very last sync
                 assert metarun(f"resume={out}", *TINY[:2])[0] == 0
         assert_same(out, made / "whole")
 

@@ -101,7 +101,7 @@ def test_the_comparison_sees_one_bit(made: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(made / "whole", run)
     assert kill_and_resume.differences(made / "whole", run) == []
-    state = checkpoint.load(run / "checkpoints/last.pt")
+    state = checkpoint.load_state(run / "checkpoints/last.pt")
     name, weights = next(iter(state["learner"].items()))
     weights.view(-1)[0] = -weights.view(-1)[0]
     checkpoint.save(run / "checkpoints/last.pt", state)

@@ -130,8 +130,8 @@ def test_a_number_that_is_not_finite_can_be_reached_again(
         if what == "loss":
             assert "the loss of episode 7 is not finite" in line
         assert result("run")["status"] == "failed"
-        assert checkpoint.load(Path("run/checkpoints/last.pt"))["step"] == 2
+        assert checkpoint.load_state(Path("run/checkpoints/last.pt"))["step"] == 2
         again = line.partition("from the last checkpoint: metarun ")[2].partition(";")[0]
         code, _, (second,) = metarun(*shlex.split(again))
         assert (code, second) == (1, line)
-    assert checkpoint.load(Path("run/checkpoints/last.pt"))["step"] == 2
+    assert checkpoint.load_state(Path("run/checkpoints/last.pt"))["step"] == 2

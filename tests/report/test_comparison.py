@@ -12,7 +12,8 @@ import pytest
 from scipy import stats
 
 from metarun.errors import Refused
-from metarun.report.comparison import LARGEST, as_csv, compare, read
+from metarun.report.comparison import as_csv, compare
+from metarun.report.tested import LARGEST, read_test
 from metarun.tasks.headline import ACCURACY, MSE, Headline
 
 EPISODES = 30
@@ -58,12 +59,12 @@ def finished(
 
 def refusal(*folders: Path) -> list[str]:
     with pytest.raises(Refused) as refused:
-        compare([read(folder) for folder in folders])
+        compare([read_test(folder) for folder in folders])
     return refused.value.mistakes
 
 
 def test_every_pair_is_compared_once_by_the_paired_t_test(tmp_path: Path) -> None:
-    tests = [read(finished(tmp_path / str(seed), seed)[0]) for seed in range(3)]
+    tests = [read_test(finished(tmp_path / str(seed), seed)[0]) for seed in range(3)]
     pairs, notes = compare(tests)
     assert notes == []
     assert [(p.first.folder.name, p.second.folder.name) for p in pairs] == [
@@ -118,47 +119,50 @@ def test_all_differences_are_said_at_once_with_the_way_out(tmp_path: Path) -> No
 def test_the_learner_may_differ_and_what_it_learned_from_is_noted(tmp_path: Path) -> None:
     a, _ = finished(tmp_path / "a")
     b, _ = finished(tmp_path / "b", 1, algo={"_target_": "x"}, backbone={"filters": 3})
-    assert compare([read(a), read(b)])[1] == []
+    assert compare([read_test(a), read_test(b)])[1] == []
     c, _ = finished(tmp_path / "c", 2, train_data="glyphs", precision="float64", later="new")
-    notes = compare([read(a), read(b), read(c)])[1]
+    notes = compare([read_test(a), read_test(b), read_test(c)])[1]
     assert [note.split(":")[0] for note in notes] == ["precision", "train_data", "later"]
     assert notes[2] == f"later: not written down in {a}, {b}"[: len(notes[2])]
 
 
 def test_regression_is_compared_by_its_squared_error(tmp_path: Path) -> None:
-    a, b = (read(finished(tmp_path / n, s, "mse", ways=1)[0]) for n, s in (("a", 0), ("b", 1)))
+    a, b = (read_test(finished(tmp_path / n, s, "mse", ways=1)[0]) for n, s in (("a", 0), ("b", 1)))
     ((pair,), _) = compare([a, b])
     assert pair.first.headline == MSE
     assert pair.found.mean == pytest.approx((scores(0, "mse") - scores(1, "mse")).mean())
     c, _ = finished(tmp_path / "c", 0, "accuracy", ways=1)
     with pytest.raises(Refused, match="accuracy in some and mse in others"):
-        compare([a, read(c)])
+        compare([a, read_test(c)])
 
 
 @pytest.mark.parametrize("headline", [RETURN, MAE])
 def test_runs_are_compared_by_the_headline_that_they_name(tmp_path: Path, headline: Any) -> None:
     score = headline.score
-    a, b = (read(finished(tmp_path / name, s, score)[0]) for name, s in (("a", 0), ("b", 1)))
+    a, b = (read_test(finished(tmp_path / name, s, score)[0]) for name, s in (("a", 0), ("b", 1)))
     ((pair,), notes) = compare([a, b])
     assert (pair.first.headline, notes) == (headline, [])
     assert pair.found.mean == pytest.approx((scores(0, score) - scores(1, score)).mean())
     assert next(csv.DictReader(as_csv([pair]).splitlines()))["score"] == score
-    c = read(finished(tmp_path / "c", 0, "accuracy")[0])
+    c = read_test(finished(tmp_path / "c", 0, "accuracy")[0])
     with pytest.raises(Refused, match=f"accuracy in some and {score} in others"):
         compare([a, c])
 
 
 def test_older_results_that_name_no_headline_are_the_same_test(tmp_path: Path) -> None:
     told = {**ACCURACY.as_dict(), "title": "share of queries"}
-    a, b = read(finished(tmp_path / "a")[0]), read(finished(tmp_path / "b", 1, headline=told)[0])
+    a, b = (
+        read_test(finished(tmp_path / "a")[0]),
+        read_test(finished(tmp_path / "b", 1, headline=told)[0]),
+    )
     assert compare([a, b])[1] == []
     folder, _ = finished(tmp_path / "c", 1, headline={**told, "higher_is_better": False})
     with pytest.raises(Refused, match="in others: not the same protocol"):
-        compare([a, read(folder)])
+        compare([a, read_test(folder)])
 
 
 def test_the_table_as_csv(tmp_path: Path) -> None:
-    tests = [read(finished(tmp_path / name, seed)[0]) for name, seed in (("a", 0), ("b,c", 1))]
+    tests = [read_test(finished(tmp_path / name, seed)[0]) for name, seed in (("a", 0), ("b,c", 1))]
     (row,) = csv.DictReader(as_csv(compare(tests)[0]).splitlines())
     assert row["run_b"] == str(tmp_path / "b,c")
     assert float(row["mean_a"]) - float(row["mean_b"]) == pytest.approx(float(row["difference"]))
@@ -186,7 +190,7 @@ def test_a_result_that_is_none(tmp_path: Path, content: str | bytes, says: str) 
     data = content.encode() if isinstance(content, str) else content
     (folder / "result.json").write_bytes(data)
     with pytest.raises(Refused) as refused:
-        read(folder)
+        read_test(folder)
     (line,) = refused.value.mistakes
     assert says in line
     assert line.isprintable()
@@ -198,7 +202,7 @@ def test_a_mean_that_is_no_number(tmp_path: Path, mean: Any) -> None:
     result["test"]["accuracy"]["mean"] = mean
     (folder / "result.json").write_text(json.dumps(result))
     with pytest.raises(Refused, match=r"test.accuracy.mean=|do not belong together"):
-        read(folder)
+        read_test(folder)
 
 
 @pytest.mark.parametrize("episodes", [1, 0, -1, 10**30, 29, 31, "30", True, 30.0, [30]])
@@ -207,7 +211,7 @@ def test_a_number_of_episodes_that_does_not_fit(tmp_path: Path, episodes: Any) -
     result["protocol"]["episodes"] = episodes
     (folder / "result.json").write_text(json.dumps(result))
     with pytest.raises(Refused, match="episodes"):
-        read(folder)
+        read_test(folder)
 
 
 def broken(text: str, how: str) -> str:
@@ -251,7 +255,7 @@ def test_scores_that_are_broken(tmp_path: Path, how: str) -> None:
     assert text != file.read_text()
     file.write_text(text)
     with pytest.raises(Refused) as refused:
-        read(folder)
+        read_test(folder)
     (line,) = refused.value.mistakes
     assert line.startswith(str(file))
     assert line.isprintable()
@@ -263,21 +267,21 @@ def test_a_file_too_large_to_be_one_is_not_read(tmp_path: Path) -> None:
     with open(folder / "test_episodes.csv", "ab") as file:
         file.truncate(LARGEST + 1)  # takes no room on the disk
     with pytest.raises(Refused, match="more than 64 MB"):
-        read(folder)
+        read_test(folder)
 
 
 def test_what_is_not_there_or_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="no such folder"):
-        read(tmp_path / "a")
+        read_test(tmp_path / "a")
     folder, _ = finished(tmp_path / "b")
     with pytest.raises(Refused, match="is not a folder"):
-        read(folder / "result.json")
+        read_test(folder / "result.json")
     (folder / "test_episodes.csv").unlink()
     with pytest.raises(Refused, match="not there"):
-        read(folder)
+        read_test(folder)
     (folder / "test_episodes.csv").mkdir()
     with pytest.raises(Refused, match="cannot be read"):
-        read(folder)
+        read_test(folder)
     (folder / "result.json").unlink()
     with pytest.raises(Refused, match="holds no test"):
-        read(folder)
+        read_test(folder)

@@ -1,4 +1,4 @@
-"""A configuration is read by dotted key, and whatever a stranger's holds is read soon."""
+"""A configuration is read by dotted key, and a hostile one is read in little time."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_small_file_asks_for_no_endless_work(tmp_path: Path, text: str) -> Non
 
 
 @pytest.mark.parametrize("text", ["a: !!bool maybe", "a: !!timestamp noon", "a: 2001-13-01"])
-def test_a_value_that_is_not_what_it_says_costs_the_file(tmp_path: Path, text: str) -> None:
+def test_a_malformed_value_makes_the_file_unreadable(tmp_path: Path, text: str) -> None:
     assert read(tmp_path, text) == {}
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metarun.report import curves
-from metarun.report.curves import POINTS, left_out, reached, read
+from metarun.report.curves import POINTS, left_out, reached, read_curves
 from metarun.tasks.headline import Headline
 from tests.report.material import curve
 from tests.report.test_comparison import RETURN
@@ -22,7 +22,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_a_short_curve_is_shown_point_by_point(tmp_path: Path) -> None:
-    found = read(written(tmp_path, curve()))
+    found = read_curves(written(tmp_path, curve()))
     assert found["val"] == {
         "step": [10, 20, 30, 40],
         "loss": [0.2, 0.1, 0.066667, 0.05],
@@ -35,15 +35,15 @@ def test_a_short_curve_is_shown_point_by_point(tmp_path: Path) -> None:
 
 def test_a_curve_of_the_score_that_a_run_names(tmp_path: Path) -> None:
     folder = written(tmp_path, curve("return"))
-    assert list(read(folder, RETURN)["val"]) == ["loss", "return", "ci95", "step"]
-    assert "return" not in read(folder)["val"]
-    odd = Headline("step", higher_is_better=True)  # a stranger's
-    assert read(folder, odd)["train"]["step"] == list(range(1, 41))
+    assert list(read_curves(folder, RETURN)["val"]) == ["loss", "return", "ci95", "step"]
+    assert "return" not in read_curves(folder)["val"]
+    odd = Headline("step", higher_is_better=True)  # a malformed one
+    assert read_curves(folder, odd)["train"]["step"] == list(range(1, 41))
 
 
 def test_a_long_curve_becomes_means_over_neighbours(tmp_path: Path) -> None:
     steps = 10 * POINTS
-    found = read(written(tmp_path, curve(steps=steps)))["train"]
+    found = read_curves(written(tmp_path, curve(steps=steps)))["train"]
     exact = (2 / np.arange(1, steps + 1)).reshape(POINTS, 10).mean(1)
     np.testing.assert_allclose(found["loss"], exact, rtol=1e-4)
     np.testing.assert_allclose(found["step"], 5.5 + 10 * np.arange(POINTS), rtol=1e-4)
@@ -64,7 +64,7 @@ def test_missing_numbers_are_gaps_and_other_lines_are_left_out(tmp_path: Path) -
             '{"step": 6, "split": "val", "lo',
         ]
     )
-    found = read(written(tmp_path, text))
+    found = read_curves(written(tmp_path, text))
     assert found == {"val": {"step": [1, 2, 4, 5], "loss": [None, 2, None, None]}}
 
 
@@ -72,22 +72,22 @@ def test_missing_numbers_are_gaps_and_other_lines_are_left_out(tmp_path: Path) -
 def test_whatever_is_in_the_file(tmp_path_factory, text: str) -> None:
     folder = tmp_path_factory.mktemp("run")
     (folder / "metrics.jsonl").write_bytes(text.encode("utf-8", "surrogatepass"))
-    json.dumps(read(folder), allow_nan=False)
+    json.dumps(read_curves(folder), allow_nan=False)
 
 
 def test_a_file_that_is_too_large_is_said_to_be(tmp_path: Path, monkeypatch) -> None:
     folder = written(tmp_path, curve())
     assert left_out(folder) == ""
     monkeypatch.setattr(curves, "LARGEST", len(curve()) - 1)
-    assert read(folder) == {}
+    assert read_curves(folder) == {}
     assert left_out(folder) == "metrics.jsonl is larger than 0 MB: its curves are left out"
 
 
 def test_no_file_no_curve(tmp_path: Path) -> None:
-    assert read(tmp_path) == {}
+    assert read_curves(tmp_path) == {}
     assert left_out(tmp_path) == ""
     assert reached({}) == 0
 
 
 def test_how_far_a_run_has_come(tmp_path: Path) -> None:
-    assert reached(read(written(tmp_path, curve(steps=37)))) == 37
+    assert reached(read_curves(written(tmp_path, curve(steps=37)))) == 37

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from metarun.report import comparison, matrix, runs
+from metarun.report import comparison, matrix, runs, tested
 from metarun.report.ranking import rank
 from tests.report.material import learned
 
@@ -29,7 +29,7 @@ def test_agrees_with_compare_to_the_bit(tmp_path: Path, score: str) -> None:
     (group,), problems = found(tmp_path)
     assert problems == []
     made = matrix.matrix(group.values)
-    pairs, _ = comparison.compare([comparison.read(e.folder) for e in group.entries])
+    pairs, _ = comparison.compare([tested.read_test(e.folder) for e in group.entries])
     assert len(pairs) == 21
     place = {entry.folder: i for i, entry in enumerate(group.entries)}
     for pair in pairs:
@@ -69,7 +69,7 @@ def test_runs_are_grouped_by_how_they_were_tested(tmp_path: Path) -> None:
     assert [len(group.entries) for group in groups] == [4, 2]
     assert list(matrix.notes(groups[0])) == ["precision differs between them"]
     for group in groups:
-        comparison.compare([comparison.read(entry.folder) for entry in group.entries])
+        comparison.compare([tested.read_test(entry.folder) for entry in group.entries])
 
 
 def test_the_best_come_first(tmp_path: Path) -> None:

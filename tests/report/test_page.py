@@ -173,13 +173,13 @@ def test_a_thousand_scores_are_no_thousand_plots(tmp_path: Path) -> None:
 
 
 def test_what_a_cell_says_is_what_compare_finds(tmp_path: Path) -> None:
-    from metarun.report import comparison
+    from metarun.report import comparison, tested
 
     for seed in range(2):
         learned(tmp_path / str(seed), seed)
     shown = made(tmp_path)
     entries = rank(runs.find([tmp_path])).entries
-    (pair,), _ = comparison.compare([comparison.read(e.folder) for e in entries])
+    (pair,), _ = comparison.compare([tested.read_test(e.folder) for e in entries])
     said = next(a["title"] for a in shown.all("td") if "title" in a)
     mean, ci95 = 100 * pair.found.mean, 100 * pair.found.ci95
     assert f"{mean:+.2f} ± {ci95:.2f} points, p = {pair.p_holm:.2g}" in said

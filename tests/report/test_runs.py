@@ -1,4 +1,4 @@
-"""Run folders are read as they are: finished or not, ours or a stranger's."""
+"""Run folders are read in any state: finished or not, ours or somebody else's."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_whatever_a_result_holds_the_entry_is_sound(
         "a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nd: [*c,*c]",
     ],
 )
-def test_a_strangers_configuration_costs_only_itself(tmp_path: Path, text: str) -> None:
+def test_a_malformed_configuration_affects_that_run_only(tmp_path: Path, text: str) -> None:
     folder = run(tmp_path / "a")
     (folder / "config.yaml").write_text(text)
     entry = one(folder)

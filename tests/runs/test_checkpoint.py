@@ -19,7 +19,7 @@ STATE = {"step": 3, "learner": {"w": torch.arange(4.0)}, "best": None, "recent":
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "a" / "last.pt", STATE)
-    found = checkpoint.load(tmp_path / "a" / "last.pt")
+    found = checkpoint.load_state(tmp_path / "a" / "last.pt")
     assert torch.equal(found.pop("learner")["w"], STATE["learner"]["w"])
     assert found == {"format": 3, "step": 3, "best": None, "recent": [{"loss": 0.5}]}
 
@@ -36,7 +36,7 @@ def test_a_write_that_fails_leaves_the_one_before(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         checkpoint.save(path, {**STATE, "step": 4})
-    assert checkpoint.load(path)["step"] == 3
+    assert checkpoint.load_state(path)["step"] == 3
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -47,13 +47,13 @@ def test_damage_is_named(tmp_path: Path) -> None:
     for broken in (b"", data[: len(data) // 2], b"not a checkpoint"):
         path.write_bytes(broken)
         with pytest.raises(Refused, match=r"last\.pt: damaged"):
-            checkpoint.load(path)
+            checkpoint.load_state(path)
     torch.save({"weights": 1}, path)
     with pytest.raises(Refused, match="checkpoint format None; this metarun reads format 3"):
-        checkpoint.load(path)
+        checkpoint.load_state(path)
     path.unlink()
     with pytest.raises(Refused, match="no such checkpoint"):
-        checkpoint.load(path)
+        checkpoint.load_state(path)
 
 
 def test_anyone_can_read_it_with_torch_alone(tmp_path: Path) -> None:
@@ -73,11 +73,11 @@ def test_every_bit_counts(tmp_path: Path) -> None:
     for i in range(0, len(data), 3):
         path.write_bytes(data[:i] + bytes([data[i] ^ 16]) + data[i + 1 :])
         with pytest.raises(checkpoint.Damaged, match=r"last\.pt: damaged"):
-            checkpoint.load(path)
+            checkpoint.load_state(path)
     for length in range(0, len(data), 37):
         path.write_bytes(data[:length])
         with pytest.raises(checkpoint.Damaged, match=r"last\.pt: damaged"):
-            checkpoint.load(path)
+            checkpoint.load_state(path)
 
 
 def test_a_later_format_is_named_and_not_called_damage(tmp_path: Path) -> None:
@@ -121,9 +121,9 @@ def test_a_damaged_one_never_takes_the_place_of_a_good_one(tmp_path: Path) -> No
     checkpoint.set_aside(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"last.damaged.pt", "previous.pt"}
     save_last(tmp_path, 2)
-    assert checkpoint.load(tmp_path / "previous.pt")["step"] == 1
+    assert checkpoint.load_state(tmp_path / "previous.pt")["step"] == 1
     checkpoint.set_aside(tmp_path)  # a good one stays where it is
-    assert checkpoint.load(tmp_path / "last.pt")["step"] == 2
+    assert checkpoint.load_state(tmp_path / "last.pt")["step"] == 2
 
 
 def test_nothing_whole_is_one_line_that_names_all(tmp_path: Path) -> None:
@@ -145,5 +145,5 @@ def test_a_strangers_file_runs_no_code(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "zip.pt", {"learner": Trap()})  # with a checksum that fits
     for name in ("raw.pt", "zip.pt"):
         with pytest.raises(Refused, match="damaged, or not a metarun checkpoint"):
-            checkpoint.load(tmp_path / name)
+            checkpoint.load_state(tmp_path / name)
     assert not (tmp_path / "sprung").exists()

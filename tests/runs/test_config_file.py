@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from metarun.config.compose import checked, compose, plain
-from metarun.runs.config_file import MARK, RESUMABLE, amend, keep_config, load
+from metarun.runs.config_file import MARK, RESUMABLE, amend, keep_config, load_config
 from tests.conftest import OWN
 
 COMPOSED = [
@@ -37,8 +37,8 @@ def test_the_file_is_that_of_the_composed_dictionary(tmp_path: Path, typed: list
 def test_the_file_gives_the_same_configuration_back(tmp_path: Path, typed: list[str]) -> None:
     config = checked(compose(typed, str(OWN)))
     keep_config(config, tmp_path)
-    assert amend(load(tmp_path, "run"), [], (), "resume", None) == config
-    longer = amend(load(tmp_path, "run"), ["steps=12345"], RESUMABLE, "resume", None)
+    assert amend(load_config(tmp_path, "run"), [], (), "resume", None) == config
+    longer = amend(load_config(tmp_path, "run"), ["steps=12345"], RESUMABLE, "resume", None)
     assert longer == config.model_copy(update={"steps": 12345})
 
 

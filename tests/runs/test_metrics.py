@@ -14,7 +14,7 @@ from metarun.runs import metrics
 def test_lines_come_back_in_order(tmp_path: Path) -> None:
     metrics.append(tmp_path, 1, "train", {"loss": 0.5})
     metrics.append(tmp_path, 2, "val", {"loss": 0.25, "accuracy": 1.0})
-    assert metrics.read(tmp_path) == [
+    assert metrics.read_metrics(tmp_path) == [
         {"step": 1, "split": "train", "loss": 0.5},
         {"step": 2, "split": "val", "loss": 0.25, "accuracy": 1.0},
     ]
@@ -22,14 +22,16 @@ def test_lines_come_back_in_order(tmp_path: Path) -> None:
 
 def test_what_is_not_a_number_is_null_as_json_wants_it(tmp_path: Path) -> None:
     metrics.append(tmp_path, 1, "val", {"ci95": math.nan, "loss": math.inf})
-    assert metrics.read(tmp_path) == [{"step": 1, "split": "val", "ci95": None, "loss": None}]
+    assert metrics.read_metrics(tmp_path) == [
+        {"step": 1, "split": "val", "ci95": None, "loss": None}
+    ]
 
 
 def test_a_line_that_a_crash_cut_short_is_left_out(tmp_path: Path) -> None:
     metrics.append(tmp_path, 1, "train", {"loss": 0.5})
     with (tmp_path / metrics.NAME).open("a") as file:
         file.write('{"step": 2, "spl')
-    assert [line["step"] for line in metrics.read(tmp_path)] == [1]
+    assert [line["step"] for line in metrics.read_metrics(tmp_path)] == [1]
 
 
 def written(out: Path, steps: int = 3) -> SimpleNamespace:
@@ -44,7 +46,7 @@ def written(out: Path, steps: int = 3) -> SimpleNamespace:
 
 
 def seen(out: Path) -> list[tuple[int, str]]:
-    return [(line["step"], line["split"]) for line in metrics.read(out)]
+    return [(line["step"], line["split"]) for line in metrics.read_metrics(out)]
 
 
 def test_cutting_keeps_what_the_checkpoint_had_seen(
@@ -76,7 +78,7 @@ def test_damage_is_named_and_what_can_be_read_is_kept(
     metrics.cut(tmp_path, state)
     (line,) = caplog.messages
     assert line.startswith(f"{file}: damaged: {kept} of its 3 lines can be read")
-    assert len(metrics.read(tmp_path)) == state.metrics["lines"] == kept
+    assert len(metrics.read_metrics(tmp_path)) == state.metrics["lines"] == kept
     metrics.cut(tmp_path, state)  # which is the record from now on
     assert len(caplog.messages) == 1
 
@@ -89,4 +91,4 @@ def test_a_lost_file_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
 
 
 def test_no_file_is_no_lines(tmp_path: Path) -> None:
-    assert metrics.read(tmp_path) == []
+    assert metrics.read_metrics(tmp_path) == []

@@ -27,9 +27,9 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
 
 
 def test_a_damaged_result_is_none(tmp_path: Path) -> None:
-    assert results.read(tmp_path) is None
+    assert results.read_result(tmp_path) is None
     (tmp_path / "result.json").write_text("{")
-    assert results.read(tmp_path) is None
+    assert results.read_result(tmp_path) is None
 
 
 def test_a_result_is_shown_by_the_score_that_it_names() -> None:

@@ -27,7 +27,7 @@ def closed() -> Iterator[None]:
 
 def outcomes(*calls: tuple[Callable[..., Any], tuple[Any, ...]]) -> list[Any]:
     found: dict[int, Any] = {}
-    for ended in pool.run(calls, 2, 1):
+    for ended in pool.run_jobs(calls, 2, 1):
         found |= ended
     return [found[number] for number in range(len(calls))]
 
@@ -105,7 +105,7 @@ def test_whoever_is_asked_to_stop_each_worker_is_asked_once(number: int, tmp_pat
     threading.Thread(target=ask, daemon=True).start()
     found: dict[int, Any] = {}
     with pytest.raises(KeyboardInterrupt):
-        for ended in pool.run([(patient, (str(tmp_path),))] * 4, 2, 1):
+        for ended in pool.run_jobs([(patient, (str(tmp_path),))] * 4, 2, 1):
             found |= ended
     assert found == {0: "saved", 1: "saved"}
     assert signal.getsignal(number) is before
@@ -114,7 +114,7 @@ def test_whoever_is_asked_to_stop_each_worker_is_asked_once(number: int, tmp_pat
 def test_workers_end_after_a_parent_that_was_killed(tmp_path: Path) -> None:
     code = (
         "from tests.sweeps.test_pool import patient; from metarun.sweeps import pool; "
-        f"list(pool.run([(patient, ({str(tmp_path)!r},))] * 2, 2, 1))"
+        f"list(pool.run_jobs([(patient, ({str(tmp_path)!r},))] * 2, 2, 1))"
     )
     root = Path(__file__).parents[2]
     parent = subprocess.Popen(

@@ -192,7 +192,7 @@ def test_training_differs_and_a_resumed_run_is_the_same_to_the_bit(metarun: Meta
         assert metarun(*words, "out=halves")[0] == 130
     assert metarun("resume=halves", *TINY[:2])[0] == 0
     plain, whole, halves = (
-        checkpoint.load(Path(run, "checkpoints/last.pt"))["learner"]
+        checkpoint.load_state(Path(run, "checkpoints/last.pt"))["learner"]
         for run in ("plain", "whole", "halves")
     )
     assert all(torch.equal(whole[k], halves[k]) for k in whole)
@@ -219,7 +219,7 @@ def test_a_run_of_before_there_was_any_can_still_be_tested_and_goes_on(metarun: 
     before = yaml.safe_load(file.read_text())
     del before["augmentation"], before["choices"]["augmentation"]
     file.write_text(yaml.safe_dump(before))
-    checkpoint.save(last, {**checkpoint.load(last), "config": before})
+    checkpoint.save(last, {**checkpoint.load_state(last), "config": before})
     assert metarun("evaluate", "run=run", "name=again", *TINY[:2])[0] == 0
     assert protocol("run/evaluations/again")["augmentation"] == "none"
     assert metarun("resume=run", "steps=5", *TINY[:2])[0] == 0

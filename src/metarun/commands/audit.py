@@ -37,7 +37,7 @@ def run(request: Request) -> int:
         from metarun.runs import config_file
 
         config = config_file.amend(
-            config_file.load(run, "run"), request.words, CHANGEABLE, "audit", own
+            config_file.load_config(run, "run"), request.words, CHANGEABLE, "audit", own
         )
 
     from metarun.checks import EPISODES, audit

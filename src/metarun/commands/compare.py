@@ -10,9 +10,8 @@ from metarun.config.command_line import Request
 from metarun.errors import Refused
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
-    from metarun.report.comparison import Pair, Tested
+    from metarun.report.comparison import Pair
+    from metarun.report.tested import Tested
 
 
 def run(request: Request) -> int:
@@ -22,12 +21,13 @@ def run(request: Request) -> int:
     folders, mistakes = _distinct(Path(word).expanduser() for word in request.words)
     mistakes += _unfit(out)
 
-    from metarun.report.comparison import as_csv, compare, read
+    from metarun.report.comparison import as_csv, compare
+    from metarun.report.tested import read_test
 
     tests = []
     for folder in folders:
         try:
-            tests.append(read(folder))
+            tests.append(read_test(folder))
         except Refused as refused:
             mistakes += refused.mistakes
     if mistakes:
@@ -81,31 +81,26 @@ def _write_new(file: Path, text: str) -> None:
 
 
 def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
-    from rich import box
-    from rich.table import Table
+    from rich.text import Text
 
-    from metarun.report.comparison import shown
-    from metarun.runs.results import setting
+    from metarun.report.untrusted import part, shown
+    from metarun.runs.results import grid, setting
+    from metarun.stats import interval
     from metarun.training.display import console
 
     screen, headline = console(), tests[0].headline
     factor, digits = headline.factor, headline.digits
 
-    def grid(*columns: str) -> Table:
-        made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for i, column in enumerate(columns):
-            made.add_column(_cell(column), overflow="fold", justify="left" if i == 0 else "right")
-        return made
-
-    runs = grid("run", "algo", headline.score)
+    runs = grid("", "run", right=("algo", headline.score))
     for test in tests:
-        ran = test.result.get("run")
-        algo = ran.get("algo", "–") if isinstance(ran, dict) else "–"
-        runs.add_row(_cell(shown(test.folder)), _cell(shown(algo)), test.figure)
+        algo = part(test.result, "run").get("algo", "–")
+        runs.add_row(
+            Text(shown(test.folder)), Text(shown(algo)), headline.figure(interval(test.values))
+        )
     screen.print(runs)
 
     corrected = len(pairs) > 1
-    found = grid("difference", "mean", "p (Holm)" if corrected else "p", "")
+    found = grid("", "difference", right=("mean", "p (Holm)" if corrected else "p", ""))
     for pair in pairs:
         mean, ci95, _ = pair.found
         verdict = "not told apart"
@@ -113,10 +108,10 @@ def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
             ahead = (mean > 0) == headline.higher_is_better
             verdict = f"{shown((pair.first if ahead else pair.second).folder)} is better"
         found.add_row(
-            _cell(f"{shown(pair.first.folder)} − {shown(pair.second.folder)}"),
+            Text(f"{shown(pair.first.folder)} − {shown(pair.second.folder)}"),
             f"{factor * mean:+.{digits}f} ± {factor * ci95:.{digits}f}{headline.unit}",
             f"{pair.p_holm:.2g}",
-            _cell(verdict),
+            Text(verdict),
         )
     screen.print(found)
 
@@ -136,9 +131,3 @@ def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
 
 def _counts(*values: object) -> bool:
     return all(isinstance(v, int) for v in values)
-
-
-def _cell(text: str) -> Text:
-    from rich.text import Text
-
-    return Text(text)  # brackets in a name are not markup

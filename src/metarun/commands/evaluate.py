@@ -40,7 +40,7 @@ def run(request: Request) -> int:
         for w in request.words
     ]
     config = config_file.amend(
-        config_file.load(run, "run"), typed, config_file.RETESTABLE, "evaluate", own
+        config_file.load_config(run, "run"), typed, config_file.RETESTABLE, "evaluate", own
     )
 
     from metarun.evaluate import retest
@@ -73,7 +73,7 @@ def _challenge(
     own = str(folders[0]) if folders else None
     try:
         config = config_file.amend(
-            config_file.load(run, "run"), request.words, CHALLENGEABLE, what, own
+            config_file.load_config(run, "run"), request.words, CHALLENGEABLE, what, own
         )
     except Refused as refused:
         mistakes += refused.mistakes

@@ -33,7 +33,7 @@ def run(request: Request) -> int:
     table = page.with_suffix(".csv")
     found = ranking.rank(runs.find(folders))
     _refuse_others(page, table)
-    _write(page, table, found, folders)
+    _write_report(page, table, found, folders)
 
     from metarun.training.display import console
 
@@ -78,7 +78,7 @@ def _is_ours(file: Path) -> bool:
     return head.startswith("run,status,") and ",score,test,test_ci95,val,val_ci95," in head
 
 
-def _write(page: Path, table: Path, found: Ranking, folders: Sequence[Path]) -> None:
+def _write_report(page: Path, table: Path, found: Ranking, folders: Sequence[Path]) -> None:
     from metarun.files import write_whole
     from metarun.report.page import render
     from metarun.report.tables import as_csv

@@ -66,7 +66,7 @@ def _resume(request: Request, folder: Path) -> int:
         return sweep.go_on(folder, request.words, own)
     typed = request.words
     config = config_file.amend(
-        config_file.load(folder, "resume"), typed, config_file.RESUMABLE, "resume", own
+        config_file.load_config(folder, "resume"), typed, config_file.RESUMABLE, "resume", own
     )
 
     from metarun.train import resume

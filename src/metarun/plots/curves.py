@@ -20,8 +20,10 @@ def draw_curves(out: Path, config: RunConfig) -> Path:
         "train": f"training, {setting(config.train_ways, config.train_shots)}",
         "val": f"validation, {setting(config.ways, config.shots)}",
     }
-    lines = metrics.read(out)
-    told = Headline.of(results.read(out) or {}) or Headline.among({n for x in lines for n in x})
+    lines = metrics.read_metrics(out)
+    told = Headline.of(results.read_result(out) or {}) or Headline.among(
+        {n for x in lines for n in x}
+    )
     score = told.score or "loss"
     other = any(x.get("loss", x[score]) != x[score] for x in lines if score in x)
     names = ["loss", score] if other else [score]

@@ -1,1 +1,1 @@
-"""Many runs side by side: read from their folders, ranked, shown. Nothing here runs anything."""
+"""Reads many runs from their folders, ranks them and shows them side by side; trains nothing."""

@@ -1,4 +1,4 @@
-"""The episode pictures of the page: small, made anew from what is a picture, within a budget."""
+"""The episode pictures of the page: small copies of the pixels, until their budget is used up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from metarun.report.contents import own
+from metarun.report.untrusted import own
 
 NAME = "episodes.png"
 LARGEST = 2**23  # bytes of a file
@@ -21,7 +21,7 @@ SIDE = 1000  # pixels of the page's copy
 
 @dataclass
 class Album:
-    """Takes pictures until they weigh too much.
+    """Takes pictures until the budget is used up.
 
     Attributes:
         left: bytes that the page still has for pictures.
@@ -71,5 +71,5 @@ def anew(data: bytes) -> bytes | None:
             file = io.BytesIO()
             flat.save(file, "WEBP", quality=60, method=2)
             return file.getvalue()
-    except Exception:  # Pillow raises what it stumbles over
+    except Exception:  # Pillow raises errors of many kinds
         return None

@@ -1,4 +1,4 @@
-"""The table of the page, cell by cell, what stands above it, and what it is filtered by."""
+"""The table of the page cell by cell, with the summary above it and the filters."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from metarun.report.labels import Key, keys, name, place, telling
+from metarun.report.labels import keys, name, place, telling
 from metarun.report.ranking import FACTS, Ranking
 from metarun.report.runs import STATUSES, Entry, Stat
 from metarun.report.tables import figure
+from metarun.report.untrusted import spelled
 from metarun.runs.results import clock
 from metarun.tasks.headline import Headline
 
@@ -18,7 +19,7 @@ FILTERS = {"status": "status", "algo": "algorithm", "data": "data", "task": "tas
 
 
 class Cell(NamedTuple):
-    """Text, and what it is sorted by: a number as such, text as text, nothing last."""
+    """A text, and what its column is sorted by: numbers, then text, then empty cells."""
 
     text: str
     sort: str
@@ -30,15 +31,15 @@ class Cell(NamedTuple):
 def glance(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
     """The page in a few words: how many runs of which status, and the best of each score.
 
-    The best of several owes a part of its figure to chance, and figures of different tests rank
-    nobody: the page says both.
+    The best of several owes a part of its figure to chance, and figures of different tests do
+    not rank runs: the page says both.
     """
 
     def tested(fact: str) -> set[str]:
         return {getattr(entry, fact) for entry in ranking.entries if entry.test is not None}
 
     counts = Counter(entry.status for entry in ranking.entries)
-    firsts: dict[Headline, int] = {}
+    firsts: dict[Headline, int] = {}  # titles of equal headlines may differ: the first one's counts
     for i, entry in enumerate(ranking.entries):
         if entry.test is not None:
             firsts.setdefault(entry.headline, i)
@@ -58,68 +59,56 @@ def glance(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def columns(ranking: Ranking) -> list[tuple[str, str]]:
-    """Titles of the table after number and name: what tells runs apart, figures, the rest.
-
-    Returns:
-        Each with its class: `minor` for the rest, which paper has no room for.
-    """
-    first, rest = _columns(ranking)
-    over = ["over seeds"][: len(ranking.groups)]
-    figures = ["test", "validation", *over, "status", "time", "steps"]
-    titles = [*(title for _, title, _ in first), *figures]
-    return [*((title, "") for title in titles), *((title, "minor") for _, title, _ in rest)]
-
-
-def _columns(ranking: Ranking) -> tuple[list[Key], list[Key]]:
-    differ = [key for key in keys(ranking) if key[0] != "steps"]  # which has a column anyway
-    first = telling(differ, ranking.entries)
-    return first, [key for key in differ if key not in first]
-
-
 def filters(ranking: Ranking) -> list[tuple[str, str, list[str]]]:
     """What can be chosen from: key, title, values."""
-    found = []
-    for key, title in FILTERS.items():
-        values = sorted({name(getattr(entry, key)) for entry in ranking.entries} - {""})
-        if 1 < len(values) <= 100:
-            found.append((key, title, values))
-    return found
+    held = {key: {name(getattr(e, key)) for e in ranking.entries} - {""} for key in FILTERS}
+    return [(k, FILTERS[k], sorted(held[k])) for k in FILTERS if 1 < len(held[k]) <= 100]
 
 
-def rows(ranking: Ranking, labels: Sequence[str], reached: Sequence[int]) -> list[dict[str, Any]]:
-    """A row for each run, in the order of the ranking.
+def table(
+    ranking: Ranking, labels: Sequence[str], reached: Sequence[int]
+) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
+    """Titles after number and name, and a row for each run, in the order of the ranking.
+
+    Columns are what tells runs apart, figures, and the rest.
 
     Args:
         reached: the last step that each has noted, which `result.json` says at the end only.
+
+    Returns:
+        Each title with its class: `minor` for the rest, which paper has no room for.
     """
-    first, rest = _columns(ranking)
+    differ = [key for key in keys(ranking) if key[0] != "steps"]  # which has a column anyway
+    first = telling(differ, ranking.entries)
+    rest = [key for key in differ if key not in first]
+    over = ["over seeds"][: len(ranking.groups)]
+    figures = ["test", "validation", *over, "status", "time", "steps"]
+    titles = [(title, "") for title in (*(title for _, title, _ in first), *figures)]
+    titles += [(title, "minor") for _, title, _ in rest]
     kinds = {headline: i for i, headline in enumerate(ranking.headlines)}
-    made = []
+    rows = []
     for entry, label, step in zip(ranking.entries, labels, reached, strict=True):
         own = [_cell(value(entry)) for _, _, value in first]
-        kind = kinds.get(entry.headline, 0)
-        own.append(_figure(entry.headline, entry.test, kind))
-        own.append(_figure(entry.headline, entry.val, kind))
+        kind, seconds = kinds.get(entry.headline, 0), entry.seconds
+        own += [_figure(entry.headline, stat, kind) for stat in (entry.test, entry.val)]
         if ranking.groups:
-            over = ranking.over(entry)
-            seeds = f"{len(over.seeds)} seeds" if over else ""
-            own.append(_figure(entry.headline, over.test if over else None, kind, seeds))
+            group = ranking.over(entry)
+            seeds = f"{len(group.seeds)} seeds" if group else ""
+            own.append(_figure(entry.headline, group and group.test, kind, seeds))
         own.append(Cell(entry.status, str(STATUSES.index(entry.status)), "status", entry.error))
-        seconds = entry.seconds
         own.append(Cell(clock(seconds), "" if seconds is None else repr(seconds), "number"))
         own.append(_steps(entry, step))
         own += [_cell(value(entry))._replace(kind="minor") for _, _, value in rest]
         facts = {key: name(getattr(entry, key)) for key in FILTERS}
-        made.append({"name": place(entry), "label": label, "cells": own, "facts": facts})
-    return made
+        rows.append({"name": place(entry), "label": label, "cells": own, "facts": facts})
+    return titles, rows
 
 
 def _cell(text: str) -> Cell:
-    try:
-        return Cell(text, repr(float(text)), "number")
-    except ValueError:
-        return Cell(text, "" if text == "–" else text)
+    value = spelled(text)
+    if value is not None:
+        return Cell(text, repr(value), "number")
+    return Cell(text, "" if text == "–" else text)
 
 
 def _figure(headline: Headline, stat: Stat | None, kind: int, more: str = "") -> Cell:

@@ -1,24 +1,23 @@
-"""Learning curves: what `metrics.jsonl` says of a run, thinned to what a plot can show."""
+"""Learning curves: the lines of `metrics.jsonl`, thinned to what a plot can show."""
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from metarun.report.contents import is_own, own
+from metarun.report.untrusted import is_own, number, own, whole
+from metarun.runs.metrics import NAME, parsed
 from metarun.tasks.headline import KNOWN, UNKNOWN, Headline
 
-NAME = "metrics.jsonl"
 LARGEST = 2**24  # bytes: 100,000 lines
 POINTS = 120  # most of a curve
-Curves = dict[str, dict[str, list[float | None]]]  # split, name: values
+Row = list[float | None]
+Values = list[float | None]  # of a curve, point by point
+Curves = dict[str, dict[str, Values]]  # by split and name
 
 
-def read(folder: Path, headline: Headline = UNKNOWN) -> Curves:
+def read_curves(folder: Path, headline: Headline = UNKNOWN) -> Curves:
     """The curves of a run.
 
     Args:
@@ -30,17 +29,11 @@ def read(folder: Path, headline: Headline = UNKNOWN) -> Curves:
         means over neighbours.
     """
     names = ["loss", *(known.score for known in ([headline] if headline else KNOWN)), "ci95"]
-    found: dict[str, dict[int, list[float]]] = {"train": {}, "val": {}}
-    for text in (own(folder, NAME, LARGEST) or b"").splitlines():
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):  # cut short by a crash, or being written
-            continue
-        if not isinstance(line, dict) or line.get("split") not in ("train", "val"):
-            continue
-        step = line.get("step")
-        if isinstance(step, int) and not isinstance(step, bool) and 0 <= step < 2**53:
-            found[line["split"]][step] = [_number(line.get(name)) for name in names]
+    found: dict[str, dict[int, Row]] = {"train": {}, "val": {}}
+    for line in parsed((own(folder, NAME, LARGEST) or b"").splitlines()):
+        step = whole(line["step"])
+        if line["split"] in ("train", "val") and step is not None and step < 2**53:
+            found[line["split"]][step] = [number(line.get(name)) for name in names]
     return {split: _thinned(points, names) for split, points in found.items() if points}
 
 
@@ -55,30 +48,14 @@ def left_out(folder: Path) -> str:
 
 
 def reached(found: Curves) -> int:
-    """The last step of the curves, about: a thinned curve ends before its last point."""
+    """The last step of the curves; of a thinned curve, a little less."""
     return int(max((curve["step"][-1] or 0 for curve in found.values()), default=0))
 
 
-def _thinned(points: dict[int, list[float]], names: list[str]) -> dict[str, list[float | None]]:
-    table = np.array([[step, *points[step]] for step in sorted(points)])
-    bins = np.array_split(table, min(POINTS, len(table)))
-    means = np.array([_mean(part) for part in bins])
+def _thinned(points: dict[int, Values], names: list[str]) -> dict[str, Values]:
+    table = np.array([[step, *points[step]] for step in sorted(points)], float)  # `None`: nan
+    bins = np.array_split(np.ma.masked_invalid(table), min(POINTS, len(table)))
+    means = np.array([part.mean(0).filled(np.nan) for part in bins])
     columns = dict(zip([*names, "step"], np.roll(means, -1, 1).T, strict=True))
-    return {n: [_short(v) for v in c] for n, c in columns.items() if np.isfinite(c).any()}
-
-
-def _mean(part: np.ndarray) -> np.ndarray:
-    """Over the rows of `part` (rows, columns), of the numbers that are there."""
-    there = np.isfinite(part)
-    counts = there.sum(0)
-    sums = np.where(there, part, 0).sum(0)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-
-
-def _number(value: Any) -> float:
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
-    return float(value) if fits else math.nan
-
-
-def _short(value: float) -> float | None:
-    return float(f"{value:.5g}") if math.isfinite(value) else None
+    kept = {name: column for name, column in columns.items() if np.isfinite(column).any()}
+    return {n: [float(f"{v:.5g}") if np.isfinite(v) else None for v in c] for n, c in kept.items()}

@@ -1,4 +1,4 @@
-"""In what runs differ, and what they are called by it."""
+"""The keys in which runs differ, and short names for runs made of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLOURS = 14  # most values of a key that runs are coloured by
 
 
 def keys(ranking: Ranking) -> list[Key]:
-    """In what the runs differ."""
+    """The keys in which the runs differ, and the facts that no key tells."""
     typed = [(k, name(k), lambda e, k=k: ranking.value(e, k)) for k in ranking.varied]
     facts = [(f, FACTS[f], lambda e, f=f: getattr(e, f) or "–") for f in ranking.differing]
     return [(k, title, lambda e, v=value: printable(v(e), 80)) for k, title, value in typed + facts]
@@ -47,7 +47,7 @@ def over_seeds(ranking: Ranking) -> list[str]:
 def telling(differ: Sequence[Key], entries: Sequence[Entry]) -> list[Key]:
     """The keys without those that follow from the others: `meta_batch` from `algo`, say.
 
-    Keys of few values are asked first, as all follows from one that each run has for itself.
+    Keys of few values come first: if every run has its own value of a key, all others follow.
     """
 
     def rank(key: Key) -> tuple[bool, bool]:

@@ -1,4 +1,4 @@
-"""The report as one HTML page: opens from disk, asks no network, runs no script but its own."""
+"""The report as one HTML page: it opens from disk, loads nothing and runs only its own script."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import json
 import re
 import time
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from metarun import __version__
-from metarun.report import cells, curves, labels, matrix, sections, verdicts
+from metarun.report import cells, curves, labels, matrix, sections
 from metarun.report.album import Album
 from metarun.report.curves import Curves
 from metarun.report.ranking import Ranking
 from metarun.tasks.headline import Headline
 
 HERE = Path(__file__).parent
+TRIMMED = {"trim_blocks": True, "lstrip_blocks": True}
+TEMPLATES = Environment(
+    loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, **TRIMMED
+)
 MARK = '<meta name="generator" content="metarun'  # by which a later report knows its own page
-MATRICES = 12  # most groups of runs that are compared
-SHOWN = 20  # most runs of a group that are shown
 # Plotly makes an empty <style> and fills it by the CSSOM; a map library that comes with it makes
 # one of its own unless there is an element with its id. So neither needs 'unsafe-inline'.
 EMPTY = ""
@@ -41,14 +42,14 @@ def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
     called = labels.of(ranking)
     album = Album()
     runs = [sections.section(e, place, album) for e in ranking.entries]
-    compared, unread = _matrices(ranking)
-    drawn = [curves.read(entry.folder, entry.headline) for entry in ranking.entries]
+    compared, unread = matrix.tables(ranking)
+    drawn = [curves.read_curves(entry.folder, entry.headline) for entry in ranking.entries]
     plotted = _plotted(ranking, called, drawn)
+    columns, rows = cells.table(ranking, called, [curves.reached(found) for found in drawn])
     plotly = _plotly()
-    scripts = [plotly, _text("page.js")]
-    style = _text("page.css")
-    template = _environment().get_template("page.html.j2")
-    return template.render(
+    scripts = [plotly, (HERE / "page.js").read_text("utf-8")]
+    style = (HERE / "page.css").read_text("utf-8")
+    return TEMPLATES.get_template("page.html.j2").render(
         policy=policy(scripts, [style, EMPTY]),
         taken=sorted(set(MAPS_STYLE.findall(plotly))),
         scripts=scripts,
@@ -57,9 +58,9 @@ def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
         made=time.strftime("%Y-%m-%d %H:%M"),
         folders=[labels.name(str(f if f.name else f.resolve())) for f in folders],
         glance=cells.glance(ranking, called),
-        columns=cells.columns(ranking),
+        columns=columns,
         filters=cells.filters(ranking),
-        rows=cells.rows(ranking, called, [curves.reached(found) for found in drawn]),
+        rows=rows,
         runs=runs,
         data=as_data(plotted),
         headlines=plotted["headlines"],
@@ -73,7 +74,8 @@ def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
     """A Content-Security-Policy under which these scripts run, and nothing else does or loads."""
 
     def hashes(texts: Sequence[str]) -> str:
-        return " ".join(f"'sha256-{_sha256(text)}'" for text in texts)
+        digests = (hashlib.sha256(text.encode()).digest() for text in texts)
+        return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
 
     rules = ["default-src 'none'", "img-src data:", "base-uri 'none'", "form-action 'none'"]
     rules += [f"script-src {hashes(scripts)}", f"style-src {hashes(styles)}"]
@@ -95,69 +97,34 @@ def _plotted(ranking: Ranking, called: Sequence[str], drawn: Sequence[Curves]) -
         for entry, found in zip(ranking.entries, drawn, strict=True)
     ]
     kinds = list(dict.fromkeys([*ranking.headlines, *filter(None, judged)]))[: cells.HEADLINES]
-    return {
-        "keys": [title for title, _ in keys],
-        "headlines": [
-            _headline(
-                kind, [found for found, own in zip(drawn, judged, strict=True) if own == kind]
-            )
-            for kind in kinds
-        ],
-        "runs": [
-            {
-                "label": called[i],
-                "headline": kinds.index(judged[i]) if judged[i] in kinds else None,
-                "test": entry.test,
-                "val": entry.val,
-                "groups": [value(entry) for _, value in keys],
-                "curves": drawn[i],
-            }
-            for i, entry in enumerate(ranking.entries)
-        ],
-        "seeds": [
-            {
-                "label": label,
-                "test": group.test,
-                "runs": [number[id(entry)] for entry in group.entries],
-            }
-            for group, label in zip(ranking.groups, labels.over_seeds(ranking), strict=True)
-        ],
-    }
+    runs = [
+        {
+            "label": label,
+            "headline": kinds.index(kind) if kind in kinds else None,
+            **{"test": entry.test, "val": entry.val},
+            "groups": [value(entry) for _, value in keys],
+            "curves": found,
+        }
+        for label, entry, kind, found in zip(called, ranking.entries, judged, drawn, strict=True)
+    ]
+    seeds = [
+        {"label": label, "test": group.test, "runs": [number[id(e)] for e in group.entries]}
+        for group, label in zip(ranking.groups, labels.over_seeds(ranking), strict=True)
+    ]
+    curved = list(zip(judged, drawn, strict=True))
+    headlines = [_headline(kind, [own for of, own in curved if of == kind]) for kind in kinds]
+    titles = [title for title, _ in keys]
+    return {"keys": titles, "headlines": headlines, "runs": runs, "seeds": seeds}
 
 
 def _headline(kind: Headline, drawn: Sequence[Curves]) -> dict[str, Any]:
     """What the script writes figures by, and whether the loss is another score in some run."""
     found = (curve for curves in drawn for curve in curves.values() if "loss" in curve)
     return {
-        "score": kind.score,
-        "higher": kind.higher_is_better,
-        "percent": kind.percent,
-        "digits": kind.digits,
-        "title": kind.name,
+        **{"score": kind.score, "higher": kind.higher_is_better, "percent": kind.percent},
+        **{"digits": kind.digits, "title": kind.name},
         "loss": any(curve["loss"] != curve.get(kind.score) for curve in found),
     }
-
-
-def _matrices(ranking: Ranking) -> tuple[list[dict[str, Any]], list[str]]:
-    groups, unread = matrix.groups(ranking.entries)
-    made = [
-        verdicts.table(ranking, group, matrix.matrix(group.values), SHOWN)
-        for group in groups[:MATRICES]
-    ]
-    if len(groups) > MATRICES:
-        unread.append(f"{len(groups) - MATRICES} smaller groups of runs are not shown here")
-    return made, [labels.name(line) for line in unread]
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _plotly() -> str:
@@ -167,11 +134,3 @@ def _plotly() -> str:
     if "</script" in text.lower() or "<!--" in text:  # it could not stand in a page
         raise ValueError("plotly's script cannot be put into a page")
     return text.replace("\r\n", "\n").replace("\r", "\n")  # as a browser reads it, for its hash
-
-
-def _text(name: str) -> str:
-    return (HERE / name).read_text("utf-8")
-
-
-def _sha256(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

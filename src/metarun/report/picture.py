@@ -34,7 +34,7 @@ def draw(ranking: Ranking, title: str, path: Path) -> Path | None:
         group = ranking.over(entry)
         lines.setdefault(id(group) if group else id(entry), []).append(entry)
     shown = sorted(lines.values(), key=lambda own: tested.index(own[0]))
-    shown.sort(key=lambda own: -headline.worth(_middle(ranking, own)))
+    shown.sort(key=lambda own: -headline.worth((ranking.over(own[0]) or own[0]).test.mean))
     left_out, shown = len(shown[MOST:]), shown[:MOST]
 
     factor = headline.factor
@@ -45,14 +45,11 @@ def draw(ranking: Ranking, title: str, path: Path) -> Path | None:
         for entry in own:
             mean, ci95 = entry.test
             bar = None if group else factor * (ci95 or 0)
-            faint = {"alpha": 0.55, "ms": 4} if group else {"ms": 5}
-            axes.errorbar(factor * mean, y, xerr=bar, fmt="o", color="C0", capsize=2, **faint)
+            look = {"alpha": 0.55, "ms": 4} if group else {"ms": 5}
+            axes.errorbar(factor * mean, y, xerr=bar, fmt="o", color="C0", capsize=2, **look)
         if group:
-            mean, ci95 = group.test
-            axes.errorbar(
-                factor * mean, y, xerr=factor * (ci95 or 0), fmt="D", ms=5, color=OVER_SEEDS,
-                capsize=3,
-            )  # fmt: skip
+            mean, ci95 = (factor * (value or 0) for value in group.test)
+            axes.errorbar(mean, y, xerr=ci95, fmt="D", ms=5, color=OVER_SEEDS, capsize=3)
     names = [_name(ranking, own) for own in shown]
     axes.set_yticks(range(len(shown)), names, fontsize=8, parse_math=False)
     axes.set_ylim(len(shown) - 0.5, -0.5)
@@ -63,11 +60,6 @@ def draw(ranking: Ranking, title: str, path: Path) -> Path | None:
     axes.set_xlabel(_axis(ranking, headline, left_out), fontsize=8, parse_math=False)
     axes.set_title(f"{title}: {ranking.shared}", fontsize=10, parse_math=False)
     return save(figure, path)
-
-
-def _middle(ranking: Ranking, own: list[Entry]) -> float:
-    group = ranking.over(own[0])
-    return group.test.mean if group else own[0].test.mean
 
 
 def _name(ranking: Ranking, own: list[Entry]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ FREE += ("data_home",)
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """Runs that differ in nothing but their seed: another training of them would come out here.
+    """Runs that differ only in their seed.
 
     The interval is Student's t over the runs' means, on the same episodes. That of a single run is
     over its episodes, and says nothing of another training.
@@ -98,7 +97,9 @@ class Ranking:
     @cached_property
     def _over(self) -> dict[int, OverSeeds]:
         alike: dict[Any, dict[int, Entry]] = {}
-        for entry in sorted(self.entries, key=_where):  # of two with one seed, not the better
+        for entry in sorted(
+            self.entries, key=lambda entry: natural(entry.name)
+        ):  # of two with one seed, not the better
             if entry.test is not None and entry.seed is not None:
                 alike.setdefault(_setting(entry), {}).setdefault(entry.seed, entry)
         groups = [_over_seeds(list(own.values())) for own in alike.values() if len(own) > 1]
@@ -110,16 +111,12 @@ def rank(entries: Sequence[Entry]) -> Ranking:
     """Sort by test figure; where there is none by status, and then by validation."""
 
     def key(entry: Entry) -> tuple[Any, ...]:
-        place = (_place(entry.headline, entry.val), _where(entry))
+        place = (_place(entry.headline, entry.val), natural(entry.name))
         if entry.test is not None:
             return (-1, _place(entry.headline, entry.test), *place)
         return (STATUSES.index(entry.status), (), *place)
 
     return Ranking(sorted(entries, key=key))
-
-
-def _where(entry: Entry) -> Any:
-    return natural(Path(entry.name))
 
 
 def _place(headline: Headline, stat: Stat | None) -> tuple[Any, ...]:
@@ -141,11 +138,7 @@ def _setting(entry: Entry) -> Any:
 
 def _over_seeds(entries: list[Entry]) -> OverSeeds:
     vals = [entry.val for entry in entries]
-    return OverSeeds(
-        entries,
-        _mean([entry.test for entry in entries if entry.test]),
-        _mean([val for val in vals if val]) if all(vals) else None,
-    )
+    return OverSeeds(entries, _mean([e.test for e in entries]), _mean(vals) if all(vals) else None)
 
 
 def _mean(stats: Sequence[Stat]) -> Stat:

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from metarun.report.ranking import FACTS, TOLD_BY, Ranking
 from metarun.report.runs import Entry, Stat
-from metarun.runs.results import clock
+from metarun.report.untrusted import spelled
+from metarun.runs.results import clock, csv_text, grid
 from metarun.tasks.headline import Headline
 
 COLUMNS = 8  # most varied keys on a screen
 
 
 def as_table(ranking: Ranking) -> Table:
-    """A line a run."""
+    """A line for each run."""
     named = any(entry.name for entry in ranking.entries)
     keys = _most_held(ranking)
     columns = [*keys, *(FACTS[fact] for fact in ranking.differing)]
-    grid = _grid(ranking.shared, *["run"][: int(named)], *columns, "test", "validation")
-    grid.add_column("steps", justify="right")
-    grid.add_column("time", justify="right")
-    grid.add_column("status")
+    made = grid(ranking.shared, *["run"][: int(named)], *columns, "test", "validation")
+    made.add_column("steps", justify="right")
+    made.add_column("time", justify="right")
+    made.add_column("status")
     for entry in ranking.entries:
         cells = [
             *[entry.name][: int(named)],
@@ -38,16 +36,16 @@ def as_table(ranking: Ranking) -> Table:
             clock(entry.seconds),
             entry.status,
         ]
-        grid.add_row(*map(Text, cells))
+        made.add_row(*map(Text, cells))
     if len(ranking.varied) > len(keys):
         more = ", ".join(key for key in ranking.varied if key not in keys)
-        grid.caption = Text(f"in the CSV also: {more}")
-        grid.caption_justify = "left"
-    return grid
+        made.caption = Text(f"in the CSV also: {more}")
+        made.caption_justify = "left"
+    return made
 
 
 def _most_held(ranking: Ranking) -> list[str]:
-    """The varied keys, or some of them, as a terminal has not room for any number.
+    """The varied keys; of many, those that a terminal has room for.
 
     First those without which figures cannot be compared, then those that most runs have.
     """
@@ -66,7 +64,7 @@ def seeds_table(ranking: Ranking) -> Table | None:
         return None
     columns = [key for key in _most_held(ranking) if key != "seed"]
     facts = [FACTS[fact] for fact in ranking.differing]
-    grid = _grid("over seeds", *columns, *facts, "test ± 95 % over seeds", "validation", "seeds")
+    made = grid("over seeds", *columns, *facts, "test ± 95 % over seeds", "validation", "seeds")
     for group in ranking.groups:
         first = group.entries[0]
         cells = [
@@ -76,21 +74,19 @@ def seeds_table(ranking: Ranking) -> Table | None:
             figure(first.headline, group.val),
             " ".join(map(str, group.seeds)),
         ]
-        grid.add_row(*map(Text, cells))
-    return grid
+        made.add_row(*map(Text, cells))
+    return made
 
 
 def as_csv(ranking: Ranking) -> str:
-    """A row a run; figures as fractions, times in seconds."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
+    """A row for each run; figures as fractions, times in seconds."""
     facts = [fact for fact in FACTS if fact not in ranking.varied]
     figures = ["score", "test", "test_ci95", "val", "val_ci95", "best_step"]
     over = ["over_seeds", "over_seeds_ci95", "seeds"]
     known = ["steps", "steps_done", "seed", "seconds", "error", "command"]
     known = [column for column in known if column not in ranking.varied]
     titles = ["run", "status", *ranking.varied, *facts, *figures, *over, *known]
-    rows.writerow(map(_cell, titles))
+    rows: list[list[Any]] = [titles]
     for entry in ranking.entries:
         group = ranking.over(entry)
         cells = [
@@ -103,8 +99,8 @@ def as_csv(ranking: Ranking) -> str:
             " ".join(map(str, group.seeds)) if group else None,
             *(getattr(entry, column) for column in known),
         ]
-        rows.writerow(map(_cell, cells))
-    return text.getvalue()
+        rows.append(cells)
+    return csv_text(map(_unarmed, row) for row in rows)
 
 
 def figure(headline: Headline, stat: Stat | None) -> str:
@@ -119,19 +115,7 @@ def _progress(entry: Entry) -> str:
     return f"{done}/{steps}"
 
 
-def _grid(title: str, *columns: str) -> Table:
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(title), title_justify="left")
-    for column in columns:
-        made.add_column(Text(column), overflow="fold")
-    return made
-
-
-def _cell(value: Any) -> Any:
+def _unarmed(value: Any) -> Any:
     """A spreadsheet takes text that begins like a formula for one, and runs it."""
-    if not isinstance(value, str) or value[:1] not in tuple("=+-@"):
-        return value
-    try:
-        float(value)
-    except ValueError:
-        return f"'{value}"
-    return value
+    formula = isinstance(value, str) and value[:1] in tuple("=+-@") and spelled(value) is None
+    return f"'{value}" if formula else value

@@ -46,7 +46,7 @@ def save(path: Path, state: dict[str, Any], keep: str | None = None) -> None:
     write_whole(path, body + _seal(body), path.with_name(keep) if keep else None)
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read a checkpoint; nothing in the file is run.
 
     Raises:
@@ -87,7 +87,7 @@ def latest(folder: Path) -> dict[str, Any] | None:
     trouble = [] if not paths or paths[0].name == LAST else [f"{folder / LAST}: is not there"]
     for path in paths:
         try:
-            state = load(path)
+            state = load_state(path)
         except Damaged as damaged:
             trouble += damaged.mistakes
             continue
@@ -109,11 +109,11 @@ def best(folder: Path) -> dict[str, Any]:
         Refused: there is none.
     """
     try:
-        return load(folder / BEST)
+        return load_state(folder / BEST)
     except Damaged as damaged:
         for name in (LAST, PREVIOUS):
             try:
-                state = load(folder / name)
+                state = load_state(folder / name)
             except Refused:
                 continue
             if state.get("best_learner") is not None:
@@ -137,7 +137,7 @@ def set_aside(folder: Path) -> None:
     path = folder / LAST
     try:
         if path.exists():
-            load(path)
+            load_state(path)
     except Damaged:
         os.replace(path, folder / "last.damaged.pt")
 

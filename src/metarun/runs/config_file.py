@@ -32,7 +32,7 @@ def keep_config(config: RunConfig, out: Path) -> None:
     write_whole(out / "config.yaml", f"{text}{MARK}{_digest(text)}\n")
 
 
-def load(run: Path, key: str) -> DictConfig:
+def load_config(run: Path, key: str) -> DictConfig:
     """The configuration that the run in this folder was made with.
 
     Args:

@@ -49,7 +49,7 @@ def prepare(
     checkpoint.set_aside(folder)
     if best is not None:
         try:
-            stale = checkpoint.load(folder / checkpoint.BEST)["step"] != best["step"]
+            stale = checkpoint.load_state(folder / checkpoint.BEST)["step"] != best["step"]
         except Refused as lost:  # also where it was killed between the last one and this
             if isinstance(lost, checkpoint.Damaged):
                 log.warning("%s; it is made again", lost)

@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
@@ -71,16 +71,19 @@ def append(
         _follow(so_far, line)
 
 
-def read(out: Path) -> list[dict[str, Any]]:
-    """All lines; those that cannot be read, like one that a crash cut short, are left out."""
-    lines = []
-    for text in _raw(out):
+def read_metrics(out: Path) -> list[dict[str, Any]]:
+    """All lines, see `parsed`."""
+    return list(parsed(_raw(out)))
+
+
+def parsed(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """Lines that have a step and a split; others, like one that a crash cut short, are left out."""
+    for text in lines:
         try:
             line = json.loads(text)
-            lines.append({"step": line["step"], "split": line["split"], **line})
+            yield {"step": line["step"], "split": line["split"], **line}
         except (ValueError, TypeError, KeyError, RecursionError):
             continue
-    return lines
 
 
 def cut(out: Path, state: Reached) -> None:
@@ -95,7 +98,7 @@ def cut(out: Path, state: Reached) -> None:
     kept = before[: state.metrics["lines"]]
     if record(kept) != state.metrics:
         reached = {"train": state.step, "val": state.validated}
-        fit = [x for x in read(out) if _within(x, reached)]
+        fit = [x for x in read_metrics(out) if _within(x, reached)]
         kept = [(json.dumps(x) + "\n").encode() for x in fit]
         log.warning(
             "%s: damaged: %d of its %d lines can be read; weights and figures do not depend on it",

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from metarun import __version__
 from metarun.files import read_whole, write_whole
@@ -44,7 +45,7 @@ def as_json(content: Mapping[str, Any]) -> str:
     return json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n"
 
 
-def read(folder: Path) -> dict[str, Any] | None:
+def read_result(folder: Path) -> dict[str, Any] | None:
     """The folder's `result.json`, or `None` where there is none that can be read."""
     try:
         found = json.loads(read_whole(folder / "result.json", 2**26).decode("utf-8"))
@@ -55,12 +56,16 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 def write_episodes(folder: Path, scores: Mapping[str, np.ndarray]) -> None:
     """Write `test_episodes.csv`: a row for each test episode, so that learners can be paired."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["episode", *scores])
     columns = [values.tolist() for values in scores.values()]
-    rows.writerows([i, *row] for i, row in enumerate(zip(*columns, strict=True)))
-    write_whole(folder / "test_episodes.csv", text.getvalue())
+    rows = ([i, *row] for i, row in enumerate(zip(*columns, strict=True)))
+    write_whole(folder / "test_episodes.csv", csv_text([["episode", *scores], *rows]))
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Rows as a CSV file holds them."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def setting(ways: int | None, shots: int | None) -> str:
@@ -74,12 +79,10 @@ def table(result: Mapping[str, Any]) -> Table:
     """A run on one line: what, the task, and its figures."""
     protocol, run = result.get("protocol", {}), result.get("run", {})
     done, headline = result.get("status") == "completed", Headline.of(result)
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("algo", "data", "task", "test", "validation"):
-        grid.add_column(title, overflow="fold")
-    grid.add_column("steps", justify="right")
-    grid.add_column("time", justify="right")
-    grid.add_row(
+    made = grid("", "algo", "data", "task", "test", "validation")
+    made.add_column("steps", justify="right")
+    made.add_column("time", justify="right")
+    made.add_row(
         str(run.get("algo", "–")),
         str(protocol.get("data", "–")),
         setting(protocol["ways"], protocol["shots"]) if "ways" in protocol else "–",
@@ -88,7 +91,22 @@ def table(result: Mapping[str, Any]) -> Table:
         str(run.get("steps", "–")),
         clock(run.get("wall_seconds")),
     )
-    return grid
+    return made
+
+
+def grid(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
+    """A table without rows, whose titles are no markup.
+
+    Args:
+        columns: titles of the columns, the first ones.
+        right: of those after them, whose cells end at the same place.
+    """
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(title), title_justify="left")
+    for column in columns:
+        made.add_column(Text(column), overflow="fold")
+    for column in right:
+        made.add_column(Text(column), overflow="fold", justify="right")
+    return made
 
 
 def clock(seconds: float | None) -> str:

@@ -59,7 +59,7 @@ def job(cfg: DictConfig, go_on: bool) -> float | None:
     line = retyped(hydra, typed)
     announce(hydra.job.num, typed)
     go_on = go_on or (not carried and _taken_up(cfg, out))
-    before = results.read(out) or {}
+    before = results.read_result(out) or {}
     held = (out / "config.yaml").exists() or (not go_on and (out / "result.json").exists())
 
     def work() -> dict[str, Any]:
@@ -73,7 +73,7 @@ def job(cfg: DictConfig, go_on: bool) -> float | None:
         try:
             return train_or_resume(checked(cfg), out, line, go_on)
         except Refused:  # perhaps because another process has finished it just now
-            now = results.read(out) or {}
+            now = results.read_result(out) or {}
             if go_on and now.get("status") == "completed":
                 return now
             raise
@@ -137,7 +137,7 @@ def refuse_another(config: RunConfig, out: Path) -> None:
     """Refuse a finished run in a job's folder that was not made with the job's settings."""
     from metarun.runs import config_file
 
-    made_with = OmegaConf.to_container(config_file.load(out, "resume"), resolve=True)
+    made_with = OmegaConf.to_container(config_file.load_config(out, "resume"), resolve=True)
     lines = config_file.differences(made_with, config.model_dump())
     if lines:
         raise Refused(f"{out} holds another run: {lines[0]}")
@@ -158,7 +158,9 @@ def train_or_resume(
     if go_on and (out / "config.yaml").exists():
         from metarun.runs import config_file
 
-        changed["threads"] = config_file.load(out, "resume").get("threads")  # bits depend on it
+        changed["threads"] = config_file.load_config(out, "resume").get(
+            "threads"
+        )  # bits depend on it
         return resume(config.model_copy(update=changed), out, line, folders, trial)
     return train(config.model_copy(update=changed), out, line, folders, afresh=go_on, trial=trial)
 

@@ -42,7 +42,7 @@ class Asked:
                 os.kill(process.pid, signal.SIGTERM)
 
 
-def run(
+def run_jobs(
     calls: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]], processes: int, threads: int
 ) -> Iterator[dict[int, Any]]:
     """Call each function with its arguments, `processes` at a time.

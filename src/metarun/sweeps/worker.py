@@ -57,7 +57,7 @@ def _guarded(cfg: DictConfig, number: int, go_on: bool) -> float | None:
     from metarun.training.display import console
 
     try:
-        return trial.run(cfg, go_on) if trial.TRIAL in cfg else job(cfg, go_on)
+        return trial.run_trial(cfg, go_on) if trial.TRIAL in cfg else job(cfg, go_on)
     except Occupied as other:
         console().print(f"  passed over: {other}", markup=False, soft_wrap=True)
         return None

@@ -40,10 +40,10 @@ def keep(study: Study, sweep: Path, hydra: DictConfig) -> None:
     """
     with study.lock:  # another process may know of a better one
         if (best := study.best()) is not None:
-            _write(study, best, sweep, hydra)
+            _write_best(study, best, sweep, hydra)
 
 
-def _write(study: Study, best: FrozenTrial, sweep: Path, hydra: DictConfig) -> None:
+def _write_best(study: Study, best: FrozenTrial, sweep: Path, hydra: DictConfig) -> None:
     words = study.space.typed(best.params)
     loader, found = loader_for(hydra)
     whole = composed(loader, [*found, *words])
@@ -124,6 +124,6 @@ def _near(folder: Path) -> Path:
 def _figure(sweep: Path, best: FrozenTrial) -> str:
     from metarun.runs import results
 
-    result = results.read(sweep / str(best.number)) or {}
+    result = results.read_result(sweep / str(best.number)) or {}
     found = Headline.of(result).figure_in(result.get("val"))
     return found if found != "–" else f"{best.value:.4f}"

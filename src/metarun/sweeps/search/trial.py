@@ -32,7 +32,7 @@ def marked(space: Space, settings: Settings) -> str:
     return f"++{TRIAL}={quote(json.dumps(carried).encode().hex())}"
 
 
-def run(cfg: DictConfig, go_on: bool) -> float | None:
+def run_trial(cfg: DictConfig, go_on: bool) -> float | None:
     """The trial whose number is the job's, in the job's folder, unless it is over or another's.
 
     Returns:
@@ -53,7 +53,7 @@ def run(cfg: DictConfig, go_on: bool) -> float | None:
         state = study.state(number)
         values = study.values(number)
         if state in BEFORE:
-            announce(number, [f"{BEFORE[state]}: {_short(space, values)}"])
+            announce(number, [f"{BEFORE[state]}: {_words(space, values)}"])
             if (first := study.best()) is not None and first.number == number:
                 best.keep(study, out.parent, hydra)  # it may have been killed before it did
             return math.nan if state == "FAIL" else study.value(number)
@@ -89,7 +89,7 @@ class _Job:
         from metarun.training.display import console
 
         self.config = found.config
-        before = (results.read(self.out) or {}) if go_on else {}
+        before = (results.read_result(self.out) or {}) if go_on else {}
         held = (self.out / "config.yaml").exists() or (
             not go_on and (self.out / "result.json").exists()
         )
@@ -133,7 +133,7 @@ class _Job:
         """Report what was validated before a kill, and was not reported any more."""
         from metarun.runs import metrics
 
-        for line in metrics.read(self.out):
+        for line in metrics.read_metrics(self.out):
             if line["split"] == "val" and isinstance(line["step"], int):
                 value = self._worth({name: {"mean": mean} for name, mean in line.items()})
                 if not math.isnan(value):
@@ -149,8 +149,8 @@ class _Job:
         """What the search maximises; the run has written down which score that is."""
         from metarun.runs import results
 
-        return objective({**(results.read(self.out) or {}), "val": val})
+        return objective({**(results.read_result(self.out) or {}), "val": val})
 
 
-def _short(space: Space, values: Mapping[str, Any]) -> str:
+def _words(space: Space, values: Mapping[str, Any]) -> str:
     return " ".join(d.word(values[d.key]) for d in space.dimensions if d.key in values)

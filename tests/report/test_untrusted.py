@@ -8,7 +8,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from metarun.report.contents import lines, links, own
+from metarun.report.sections import lines, links
+from metarun.report.untrusted import own
 
 
 def test_a_file_of_the_folder_is_read(tmp_path: Path) -> None:
