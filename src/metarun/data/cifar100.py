@@ -15,12 +15,13 @@ from typing import Any, Literal
 import numpy as np
 
 from metarun.data.class_splits import SPLITS, published_list
-from metarun.data.classes import Class, Facts, Split, select
-from metarun.data.preparation import pickles
+from metarun.data.classes import Facts, Split, select
 from metarun.data.preparation.archives import MEGABYTE, tar_members
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.checksums import Checksums
 from metarun.data.preparation.download import existing, fetch
+from metarun.data.preparation.images import Class
+from metarun.data.preparation.pickles import unpickle
 from metarun.errors import Refused
 from metarun.files import read_or_refuse
 
@@ -148,7 +149,7 @@ def _unpickled(files: list[Path]) -> Iterator[tuple[str, tuple[str, dict[str, An
         for name, content in _contents(file):
             where = f"{file}: {FOLDER}/{name}" if file.name == ARCHIVE else str(file)
             try:
-                yield name, (where, pickles.load(content))
+                yield name, (where, unpickle(content))
             except ValueError as error:
                 raise Refused(f"{where}: not a file of CIFAR-100 ({error})") from error
 

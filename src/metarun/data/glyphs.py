@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from metarun.data.classes import Class, Facts, Images, Split, select
+from metarun.data.classes import Facts, Split, select
 from metarun.data.preparation import distortion, lettering
 from metarun.data.preparation.cache import prepared, stored
 from metarun.data.preparation.distortion import USUAL, Strength
+from metarun.data.preparation.images import Class, Images
 from metarun.data.preparation.lettering import Face
 from metarun.errors import Refused
 

@@ -70,7 +70,7 @@ class Runs:
         return self.support[numbers], y, self.query[numbers], self.labels[numbers]
 
 
-def load(root: str, url: str) -> Runs:
+def read_runs(root: str, url: str) -> Runs:
     """The runs from `all_runs.zip`, or the folder it unpacks to, in `root`; downloaded if missing.
 
     They are known by their content, whatever the container, and prepared like Omniglot's images.

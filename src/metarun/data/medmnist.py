@@ -15,10 +15,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator
 
-from metarun.data.classes import Class, Facts, Split, select
+from metarun.data.classes import Facts, Split, select
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.checksums import Checksums
 from metarun.data.preparation.download import existing, fetch
+from metarun.data.preparation.images import Class
 from metarun.data.preparation.medmnist_files import classes_of, labels_of
 from metarun.data.preparation.medmnist_members import MEMBERS, SAME_SCANS, unfit
 from metarun.errors import Refused

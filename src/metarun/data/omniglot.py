@@ -12,10 +12,11 @@ from typing import Literal
 import numpy as np
 
 from metarun.data.class_splits import SPLITS, published_list
-from metarun.data.classes import Class, Facts, Split, select
+from metarun.data.classes import Facts, Split, select
 from metarun.data.duplicates import named
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.download import existing, fetch
+from metarun.data.preparation.images import Class
 from metarun.data.preparation.omniglot_images import content_hash, decode, present, shrink
 from metarun.errors import Refused
 

@@ -16,10 +16,11 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field, NonNegativeInt
 
-from metarun.data.classes import Class, Facts, Split, select
+from metarun.data.classes import Facts, Split, select
 from metarun.data.duplicates import named
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.download import existing, fetch
+from metarun.data.preparation.images import Class
 from metarun.errors import Refused
 from metarun.files import read_or_refuse
 

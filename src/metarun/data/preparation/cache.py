@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from metarun.data.classes import Class, Images, Ledger
+from metarun.data.preparation.images import Class, Images, Ledger
 from metarun.errors import Refused
 from metarun.files import clear_parts, replacing, write_whole
 

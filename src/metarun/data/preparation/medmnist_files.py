@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from metarun.data.classes import Class
 from metarun.data.preparation.archives import MEGABYTE
+from metarun.data.preparation.images import Class
 from metarun.data.preparation.medmnist_members import MEMBERS
 from metarun.data.preparation.npz import header, pieces
 from metarun.errors import Refused

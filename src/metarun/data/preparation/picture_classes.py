@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from metarun.data.classes import Class, Images
 from metarun.data.duplicates import named
 from metarun.data.preparation import pictures, pixels
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.class_folders import FEWEST, Listing, told
+from metarun.data.preparation.images import Class, Images
 from metarun.data.preparation.pixels import Depth, Span
 from metarun.errors import Refused
 
@@ -93,7 +93,7 @@ def _decoded(
     mistakes, kept = list(listing.mistakes), 0
     total, done, news = sum(map(len, listing.classes.values())), 0, time.monotonic()
     for name, files in listing.classes.items():
-        found = pictures.read([file.path for file in files], size, colour, span)
+        found = pictures.read_pictures([file.path for file in files], size, colour, span)
         whole = [(f, p) for f, p in zip(files, found, strict=True) if isinstance(p, np.ndarray)]
         bad = [(f, p) for f, p in zip(files, found, strict=True) if not isinstance(p, np.ndarray)]
         mistakes += [f"{told(file.path)}: cannot be read ({reason})" for file, reason in bad]

@@ -39,7 +39,7 @@ def depths(files: Sequence[str]) -> list[Depth | Broken]:
     return _each(measured, files)
 
 
-def read(
+def read_pictures(
     files: Sequence[str], size: int, colour: bool, span: Span = FULL_SPAN
 ) -> list[np.ndarray | Broken]:
     """Each file as (C, size, size) uint8, in the order given; see `picture`.
