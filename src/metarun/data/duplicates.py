@@ -131,6 +131,11 @@ def named(found: list[str]) -> str:
     return ", ".join(found[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
+def counted(kinds: Mapping[str, list[str]]) -> str:
+    """How many there are of each kind, with the first few; empty if there are none."""
+    return ", ".join(f"{len(some)} {kind} ({named(some)})" for kind, some in kinds.items() if some)
+
+
 def _of_classes(splits: Mapping[str, Any]) -> dict[str, Split]:
     """Those that are made of classes."""
     return {name: split for name, split in splits.items() if isinstance(split, Split)}

@@ -17,9 +17,9 @@ import numpy as np
 from pydantic import Field, NonNegativeInt
 
 from metarun.data.classes import Facts, Split, select
-from metarun.data.duplicates import named
+from metarun.data.duplicates import counted
 from metarun.data.preparation.cache import prepared
-from metarun.data.preparation.download import existing, fetch
+from metarun.data.preparation.download import existing, fetch, put
 from metarun.data.preparation.images import Class
 from metarun.errors import Refused
 from metarun.files import read_or_refuse
@@ -96,11 +96,7 @@ class Sentences(ABC):
         }
 
     def load(self) -> dict[str, Split]:
-        """The splits `train`, `val` and `test`; the first call hashes all sentences, for seconds.
-
-        Raises:
-            Refused: files are missing, altered or broken, or the cache cannot be written to.
-        """
+        """The three splits; the first call hashes all sentences, for seconds."""
         existing(self.root, self.folder.parent, self._by_hand())
         settings = f"features={self.features} words={self.words} characters={self.characters}"
         key = f"{self.name} {self.content} {PREPARATION} {settings}"
@@ -121,8 +117,7 @@ class Sentences(ABC):
         return fetch(f"{self.url}/{file}", self.root / file, checksum, by_hand=self._by_hand())
 
     def _by_hand(self) -> str:
-        files = " and ".join(f"{self.url}/{file}" for file in self.files)
-        return f"put {files} into data.root={self.root}"
+        return put(self.root, (f"{self.url}/{file}" for file in self.files))
 
     def _unlike(self, sentences: Mapping[str, Sequence[str]]) -> str:
         """What is missing from the official data set, or too much; empty if nothing is."""
@@ -135,10 +130,8 @@ class Sentences(ABC):
                 if name in sentences and len(sentences[name]) != count
             ],
         }
-        told = [f"{len(found)} {kind} ({named(found)})" for kind, found in kinds.items() if found]
-        if not told and content_hash(sentences) != self.content:
-            told = [f"the sentences are not those of {self.name}: some were altered"]
-        return ", ".join(told)
+        altered = f"the sentences are not those of {self.name}: some were altered"
+        return counted(kinds) or (altered if content_hash(sentences) != self.content else "")
 
 
 def text(path: Path) -> str:

@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from metarun.errors import Refused
@@ -85,6 +86,11 @@ def fetch(
             with contextlib.suppress(OSError):
                 target.parent.rmdir()
     return target
+
+
+def put(root: Path, urls: Iterable[str]) -> str:
+    """What to do by hand instead of downloading `urls`."""
+    return f"put {' and '.join(urls)} into data.root={root}"
 
 
 def existing(root: Path, cache: Path, by_hand: str) -> None:
