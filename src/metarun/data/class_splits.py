@@ -22,7 +22,7 @@ LISTS = Path(__file__).parent / "splits"
 
 
 def published_list(name: str) -> Any:
-    """The lists of classes in `splits/NAME.json`."""
+    """What `splits/NAME.json` holds: mostly the classes of each split, or of each domain."""
     return json.loads((LISTS / f"{name}.json").read_text("utf-8"))
 
 
@@ -104,12 +104,9 @@ def from_file(path: Path, known: Iterable[str]) -> dict[str, list[str]]:
         isinstance(found.get(split), list) and all(isinstance(n, str) for n in found[split])
         for split in SPLITS
     ):
-        raise Refused(
-            f'{key}: should hold {{"train": [names of classes], "val": […], "test": […]}}'
-        )
-    found = {
-        split: [unicodedata.normalize("NFC", name) for name in found[split]] for split in SPLITS
-    }
+        form = '{"train": [names of classes], "val": […], "test": […]}'
+        raise Refused(f"{key}: should hold {form}")
+    found = {s: [unicodedata.normalize("NFC", name) for name in found[s]] for s in SPLITS}
     known, listed = set(known), Counter(name for split in SPLITS for name in found[split])
     wrong = {
         "not in data.root": sorted(set(listed) - known),

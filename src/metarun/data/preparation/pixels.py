@@ -137,8 +137,8 @@ def summary(depths: Mapping[str, Depth], span: Span) -> dict[str, Any]:
             bits.setdefault(used, [0, name])[0] += 1
     wide = [depth for depth in depths.values() if depth.wide]
     beyond = sum(depth.low < span.low or depth.high > span.high for depth in wide)
-    span_used = [span.low, span.high] if span.typed or wide else None
-    return {"range": span_used, "bits": bits, "beyond": beyond}
+    used = [span.low, span.high] if span.typed or wide else None
+    return {"range": used, "bits": bits, "beyond": beyond}
 
 
 def warnings(summary: Mapping[str, Any]) -> list[str]:
