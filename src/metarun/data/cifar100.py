@@ -46,12 +46,10 @@ class Cifar100:
     three alone, as data: nothing in their pickles is called.
 
     Args:
-        root: folder with `cifar-100-python.tar.gz`, or with the folder `cifar-100-python`. It has
-            to exist, unless it lies beside the cache.
-        cache: folder for the prepared array; it holds `cifar100/`, for both splits.
+        root, cache, url: as of any data set; `root` holds `cifar-100-python.tar.gz`, or the folder
+            `cifar-100-python`.
         split: `cifar_fs`, 64 / 16 / 20 classes at random; `fc100`, 60 / 20 / 20 classes, no
             superclass in two splits.
-        url: where the archive is downloaded from.
     """
 
     def __init__(

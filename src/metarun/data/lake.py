@@ -78,9 +78,6 @@ def read_runs(root: str, url: str) -> Runs:
     Args:
         root: folder with the authors' files; `one-shot-classification/` in it is looked at too.
         url: where the authors' files are downloaded from.
-
-    Raises:
-        Refused: the file is missing, broken, or holds other runs.
     """
     folder, url = Path(root).expanduser(), f"{url.rstrip('/')}/{PLACE}/all_runs.zip"
     source = present(folder, PLACE, "all_runs") or fetch(
@@ -128,9 +125,6 @@ def answers(text: str, place: str) -> list[int]:
     Args:
         text: a line `run01/test/item01.png run01/training/class08.png` for each item.
         place: what the file is called, ending in `run01/class_labels.txt`; for messages.
-
-    Raises:
-        Refused: it is not a list of all items, each with a class of its own.
     """
     run = place.split("/")[-2][-5:]
     line = re.compile(rf"{run}/test/item(\d\d)\.png\s+{run}/training/class(\d\d)\.png")

@@ -40,14 +40,11 @@ class MedMNIST:
     labels an image, and the members in three dimensions have no images: neither can be named.
 
     Args:
-        root: folder with the official files, `pathmnist.npz`, …; what is missing is downloaded. It
-            has to exist, unless it lies beside the cache.
-        cache: folder for the prepared array; it holds `medmnist/`.
+        root, cache, url: as of any data set; `root` holds `pathmnist.npz`, ….
         train, val, test: names of members, or one name.
         size: height and width in pixels; above 28 the files are `pathmnist_64.npz` and so on.
         colour: (3, size, size), grey images being repeated; or (1, size, size), colours being
             weighed as in ITU-R BT.601.
-        url: where the files are downloaded from.
     """
 
     def __init__(

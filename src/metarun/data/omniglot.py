@@ -39,8 +39,7 @@ class Omniglot:
     They are known by their content, whatever the container.
 
     Args:
-        root: folder with the official files. It has to exist, unless it lies beside the cache.
-        cache: folder for the prepared array; it holds `omniglot/`.
+        root, cache, url: as of any data set.
         split: which characters train, validate and test:
             `vinyals`, 1,028 / 172 / 423 (Vinyals et al., 2016), which cuts through an alphabet;
             `background_evaluation`, 792 / 172 / 659, the authors' own: test is the 20 evaluation
@@ -50,7 +49,6 @@ class Omniglot:
         rotations: `classes` makes the copies turned by 90°, 180° and 270° classes of their own,
             after the split (four times as many); `episode` turns each class of an episode by a
             random multiple of 90°; `none` leaves them upright.
-        url: where the authors' files are downloaded from.
     """
 
     def __init__(

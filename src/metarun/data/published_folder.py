@@ -52,6 +52,7 @@ class PublishedFolder:
         self.cache = Path(cache).expanduser() / name
         self.name, self.size = name, size
         self.published: dict[str, Any] = published_list(name)
+        self.steps = f"{name} cannot be downloaded for you: {self.published['steps']}"
 
     def facts(self) -> dict[str, Facts | None]:
         """Classes and items as published, known without the pictures."""
@@ -59,11 +60,7 @@ class PublishedFolder:
         return {split: Facts(len(self.published[split]), smallest) for split in SPLITS}
 
     def load(self) -> dict[str, Split]:
-        """The splits `train`, `val` and `test`; the first call reads all pictures.
-
-        Raises:
-            Refused: classes are missing, files cannot be used, or the cache cannot be written to.
-        """
+        """The splits `train`, `val` and `test`; the first call reads all pictures."""
         images = picture_classes.prepare(self.cache, self.found, self.size, colour=True)
         if sum(images.counts) != self.published["images"]:
             log.warning(
@@ -74,26 +71,20 @@ class PublishedFolder:
 
     @cached_property
     def found(self) -> Listing:
-        """The files of all published classes.
-
-        Raises:
-            Refused: the folder or some of its classes are not there.
-        """
+        """The files of all published classes."""
         if not self.root.is_dir():
-            raise Refused(f"data.root={self.root}: no such folder; {self._steps}")
+            raise Refused(f"data.root={self.root}: no such folder; {self.steps}")
         found = Listing(self.root)
         wanted = [name for split in SPLITS for name in self.published[split]]
         tables = [self.root / f"{split}.csv" for split in SPLITS]
         by_tables = all(table.is_file() for table in tables)
-        source = self._in_tables(tables, found) if by_tables else self._in_folders(found)
-        there = {name: files for name, files in source.items() if name in wanted}
-        missing = [name for name in wanted if name not in there]
-        if missing:
+        there = self._in_tables(tables, found) if by_tables else self._in_folders(found)
+        if missing := [name for name in wanted if name not in there]:
             raise Refused(
                 f"data.root={self.root}: {len(missing)} of {len(wanted)} classes missing "
-                f"({named(missing)}); {self._steps}"
+                f"({named(missing)}); {self.steps}"
             )
-        for name in sorted(there):
+        for name in sorted(wanted):
             found.enter(name, *there[name])
         return found
 
@@ -118,10 +109,6 @@ class PublishedFolder:
                 else:
                     found.mistakes.append(f"{folder / file}: not there, and {table.name} names it")
         return {name: (place, list(files.values())) for name, (place, files) in classes.items()}
-
-    @property
-    def _steps(self) -> str:
-        return f"{self.name} cannot be downloaded for you: {self.published['steps']}"
 
 
 def _rows(table: Path) -> list[tuple[str, str]]:

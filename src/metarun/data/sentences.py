@@ -37,16 +37,11 @@ class Sentences(ABC):
     """Sentences as vectors (features,), float16, not negative, of length 1, grouped by intent.
 
     Args:
-        root: folder with the official files. It has to exist, unless it lies beside the cache.
-        cache: folder for the prepared array; it holds one named after the data set.
+        root, cache, url: as of any data set.
         features: length of a vector: how many values the n-grams are hashed to.
         words: longest run of words that counts as an n-gram; 0: none.
         characters: shortest and longest run of letters within a word, its ends marked by a blank;
             `None`: none.
-        url: where the files are downloaded from.
-
-    Raises:
-        Refused: there are no n-grams with these keys.
     """
 
     name: ClassVar[str]
@@ -135,11 +130,7 @@ class Sentences(ABC):
 
 
 def text(path: Path) -> str:
-    """The content of a text file in UTF-8, line ends as they are.
-
-    Raises:
-        Refused: it cannot be read, is implausibly large, empty, or not UTF-8.
-    """
+    """The content of a text file in UTF-8, line ends as they are."""
     content = read_or_refuse(path, LIMIT)
     if not content.strip():
         raise Refused(f"{path}: the file is empty")

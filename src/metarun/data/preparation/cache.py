@@ -51,9 +51,6 @@ def prepared(
 
     Returns:
         the data set, `items` being a read-only memory map.
-
-    Raises:
-        Refused: the folder cannot be written to.
     """
     if (images := stored(folder, key)) is not None:
         return images

@@ -35,11 +35,7 @@ class Checksums:
         self.changed = False
 
     def of(self, file: Path) -> str:
-        """The MD5 of `file`, in hexadecimal.
-
-        Raises:
-            Refused: the file cannot be read.
-        """
+        """The MD5 of `file`, in hexadecimal."""
         try:
             stat, name = file.stat(), str(file.absolute())
             stamp = [stat.st_size, stat.st_mtime_ns]
