@@ -99,11 +99,10 @@ class Cifar100:
                 return [archive]
             if self.root.name == FOLDER and not folder.exists():
                 folder = self.root
-            files = [folder / name for name in MEMBERS]
-            missing = [file.name for file in files if not file.is_file()]
+            missing = [name for name in MEMBERS if not (folder / name).is_file()]
             if missing and folder.exists():
                 raise Refused(f"{folder}: lacks {', '.join(missing)} of CIFAR-100's files")
-            return [] if missing else files
+            return [] if missing else [folder / name for name in MEMBERS]
         except OSError as error:
             raise Refused(f"data.root={self.root}: cannot be read ({error.strerror})") from error
 
@@ -125,8 +124,8 @@ class Cifar100:
 
 def published(split: str) -> dict[str, list[str]]:
     """Class names of `train`, `val` and `test` in a published split."""
-    content = published_list(split)
-    return {name: [c for some in content[name].values() for c in some] for name in SPLITS}
+    domains = published_list(split)
+    return {name: [c for some in domains[name].values() for c in some] for name in SPLITS}
 
 
 def _unpickled(files: list[Path]) -> Iterator[tuple[str, tuple[str, dict[str, Any]]]]:

@@ -29,11 +29,9 @@ def _portion(member: str, path: Path, portion: str, size: int) -> np.ndarray:
     classes, colours = len(MEMBERS[member]["labels"]), (3,) * (MEMBERS[member]["channels"] == 3)
     shape, count = (size, size, *colours), images.shape[0]
     if images.dtype != np.uint8 or images.shape[1:] != shape or count > MOST:
-        told = f"{images.dtype} {images.shape}"
-        raise Refused(f"{path}: {portion}_images is {told}, not uint8 {('n', *shape)}")
+        raise Refused(f"{path}: {portion}_images is {images}, not uint8 {('n', *shape)}")
     if about.dtype.kind not in "iu" or about.shape not in ((count, 1), (count,)):
-        told = f"{about.dtype} {about.shape}"
-        raise Refused(f"{path}: {portion}_labels is {told}, not whole numbers {(count, 1)}")
+        raise Refused(f"{path}: {portion}_labels is {about}, not whole numbers {(count, 1)}")
     found = [piece.reshape(-1) for piece in pieces(path, f"{portion}_labels")]
     labels = np.concatenate([np.zeros(0, about.dtype), *found])
     if np.any((labels < 0) | (labels >= classes)):
@@ -56,9 +54,8 @@ def classes_of(
         try:
             rooms = {c: np.empty((counts[c], *shape), np.uint8) for c in group}
         except MemoryError as error:
-            raise Refused(
-                f"{path}: {max(counts)} images of a class do not fit into memory"
-            ) from error
+            many = f"{path}: {max(counts)} images of a class"
+            raise Refused(f"{many} do not fit into memory") from error
         filled = dict.fromkeys(group, 0)
         for portion, y in zip(PORTIONS, labels, strict=True):
             start = 0

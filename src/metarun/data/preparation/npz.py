@@ -27,6 +27,9 @@ class Header(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype
 
+    def __str__(self) -> str:
+        return f"{self.dtype} {self.shape}"
+
 
 def header(path: Path, name: str) -> Header:
     """Shape and type of the array `name`."""
