@@ -70,9 +70,8 @@ def _sizes(classes: int, shares: Sequence[float]) -> list[int]:
     if abs(sum(shares) - 1) > 1e-6:
         raise Refused(f"{typed}: fractions should add up to 1, not {sum(shares):g}")
     if classes < 3 * FEWEST:
-        raise Refused(
-            f"{typed}: {classes} classes cannot be divided; train, val and test need {FEWEST} each"
-        )
+        few = f"{classes} classes cannot be divided"
+        raise Refused(f"{typed}: {few}; train, val and test need {FEWEST} each")
     exact = [share * classes for share in shares]
     sizes = [int(size + 1e-9) for size in exact]
     for i in sorted(range(3), key=lambda i: sizes[i] - exact[i])[: classes - sum(sizes)]:

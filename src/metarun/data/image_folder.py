@@ -146,8 +146,7 @@ class ImageFolder:
         splits = {CALLED[name.lower()]: name for name in names if name.lower() in CALLED}
         if self.split_file or not splits or (len(splits) < 3 and len(names) > len(splits)):
             return {}
-        if len(splits) < 3:
-            missing = [split for split in SPLITS if split not in splits]
+        if missing := [split for split in SPLITS if split not in splits]:
             raise Refused(
                 f"data.root={self.root}: has {' and '.join(splits.values())}, and no "
                 f"{' or '.join(missing)} beside; put the classes themselves into one folder, "

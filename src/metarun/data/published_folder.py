@@ -52,6 +52,7 @@ class PublishedFolder:
         self.cache = Path(cache).expanduser() / name
         self.name, self.size = name, size
         self.published: dict[str, Any] = published_list(name)
+        self.wanted = [name for split in SPLITS for name in self.published[split]]
         self.steps = f"{name} cannot be downloaded for you: {self.published['steps']}"
 
     def facts(self) -> dict[str, Facts | None]:
@@ -75,22 +76,19 @@ class PublishedFolder:
         if not self.root.is_dir():
             raise Refused(f"data.root={self.root}: no such folder; {self.steps}")
         found = Listing(self.root)
-        wanted = [name for split in SPLITS for name in self.published[split]]
         tables = [self.root / f"{split}.csv" for split in SPLITS]
         by_tables = all(table.is_file() for table in tables)
         there = self._in_tables(tables, found) if by_tables else self._in_folders(found)
-        if missing := [name for name in wanted if name not in there]:
-            raise Refused(
-                f"data.root={self.root}: {len(missing)} of {len(wanted)} classes missing "
-                f"({named(missing)}); {self.steps}"
-            )
-        for name in sorted(wanted):
+        if missing := [name for name in self.wanted if name not in there]:
+            which = f"{len(missing)} of {len(self.wanted)} classes missing ({named(missing)})"
+            raise Refused(f"data.root={self.root}: {which}; {self.steps}")
+        for name in sorted(self.wanted):
             found.enter(name, *there[name])
         return found
 
     def _in_folders(self, found: Listing) -> dict[str, tuple[str, list[File]]]:
         """Folder and files of each published class that has a folder."""
-        wanted = {name for split in SPLITS for name in self.published[split]}
+        wanted = set(self.wanted)
         places = [self.root / place for place in PLACES if (self.root / place).is_dir()]
         # The places in turn: what an earlier one has replaces the same class of a later one.
         where = {n: str(p / n) for p in reversed(places) for n in subfolders(p) if n in wanted}

@@ -61,8 +61,5 @@ class Checksums:
 
 def warn_of(root: Path, files: str) -> None:
     """Say that files which are prepared all the same are not the official `files`."""
-    log.warning(
-        "data.root=%s: not the official %s (other MD5s); figures on them compare with no "
-        "published ones",
-        *(root, files),
-    )
+    text = "not the official %s (other MD5s); figures on them compare with no published ones"
+    log.warning(f"data.root=%s: {text}", root, files)

@@ -125,8 +125,5 @@ def _say_what_is_missing(listing: Listing, images: Images) -> None:
     short = [f"{name}: {count}" for name, count in fewer.items() if count]
     short += [line.rpartition(": ")[0] for line in listing.mistakes]
     if short:
-        log.warning(
-            "data.skip_broken=true: left out of %s, since they cannot be used: %s",
-            listing.root,
-            named(short),
-        )
+        text = "data.skip_broken=true: left out of %s, since they cannot be used: %s"
+        log.warning(text, listing.root, named(short))
