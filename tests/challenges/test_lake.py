@@ -173,14 +173,14 @@ class TestTheFigure:
         expected = {"protocol": "lake", "ways": 20, "shots": 1, "queries": 1, "episodes": 20}
         assert expected.items() <= found.items()
         root = miniature[0].partition("=")[2]
-        assert found["split_sha256"] == lake.load(root, "http://127.0.0.1:9").sha256
+        assert found["split_sha256"] == lake.read_runs(root, "http://127.0.0.1:9").sha256
         assert re.fullmatch("[0-9a-f]{64}", found["episodes_sha256"])
         assert found["episodes_sha256"] != own["episodes_sha256"]
         assert found["train_split_sha256"] == own["train_split_sha256"]
 
     def test_a_learner_sees_each_run_as_it_is_written(self, miniature):
         root = miniature[0].partition("=")[2]
-        runs = lake.load(root, "http://127.0.0.1:9")
+        runs = lake.read_runs(root, "http://127.0.0.1:9")
         sampler = InOrder(source_of(runs, (20, 1, 1)), key=())
         for number, task in zip((3, 0), sampler.tasks([3, 0]), strict=True):
             assert torch.equal(task.support.x, torch.from_numpy(runs.support[number]) / 255)

@@ -120,7 +120,7 @@ class TestPreparing:
 
     def test_the_second_start_opens_no_picture(self, root, monkeypatch):
         first = folder(root).load()
-        monkeypatch.setattr(picture_classes.pictures, "read", None)
+        monkeypatch.setattr(picture_classes.pictures, "read_pictures", None)
         again = folder(root).load()
         assert {n: s.sha256 for n, s in first.items()} == {n: s.sha256 for n, s in again.items()}
 

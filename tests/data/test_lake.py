@@ -56,7 +56,7 @@ def folder(path: Path, contents: dict[str, bytes]) -> Path:
 def refusal(root: Path, url: str = "http://127.0.0.1:9") -> str:
     before = sorted(root.rglob("*"))
     with pytest.raises(Refused) as refused:
-        lake.load(str(root), url)
+        lake.read_runs(str(root), url)
     (line,) = refused.value.mistakes
     assert "\n" not in line
     assert sorted(root.rglob("*")) == before
@@ -66,7 +66,7 @@ def refusal(root: Path, url: str = "http://127.0.0.1:9") -> str:
 class TestReading:
     def test_each_query_has_the_label_of_its_line(self, contents, official, root, no_network):
         zipped(root / "all_runs.zip", contents)
-        runs = lake.load(str(root), no_network)
+        runs = lake.read_runs(str(root), no_network)
         assert runs.support.shape == runs.query.shape == (20, 20, 1, 28, 28)
         assert np.array_equal(runs.labels, official[1])
         for support, query, labels in zip(runs.support, runs.query, runs.labels, strict=True):
@@ -75,7 +75,7 @@ class TestReading:
 
     def test_ink_is_bright_and_a_pixel_is_the_mean_of_its_area(self, contents, root, no_network):
         zipped(root / "all_runs.zip", contents)
-        runs = lake.load(str(root), no_network)
+        runs = lake.read_runs(str(root), no_network)
         image = Image.open(io.BytesIO(contents["run03/training/class07.png"]))
         fine = (~np.asarray(image)).repeat(4, axis=0).repeat(4, axis=1)
         share = 255 * fine.reshape(28, 15, 28, 15).mean(axis=(1, 3))
@@ -87,16 +87,16 @@ class TestReading:
         (root / place).mkdir(exist_ok=True)
         inside = {prefix + name: content for name, content in contents.items()}
         zipped(root / place / "all_runs.zip", inside)
-        one = lake.load(str(root), no_network)
+        one = lake.read_runs(str(root), no_network)
         (root / place / "all_runs.zip").unlink()
         folder(root / place / "all_runs", contents)
-        two = lake.load(str(root), no_network)
+        two = lake.read_runs(str(root), no_network)
         assert one.sha256 == two.sha256
         assert all(np.array_equal(getattr(one, k), getattr(two, k)) for k in ("query", "labels"))
 
     def test_the_hash_knows_every_item_and_label(self, contents, root, no_network):
         zipped(root / "all_runs.zip", contents)
-        runs = lake.load(str(root), no_network)
+        runs = lake.read_runs(str(root), no_network)
         hashes = {runs.sha256}
         for name in ("support", "query", "labels"):
             arrays = {k: getattr(runs, k).copy() for k in ("support", "query", "labels")}
@@ -106,7 +106,7 @@ class TestReading:
 
     def test_runs_come_by_number_in_the_order_of_their_files(self, contents, root, no_network):
         zipped(root / "all_runs.zip", contents)
-        runs = lake.load(str(root), no_network)
+        runs = lake.read_runs(str(root), no_network)
         x, y, query_x, query_y = runs.gather([(np.array(7),), (np.array(2),)], 1)
         assert np.array_equal(x, runs.support[[7, 2]])
         assert y.tolist() == [list(range(20))] * 2
@@ -225,10 +225,10 @@ class TestDownloading:
         return web.url
 
     def test_what_is_missing_is_fetched_once(self, served, root, web):
-        first = lake.load(str(root), f"{served}/")
+        first = lake.read_runs(str(root), f"{served}/")
         assert [path.name for path in root.iterdir()] == ["all_runs.zip"]
         web.files.clear()
-        assert lake.load(str(root), served).sha256 == first.sha256
+        assert lake.read_runs(str(root), served).sha256 == first.sha256
 
     def test_cut_off_half_way(self, served, root, web):
         web.cut.add(ADDRESS)
@@ -262,7 +262,7 @@ class TestTheRealOnes:
 
     def test_the_labels_of_the_first_run(self, real, no_network):
         """As one reads them in run01/class_labels.txt."""
-        runs = lake.load(str(real), no_network)
+        runs = lake.read_runs(str(real), no_network)
         read = [8, 9, 2, 19, 10, 18, 13, 1, 4, 11, 17, 3, 20, 7, 12, 5, 6, 15, 14, 16]
         assert (runs.labels[0] + 1).tolist() == read
 
@@ -275,7 +275,7 @@ class TestTheRealOnes:
             inks = np.stack(list(files.values()))
             for file, small in zip(files, shrink(inks), strict=True):
                 known[small.tobytes()] = (character, file[-6:-4])
-        runs = lake.load(str(real), no_network)
+        runs = lake.read_runs(str(real), no_network)
         for support, query, labels in zip(runs.support, runs.query, runs.labels, strict=True):
             shown = [known[item.tobytes()] for item in support]
             asked = [known[item.tobytes()] for item in query]
@@ -291,7 +291,7 @@ class TestTheRealOnes:
 
         It reads the full-size drawings by the names of their files, and is judged by our labels.
         """
-        labels = lake.load(str(real), no_network).labels
+        labels = lake.read_runs(str(real), no_network).labels
         with zipfile.ZipFile(real / "all_runs.zip") as archive:
 
             def points(name: str) -> np.ndarray:
@@ -311,7 +311,7 @@ class TestTheRealOnes:
     def test_the_nearest_pixels_are_far_worse_than_people_and_far_better_than_chance(
         self, real, no_network
     ):
-        runs = lake.load(str(real), no_network)
+        runs = lake.read_runs(str(real), no_network)
         wrong = []
         for support, query, labels in zip(runs.support, runs.query, runs.labels, strict=True):
             a, b = (half.reshape(20, -1).astype(float) for half in (query, support))

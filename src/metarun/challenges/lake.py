@@ -33,7 +33,7 @@ def load(config: RunConfig) -> Runs:
     """The runs, downloaded if they are not in `data.root`."""
     from metarun.data import lake
 
-    return lake.load(config.data["root"], config.data["url"])
+    return lake.read_runs(config.data["root"], config.data["url"])
 
 
 def verdict(test: Mapping[str, Any]) -> str:

@@ -27,10 +27,9 @@ class BANKING77(Sentences):
     about sentences of known intents; here whole intents are held out.
 
     Args:
-        root, cache, features, words, characters: as in `Sentences`; the files are `train.csv` and
-            `test.csv`.
+        root, cache, url, features, words, characters: as in `Sentences`; the files are
+            `train.csv` and `test.csv`.
         split_seed: other intents are held out for another seed: 40 / 12 / 25 at random.
-        url: where the files are downloaded from.
     """
 
     name = "banking77"
@@ -69,22 +68,15 @@ class BANKING77(Sentences):
 
 
 def rows(path: Path) -> list[list[str]]:
-    """The [sentence, intent] of each row after the header.
-
-    Raises:
-        Refused: the file is not CSV with those two columns.
-    """
+    """The [sentence, intent] of each row after the header."""
     reader = csv.reader(io.StringIO(text(path), newline=""), strict=True)
-    found: list[list[str]] = []
+    found, wrong = [], f"{path}: not BANKING77's format"
     try:
         if next(reader, None) != HEADER:
-            raise Refused(f"{path}: not BANKING77's format: the first line is not text,category")
+            raise Refused(f"{wrong}: the first line is not text,category")
         for row in reader:
             if len(row) != 2:
-                raise Refused(
-                    f"{path}: not BANKING77's format: line {reader.line_num} has {len(row)} "
-                    "columns, not 2"
-                )
+                raise Refused(f"{wrong}: line {reader.line_num} has {len(row)} columns, not 2")
             found.append(row)
     except csv.Error as error:
         raise Refused(f"{path}: not CSV (line {reader.line_num}: {error})") from error

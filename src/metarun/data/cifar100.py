@@ -7,7 +7,6 @@ and FC100 (Oreshkin et al., 2018).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -15,16 +14,15 @@ from typing import Any, Literal
 import numpy as np
 
 from metarun.data.class_splits import SPLITS, published_list
-from metarun.data.classes import Class, Facts, Split, select
-from metarun.data.preparation import pickles
+from metarun.data.classes import Facts, Split, select
 from metarun.data.preparation.archives import MEGABYTE, tar_members
 from metarun.data.preparation.cache import prepared
-from metarun.data.preparation.checksums import Checksums
-from metarun.data.preparation.download import existing, fetch
+from metarun.data.preparation.checksums import Checksums, warn_of
+from metarun.data.preparation.download import existing, fetch, put
+from metarun.data.preparation.images import Class
+from metarun.data.preparation.pickles import unpickle
 from metarun.errors import Refused
 from metarun.files import read_or_refuse
-
-log = logging.getLogger(__name__)
 
 PREPARATION = 1  # raise it when the prepared array changes for equal files
 ARCHIVE, FOLDER = "cifar-100-python.tar.gz", "cifar-100-python"
@@ -48,12 +46,10 @@ class Cifar100:
     three alone, as data: nothing in their pickles is called.
 
     Args:
-        root: folder with `cifar-100-python.tar.gz`, or with the folder `cifar-100-python`. It has
-            to exist, unless it lies beside the cache.
-        cache: folder for the prepared array; it holds `cifar100/`, for both splits.
+        root, cache, url: as of any data set; `root` holds `cifar-100-python.tar.gz`, or the folder
+            `cifar-100-python`.
         split: `cifar_fs`, 64 / 16 / 20 classes at random; `fc100`, 60 / 20 / 20 classes, no
             superclass in two splits.
-        url: where the archive is downloaded from.
     """
 
     def __init__(
@@ -74,31 +70,25 @@ class Cifar100:
         return {name: Facts(len(c), PHOTOGRAPHS) for name, c in self.classes.items()}
 
     def load(self) -> dict[str, Split]:
-        """The splits `train`, `val` and `test`; the first call reads 60,000 images, for seconds.
+        """The three splits; the first call reads 60,000 images, for seconds.
 
         Other files of the same form are taken too, with a warning.
-
-        Raises:
-            Refused: files are missing or broken, or the cache cannot be written to.
         """
-        advice = f"put {self.url} into data.root={self.root}"
+        advice = put(self.root, [self.url])
         existing(self.root, self.folder.parent, advice)
         files, sums = self._present(), Checksums(self.folder)
         found = {path.name: sums.of(path) for path in files}
         official = found in ({}, {ARCHIVE: MD5}, MEMBERS)
         key = MD5 if official else " ".join(f"{name}:{md5}" for name, md5 in sorted(found.items()))
-        images = prepared(
-            self.folder,
-            f"cifar100 {key} {PREPARATION}",
-            lambda: self._prepare(files or [self._fetched(advice)]),
-        )
+
+        def make() -> Iterator[Class]:
+            archive = self.root / ARCHIVE
+            return self._prepare(files or [fetch(self.url, archive, f"md5:{MD5}", by_hand=advice)])
+
+        images = prepared(self.folder, f"cifar100 {key} {PREPARATION}", make)
         sums.keep(files)
         if not official:
-            log.warning(
-                "data.root=%s: not the official files of CIFAR-100 (their MD5s differ); figures on "
-                "them compare with no published ones",
-                self.root,
-            )
+            warn_of(self.root, "files of CIFAR-100")
         return {name: select(images, names) for name, names in self.classes.items()}
 
     def _present(self) -> list[Path]:
@@ -109,21 +99,17 @@ class Cifar100:
                 return [archive]
             if self.root.name == FOLDER and not folder.exists():
                 folder = self.root
-            files = [folder / name for name in MEMBERS]
-            missing = [file.name for file in files if not file.is_file()]
+            missing = [name for name in MEMBERS if not (folder / name).is_file()]
             if missing and folder.exists():
                 raise Refused(f"{folder}: lacks {', '.join(missing)} of CIFAR-100's files")
-            return [] if missing else files
+            return [] if missing else [folder / name for name in MEMBERS]
         except OSError as error:
             raise Refused(f"data.root={self.root}: cannot be read ({error.strerror})") from error
 
-    def _fetched(self, advice: str) -> Path:
-        return fetch(self.url, self.root / ARCHIVE, f"md5:{MD5}", by_hand=advice)
-
     def _prepare(self, files: list[Path]) -> Iterator[Class]:
         contents = dict(_unpickled(files))
-        if missing := sorted(set(MEMBERS) - set(contents)):
-            raise Refused(f"{files[0]}: lacks {', '.join(f'{FOLDER}/{m}' for m in missing)}")
+        if missing := [f"{FOLDER}/{name}" for name in MEMBERS if name not in contents]:
+            raise Refused(f"{files[0]}: lacks {', '.join(missing)}")
         where, meta = contents["meta"]
         names = meta.get("fine_label_names")
         expected = sorted(name for names in self.classes.values() for name in names)
@@ -138,29 +124,26 @@ class Cifar100:
 
 def published(split: str) -> dict[str, list[str]]:
     """Class names of `train`, `val` and `test` in a published split."""
-    content = published_list(split)
-    return {name: [c for some in content[name].values() for c in some] for name in SPLITS}
+    domains = published_list(split)
+    return {name: [c for some in domains[name].values() for c in some] for name in SPLITS}
 
 
 def _unpickled(files: list[Path]) -> Iterator[tuple[str, tuple[str, dict[str, Any]]]]:
     """Name of each of `MEMBERS` → where it lies, and the dictionary in it."""
+    wanted = {f"{start}{FOLDER}/{name}" for start in ("", "./") for name in MEMBERS}
     for file in files:
-        for name, content in _contents(file):
+        if file.name == ARCHIVE:
+            limits = {"member_limit": LIMIT, "total_limit": 2 * LIMIT}
+            found = tar_members(file, wanted.__contains__, **limits)
+        else:
+            found = [(file.name, read_or_refuse(file, LIMIT))]
+        for path, content in found:
+            name = path.rpartition("/")[2]
             where = f"{file}: {FOLDER}/{name}" if file.name == ARCHIVE else str(file)
             try:
-                yield name, (where, pickles.load(content))
+                yield name, (where, unpickle(content))
             except ValueError as error:
                 raise Refused(f"{where}: not a file of CIFAR-100 ({error})") from error
-
-
-def _contents(file: Path) -> Iterator[tuple[str, bytes]]:
-    if file.name == ARCHIVE:
-        wanted = {f"{start}{FOLDER}/{name}" for start in ("", "./") for name in MEMBERS}
-        limits = {"member_limit": LIMIT, "total_limit": 2 * LIMIT}
-        for name, content in tar_members(file, wanted.__contains__, **limits):
-            yield name.rsplit("/", 1)[1], content
-        return
-    yield file.name, read_or_refuse(file, LIMIT)
 
 
 def _portion(where: str, content: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:

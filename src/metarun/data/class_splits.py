@@ -22,7 +22,7 @@ LISTS = Path(__file__).parent / "splits"
 
 
 def published_list(name: str) -> Any:
-    """The lists of classes in `splits/NAME.json`."""
+    """What `splits/NAME.json` holds: mostly the classes of each split, or of each domain."""
     return json.loads((LISTS / f"{name}.json").read_text("utf-8"))
 
 
@@ -31,9 +31,6 @@ def divide(names: Iterable[str], shares: Sequence[float], seed: int) -> dict[str
 
     Args:
         shares: of train, val and test: fractions that add up to 1, or numbers of classes.
-
-    Raises:
-        Refused: the shares do not fit the classes.
     """
     names = sorted(names)
     return _dealt(names, f"{seed}/", dict(zip(SPLITS, _sizes(len(names), shares), strict=True)))
@@ -73,9 +70,8 @@ def _sizes(classes: int, shares: Sequence[float]) -> list[int]:
     if abs(sum(shares) - 1) > 1e-6:
         raise Refused(f"{typed}: fractions should add up to 1, not {sum(shares):g}")
     if classes < 3 * FEWEST:
-        raise Refused(
-            f"{typed}: {classes} classes cannot be divided; train, val and test need {FEWEST} each"
-        )
+        few = f"{classes} classes cannot be divided"
+        raise Refused(f"{typed}: {few}; train, val and test need {FEWEST} each")
     exact = [share * classes for share in shares]
     sizes = [int(size + 1e-9) for size in exact]
     for i in sorted(range(3), key=lambda i: sizes[i] - exact[i])[: classes - sum(sizes)]:
@@ -91,9 +87,6 @@ def from_file(path: Path, known: Iterable[str]) -> dict[str, list[str]]:
 
     Args:
         known: the classes that there are; those in no split are left out.
-
-    Raises:
-        Refused: with a line for each mistake in the file.
     """
     key = f"data.split_file={path}"
     try:
@@ -104,12 +97,9 @@ def from_file(path: Path, known: Iterable[str]) -> dict[str, list[str]]:
         isinstance(found.get(split), list) and all(isinstance(n, str) for n in found[split])
         for split in SPLITS
     ):
-        raise Refused(
-            f'{key}: should hold {{"train": [names of classes], "val": […], "test": […]}}'
-        )
-    found = {
-        split: [unicodedata.normalize("NFC", name) for name in found[split]] for split in SPLITS
-    }
+        form = '{"train": [names of classes], "val": […], "test": […]}'
+        raise Refused(f"{key}: should hold {form}")
+    found = {s: [unicodedata.normalize("NFC", name) for name in found[s]] for s in SPLITS}
     known, listed = set(known), Counter(name for split in SPLITS for name in found[split])
     wrong = {
         "not in data.root": sorted(set(listed) - known),

@@ -30,11 +30,11 @@ class CLINC150(Sentences):
     are out of scope (`oos_…`) have no intent and are left out.
 
     Args:
-        root, cache, features, words, characters: as in `Sentences`; the file is `data_full.json`.
+        root, cache, url, features, words, characters: as in `Sentences`; the file is
+            `data_full.json`.
         split: `intents`: 90 / 30 / 30 intents at random; `domains`: all intents of 6 / 2 / 2
             domains at random, so that test is about other matters than training.
         split_seed: other intents or domains for another seed.
-        url: where the file is downloaded from.
     """
 
     name = "clinc150"
@@ -68,33 +68,24 @@ class CLINC150(Sentences):
         }
 
     def parse(self, paths: Mapping[str, Path]) -> dict[str, list[str]]:
-        return parse(paths[FILE])
-
-
-def parse(path: Path) -> dict[str, list[str]]:
-    """`domain/intent` → sentences, of the three parts in scope.
-
-    Raises:
-        Refused: the file is not JSON, or not lists of [sentence, intent] under those parts.
-    """
-    try:
-        content = json.loads(text(path))
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise Refused(f"{path}: not JSON ({reason})") from error
-    sentences: dict[str, list[str]] = {}
-    for part in PARTS:
-        rows = content.get(part) if isinstance(content, dict) else None
-        if not isinstance(rows, list):
-            raise Refused(f'{path}: not CLINC150\'s format: no list of sentences under "{part}"')
-        for number, row in enumerate(rows):
-            match row:
-                case [str(sentence), str(intent)]:
-                    name = NAMES.get(intent, intent)
-                    sentences.setdefault(name, []).append(" ".join(sentence.split()))
-                case _:
-                    raise Refused(
-                        f'{path}: not CLINC150\'s format: item {number} of "{part}" is not '
-                        "[sentence, intent]"
-                    )
-    return sentences
+        path, sentences = paths[FILE], {}
+        wrong = f"{path}: not CLINC150's format"
+        try:
+            content = json.loads(text(path))
+        except (ValueError, RecursionError) as error:
+            reason = "nested too deeply" if isinstance(error, RecursionError) else error
+            raise Refused(f"{path}: not JSON ({reason})") from error
+        for part in PARTS:
+            rows = content.get(part) if isinstance(content, dict) else None
+            if not isinstance(rows, list):
+                raise Refused(f'{wrong}: no list of sentences under "{part}"')
+            for number, row in enumerate(rows):
+                match row:
+                    case [str(sentence), str(intent)]:
+                        name = NAMES.get(intent, intent)
+                        sentences.setdefault(name, []).append(" ".join(sentence.split()))
+                    case _:
+                        raise Refused(
+                            f'{wrong}: item {number} of "{part}" is not [sentence, intent]'
+                        )
+        return sentences

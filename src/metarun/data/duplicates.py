@@ -22,11 +22,9 @@ def shared_classes(splits: Mapping[str, Split]) -> list[str]:
     for (one, a), (two, b) in combinations(_of_classes(splits).items(), 2):
         names, starts = set(b.names), set(b.first.tolist()) if a.items is b.items else set()
         pairs = zip(a.names, a.first.tolist(), strict=True)
-        both = [name for name, first in pairs if name in names or first in starts]
-        if both:
-            lines.append(
-                f"{named(both)}: in both {one} and {two}; a class may be in one split only"
-            )
+        if both := [name for name, first in pairs if name in names or first in starts]:
+            where = f"in both {one} and {two}; a class may be in one split only"
+            lines.append(f"{named(both)}: {where}")
     return lines
 
 
@@ -36,9 +34,7 @@ def shared_items(splits: Mapping[str, Split]) -> list[str]:
     pairs: dict[tuple[str, str], list[str]] = {}
     for one, two in combinations(known, 2):
         a, b = known[one], known[two]
-        if a.items is not b.items:
-            continue
-        for group in a.copies:
+        for group in a.copies if a.items is b.items else ():
             mine = [name for k, name in group if _holds(a, k)]
             theirs = [name for k, name in group if _holds(b, k)]
             if mine and theirs:
@@ -129,6 +125,11 @@ def named(found: list[str]) -> str:
     """The first few of `found`, and how many more there are."""
     more = len(found) - SHOWN
     return ", ".join(found[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def counted(kinds: Mapping[str, list[str]]) -> str:
+    """How many there are of each kind, with the first few; empty if there are none."""
+    return ", ".join(f"{len(some)} {kind} ({named(some)})" for kind, some in kinds.items() if some)
 
 
 def _of_classes(splits: Mapping[str, Any]) -> dict[str, Split]:

@@ -9,51 +9,42 @@ from pathlib import Path
 
 import numpy as np
 
-from metarun.data.classes import Class, Facts, Images, Split, select
+from metarun.data.classes import Facts, Split, select
 from metarun.data.preparation import distortion, lettering
 from metarun.data.preparation.cache import prepared, stored
 from metarun.data.preparation.distortion import USUAL, Strength
+from metarun.data.preparation.images import Class, Images
 from metarun.data.preparation.lettering import Face
 from metarun.errors import Refused
 
 PREPARATION = 1  # raise it when a drawing changes for equal fonts
 
 FIRST = "DejaVuSans.ttf"  # says which letters there are and which of them look alike
-OTHERS = (
-    "DejaVuSans-Bold.ttf",
-    "DejaVuSans-Oblique.ttf",
-    "DejaVuSansMono.ttf",
-    "DejaVuSansMono-Bold.ttf",
-    "DejaVuSerif.ttf",
-    "DejaVuSerif-Bold.ttf",
-    "DejaVuSerif-Italic.ttf",
+OTHERS = tuple(
+    f"DejaVu{face}.ttf"
+    for face in (
+        *("Sans-Bold", "Sans-Oblique", "SansMono", "SansMono-Bold"),
+        *("Serif", "Serif-Bold", "Serif-Italic"),
+    )
 )
 DRAWINGS = 20  # of each class
 LONGER = 64  # pixels of the source that a letter's longer side spans, before it is thickened
 STROKES = (0, 1, 2, 3)  # pixels of the source added on each side of a regular outline
 
-ALPHABETS = {  # ISO 15924, as Unicode's script property, and the folder name of a class
-    "Latn": "Latin",
-    "Grek": "Greek",
-    "Cyrl": "Cyrillic",
-    "Armn": "Armenian",
-    "Hebr": "Hebrew",
-    "Arab": "Arabic",
-    "Nkoo": "NKo",
-    "Laoo": "Lao",
-    "Geor": "Georgian",
-    "Cans": "Canadian_syllabics",
-    "Ogam": "Ogham",
-    "Copt": "Coptic",
-    "Tfng": "Tifinagh",
-    "Lisu": "Lisu",
-    "Ital": "Old_Italic",
+# Whole alphabets: no script of test is seen in training. The folder name of a class → ISO 15924, as
+# Unicode's script property.
+SPLITS = {
+    "train": {"Latin": "Latn", "Cyrillic": "Cyrl", "Canadian_syllabics": "Cans"},
+    "val": {
+        **{"Greek": "Grek", "Coptic": "Copt", "Lao": "Laoo", "Lisu": "Lisu", "NKo": "Nkoo"},
+        **{"Ogham": "Ogam", "Old_Italic": "Ital"},
+    },
+    "test": {
+        **{"Arabic": "Arab", "Armenian": "Armn", "Georgian": "Geor", "Hebrew": "Hebr"},
+        "Tifinagh": "Tfng",
+    },
 }
-SPLITS = {  # whole alphabets: no script of test is seen in training
-    "train": ("Latin", "Cyrillic", "Canadian_syllabics"),
-    "val": ("Greek", "Coptic", "Lao", "Lisu", "NKo", "Ogham", "Old_Italic"),
-    "test": ("Arabic", "Armenian", "Georgian", "Hebrew", "Tifinagh"),
-}
+ALPHABETS = {script: name for some in SPLITS.values() for name, script in some.items()}
 
 
 class Glyphs:
@@ -76,16 +67,11 @@ class Glyphs:
     def facts(self) -> dict[str, Facts | None]:
         """Classes and drawings of each split, as far as the cache knows them already."""
         images = stored(self.folder, self.key)
-        if images is None:
-            return dict.fromkeys(SPLITS)
-        return {name: split.facts for name, split in _splits(images).items()}
+        known = _splits(images) if images else {}
+        return {name: known[name].facts if known else None for name in SPLITS}
 
     def load(self) -> dict[str, Split]:
-        """The splits `train`, `val` and `test`; the first call draws for some seconds.
-
-        Raises:
-            Refused: the fonts are not there, or the cache cannot be written to.
-        """
+        """The splits `train`, `val` and `test`; the first call draws for some seconds."""
         return _splits(prepared(self.folder, self.key, draw))
 
     @cached_property
@@ -94,9 +80,8 @@ class Glyphs:
         from PIL import __version__ as pillow
         from PIL import features
 
-        parts = [f"glyphs {PREPARATION}", f"pillow {pillow}"]
-        parts.append(f"freetype {features.version('freetype2')}")
-        folder = lettering.font_folder()
+        freetype, folder = features.version("freetype2"), lettering.font_folder()
+        parts = [f"glyphs {PREPARATION}", f"pillow {pillow}", f"freetype {freetype}"]
         try:
             for name in (FIRST, *OTHERS):
                 parts.append(f"{name} {hashlib.sha256((folder / name).read_bytes()).hexdigest()}")
@@ -165,8 +150,7 @@ def _source(face: Face, point: int, size: float, stroke: int) -> tuple[np.ndarra
 
 def _inked(face: Face, points: Iterable[int]) -> tuple[list[int], list[np.ndarray]]:
     """Those of `points` that the face draws with ink, and their bitmaps."""
-    found = {point: face.bitmap(point) for point in points}
-    found = {point: bitmap for point, bitmap in found.items() if bitmap.size}
+    found = {point: bitmap for point in points if (bitmap := face.bitmap(point)).size}
     return list(found), list(found.values())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -80,11 +81,7 @@ class ImageFolder:
         self.span = pixel_range and Span(*pixel_range, typed=True)
 
     def facts(self) -> dict[str, Facts | None]:
-        """Classes and files of each split, by their names alone: no picture is opened.
-
-        Raises:
-            Refused: the folder is not there, or its classes cannot be split.
-        """
+        """Classes and files of each split, by their names alone: no picture is opened."""
         files = self.found.classes
         return {
             split: Facts(len(names), min((len(files[name]) for name in names), default=0))
@@ -92,17 +89,11 @@ class ImageFolder:
         }
 
     def load(self) -> dict[str, Split]:
-        """The splits `train`, `val` and `test`; the first call reads all pictures.
-
-        Raises:
-            Refused: naming all files and classes that cannot be used, or the cache that cannot be
-                written to.
-        """
+        """The splits `train`, `val` and `test`; the first call reads all pictures."""
         used = {name for names in self.classes.values() for name in names}
-        unused = [name for name in self.found.classes if name not in used]
-        if unused:
-            log.info("in no split of %s: %s", self.split_file, named(unused))
         wanted = {name: files for name, files in self.found.classes.items() if name in used}
+        if unused := [name for name in self.found.classes if name not in used]:
+            log.info("in no split of %s: %s", self.split_file, named(unused))
         chosen = Listing(self.root, wanted, self.found.mistakes)
         images = picture_classes.prepare(
             self.cache, chosen, self.size, self.colour, self.skip_broken, self.span
@@ -135,14 +126,11 @@ class ImageFolder:
     @cached_property
     def found(self) -> Listing:
         """All classes of `root`."""
-        if not self._parts:
-            whole = listing(self.root, self.depth)
-        else:
-            whole = Listing(self.root)
-            for part in self._parts.values():
-                whole.classes.update(part.classes)
-                whole.mistakes += part.mistakes
-                whole.stray += part.stray
+        whole = Listing(self.root)
+        for part in self._parts.values() or [listing(self.root, self.depth)]:
+            whole.classes.update(part.classes)
+            whole.mistakes += part.mistakes
+            whole.stray += part.stray
         if not whole.classes:
             told = picture_classes.first(whole.mistakes, self.root)
             raise Refused(f"data.root={self.root}: no classes; {LAYOUT}", *told)
@@ -158,30 +146,23 @@ class ImageFolder:
         splits = {CALLED[name.lower()]: name for name in names if name.lower() in CALLED}
         if self.split_file or not splits or (len(splits) < 3 and len(names) > len(splits)):
             return {}
-        if len(splits) < 3:
-            missing = [split for split in SPLITS if split not in splits]
+        if missing := [split for split in SPLITS if split not in splits]:
             raise Refused(
                 f"data.root={self.root}: has {' and '.join(splits.values())}, and no "
                 f"{' or '.join(missing)} beside; put the classes themselves into one folder, "
                 "and data.fractions splits them"
             )
-        beside = [name for name in names if name not in splits.values()]
-        if beside:
+        if beside := [name for name in names if name not in splits.values()]:
             log.warning("%s: beside train, val and test, left alone: %s", self.root, named(beside))
         parts = {split: listing(self.root / splits[split], self.depth) for split in SPLITS}
-        twice = sorted(
-            name
-            for name in set().union(*(part.classes for part in parts.values()))
-            if sum(name in part.classes for part in parts.values()) > 1
-        )
-        if twice:
+        known = Counter(name for part in parts.values() for name in part.classes)
+        if twice := sorted(name for name, times in known.items() if times > 1):
             raise Refused(
                 f"data.root={self.root}: {len(twice)} classes in more than one of train, val and "
                 f"test ({named(twice)}); a learner is tested on classes that it was not trained on:"
                 " put all pictures of a class into DIR/class, and data.fractions splits the classes"
             )
-        empty = [split for split, part in parts.items() if not part.classes]
-        if empty:
+        if empty := [split for split, part in parts.items() if not part.classes]:
             told = [line for split in empty for line in parts[split].mistakes]
             raise Refused(
                 f"data.root={self.root}: no classes in {' and '.join(empty)}; {LAYOUT}",

@@ -16,18 +16,18 @@ from pathlib import Path
 import numpy as np
 
 from metarun.data.duplicates import named
-from metarun.data.preparation.archives import members
-from metarun.data.preparation.download import fetch
+from metarun.data.preparation.archives import MEGABYTE, members
+from metarun.data.preparation.download import fetch, put
 from metarun.data.preparation.omniglot_images import LIMITS, content_hash, ink, present, shrink
 from metarun.errors import Refused
+from metarun.files import read_whole
 from metarun.tasks.objectives import CLASSIFICATION
 
 RUNS, WAYS = 20, 20
 PLACE = "one-shot-classification"  # folder of the authors' repository
 CHECKSUM = "sha256:437c1eeab0af8484112e1b4cc0f3d541ec727f7c47b9b202da738af9dfd6c325"
-CONTENT = (
-    "760bf0f9851720e93196b2f6742ef7d812db3cbd7ae53468bec592db2b789595"  # of all drawings and labels
-)
+# of all drawings and labels
+CONTENT = "760bf0f9851720e93196b2f6742ef7d812db3cbd7ae53468bec592db2b789595"
 FILE = re.compile(
     r"(?:all_runs/)?(run\d\d/(?:class_labels\.txt|training/class\d\d\.png|test/item\d\d\.png))"
 )
@@ -70,7 +70,7 @@ class Runs:
         return self.support[numbers], y, self.query[numbers], self.labels[numbers]
 
 
-def load(root: str, url: str) -> Runs:
+def read_runs(root: str, url: str) -> Runs:
     """The runs from `all_runs.zip`, or the folder it unpacks to, in `root`; downloaded if missing.
 
     They are known by their content, whatever the container, and prepared like Omniglot's images.
@@ -78,12 +78,11 @@ def load(root: str, url: str) -> Runs:
     Args:
         root: folder with the authors' files; `one-shot-classification/` in it is looked at too.
         url: where the authors' files are downloaded from.
-
-    Raises:
-        Refused: the file is missing, broken, or holds other runs.
     """
-    folder = Path(root).expanduser()
-    source = _source(folder, f"{url.rstrip('/')}/{PLACE}/all_runs.zip")
+    folder, url = Path(root).expanduser(), f"{url.rstrip('/')}/{PLACE}/all_runs.zip"
+    source = present(folder, PLACE, "all_runs") or fetch(
+        url, folder / "all_runs.zip", CHECKSUM, by_hand=put(folder, [url])
+    )
     files = dict(_files(source))
     missing = [name for name in _expected() if name not in files]
     if missing:
@@ -91,11 +90,11 @@ def load(root: str, url: str) -> Runs:
     drawings, labels = _decode(source, files)
     if content(drawings, labels) != CONTENT:
         raise Refused(f"{source}: not the runs of Lake et al.: some files were altered")
-    halves = [
-        np.stack([_prepared(drawings[f"run{r:02d}/{half}"]) for r in range(1, RUNS + 1)])
+    support, query = (
+        np.stack([_small(drawings[f"run{r:02d}/{half}"]) for r in range(1, RUNS + 1)])
         for half in ("training", "test")
-    ]
-    return Runs(*halves, labels)
+    )
+    return Runs(support, query, labels)
 
 
 def content(drawings: Mapping[str, dict[str, np.ndarray]], labels: np.ndarray) -> str:
@@ -126,9 +125,6 @@ def answers(text: str, place: str) -> list[int]:
     Args:
         text: a line `run01/test/item01.png run01/training/class08.png` for each item.
         place: what the file is called, ending in `run01/class_labels.txt`; for messages.
-
-    Raises:
-        Refused: it is not a list of all items, each with a class of its own.
     """
     run = place.split("/")[-2][-5:]
     line = re.compile(rf"{run}/test/item(\d\d)\.png\s+{run}/training/class(\d\d)\.png")
@@ -144,7 +140,7 @@ def answers(text: str, place: str) -> list[int]:
     return [label - 1 for label in classes]
 
 
-def _prepared(drawings: Mapping[str, np.ndarray]) -> np.ndarray:
+def _small(drawings: Mapping[str, np.ndarray]) -> np.ndarray:
     """(N, 1, 28, 28), by file name, as Omniglot's images are prepared."""
     return shrink(np.stack([drawings[file] for file in sorted(drawings)]))[:, None]
 
@@ -156,13 +152,6 @@ def _expected() -> Iterator[str]:
         yield from (f"{run}/test/item{n:02d}.png" for n in range(1, WAYS + 1))
 
 
-def _source(root: Path, url: str) -> Path:
-    """The zip file or the folder, downloaded if there is neither."""
-    by_hand = f"put {url} into data.root={root}"
-    there = present(root, PLACE, "all_runs")
-    return there or fetch(url, root / "all_runs.zip", CHECKSUM, by_hand=by_hand)
-
-
 def _files(source: Path) -> Iterator[tuple[str, bytes]]:
     """`run01/…` and content of each file of the runs."""
     if not source.is_dir():
@@ -170,10 +159,9 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
             yield name.removeprefix("all_runs/"), found
         return
     for name in _expected():
-        path = source / name
         try:
-            yield name, path.read_bytes()
+            yield name, read_whole(source / name, MEGABYTE)
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise Refused(f"{path}: cannot be read ({error.strerror or error})") from error
+            raise Refused(f"{error.filename}: cannot be read ({error.strerror})") from error

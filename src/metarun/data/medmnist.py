@@ -7,7 +7,6 @@ Yang et al., 2023, MedMNIST v2, https://medmnist.com, https://zenodo.org/records
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,15 +14,14 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator
 
-from metarun.data.classes import Class, Facts, Split, select
+from metarun.data.classes import Facts, Split, select
 from metarun.data.preparation.cache import prepared
-from metarun.data.preparation.checksums import Checksums
+from metarun.data.preparation.checksums import Checksums, warn_of
 from metarun.data.preparation.download import existing, fetch
+from metarun.data.preparation.images import Class
 from metarun.data.preparation.medmnist_files import classes_of, labels_of
 from metarun.data.preparation.medmnist_members import MEMBERS, SAME_SCANS, unfit
 from metarun.errors import Refused
-
-log = logging.getLogger(__name__)
 
 PREPARATION = 1  # raise it when the prepared array changes for equal files
 # one name stands for a list of one
@@ -42,14 +40,11 @@ class MedMNIST:
     labels an image, and the members in three dimensions have no images: neither can be named.
 
     Args:
-        root: folder with the official files, `pathmnist.npz`, …; what is missing is downloaded. It
-            has to exist, unless it lies beside the cache.
-        cache: folder for the prepared array; it holds `medmnist/`.
+        root, cache, url: as of any data set; `root` holds `pathmnist.npz`, ….
         train, val, test: names of members, or one name.
         size: height and width in pixels; above 28 the files are `pathmnist_64.npz` and so on.
         colour: (3, size, size), grey images being repeated; or (1, size, size), colours being
             weighed as in ITU-R BT.601.
-        url: where the files are downloaded from.
     """
 
     def __init__(
@@ -85,12 +80,9 @@ class MedMNIST:
         return facts
 
     def load(self) -> dict[str, Split]:
-        """The splits `train`, `val` and `test`; the first call reads the files, for a minute.
+        """The three splits; the first call reads the files, for a minute.
 
         Other files of the same form are taken too, with a warning.
-
-        Raises:
-            Refused: files are missing or broken, or the cache cannot be written to.
         """
         members = sorted(itertools.chain.from_iterable(self.members.values()))
         existing(self.root, self.folder.parent, self._by_hand(members))
@@ -99,19 +91,12 @@ class MedMNIST:
         present = {m: path for m, path in files.items() if self._there(path)}
         found = official | {m: sums.of(path) for m, path in present.items()}
         made = " ".join(f"{m}:{md5}" for m, md5 in sorted(found.items()))
-        images = prepared(
-            self.folder,
-            f"medmnist {self.size} {'colour' if self.colour else 'grey'} {made} {PREPARATION}",
-            lambda: self._prepare(files),
-        )
+        kind = "colour" if self.colour else "grey"
+        key = f"medmnist {self.size} {kind} {made} {PREPARATION}"
+        images = prepared(self.folder, key, lambda: self._prepare(files))
         sums.keep(present.values())
         if others := [present[m].name for m in members if found[m] != official[m]]:
-            log.warning(
-                "data.root=%s: not the official %s of MedMNIST (other MD5s); figures on them "
-                "compare with no published ones",
-                self.root,
-                ", ".join(others),
-            )
+            warn_of(self.root, f"{', '.join(others)} of MedMNIST")
         return {
             split: select(images, [f"{m}/{name}" for m in some for name in MEMBERS[m]["labels"]])
             for split, some in self.members.items()
@@ -134,12 +119,9 @@ class MedMNIST:
         missing = [m for m, path in files.items() if not self._there(path)]
         labels = self._examined({m: p for m, p in files.items() if m not in missing})
         for member in missing:
-            fetch(
-                f"{self.url}/{self._file(member)}?download=1",
-                files[member],
-                f"md5:{MEMBERS[member]['md5'][str(self.size)]}",
-                by_hand=self._by_hand(missing),
-            )
+            url, md5 = f"{self.url}/{self._file(member)}", MEMBERS[member]["md5"][str(self.size)]
+            advice = self._by_hand(missing)
+            fetch(f"{url}?download=1", files[member], f"md5:{md5}", by_hand=advice)
         labels |= self._examined({m: files[m] for m in missing})
         for member, path in files.items():
             yield from classes_of(member, path, labels[member], self.size, self.colour)

@@ -5,17 +5,18 @@ Lake, Salakhutdinov & Tenenbaum, 2015, https://github.com/brendenlake/omniglot (
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from metarun.data.class_splits import SPLITS, published_list
-from metarun.data.classes import Class, Facts, Split, select
-from metarun.data.duplicates import named
+from metarun.data.classes import Facts, Split, select
+from metarun.data.duplicates import counted
 from metarun.data.preparation.cache import prepared
-from metarun.data.preparation.download import existing, fetch
+from metarun.data.preparation.download import existing, fetch, put
+from metarun.data.preparation.images import Class
 from metarun.data.preparation.omniglot_images import content_hash, decode, present, shrink
 from metarun.errors import Refused
 
@@ -38,8 +39,7 @@ class Omniglot:
     They are known by their content, whatever the container.
 
     Args:
-        root: folder with the official files. It has to exist, unless it lies beside the cache.
-        cache: folder for the prepared array; it holds `omniglot/`.
+        root, cache, url: as of any data set.
         split: which characters train, validate and test:
             `vinyals`, 1,028 / 172 / 423 (Vinyals et al., 2016), which cuts through an alphabet;
             `background_evaluation`, 792 / 172 / 659, the authors' own: test is the 20 evaluation
@@ -49,7 +49,6 @@ class Omniglot:
         rotations: `classes` makes the copies turned by 90°, 180° and 270° classes of their own,
             after the split (four times as many); `episode` turns each class of an episode by a
             random multiple of 90°; `none` leaves them upright.
-        url: where the authors' files are downloaded from.
     """
 
     def __init__(
@@ -73,12 +72,8 @@ class Omniglot:
         return {name: Facts(len(c) * turns, DRAWINGS) for name, c in self.classes.items()}
 
     def load(self) -> dict[str, Split]:
-        """The splits `train`, `val` and `test`; the first call reads 32,460 images, for seconds.
-
-        Raises:
-            Refused: images are missing, altered or broken, or the cache cannot be written to.
-        """
-        existing(self.root, self.folder.parent, self._by_hand(list(ARCHIVES)))
+        """The three splits; the first call reads 32,460 images, for seconds."""
+        existing(self.root, self.folder.parent, self._by_hand(ARCHIVES))
         images = prepared(self.folder, f"omniglot {CONTENT} {PREPARATION}", self._prepare)
         spin = self.rotations == "episode"
         return {
@@ -89,9 +84,8 @@ class Omniglot:
     def _prepare(self) -> Iterator[Class]:
         drawings = decode(self._sources())
         expected = sorted(name for names in self.classes.values() for name in names)
-        mistakes = _unlike(drawings, expected)
-        if mistakes:
-            raise Refused(f"data.root={self.root}: {mistakes}; {self._by_hand(list(ARCHIVES))}")
+        if mistakes := _unlike(drawings, expected):
+            raise Refused(f"data.root={self.root}: {mistakes}; {self._by_hand(ARCHIVES)}")
         for name in expected:
             files = sorted(drawings[name])
             small = shrink(np.stack([drawings[name][file] for file in files]))
@@ -103,18 +97,12 @@ class Omniglot:
         found = {archive: present(self.root, "omniglot-py", archive) for archive in ARCHIVES}
         missing = [archive for archive, path in found.items() if path is None]
         for archive in missing:
-            file = f"{archive}.zip"
-            found[archive] = fetch(
-                f"{self.url}/{file}",
-                self.root / file,
-                ARCHIVES[archive],
-                by_hand=self._by_hand(missing),
-            )
-        return [path for path in found.values() if path is not None]
+            url, path = f"{self.url}/{archive}.zip", self.root / f"{archive}.zip"
+            found[archive] = fetch(url, path, ARCHIVES[archive], by_hand=self._by_hand(missing))
+        return list(found.values())
 
-    def _by_hand(self, archives: list[str]) -> str:
-        files = " and ".join(f"{self.url}/{archive}.zip" for archive in archives)
-        return f"put {files} into data.root={self.root}"
+    def _by_hand(self, archives: Iterable[str]) -> str:
+        return put(self.root, (f"{self.url}/{archive}.zip" for archive in archives))
 
 
 def published(split: str) -> dict[str, list[str]]:
@@ -137,7 +125,5 @@ def _unlike(drawings: dict[str, dict[str, np.ndarray]], expected: list[str]) -> 
             if len(files) != DRAWINGS
         ],
     }
-    told = [f"{len(names)} {kind} ({named(names)})" for kind, names in kinds.items() if names]
-    if not told and content_hash(drawings) != CONTENT:
-        told = ["the images are not those of Omniglot: some were altered"]
-    return ", ".join(told)
+    altered = "the images are not those of Omniglot: some were altered"
+    return counted(kinds) or (altered if content_hash(drawings) != CONTENT else "")

@@ -52,6 +52,8 @@ class PublishedFolder:
         self.cache = Path(cache).expanduser() / name
         self.name, self.size = name, size
         self.published: dict[str, Any] = published_list(name)
+        self.wanted = [name for split in SPLITS for name in self.published[split]]
+        self.steps = f"{name} cannot be downloaded for you: {self.published['steps']}"
 
     def facts(self) -> dict[str, Facts | None]:
         """Classes and items as published, known without the pictures."""
@@ -59,11 +61,7 @@ class PublishedFolder:
         return {split: Facts(len(self.published[split]), smallest) for split in SPLITS}
 
     def load(self) -> dict[str, Split]:
-        """The splits `train`, `val` and `test`; the first call reads all pictures.
-
-        Raises:
-            Refused: classes are missing, files cannot be used, or the cache cannot be written to.
-        """
+        """The splits `train`, `val` and `test`; the first call reads all pictures."""
         images = picture_classes.prepare(self.cache, self.found, self.size, colour=True)
         if sum(images.counts) != self.published["images"]:
             log.warning(
@@ -74,32 +72,23 @@ class PublishedFolder:
 
     @cached_property
     def found(self) -> Listing:
-        """The files of all published classes.
-
-        Raises:
-            Refused: the folder or some of its classes are not there.
-        """
+        """The files of all published classes."""
         if not self.root.is_dir():
-            raise Refused(f"data.root={self.root}: no such folder; {self._steps}")
+            raise Refused(f"data.root={self.root}: no such folder; {self.steps}")
         found = Listing(self.root)
-        wanted = [name for split in SPLITS for name in self.published[split]]
         tables = [self.root / f"{split}.csv" for split in SPLITS]
         by_tables = all(table.is_file() for table in tables)
-        source = self._in_tables(tables, found) if by_tables else self._in_folders(found)
-        there = {name: files for name, files in source.items() if name in wanted}
-        missing = [name for name in wanted if name not in there]
-        if missing:
-            raise Refused(
-                f"data.root={self.root}: {len(missing)} of {len(wanted)} classes missing "
-                f"({named(missing)}); {self._steps}"
-            )
-        for name in sorted(there):
+        there = self._in_tables(tables, found) if by_tables else self._in_folders(found)
+        if missing := [name for name in self.wanted if name not in there]:
+            which = f"{len(missing)} of {len(self.wanted)} classes missing ({named(missing)})"
+            raise Refused(f"data.root={self.root}: {which}; {self.steps}")
+        for name in sorted(self.wanted):
             found.enter(name, *there[name])
         return found
 
     def _in_folders(self, found: Listing) -> dict[str, tuple[str, list[File]]]:
         """Folder and files of each published class that has a folder."""
-        wanted = {name for split in SPLITS for name in self.published[split]}
+        wanted = set(self.wanted)
         places = [self.root / place for place in PLACES if (self.root / place).is_dir()]
         # The places in turn: what an earlier one has replaces the same class of a later one.
         where = {n: str(p / n) for p in reversed(places) for n in subfolders(p) if n in wanted}
@@ -118,10 +107,6 @@ class PublishedFolder:
                 else:
                     found.mistakes.append(f"{folder / file}: not there, and {table.name} names it")
         return {name: (place, list(files.values())) for name, (place, files) in classes.items()}
-
-    @property
-    def _steps(self) -> str:
-        return f"{self.name} cannot be downloaded for you: {self.published['steps']}"
 
 
 def _rows(table: Path) -> list[tuple[str, str]]:

@@ -16,10 +16,11 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field, NonNegativeInt
 
-from metarun.data.classes import Class, Facts, Split, select
-from metarun.data.duplicates import named
+from metarun.data.classes import Facts, Split, select
+from metarun.data.duplicates import counted
 from metarun.data.preparation.cache import prepared
-from metarun.data.preparation.download import existing, fetch
+from metarun.data.preparation.download import existing, fetch, put
+from metarun.data.preparation.images import Class
 from metarun.errors import Refused
 from metarun.files import read_or_refuse
 
@@ -36,16 +37,11 @@ class Sentences(ABC):
     """Sentences as vectors (features,), float16, not negative, of length 1, grouped by intent.
 
     Args:
-        root: folder with the official files. It has to exist, unless it lies beside the cache.
-        cache: folder for the prepared array; it holds one named after the data set.
+        root, cache, url: as of any data set.
         features: length of a vector: how many values the n-grams are hashed to.
         words: longest run of words that counts as an n-gram; 0: none.
         characters: shortest and longest run of letters within a word, its ends marked by a blank;
             `None`: none.
-        url: where the files are downloaded from.
-
-    Raises:
-        Refused: there are no n-grams with these keys.
     """
 
     name: ClassVar[str]
@@ -95,11 +91,7 @@ class Sentences(ABC):
         }
 
     def load(self) -> dict[str, Split]:
-        """The splits `train`, `val` and `test`; the first call hashes all sentences, for seconds.
-
-        Raises:
-            Refused: files are missing, altered or broken, or the cache cannot be written to.
-        """
+        """The three splits; the first call hashes all sentences, for seconds."""
         existing(self.root, self.folder.parent, self._by_hand())
         settings = f"features={self.features} words={self.words} characters={self.characters}"
         key = f"{self.name} {self.content} {PREPARATION} {settings}"
@@ -120,8 +112,7 @@ class Sentences(ABC):
         return fetch(f"{self.url}/{file}", self.root / file, checksum, by_hand=self._by_hand())
 
     def _by_hand(self) -> str:
-        files = " and ".join(f"{self.url}/{file}" for file in self.files)
-        return f"put {files} into data.root={self.root}"
+        return put(self.root, (f"{self.url}/{file}" for file in self.files))
 
     def _unlike(self, sentences: Mapping[str, Sequence[str]]) -> str:
         """What is missing from the official data set, or too much; empty if nothing is."""
@@ -134,18 +125,12 @@ class Sentences(ABC):
                 if name in sentences and len(sentences[name]) != count
             ],
         }
-        told = [f"{len(found)} {kind} ({named(found)})" for kind, found in kinds.items() if found]
-        if not told and content_hash(sentences) != self.content:
-            told = [f"the sentences are not those of {self.name}: some were altered"]
-        return ", ".join(told)
+        altered = f"the sentences are not those of {self.name}: some were altered"
+        return counted(kinds) or (altered if content_hash(sentences) != self.content else "")
 
 
 def text(path: Path) -> str:
-    """The content of a text file in UTF-8, line ends as they are.
-
-    Raises:
-        Refused: it cannot be read, is implausibly large, empty, or not UTF-8.
-    """
+    """The content of a text file in UTF-8, line ends as they are."""
     content = read_or_refuse(path, LIMIT)
     if not content.strip():
         raise Refused(f"{path}: the file is empty")

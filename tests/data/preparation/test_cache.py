@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from metarun.data.classes import Class, Images
 from metarun.data.preparation.cache import ARRAY, INDEX, LOCK, prepared, stored
+from metarun.data.preparation.images import Class, Images
 from metarun.errors import Refused
 from tests.names import file_names
 

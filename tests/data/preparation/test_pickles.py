@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metarun.data.preparation.pickles import load
+from metarun.data.preparation.pickles import unpickle
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64) | st.floats(allow_nan=False)
@@ -25,7 +25,7 @@ class TestWhatIsRead:
     @settings(max_examples=50, deadline=None)
     @given(st.dictionaries(st.text(), PLAIN), st.sampled_from([2, 3, 4, 5]))
     def test_plain_containers_come_back_as_they_were(self, content, protocol):
-        assert load(pickle.dumps(content, protocol)) == content
+        assert unpickle(pickle.dumps(content, protocol)) == content
 
     @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
     @pytest.mark.parametrize(
@@ -40,12 +40,12 @@ class TestWhatIsRead:
     )
     def test_arrays_of_numbers_do_too(self, array, protocol):
         for content in ({"data": array}, {b"data": array}):
-            found = load(pickle.dumps(content, protocol))["data"]
+            found = unpickle(pickle.dumps(content, protocol))["data"]
             assert np.array_equal(found, array)
             assert (found.dtype, found.shape) == (array.dtype, array.shape)
 
     def test_numbers_out_of_an_array_are_numbers(self):
-        found = load(pickle.dumps({"labels": list(np.arange(3))}, 4))["labels"]
+        found = unpickle(pickle.dumps({"labels": list(np.arange(3))}, 4))["labels"]
         assert found == [0, 1, 2]
         assert {type(n) for n in found} == {int}
 
@@ -59,7 +59,7 @@ class TestWhatIsRead:
             b"\x89T" + struct.pack("<i", len(raw)) + raw + b"tb"
         )
         content = b"\x80\x02}q\x01(U\x04dataq\x02" + array + b"U\x0bfine_labelsq\x08](K\x07K\x63eu."
-        found = load(content)
+        found = unpickle(content)
         assert pickle.loads(content, encoding="latin1")["data"].tolist() == found["data"].tolist()
         assert found["data"].tolist() == [[250, 251, 252], [253, 254, 255]]
         assert found["fine_labels"] == [7, 99]
@@ -106,12 +106,12 @@ class TestWhatIsRefused:
         mark = tmp_path / "was here"
         content = pickle.dumps(place(attack(mark)), protocol)
         with pytest.raises(ValueError, match=r"never called|holds more than"):
-            load(content)
+            unpickle(content)
         assert not mark.exists()
 
     def test_the_line_names_what_it_asks_for(self):
         with pytest.raises(ValueError, match=r"asks for 'posix\.system', which is never called"):
-            load(pickle.dumps({"data": Called(os.system, "true")}, 2))
+            unpickle(pickle.dumps({"data": Called(os.system, "true")}, 2))
 
     @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
     @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ class TestWhatIsRefused:
     )
     def test_other_objects_are_not_read(self, value, protocol):
         with pytest.raises(ValueError):
-            load(pickle.dumps({"data": value}, protocol))
+            unpickle(pickle.dumps({"data": value}, protocol))
 
     @pytest.mark.parametrize(
         ("shape", "dtype", "raw"),
@@ -138,10 +138,10 @@ class TestWhatIsRefused:
     )
     def test_an_array_that_is_none(self, shape, dtype, raw):
         with pytest.raises(ValueError, match="array"):
-            load(an_array(shape, dtype, raw))
+            unpickle(an_array(shape, dtype, raw))
 
     def test_that_array_would_have_been_one(self):
-        assert load(an_array(b"K\x03\x85", b"u1", b"U\x03abc"))["data"].tolist() == [97, 98, 99]
+        assert unpickle(an_array(b"K\x03\x85", b"u1", b"U\x03abc"))["data"].tolist() == [97, 98, 99]
 
     @pytest.mark.parametrize(
         "content",
@@ -168,23 +168,23 @@ class TestWhatIsRefused:
     )
     def test_what_is_damaged(self, content):
         with pytest.raises(ValueError):
-            load(content)
+            unpickle(content)
 
     def test_little_files_take_little_memory(self):
         """Unpickling would make room for four billion remembered objects here."""
         content = b"\x80\x02}r\xff\xff\xff\x7f."
-        assert load(content) == {}
+        assert unpickle(content) == {}
 
     @pytest.mark.parametrize("deeper", [b"q\x00h\x00\x86" * 100, b"\x85" * 1_000_000])
     def test_tuples_in_tuples_do_not_hang(self, deeper):
         content = b"\x80\x02}" + b"K\x01" + deeper + b"K\x01s."
         with pytest.raises(ValueError, match="keys are no names"):
-            load(content)
+            unpickle(content)
 
     def test_too_many_instructions(self, monkeypatch):
         monkeypatch.setattr("metarun.data.preparation.pickles.INSTRUCTIONS", 100)
         with pytest.raises(ValueError, match="plausible"):
-            load(pickle.dumps({"labels": [1] * 200}, 2))
+            unpickle(pickle.dumps({"labels": [1] * 200}, 2))
 
     @settings(max_examples=50, deadline=None)
     @given(st.data())
@@ -195,6 +195,6 @@ class TestWhatIsRefused:
         for _ in range(data.draw(st.integers(1, 3))):
             content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
         try:
-            assert isinstance(load(bytes(content)), dict)
+            assert isinstance(unpickle(bytes(content)), dict)
         except ValueError as error:
             assert "\n" not in str(error)

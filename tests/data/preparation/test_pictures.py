@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torchvision.transforms import functional
 
 from metarun.data.preparation import pictures
-from metarun.data.preparation.pictures import Broken, picture, read
+from metarun.data.preparation.pictures import Broken, picture, read_pictures
 
 CORNERS = np.array([[10, 60], [120, 240]], np.uint8)  # all different: a turn shows
 
@@ -44,7 +44,7 @@ def about(file: str, what: str) -> Any:
 
 
 def why(file: str, size: int = 8) -> str:
-    (found,) = read([file], size, True)
+    (found,) = read_pictures([file], size, True)
     assert isinstance(found, Broken)
     return str(found)
 
@@ -68,7 +68,7 @@ class TestModes:
             saved(grey, "x.bmp"),
         ]
         assert about(files[5], "mode").startswith("I")
-        for file, found in zip(files, read(files, 8, colour), strict=True):
+        for file, found in zip(files, read_pictures(files, 8, colour), strict=True):
             assert isinstance(found, np.ndarray), f"{file}: {found}"
             assert found.shape == (3 if colour else 1, 8, 8)
             assert found.dtype == np.uint8
@@ -170,7 +170,7 @@ class TestBroken:
         for name, (broken, _) in bad.items():
             (tmp_path / name).write_bytes(broken)
         names = [good[0], *(str(tmp_path / n) for n in bad), *good[1:], str(tmp_path / "gone.png")]
-        found = read(names, 8, True)
+        found = read_pictures(names, 8, True)
         assert [isinstance(f, Broken) for f in found] == [False] + [True] * 4 + [False] * 5 + [True]
         for (_, reason), broken in zip(bad.values(), found[1:5], strict=True):
             assert reason in str(broken).lower()

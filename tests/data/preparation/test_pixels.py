@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from metarun.data.image_folder import ImageFolder
-from metarun.data.preparation.pictures import Broken, depths, picture, read
+from metarun.data.preparation.pictures import Broken, depths, picture, read_pictures
 from metarun.data.preparation.pixels import Span
 from metarun.errors import Refused
 
@@ -243,7 +243,7 @@ class TestDataSet:
         array[3, 3] = np.nan
         Image.fromarray(array).save(tmp_path / "x.tif")
         for found in (
-            *read([str(tmp_path / "x.tif")], 8, False, Span(0, 1, True)),
+            *read_pictures([str(tmp_path / "x.tif")], 8, False, Span(0, 1, True)),
             *depths([str(tmp_path / "x.tif")]),
         ):
             assert isinstance(found, Broken)

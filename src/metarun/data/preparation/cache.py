@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from metarun.data.classes import Class, Images, Ledger
+from metarun.data.preparation.images import Class, Images, Ledger
 from metarun.errors import Refused
 from metarun.files import clear_parts, replacing, write_whole
 
@@ -51,16 +51,11 @@ def prepared(
 
     Returns:
         the data set, `items` being a read-only memory map.
-
-    Raises:
-        Refused: the folder cannot be written to.
     """
-    images = stored(folder, key)
-    if images is not None:
+    if (images := stored(folder, key)) is not None:
         return images
-    with _locked(folder):
-        images = stored(folder, key)  # another process may have made it while this one waited
-        if images is not None:
+    with _locked(folder):  # another process may have made it while this one waited
+        if (images := stored(folder, key)) is not None:
             return images
         log.info("preparing %s, once", folder)
         try:
@@ -96,9 +91,8 @@ def stored(folder: Path, key: str) -> Images | None:
             index["notes"],
         )
         stat = path.stat()
-        if (list(items.shape), str(items.dtype)) != (index["shape"], index["dtype"]):
-            return None
-        if stat.st_size != index["bytes"]:
+        about = (list(items.shape), str(items.dtype), stat.st_size)
+        if about != (index["shape"], index["dtype"], index["bytes"]):
             return None
         if stat.st_mtime_ns != index["mtime_ns"]:
             found = Images.of(known.items, known.names, known.counts)
@@ -166,10 +160,7 @@ def _write(folder: Path, key: str, classes: Iterable[Class], notes: Mapping[str,
     index = {
         "format": FORMAT,
         "key": key,
-        "names": ledger.names,
-        "counts": ledger.counts,
-        "digests": ledger.digests,
-        "copies": ledger.copies,
+        **{key: getattr(ledger, key) for key in ("names", "counts", "digests", "copies")},
         "notes": dict(notes),
         "shape": shape,
         "dtype": dtype,

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from metarun.errors import Refused
 from metarun.files import write_whole
 
 NOTES = "metarun_sources.json"
+log = logging.getLogger(__name__)
+
 MD5 = functools.partial(hashlib.md5, usedforsecurity=False)
 
 
@@ -32,11 +35,7 @@ class Checksums:
         self.changed = False
 
     def of(self, file: Path) -> str:
-        """The MD5 of `file`, in hexadecimal.
-
-        Raises:
-            Refused: the file cannot be read.
-        """
+        """The MD5 of `file`, in hexadecimal."""
         try:
             stat, name = file.stat(), str(file.absolute())
             stamp = [stat.st_size, stat.st_mtime_ns]
@@ -53,9 +52,14 @@ class Checksums:
 
         What cannot be noted is computed again next time.
         """
-        if not self.changed:
-            return
         names = {str(file.absolute()) for file in used}
         current = {name: note for name, note in self.noted.items() if name in names}
-        with contextlib.suppress(OSError):
-            write_whole(self.path, json.dumps(current, indent=1))
+        if self.changed:
+            with contextlib.suppress(OSError):
+                write_whole(self.path, json.dumps(current, indent=1))
+
+
+def warn_of(root: Path, files: str) -> None:
+    """Say that files which are prepared all the same are not the official `files`."""
+    text = "not the official %s (other MD5s); figures on them compare with no published ones"
+    log.warning(f"data.root=%s: {text}", root, files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import unicodedata
@@ -76,26 +77,23 @@ def pictures(folder: str, above: set[tuple[int, int]], mistakes: list[str]) -> l
         prefix, path = below.pop()
         for entry in _entries(path, mistakes):
             name = f"{prefix}{entry.name}"
-            try:
+            with _noting(entry.path, mistakes):
                 if entry.is_dir():
                     if (identity := _identity(entry.path)) not in seen:
                         seen.add(identity)
                         below.append((f"{name}/", entry.path))
                 elif is_picture(entry.name):
-                    files.append(_file(entry.path, name, entry.stat()))
-            except OSError as error:
-                mistakes.append(f"{told(entry.path)}: cannot be read ({error.strerror})")
-            except ValueError as error:
-                mistakes.append(f"{told(entry.path)}: {error}")
+                    known = entry.stat()
+                    if stat.S_ISREG(known.st_mode) and known.st_size:
+                        files.append(File(entry.path, name, known.st_size, known.st_mtime_ns))
+                    else:  # a pipe or a device might never end
+                        reason = "empty" if stat.S_ISREG(known.st_mode) else "not a file"
+                        mistakes.append(f"{told(entry.path)}: {reason}")
     return files
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in `folder` that may be classes or splits, sorted.
-
-    Raises:
-        Refused: it cannot be read.
-    """
+    """Names of the folders in `folder` that may be classes or splits, sorted."""
     mistakes: list[str] = []
     names = [entry.name for entry in _entries(str(folder), mistakes) if os.path.isdir(entry.path)]
     if mistakes:
@@ -113,13 +111,13 @@ def told(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _file(path: str, name: str, known: os.stat_result) -> File:
-    """The file there; `ValueError` if it is a pipe, a device or empty."""
-    if not stat.S_ISREG(known.st_mode):
-        raise ValueError("not a file")
-    if not known.st_size:
-        raise ValueError("empty")
-    return File(path, name, known.st_size, known.st_mtime_ns)
+@contextlib.contextmanager
+def _noting(path: str, mistakes: list[str]) -> Iterator[None]:
+    """What cannot be read goes to `mistakes`."""
+    try:
+        yield
+    except OSError as error:
+        mistakes.append(f"{told(path)}: cannot be read ({error.strerror})")
 
 
 def _folders(
@@ -127,7 +125,7 @@ def _folders(
 ) -> Iterator[tuple[str, str]]:
     """Name and path of each folder `depth` levels down."""
     for entry in _entries(path, found.mistakes):
-        try:
+        with _noting(entry.path, found.mistakes):
             if not entry.is_dir():
                 if is_picture(entry.name):
                     found.stray.append(told(entry.path))
@@ -137,17 +135,12 @@ def _folders(
                 yield f"{name}{entry.name}", entry.path
             else:
                 yield from _folders(entry.path, f"{name}{entry.name}/", depth - 1, above, found)
-        except OSError as error:
-            found.mistakes.append(f"{told(entry.path)}: cannot be read ({error.strerror})")
 
 
 def _entries(path: str, mistakes: list[str]) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(path) as entries:
-            shown = [e for e in entries if e.name[0] != "." and e.name not in LEFT_ALONE]
-    except OSError as error:
-        mistakes.append(f"{told(path)}: cannot be read ({error.strerror})")
-        return []
+    shown: list[os.DirEntry[str]] = []
+    with _noting(path, mistakes), os.scandir(path) as entries:
+        shown = [e for e in entries if e.name[0] != "." and e.name not in LEFT_ALONE]
     return sorted(shown, key=lambda entry: entry.name)
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from metarun.errors import Refused
@@ -29,9 +30,6 @@ def fetch(
     Args:
         checksum: of the file, as `md5:…` or `sha256:…`.
         by_hand: what to do without the download; default: put the file at `target`.
-
-    Raises:
-        Refused: one line with the URL, the reason, and what to do by hand.
     """
     try:
         there = target.exists()
@@ -85,6 +83,11 @@ def fetch(
             with contextlib.suppress(OSError):
                 target.parent.rmdir()
     return target
+
+
+def put(root: Path, urls: Iterable[str]) -> str:
+    """What to do by hand instead of downloading `urls`."""
+    return f"put {' and '.join(urls)} into data.root={root}"
 
 
 def existing(root: Path, cache: Path, by_hand: str) -> None:

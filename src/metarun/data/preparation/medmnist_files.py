@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from metarun.data.classes import Class
 from metarun.data.preparation.archives import MEGABYTE
+from metarun.data.preparation.images import Class
 from metarun.data.preparation.medmnist_members import MEMBERS
 from metarun.data.preparation.npz import header, pieces
 from metarun.errors import Refused
@@ -19,12 +19,7 @@ BUDGET = 512 * MEGABYTE  # of images in memory; a class that is larger is read a
 
 
 def labels_of(member: str, path: Path, size: int) -> list[np.ndarray]:
-    """Labels (n) of each of `PORTIONS`, once it is known that as many images go with them.
-
-    Raises:
-        Refused: the file is no whole npz file, or its arrays are not those of this member at this
-            size.
-    """
+    """Labels (n) of each of `PORTIONS`, once it is known that as many images go with them."""
     return [_portion(member, path, portion, size) for portion in PORTIONS]
 
 
@@ -34,11 +29,9 @@ def _portion(member: str, path: Path, portion: str, size: int) -> np.ndarray:
     classes, colours = len(MEMBERS[member]["labels"]), (3,) * (MEMBERS[member]["channels"] == 3)
     shape, count = (size, size, *colours), images.shape[0]
     if images.dtype != np.uint8 or images.shape[1:] != shape or count > MOST:
-        told = f"{images.dtype} {images.shape}"
-        raise Refused(f"{path}: {portion}_images is {told}, not uint8 {('n', *shape)}")
+        raise Refused(f"{path}: {portion}_images is {images}, not uint8 {('n', *shape)}")
     if about.dtype.kind not in "iu" or about.shape not in ((count, 1), (count,)):
-        told = f"{about.dtype} {about.shape}"
-        raise Refused(f"{path}: {portion}_labels is {told}, not whole numbers {(count, 1)}")
+        raise Refused(f"{path}: {portion}_labels is {about}, not whole numbers {(count, 1)}")
     found = [piece.reshape(-1) for piece in pieces(path, f"{portion}_labels")]
     labels = np.concatenate([np.zeros(0, about.dtype), *found])
     if np.any((labels < 0) | (labels >= classes)):
@@ -54,9 +47,6 @@ def classes_of(
     Args:
         labels: what `labels_of` found.
         colour: three channels, grey images being repeated; or one, as in ITU-R BT.601.
-
-    Raises:
-        Refused: the file is damaged further on.
     """
     counts = sum(np.bincount(y, minlength=len(MEMBERS[member]["labels"])) for y in labels)
     shape = (3 if colour else 1, size, size)
@@ -64,9 +54,8 @@ def classes_of(
         try:
             rooms = {c: np.empty((counts[c], *shape), np.uint8) for c in group}
         except MemoryError as error:
-            raise Refused(
-                f"{path}: {max(counts)} images of a class do not fit into memory"
-            ) from error
+            many = f"{path}: {max(counts)} images of a class"
+            raise Refused(f"{many} do not fit into memory") from error
         filled = dict.fromkeys(group, 0)
         for portion, y in zip(PORTIONS, labels, strict=True):
             start = 0

@@ -27,14 +27,12 @@ class Header(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype
 
+    def __str__(self) -> str:
+        return f"{self.dtype} {self.shape}"
+
 
 def header(path: Path, name: str) -> Header:
-    """Shape and type of the array `name`.
-
-    Raises:
-        Refused: the file cannot be read, is no whole npz file, lacks the array, or the array holds
-            something else than numbers.
-    """
+    """Shape and type of the array `name`."""
     with _opened(path, name) as (about, _):
         return about
 
@@ -43,9 +41,6 @@ def pieces(path: Path, name: str) -> Iterator[np.ndarray]:
     """The rows of the array `name`, in order, as read-only arrays of `PIECE` bytes or less.
 
     Whatever size the file says it unpacks to, no more memory is taken than that (and a row).
-
-    Raises:
-        Refused: as `header`; or the array is cut off or damaged.
     """
     with _opened(path, name) as (about, stream):
         row = math.prod(about.shape[1:]) * about.dtype.itemsize

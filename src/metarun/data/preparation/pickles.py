@@ -31,7 +31,7 @@ ALLOWED = {
 }
 
 
-def load(content: bytes) -> dict[str, Any]:
+def unpickle(content: bytes) -> dict[str, Any]:
     """The dictionary in a pickle of protocol 2 to 5, Python 2's included.
 
     Its keys are strings (bytes are taken for Latin-1), its values numbers, strings, bytes, lists,

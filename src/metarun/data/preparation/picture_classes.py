@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from metarun.data.classes import Class, Images
 from metarun.data.duplicates import named
 from metarun.data.preparation import pictures, pixels
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.class_folders import FEWEST, Listing, told
-from metarun.data.preparation.pixels import Depth, Span
+from metarun.data.preparation.images import Class, Images
+from metarun.data.preparation.pixels import Broken, Depth, Span
 from metarun.errors import Refused
 
 PREPARATION = 2  # raise it when the prepared array changes for equal files
@@ -43,20 +43,13 @@ def prepare(
         skip_broken: do without files that cannot be used, and without classes that are left with
             fewer than 2; a warning says which. `None` if the user has no such choice.
         span: what numbers become black and white, where somebody said so; else the data set's own.
-
-    Raises:
-        Refused: naming the files and classes that cannot be used.
     """
     place = f"{listing.root.resolve()}\n{size} {colour} {span}"
     folder = cache / hashlib.sha256(place.encode("utf-8", "backslashreplace")).hexdigest()[:12]
-    key = f"{PREPARATION} {size} {colour} {skip_broken} {span}"
     notes: dict[str, Any] = {}
-    images = prepared(
-        folder,
-        _key(key, listing, skip_broken),
-        lambda: _decoded(listing, size, colour, skip_broken, span, notes),
-        notes,
-    )
+    settings = (size, colour, skip_broken, span)
+    key = _key(f"{PREPARATION} {' '.join(map(str, settings))}", listing, skip_broken)
+    images = prepared(folder, key, lambda: _decoded(listing, *settings, notes), notes)
     if skip_broken:
         _say_what_is_missing(listing, images)
     for line in pixels.warnings(images.notes):
@@ -93,10 +86,11 @@ def _decoded(
     mistakes, kept = list(listing.mistakes), 0
     total, done, news = sum(map(len, listing.classes.values())), 0, time.monotonic()
     for name, files in listing.classes.items():
-        found = pictures.read([file.path for file in files], size, colour, span)
-        whole = [(f, p) for f, p in zip(files, found, strict=True) if isinstance(p, np.ndarray)]
-        bad = [(f, p) for f, p in zip(files, found, strict=True) if not isinstance(p, np.ndarray)]
-        mistakes += [f"{told(file.path)}: cannot be read ({reason})" for file, reason in bad]
+        read = pictures.read_pictures([file.path for file in files], size, colour, span)
+        found = list(zip(files, read, strict=True))
+        whole = [(file, p) for file, p in found if isinstance(p, np.ndarray)]
+        bad = [(file.path, why) for file, why in found if isinstance(why, Broken)]
+        mistakes += [f"{told(path)}: cannot be read ({why})" for path, why in bad]
         if len(whole) >= FEWEST and (skip_broken or not mistakes):
             kept += 1
             notes["lightest"] = max(notes["lightest"], *(int(p.max()) for _, p in whole))
@@ -131,8 +125,5 @@ def _say_what_is_missing(listing: Listing, images: Images) -> None:
     short = [f"{name}: {count}" for name, count in fewer.items() if count]
     short += [line.rpartition(": ")[0] for line in listing.mistakes]
     if short:
-        log.warning(
-            "data.skip_broken=true: left out of %s, since they cannot be used: %s",
-            listing.root,
-            named(short),
-        )
+        text = "data.skip_broken=true: left out of %s, since they cannot be used: %s"
+        log.warning(text, listing.root, named(short))

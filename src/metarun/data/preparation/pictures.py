@@ -39,14 +39,10 @@ def depths(files: Sequence[str]) -> list[Depth | Broken]:
     return _each(measured, files)
 
 
-def read(
+def read_pictures(
     files: Sequence[str], size: int, colour: bool, span: Span = FULL_SPAN
 ) -> list[np.ndarray | Broken]:
-    """Each file as (C, size, size) uint8, in the order given; see `picture`.
-
-    Returns:
-        for each file its picture, or why there is none.
-    """
+    """Each file as (C, size, size) uint8, see `picture`, or why it cannot be read."""
     return _each(lambda file: picture(file, size, colour, span), files)
 
 

@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 FULL = 0xFFFF  # white in a file of 16 bits
 # Pillow's raw modes that give the upper and the lower byte of each number: a big-endian file read
 # as a little-endian one gives the lower. N is the machine's own order.
+OTHER = {"B": "L", "L": "B", "N": {"little": "B", "big": "L"}[sys.byteorder]}
 HALVES = {
-    **{f"{mode};16B": (f"{mode};16B", f"{mode};16L") for mode in ("RGB", "RGBA")},
-    **{f"{mode};16L": (f"{mode};16L", f"{mode};16B") for mode in ("RGB", "RGBA")},
-    "LA;16B": ("RGBA", "RGBA"),
-}
-OTHER = {"little": "B", "big": "L"}[sys.byteorder]
-HALVES |= {f"{mode};16N": (f"{mode};16N", f"{mode};16{OTHER}") for mode in ("RGB", "RGBA")}
+    f"{mode};16{order}": (f"{mode};16{order}", f"{mode};16{other}")
+    for mode in ("RGB", "RGBA")
+    for order, other in OTHER.items()
+} | {"LA;16B": ("RGBA", "RGBA")}
 PNG_DEPTH, TIFF_DEPTH = 24, 258  # where a PNG says its bits (a byte), and a TIFF (a tag)
 UNKNOWN = "their range is not known"
 DARK = 64  # of 255: where no pixel of a data set is lighter, something is wrong with its range
@@ -86,8 +85,7 @@ def depth(image: Image.Image, file: str) -> Depth:
 def wide(image: Image.Image, file: str) -> np.ndarray | None:
     """(H, W) or (H, W, bands) of more than 8 bits each, or `None` for a picture of 8 bits.
 
-    Raises:
-        Broken: some are not numbers.
+    It is `Broken` where some are not numbers.
     """
     if not is_wide(image, file):
         return None
@@ -98,11 +96,7 @@ def wide(image: Image.Image, file: str) -> np.ndarray | None:
 
 
 def scaled(image: Image.Image, file: str, span: Span) -> Image.Image:
-    """The picture in 8 bits. One that is so already stays as it is.
-
-    Raises:
-        Broken: the span does not say what its numbers mean.
-    """
+    """The picture in 8 bits; `Broken` where the span does not say what its numbers mean."""
     from PIL import Image
 
     values = wide(image, file)
@@ -137,8 +131,8 @@ def summary(depths: Mapping[str, Depth], span: Span) -> dict[str, Any]:
             bits.setdefault(used, [0, name])[0] += 1
     wide = [depth for depth in depths.values() if depth.wide]
     beyond = sum(depth.low < span.low or depth.high > span.high for depth in wide)
-    span_used = [span.low, span.high] if span.typed or wide else None
-    return {"range": span_used, "bits": bits, "beyond": beyond}
+    used = [span.low, span.high] if span.typed or wide else None
+    return {"range": used, "bits": bits, "beyond": beyond}
 
 
 def warnings(summary: Mapping[str, Any]) -> list[str]:
@@ -180,8 +174,7 @@ def is_wide(image: Image.Image, file: str) -> bool:
 def _in_full(image: Image.Image, file: str) -> np.ndarray:
     """(H, W, bands) uint16. Pillow has colours of 8 bits only: it is asked for each half of 16.
 
-    Raises:
-        Broken: the bytes of a pixel lie in another order than the known ones.
+    It is `Broken` where the bytes of a pixel lie in another order than the known ones.
     """
     kinds = {tile.args if isinstance(tile.args, str) else tile.args[0] for tile in image.tile}
     kind = kinds.pop() if len(kinds) == 1 else ""
