@@ -82,3 +82,13 @@ def test_the_package_imports_torch_only_when_a_name_of_it_is_used() -> None:
         "assert 'torch' in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_name_finds_what_it_is_searched_for() -> None:
+    """No top-level function name is defined in more than three modules; `run` is each command's."""
+    where: dict[str, list[str]] = {}
+    for file in MODULES:
+        for node in ast.parse(file.read_text("utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and file.parent.name != "commands":
+                where.setdefault(node.name, []).append(name_of(file))
+    assert {name: found for name, found in where.items() if len(found) > 3} == {}

@@ -68,7 +68,11 @@ class BANKING77(Sentences):
 
 
 def rows(path: Path) -> list[list[str]]:
-    """The [sentence, intent] of each row after the header."""
+    """The [sentence, intent] of each row after the header.
+
+    Raises:
+        Refused: the file is not CSV with those two columns.
+    """
     reader = csv.reader(io.StringIO(text(path), newline=""), strict=True)
     found, wrong = [], f"{path}: not BANKING77's format"
     try:

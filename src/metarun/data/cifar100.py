@@ -73,6 +73,9 @@ class Cifar100:
         """The three splits; the first call reads 60,000 images, for seconds.
 
         Other files of the same form are taken too, with a warning.
+
+        Raises:
+            Refused: files are missing or broken, or the cache cannot be written to.
         """
         advice = put(self.root, [self.url])
         existing(self.root, self.folder.parent, advice)

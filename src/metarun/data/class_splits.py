@@ -31,6 +31,9 @@ def divide(names: Iterable[str], shares: Sequence[float], seed: int) -> dict[str
 
     Args:
         shares: of train, val and test: fractions that add up to 1, or numbers of classes.
+
+    Raises:
+        Refused: the shares do not fit the classes.
     """
     names = sorted(names)
     return _dealt(names, f"{seed}/", dict(zip(SPLITS, _sizes(len(names), shares), strict=True)))
@@ -87,6 +90,9 @@ def from_file(path: Path, known: Iterable[str]) -> dict[str, list[str]]:
 
     Args:
         known: the classes that there are; those in no split are left out.
+
+    Raises:
+        Refused: with a line for each mistake in the file.
     """
     key = f"data.split_file={path}"
     try:

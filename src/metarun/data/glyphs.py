@@ -71,7 +71,11 @@ class Glyphs:
         return {name: known[name].facts if known else None for name in SPLITS}
 
     def load(self) -> dict[str, Split]:
-        """The splits `train`, `val` and `test`; the first call draws for some seconds."""
+        """The splits `train`, `val` and `test`; the first call draws for some seconds.
+
+        Raises:
+            Refused: the fonts are not there, or the cache cannot be written to.
+        """
         return _splits(prepared(self.folder, self.key, draw))
 
     @cached_property

@@ -81,7 +81,11 @@ class ImageFolder:
         self.span = pixel_range and Span(*pixel_range, typed=True)
 
     def facts(self) -> dict[str, Facts | None]:
-        """Classes and files of each split, by their names alone: no picture is opened."""
+        """Classes and files of each split, by their names alone: no picture is opened.
+
+        Raises:
+            Refused: the folder is not there, or its classes cannot be split.
+        """
         files = self.found.classes
         return {
             split: Facts(len(names), min((len(files[name]) for name in names), default=0))
@@ -89,7 +93,12 @@ class ImageFolder:
         }
 
     def load(self) -> dict[str, Split]:
-        """The splits `train`, `val` and `test`; the first call reads all pictures."""
+        """The splits `train`, `val` and `test`; the first call reads all pictures.
+
+        Raises:
+            Refused: naming all files and classes that cannot be used, or the cache that cannot be
+                written to.
+        """
         used = {name for names in self.classes.values() for name in names}
         wanted = {name: files for name, files in self.found.classes.items() if name in used}
         if unused := [name for name in self.found.classes if name not in used]:

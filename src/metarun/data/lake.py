@@ -125,6 +125,9 @@ def answers(text: str, place: str) -> list[int]:
     Args:
         text: a line `run01/test/item01.png run01/training/class08.png` for each item.
         place: what the file is called, ending in `run01/class_labels.txt`; for messages.
+
+    Raises:
+        Refused: it is not a list of all items, each with a class of its own.
     """
     run = place.split("/")[-2][-5:]
     line = re.compile(rf"{run}/test/item(\d\d)\.png\s+{run}/training/class(\d\d)\.png")

@@ -83,6 +83,9 @@ class MedMNIST:
         """The three splits; the first call reads the files, for a minute.
 
         Other files of the same form are taken too, with a warning.
+
+        Raises:
+            Refused: files are missing or broken, or the cache cannot be written to.
         """
         members = sorted(itertools.chain.from_iterable(self.members.values()))
         existing(self.root, self.folder.parent, self._by_hand(members))

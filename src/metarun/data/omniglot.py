@@ -72,7 +72,11 @@ class Omniglot:
         return {name: Facts(len(c) * turns, DRAWINGS) for name, c in self.classes.items()}
 
     def load(self) -> dict[str, Split]:
-        """The three splits; the first call reads 32,460 images, for seconds."""
+        """The three splits; the first call reads 32,460 images, for seconds.
+
+        Raises:
+            Refused: images are missing, altered or broken, or the cache cannot be written to.
+        """
         existing(self.root, self.folder.parent, self._by_hand(ARCHIVES))
         images = prepared(self.folder, f"omniglot {CONTENT} {PREPARATION}", self._prepare)
         spin = self.rotations == "episode"

@@ -61,7 +61,11 @@ class PublishedFolder:
         return {split: Facts(len(self.published[split]), smallest) for split in SPLITS}
 
     def load(self) -> dict[str, Split]:
-        """The splits `train`, `val` and `test`; the first call reads all pictures."""
+        """The splits `train`, `val` and `test`; the first call reads all pictures.
+
+        Raises:
+            Refused: classes are missing, files cannot be used, or the cache cannot be written to.
+        """
         images = picture_classes.prepare(self.cache, self.found, self.size, colour=True)
         if sum(images.counts) != self.published["images"]:
             log.warning(
@@ -72,7 +76,11 @@ class PublishedFolder:
 
     @cached_property
     def found(self) -> Listing:
-        """The files of all published classes."""
+        """The files of all published classes.
+
+        Raises:
+            Refused: the folder or some of its classes are not there.
+        """
         if not self.root.is_dir():
             raise Refused(f"data.root={self.root}: no such folder; {self.steps}")
         found = Listing(self.root)

@@ -42,6 +42,9 @@ class Sentences(ABC):
         words: longest run of words that counts as an n-gram; 0: none.
         characters: shortest and longest run of letters within a word, its ends marked by a blank;
             `None`: none.
+
+    Raises:
+        Refused: there are no n-grams with these keys.
     """
 
     name: ClassVar[str]
@@ -91,7 +94,11 @@ class Sentences(ABC):
         }
 
     def load(self) -> dict[str, Split]:
-        """The three splits; the first call hashes all sentences, for seconds."""
+        """The three splits; the first call hashes all sentences, for seconds.
+
+        Raises:
+            Refused: files are missing, altered or broken, or the cache cannot be written to.
+        """
         existing(self.root, self.folder.parent, self._by_hand())
         settings = f"features={self.features} words={self.words} characters={self.characters}"
         key = f"{self.name} {self.content} {PREPARATION} {settings}"
@@ -130,7 +137,11 @@ class Sentences(ABC):
 
 
 def text(path: Path) -> str:
-    """The content of a text file in UTF-8, line ends as they are."""
+    """The content of a text file in UTF-8, line ends as they are.
+
+    Raises:
+        Refused: it cannot be read, is implausibly large, empty, or not UTF-8.
+    """
     content = read_or_refuse(path, LIMIT)
     if not content.strip():
         raise Refused(f"{path}: the file is empty")

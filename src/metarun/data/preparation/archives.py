@@ -33,6 +33,9 @@ def members(
     Args:
         member_limit, total_limit: most bytes that one member, and all together, may unpack to;
             counted while unpacking, as the sizes in the file may lie.
+
+    Raises:
+        Refused: the file cannot be read, is not a zip file, is damaged, or unpacks to too much.
     """
     left = total_limit
     with whole(path, "zip"), zipfile.ZipFile(path) as archive:
@@ -61,6 +64,9 @@ def tar_members(
         member_limit: most bytes that a wanted file may have.
         total_limit: most bytes that the archive may unpack to, whatever is wanted of it; counted
             while unpacking, the headers included.
+
+    Raises:
+        Refused: the file cannot be read, is not a tar.gz file, is damaged, or unpacks to too much.
     """
     with whole(path, "tar.gz"), gzip.open(path) as stream:
         bounded = _Bounded(stream, total_limit, path)
@@ -81,6 +87,9 @@ def whole(path: Path, kind: str) -> Iterator[None]:
 
     Args:
         kind: what it should be: `zip`, `tar.gz`.
+
+    Raises:
+        Refused: in place of the many errors that reading an archive ends with.
     """
     try:
         yield

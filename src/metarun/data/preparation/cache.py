@@ -51,6 +51,9 @@ def prepared(
 
     Returns:
         the data set, `items` being a read-only memory map.
+
+    Raises:
+        Refused: the folder cannot be written to.
     """
     if (images := stored(folder, key)) is not None:
         return images

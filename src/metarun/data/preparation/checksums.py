@@ -35,7 +35,11 @@ class Checksums:
         self.changed = False
 
     def of(self, file: Path) -> str:
-        """The MD5 of `file`, in hexadecimal."""
+        """The MD5 of `file`, in hexadecimal.
+
+        Raises:
+            Refused: the file cannot be read.
+        """
         try:
             stat, name = file.stat(), str(file.absolute())
             stamp = [stat.st_size, stat.st_mtime_ns]

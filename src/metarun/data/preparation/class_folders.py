@@ -93,7 +93,11 @@ def pictures(folder: str, above: set[tuple[int, int]], mistakes: list[str]) -> l
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in `folder` that may be classes or splits, sorted."""
+    """Names of the folders in `folder` that may be classes or splits, sorted.
+
+    Raises:
+        Refused: it cannot be read.
+    """
     mistakes: list[str] = []
     names = [entry.name for entry in _entries(str(folder), mistakes) if os.path.isdir(entry.path)]
     if mistakes:

@@ -30,6 +30,9 @@ def fetch(
     Args:
         checksum: of the file, as `md5:…` or `sha256:…`.
         by_hand: what to do without the download; default: put the file at `target`.
+
+    Raises:
+        Refused: one line with the URL, the reason, and what to do by hand.
     """
     try:
         there = target.exists()

@@ -19,7 +19,12 @@ BUDGET = 512 * MEGABYTE  # of images in memory; a class that is larger is read a
 
 
 def labels_of(member: str, path: Path, size: int) -> list[np.ndarray]:
-    """Labels (n) of each of `PORTIONS`, once it is known that as many images go with them."""
+    """Labels (n) of each of `PORTIONS`, once it is known that as many images go with them.
+
+    Raises:
+        Refused: the file is no whole npz file, or its arrays are not those of this member at this
+            size.
+    """
     return [_portion(member, path, portion, size) for portion in PORTIONS]
 
 
@@ -47,6 +52,9 @@ def classes_of(
     Args:
         labels: what `labels_of` found.
         colour: three channels, grey images being repeated; or one, as in ITU-R BT.601.
+
+    Raises:
+        Refused: the file is damaged further on.
     """
     counts = sum(np.bincount(y, minlength=len(MEMBERS[member]["labels"])) for y in labels)
     shape = (3 if colour else 1, size, size)

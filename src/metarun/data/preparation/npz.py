@@ -32,7 +32,12 @@ class Header(NamedTuple):
 
 
 def header(path: Path, name: str) -> Header:
-    """Shape and type of the array `name`."""
+    """Shape and type of the array `name`.
+
+    Raises:
+        Refused: the file cannot be read, is no whole npz file, lacks the array, or the array holds
+            something else than numbers.
+    """
     with _opened(path, name) as (about, _):
         return about
 
@@ -41,6 +46,9 @@ def pieces(path: Path, name: str) -> Iterator[np.ndarray]:
     """The rows of the array `name`, in order, as read-only arrays of `PIECE` bytes or less.
 
     Whatever size the file says it unpacks to, no more memory is taken than that (and a row).
+
+    Raises:
+        Refused: as `header`; or the array is cut off or damaged.
     """
     with _opened(path, name) as (about, stream):
         row = math.prod(about.shape[1:]) * about.dtype.itemsize

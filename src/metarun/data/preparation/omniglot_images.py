@@ -27,7 +27,11 @@ def present(root: Path, below: str, archive: str) -> Path | None:
 
 
 def decode(sources: list[Path]) -> dict[str, dict[str, np.ndarray]]:
-    """Class name → file name → ink, (105, 105) bool, of all images in the zip files and folders."""
+    """Class name → file name → ink, (105, 105) bool, of all images in the zip files and folders.
+
+    Raises:
+        Refused: a file cannot be read, or is not an image of that size.
+    """
     found: dict[str, dict[str, np.ndarray]] = {}
     for source, path, content in ((s, *file) for s in sources for file in _files(s)):
         alphabet, character, name = path.split("/")[-3:]
@@ -40,6 +44,9 @@ def ink(content: bytes, place: str) -> np.ndarray:
 
     Args:
         place: what the image is called, for messages.
+
+    Raises:
+        Refused: it is not an image of that size.
     """
     from PIL import Image
 

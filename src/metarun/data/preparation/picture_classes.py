@@ -43,6 +43,9 @@ def prepare(
         skip_broken: do without files that cannot be used, and without classes that are left with
             fewer than 2; a warning says which. `None` if the user has no such choice.
         span: what numbers become black and white, where somebody said so; else the data set's own.
+
+    Raises:
+        Refused: naming the files and classes that cannot be used.
     """
     place = f"{listing.root.resolve()}\n{size} {colour} {span}"
     folder = cache / hashlib.sha256(place.encode("utf-8", "backslashreplace")).hexdigest()[:12]

@@ -86,6 +86,9 @@ def wide(image: Image.Image, file: str) -> np.ndarray | None:
     """(H, W) or (H, W, bands) of more than 8 bits each, or `None` for a picture of 8 bits.
 
     It is `Broken` where some are not numbers.
+
+    Raises:
+        Broken: some are not numbers.
     """
     if not is_wide(image, file):
         return None
@@ -96,7 +99,11 @@ def wide(image: Image.Image, file: str) -> np.ndarray | None:
 
 
 def scaled(image: Image.Image, file: str, span: Span) -> Image.Image:
-    """The picture in 8 bits; `Broken` where the span does not say what its numbers mean."""
+    """The picture in 8 bits; `Broken` where the span does not say what its numbers mean.
+
+    Raises:
+        Broken: the span does not say what its numbers mean.
+    """
     from PIL import Image
 
     values = wide(image, file)
@@ -175,6 +182,9 @@ def _in_full(image: Image.Image, file: str) -> np.ndarray:
     """(H, W, bands) uint16. Pillow has colours of 8 bits only: it is asked for each half of 16.
 
     It is `Broken` where the bytes of a pixel lie in another order than the known ones.
+
+    Raises:
+        Broken: the bytes of a pixel lie in another order than the known ones.
     """
     kinds = {tile.args if isinstance(tile.args, str) else tile.args[0] for tile in image.tile}
     kind = kinds.pop() if len(kinds) == 1 else ""
