@@ -153,3 +153,47 @@ def test_the_precision_reaches_every_source(metarun: Metarun) -> None:
         assert metarun(*words, f"out={name}")[0] == 0
         state = checkpoint.load_state(Path(name, "checkpoints/last.pt"))["learner"]
         assert {v.dtype for v in state.values() if v.is_floating_point()} == {torch.float64}
+
+
+@pytest.mark.parametrize("algo", ["protonet", "matchingnet", "maml", "reptile", "lstm"])
+def test_classes_and_items_of_any_number_are_learned(metarun: Metarun, algo: str) -> None:
+    """With an objective of one's own, whose targets are labels."""
+    small = ("algo.hidden=4",) if algo == "lstm" else ()
+    code, _, err = metarun(*SHORT, "data=ragged", f"algo={algo}", *small, "out=run")
+    assert (code, err) == (0, [])
+    assert result("run")["protocol"]["headline"]["score"] == "accuracy"
+    assert Path("run/episodes.png").is_file()
+    code, out, _ = metarun("audit", "run=run", "episodes=3", *SHORT[:2])
+    assert code == 0, out
+
+
+def test_their_pictures_are_shown(metarun: Metarun) -> None:
+    code, out, err = metarun("show", *SHORT[:2], "data=ragged")
+    assert (code, err) == (0, [])
+    assert Path(out.splitlines()[-1]).is_file()
+
+
+def test_an_environment_is_evaluated_with_a_network_that_normalises(metarun: Metarun) -> None:
+    words = (*SHORT, "data=point", "algo=maml", "backbone.batch_norm=true")
+    assert metarun(*words, "out=run")[0] == 0
+    assert metarun("evaluate", "run=run", *SHORT[:2])[0] == 0
+    assert list(result("run/evaluations/test_10")["test_by_batch_norm"]) == ["transductive"]
+    assert metarun("audit", "run=run", "episodes=2", *SHORT[:2])[0] == 0
+    code, _, err = metarun(*words, "algo.batch_norm=inductive", "out=other")
+    assert (code, len(err)) == (2, 1)
+    assert err[0].startswith("metarun: algo.batch_norm=inductive: ")
+
+
+def test_a_network_for_one_shape_does_not_take_named_inputs(metarun: Metarun) -> None:
+    code, _, err = metarun(*SHORT, "data=users", "algo=maml", "backbone=mlp", "out=run")
+    assert code == 2
+    assert err == [
+        "metarun: backbone=mlp: takes items of one shape, and those of users have item, genre"
+    ]
+    assert not Path("run").exists()
+
+
+def test_waves_without_a_number_of_shots_are_refused(metarun: Metarun) -> None:
+    code, _, err = metarun(*SHORT, "data=sinusoid", "algo=maml", "shots=null", "out=run")
+    assert (code, len(err)) == (2, 2)
+    assert err[1] == "metarun: shots=null: should be a number"

@@ -205,7 +205,7 @@ def by_batch_norm(
     learner = parts.learner
     own = learner.batch_norm
     found = {own: evaluate(learner, sampler, episodes, proceed)}
-    if "batch_norm" in parts.config.algo and _normalises(learner):
+    if "batch_norm" in parts.config.algo and parts.spec.examples and _normalises(learner):
         learner.batch_norm = other = OTHER[own]
         found[other] = evaluate(learner, sampler, episodes, proceed)
         learner.batch_norm = own

@@ -79,6 +79,7 @@ def test_a_class_of_another_ones_pictures_fails_however_large_the_split() -> Non
     known = Images.of(items, [f"c{k}" for k in range(600)], [2] * 600)
     equal = find_copies({"test": select(known, known.names)})[0]
     assert equal.status == "failed"
+    assert "4 of 1200 items of test are in another class too" in equal.text
     assert "c0 = c10: 2" in equal.text
 
 

@@ -281,7 +281,9 @@ class TestRuns:
         data = ["data=clinc150", f"data.root='{root}'", "data.features=64"]
         code, _, lines = metarun(*data, *TINY, "out=run")
         assert code == 0
-        assert all("are in two classes, to the byte" in line for line in lines)  # work's intents
+        assert all(
+            "are in another class too, to the byte" in line for line in lines
+        )  # work's intents
         made = {p.name for p in Path("run").iterdir()}
         assert "result.json" in made and "episodes.png" not in made  # no pictures to be drawn
         result = json.loads(Path("run/result.json").read_text())

@@ -66,7 +66,7 @@ def test_a_copy_within_a_split_is_no_item_of_two_splits():
     known = splits(with_a_copy(), train=["A/1", "A/3"], val=["A/2"], test=["A/0"])
     assert shared_items(known) == []
     assert warnings(known) == [
-        "1 of 8 items of train are in two classes, to the byte (A/1 = A/3: 1): "
+        "2 of 8 items of train are in another class too, to the byte (A/1 = A/3: 1): "
         "no learner can tell which class is meant"
     ]
 
@@ -87,9 +87,17 @@ def test_a_class_that_is_another_one_is_known_as_such():
     whole = equal((0, 4), (1, 5), (2, 6), (3, 7))
     found = repeats(select(whole, whole.names))
     assert found.between == {("A/0", "A/1"): 4}
-    assert found.whole == [("A/0", "A/1")]
+    assert found.without_own == ["A/0", "A/1"]
     part = equal((0, 4), (1, 5), (2, 6))
-    assert repeats(select(part, part.names)).whole == []
+    assert repeats(select(part, part.names)).without_own == []
+
+
+def test_one_picture_in_every_class_is_one_item_of_each() -> None:
+    """A placeholder, say: its copies are not counted in pairs."""
+    known = equal((0, 4, 8, 12))
+    found = repeats(select(known, known.names))
+    assert found.counts == {"within_classes": 0, "between_classes": 4}
+    assert found.lines("test")[0].startswith("4 of 16 items of test are in another class too")
 
 
 def test_a_class_counts_once_however_often_it_is_turned():
@@ -110,7 +118,10 @@ def test_copies_are_counted_as_sets_say(values: list[int], order: list[int]):
     for name in chosen:
         assert found.within[name] == len(held[name]) - len(set(held[name]))
     one, two = sorted(chosen)
-    assert found.between[one, two] == len(set(held[one]) & set(held[two]))
+    both = set(held[one]) & set(held[two])
+    assert found.between[one, two] == len(both)
+    assert found.shared == sum(value in both for name in chosen for value in held[name])
+    assert found.without_own == [name for name in sorted(chosen) if set(held[name]) <= both]
 
 
 def test_small_classes_come_smallest_first():

@@ -13,7 +13,7 @@ from scipy.special import chdtrc, ndtr
 from metarun.algorithms import Learner
 from metarun.checks.finding import Finding
 from metarun.stats import interval
-from metarun.tasks.objectives import CLASSIFICATION
+from metarun.tasks.gathered import Gathered
 from metarun.tasks.sampler import Sampler
 from metarun.tasks.task import Examples, Task
 from metarun.training.gradient import adapt
@@ -30,7 +30,7 @@ def label_permutation(sampler: Sampler, split: str) -> Finding:
     (Kendall's number of inversions). And each item is of the class that its label stands for.
     """
     name = f"label permutation, {split}"
-    if not hasattr(sampler.choose(0), "classes"):
+    if not isinstance(sampler.source, Gathered) or not hasattr(sampler.choose(0), "classes"):
         return Finding(name, "passed", "its tasks are not made of classes")
     split = sampler.source.split
     known, ways, shots = len(split.names), sampler.source.ways, sampler.source.shots
@@ -67,7 +67,8 @@ def relabelling(learner: Learner, sampler: Sampler, episodes: int) -> Finding:
     A learner with weights of its own for each label moves, and should: it is measured, not judged.
     """
     name = "relabelling"
-    if sampler.source.spec.objective is not CLASSIFICATION:
+    objective = sampler.source.spec.objective
+    if not objective.labels:
         return Finding(name, "measured", "its tasks have no labels")
     learner, found = copy.deepcopy(learner).eval(), []
     rng = np.random.default_rng(0)
@@ -79,7 +80,9 @@ def relabelling(learner: Learner, sampler: Sampler, episodes: int) -> Finding:
         ]
         models = zip(renamed, adapt(learner, renamed), strict=True)
         with torch.no_grad():
-            found.append([float(t.query.judge(m).scores["accuracy"]) for t, m in models])
+            found.append(
+                [float(t.query.judge(m).scores[objective.headline.score]) for t, m in models]
+            )
     each = np.array(found).T  # (relabellings, episodes)
     moved = interval(each.std(0, ddof=1))
     apart = interval(np.ptp(each, 0))

@@ -62,6 +62,7 @@ def transductive_gap(
     """
     learner, name = copy.deepcopy(learner).eval(), "transductive gap"
     own = learner.batch_norm
+    both = both and sampler.source.spec.examples
     both = both and any(isinstance(module, BatchNorm) for module in learner.modules())
     if (both or own == "inductive") and sampler.source.spec.examples:
         apart = _dependence_on_other_queries(learner, sampler)

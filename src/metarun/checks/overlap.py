@@ -13,6 +13,7 @@ from metarun.checks.copies import TOLERATED
 from metarun.checks.finding import Finding
 from metarun.data.classes import Split
 from metarun.data.duplicates import named, shared_classes, shared_items
+from metarun.tasks.gathered import Gathered
 from metarun.tasks.sampler import Sampler
 
 EPISODES = 200
@@ -49,7 +50,7 @@ def support_query_overlap(sampler: Sampler, split: str, episodes: int = EPISODES
     where they are more than `TOLERATED` of all queries.
     """
     name = f"support–query overlap, {split}"
-    if not hasattr(sampler.source, "split"):
+    if not isinstance(sampler.source, Gathered):
         return Finding(name, "passed", "its tasks are not made of the items of a split")
     sampler = Sampler(sampler.source, sampler.key)  # augmented, equal items would look different
     own_split, shots = sampler.source.split, sampler.source.shots

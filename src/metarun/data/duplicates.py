@@ -53,19 +53,22 @@ class Repeats:
     Attributes:
         items: in the split. Rotated copies of a class, as classes of their own, count once.
         within: class → its items that equal an earlier item of the same class.
-        between: pair of classes → different items that both hold.
-        whole: the pairs of `between` of which one class holds no other items.
+        shared: items that another class holds too.
+        between: pair of classes → different items that both hold; each item counts for the first
+            class that holds it with each of the others.
+        without_own: classes all of whose items other classes hold too.
     """
 
     items: int = 0
     within: Counter[str] = field(default_factory=Counter)
+    shared: int = 0
     between: Counter[tuple[str, str]] = field(default_factory=Counter)
-    whole: list[tuple[str, str]] = field(default_factory=list)
+    without_own: list[str] = field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:
         """For the protocol of a figure."""
-        return {"within_classes": self.within.total(), "between_classes": self.between.total()}
+        return {"within_classes": self.within.total(), "between_classes": self.shared}
 
     def lines(self, split: str) -> list[str]:
         """A line for copies within classes and one for copies between them, if there are any."""
@@ -79,8 +82,8 @@ class Repeats:
         if self.between:
             pairs = [f"{a} = {b}: {count}" for (a, b), count in self.between.most_common()]
             lines.append(
-                f"{self.between.total()} of {self.items} items of {split} are in two classes, "
-                f"to the byte ({named(pairs)}): no learner can tell which class is meant"
+                f"{self.shared} of {self.items} items of {split} are in another class too, to the "
+                f"byte ({named(pairs)}): no learner can tell which class is meant"
             )
         return lines
 
@@ -90,7 +93,7 @@ def repeats(split: Split) -> Repeats:
     first, where = np.unique(split.first, return_index=True)
     starts, counts = first.tolist(), split.counts[where].tolist()
     names = [split.names[c] for c in where]
-    found, different = Repeats(items=sum(counts)), list(counts)
+    found, own = Repeats(items=sum(counts)), list(counts)
     for group in split.copies:
         holders: Counter[int] = Counter()
         for position, _ in group:
@@ -100,11 +103,13 @@ def repeats(split: Split) -> Repeats:
         for c, count in holders.items():
             if count > 1:
                 found.within[names[c]] += count - 1
-                different[c] -= count - 1
-        for a, b in combinations(sorted(holders), 2):
-            found.between[names[a], names[b]] += 1
-    sizes = dict(zip(names, different, strict=True))
-    found.whole = [pair for pair, n in found.between.items() if n == min(map(sizes.get, pair))]
+        if len(holders) > 1:
+            first, *others = sorted(holders)
+            found.shared += holders.total()
+            found.between.update((names[first], names[c]) for c in others)
+            for c, count in holders.items():
+                own[c] -= count
+    found.without_own = [name for name, count in zip(names, own, strict=True) if not count]
     return found
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metarun.plots.figure import save
 from metarun.runs.results import setting
+from metarun.tasks.gathered import Gathered
 from metarun.tasks.sampler import Sampler
 from metarun.tasks.task import Examples, Task
 
@@ -46,7 +47,8 @@ def is_of_pictures(task: Task) -> bool:
 
 def size_of(sampler: Sampler) -> str:
     """`5-way 1-shot`, where tasks have such sizes."""
-    return setting(sampler.source.ways, sampler.source.shots)
+    source = sampler.source
+    return setting(source.ways, source.shots) if isinstance(source, Gathered) else "tasks"
 
 
 def by_class(examples: Examples, values: Tensor | None = None) -> list[Tensor]:
@@ -55,9 +57,19 @@ def by_class(examples: Examples, values: Tensor | None = None) -> list[Tensor]:
     return [values[examples.y == label] for label in range(examples.labels)]
 
 
+def largest(tasks: Sequence[Task]) -> tuple[int, int, int]:
+    """The most ways, and the most support and query items of a class, of some tasks."""
+    sizes = [
+        [len(items) for items in by_class(part)]
+        for task in tasks
+        for part in (task.support, task.query)
+    ]
+    return max(map(len, sizes)), max(map(max, sizes[::2])), max(map(max, sizes[1::2]))
+
+
 def _pictures(sampler: Sampler, tasks: Sequence[Task]) -> Figure:
-    source = sampler.source
-    rows, columns = min(source.ways, WAYS), min(source.shots, SHOTS) + min(source.queries, SHOTS)
+    ways, shots, queries = largest(tasks)
+    rows, columns = min(ways, WAYS), min(shots, SHOTS) + min(queries, SHOTS)
     height = 0.8 * rows + 0.35
     figure = Figure(figsize=(max(LEFT + 0.3 + 0.75 * columns, 5.5), height * len(tasks) + 0.5))
     top = 1 - 0.4 / figure.get_figheight()

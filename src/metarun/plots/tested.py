@@ -104,9 +104,9 @@ def episode(out: Path, learner: Learner, sampler: Sampler, number: int = 0) -> P
     if not episodes.is_of_pictures(task):
         return None
     predicted = learner.adapt(task.support)(task.query.x).argmax(-1)
-    shots = min(max(map(len, episodes.by_class(task.support))), episodes.SHOTS)
-    queries = min(max(map(len, episodes.by_class(task.query))), episodes.QUERIES)
-    rows = min(task.support.labels, episodes.WAYS)
+    ways, shots, queries = episodes.largest([task])
+    rows, shots = min(ways, episodes.WAYS), min(shots, episodes.SHOTS)
+    queries = min(queries, episodes.QUERIES)
     figure = Figure(figsize=(episodes.LEFT + 0.3 + 0.75 * (shots + queries), 0.95 * rows + 0.9))
     grid = figure.subplots(rows, shots + queries, squeeze=False)
     episodes.classes(grid, task, episodes.class_names(sampler, task), predicted)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metarun.tasks.objectives import CLASSIFICATION, Objective
+from metarun.tasks.objectives import Objective
 from metarun.tasks.sampler import TaskSource
 from metarun.tasks.task import Examples, Spec, Task
 
@@ -67,7 +67,7 @@ class Gathered:
     @cached_property
     def spec(self) -> Spec:
         objective, names = self.split.objective, getattr(self.split, "names", ())
-        outputs = self.ways if objective is CLASSIFICATION else self.split.outputs
+        outputs = self.ways if objective.labels else self.split.outputs
         return Spec(tuple(self.split.shape), outputs, objective, self.shots, len(names))
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Gathered:
@@ -93,7 +93,7 @@ class Gathered:
 
     def _examples(self, x: Tensor, y: Tensor) -> Examples:
         objective = self.split.objective
-        return Examples(x, y, objective, self.ways if objective is CLASSIFICATION else 0)
+        return Examples(x, y, objective, self.ways if objective.labels else 0)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

@@ -23,6 +23,7 @@ class Objective:
         headline: the score that learners are compared by.
         loss: outputs (items, …) and y (items, …) of one task → its mean loss, a scalar.
         scores: the same → other scores, scalars without a graph, by name.
+        labels: y are labels of classes, and outputs are logits.
         differentiable: autograd gives the slope of the loss. A sampled return has none that finite
             differences would confirm.
     """
@@ -31,6 +32,7 @@ class Objective:
     headline: Headline
     loss: Loss | None = None
     scores: Scores | None = None
+    labels: bool = False
     differentiable: bool = True
 
 
@@ -42,5 +44,5 @@ def _squared_error(outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
     return {"mse": F.mse_loss(outputs, y)}
 
 
-CLASSIFICATION = Objective("classification", ACCURACY, F.cross_entropy, _accuracy)
+CLASSIFICATION = Objective("classification", ACCURACY, F.cross_entropy, _accuracy, labels=True)
 REGRESSION = Objective("regression", MSE, F.mse_loss, _squared_error)

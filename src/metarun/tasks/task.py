@@ -32,7 +32,8 @@ class Evidence(Protocol):
 
     Attributes:
         objective: how a model is judged here.
-        labels: how many labels there are; 0 where targets are numbers.
+        labels: how many labels there are, each with an example in the support; 0 where targets are
+            numbers.
     """
 
     objective: Objective

@@ -8,7 +8,6 @@ from typing import Any
 from metarun.config.schema import RunConfig
 from metarun.data import duplicates
 from metarun.data.classes import Facts
-from metarun.tasks.objectives import CLASSIFICATION
 from metarun.tasks.task import Spec
 
 RUN = {"train": "train_", "val": "", "test": ""}  # each split with the prefix of its sizes' keys
@@ -88,10 +87,15 @@ def misplaced(config: RunConfig, learner: Any, spec: Spec) -> list[str]:
             f"algo={algo} data={data}: {algo} takes supports apart into examples, and those of "
             f"{data} are environments; algo=maml acts in them"
         ]
-    if spec.objective is not CLASSIFICATION and getattr(learner, "needs_labels", True):
+    if not spec.objective.labels and getattr(learner, "needs_labels", True):
         return [
             f"algo={algo} data={data}: {algo} tells classes apart, and {data} has numbers to be "
             "predicted; algo=maml predicts them"
+        ]
+    if not spec.examples and config.algo.get("batch_norm") == "inductive":
+        return [
+            f"algo.batch_norm=inductive: a query is normalised by the items of its support, and "
+            f"those of {data} are environments; algo.batch_norm=transductive"
         ]
     return []
 
@@ -102,7 +106,7 @@ def wayless(config: RunConfig) -> list[str]:
     return [
         f"{key}={value}: {data} has no classes; leave {key} out"
         for key, value in (("ways", config.ways), ("train_ways", config.train_ways))
-        if value != 1 and (key == "ways" or value != config.ways)
+        if value not in (1, None) and (key == "ways" or value != config.ways)
     ]
 
 

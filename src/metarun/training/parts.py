@@ -111,13 +111,23 @@ def assemble(
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)  # initial weights depend on the seed and the shapes alone
     spec = replace(spec, **(trained_spec or {}))
-    backbone = plans["backbone"](spec.inputs)
+    backbone = _backbone(config, plans["backbone"], spec)
     learner = plans["algo"](backbone, spec).to(device=device, dtype=dtype)
     if not any(p.requires_grad for p in learner.parameters()):
         algo, net = config.choices.algo, config.choices.backbone
         raise Refused(f"algo={algo} backbone={net}: together they have nothing to learn")
     blueprints = plans["optimizer"], plans["logger"]
     return Parts(config, splits, spec, learner, *blueprints, device, dtype, augment)
+
+
+def _backbone(config: RunConfig, blueprint: Callable[..., Any], spec: Spec) -> Any:
+    ours = target_of(blueprint).__module__.startswith("metarun.")
+    if ours and isinstance(spec.inputs, Mapping):
+        raise Refused(
+            f"backbone={config.choices.backbone}: takes items of one shape, and those of "
+            f"{config.choices.data} have {', '.join(spec.inputs)}"
+        )
+    return blueprint(spec.inputs)
 
 
 def load_splits(

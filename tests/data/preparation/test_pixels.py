@@ -49,19 +49,36 @@ def colour_png(path: Path, array: np.ndarray) -> Path:
     return path
 
 
-def colour_tiff(path: Path, array: np.ndarray) -> Path:
-    """(H, W, 3) uint16 as a TIFF of 16 bits, little-endian and uncompressed."""
-    bits = 8 + 2 + 12 * 9 + 4  # after the directory
-    entries = [
-        *((256, 3, 1, array.shape[1]), (257, 3, 1, array.shape[0]), (258, 3, 3, bits)),
-        *((259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, bits + 6), (277, 3, 1, 3)),
-        *((278, 3, 1, array.shape[0]), (279, 4, 1, array.nbytes)),
+def colour_tiff(path: Path, array: np.ndarray, orientation: int = 1, planes: int = 1) -> Path:
+    """(H, W, bands) uint8 or uint16 as a little-endian TIFF with deflated strips.
+
+    Args:
+        planes: 2: a strip for each band.
+    """
+    height, width, bands = array.shape
+    array = array.astype(array.dtype.newbyteorder("<"))
+    parts = [array[..., band] for band in range(bands)] if planes == 2 else [array]
+    strips = [zlib.compress(np.ascontiguousarray(part).tobytes()) for part in parts]
+    photometric = {1: 0, 3: 2, 4: 5}[bands]  # white is zero; RGB; four inks
+    end = 8 + 2 + 12 * 12 + 4  # of the directory: 12 entries
+    longer = 2 * bands * (bands > 2) + 2 * 4 * len(strips) * (len(strips) > 1)
+    starts = [end + longer + sum(map(len, strips[:k])) for k in range(len(strips))]
+    tags = [
+        *((256, "H", [width]), (257, "H", [height]), (258, "H", [array.itemsize * 8] * bands)),
+        *((259, "H", [8]), (262, "H", [photometric]), (273, "I", starts)),
+        *((274, "H", [orientation]), (277, "H", [bands]), (278, "H", [height])),
+        *((279, "I", list(map(len, strips))), (284, "H", [planes]), (339, "H", [1])),
     ]
-    directory = struct.pack("<H", len(entries)) + b"".join(
-        struct.pack("<HHII", *entry) for entry in entries
-    )
-    head = b"II*\0" + struct.pack("<I", 8) + directory + struct.pack("<I", 0)
-    path.write_bytes(head + struct.pack("<HHH", 16, 16, 16) + array.astype("<u2").tobytes())
+    entries, extra = [], b""
+    for tag, kind, values in tags:
+        packed = struct.pack(f"<{len(values)}{kind}", *values)
+        if len(packed) > 4:
+            packed, extra = struct.pack("<I", end + len(extra)), extra + packed
+        entries.append(struct.pack("<HHI", tag, {"H": 3, "I": 4}[kind], len(values)))
+        entries[-1] += packed.ljust(4, b"\0")
+    assert len(extra) == longer
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    path.write_bytes(head + b"".join(entries) + struct.pack("<I", 0) + extra + b"".join(strips))
     return path
 
 
@@ -139,6 +156,36 @@ def test_colour_tiffs_of_16_bits_keep_them_all(tmp_path: Path, bits: int) -> Non
     assert (known.wide, known.bits) == (True, bits)
     found = picture(file, 20, True, Span(0, 2**bits - 1))
     assert np.abs(found.transpose(1, 2, 0) - array * (255 / (2**bits - 1))).max() <= 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_tiff_is_turned_once(tmp_path: Path, orientation: int) -> None:
+    array = values(8, (20, 20, 3)).astype(np.uint8)
+    eight = colour_tiff(tmp_path / "8.tif", array, orientation)
+    sixteen = colour_tiff(tmp_path / "16.tif", array.astype(np.uint16) * 257, orientation)
+    expected = picture(str(eight), 20, True)
+    assert np.array_equal(picture(str(sixteen), 20, True), expected)
+    assert np.array_equal(expected.transpose(1, 2, 0), array) == (orientation == 1)
+
+
+@pytest.mark.parametrize(
+    ("bands", "planes", "reason"), [(3, 2, "layout"), (4, 1, "layout"), (1, 1, "0 is white")]
+)
+def test_what_pillow_would_read_wrongly_is_refused(
+    tmp_path: Path, bands: int, planes: int, reason: str
+) -> None:
+    """Colours in planes, four inks, and grey of which 0 is white, in 16 bits."""
+    array = values(12, (20, 20, bands))
+    file = str(colour_tiff(tmp_path / "x.tif", array, planes=planes))
+    for found in (*depths([file]), *read_pictures([file], 20, True, Span(0, 4095))):
+        assert isinstance(found, Broken)
+        assert reason in str(found)
+
+
+def test_a_range_for_a_pgm_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.pgm").write_bytes(b"P5 40 40 4095\n" + values(12).astype(">u2").tobytes())
+    (found,) = read_pictures([str(tmp_path / "x.pgm")], 40, False, Span(0, 4095, typed=True))
+    assert "says itself what white is" in str(found)
 
 
 def test_a_pgm_says_itself_what_white_is(tmp_path: Path) -> None:
@@ -237,6 +284,14 @@ class TestDataSet:
             load(other)
         same = items(root, pixel_range=[-1024, 3071])
         assert np.abs(items(other, pixel_range=[-1024 / 3071, 1]) - same).max() <= 1
+
+    def test_a_file_that_is_left_out_decides_nothing(self, tmp_path: Path, caplog: Any) -> None:
+        arrays = {f"c{k}": [values(8, seed=k).astype(np.uint8)] * 3 for k in range(6)}
+        root = folder(tmp_path / "mine", arrays)
+        Image.fromarray(np.full((40, 40), -5, np.int32)).save(root / "c0" / "signed.tif")
+        train = load(root, skip_broken=True)["train"]
+        assert train.notes["range"] is None
+        assert not any("pixel_range=[0" in line for line in said(caplog))
 
     def test_not_a_number_is_no_pixel(self, tmp_path: Path) -> None:
         array = np.ones((8, 8), np.float32)

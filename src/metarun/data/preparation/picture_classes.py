@@ -83,7 +83,11 @@ def _decoded(
     """The classes one after another; `notes` gets what `pixels.summary` says of their files."""
     files = {f"{name}/{f.name}": f.path for name, some in listing.classes.items() for f in some}
     measured = zip(files, pictures.depths(list(files.values())), strict=True)
-    depths = {name: found for name, found in measured if isinstance(found, Depth)}
+    depths = {
+        name: found
+        for name, found in measured
+        if isinstance(found, Depth) and (span is not None or found.known)
+    }
     span = span or pixels.common(depths.values())
     notes |= {**pixels.summary(depths, span), "lightest": 0}
     mistakes, kept = list(listing.mistakes), 0

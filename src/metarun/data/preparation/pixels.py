@@ -21,6 +21,8 @@ HALVES = {
     for mode in ("RGB", "RGBA")
     for order, other in OTHER.items()
 } | {"LA;16B": ("RGBA", "RGBA")}
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # tags of a TIFF, and values of theirs
+PLANES, SEPARATE = 284, 2
 PNG_DEPTH, TIFF_DEPTH = 24, 258  # where a PNG says its bits (a byte), and a TIFF (a tag)
 UNKNOWN = "their range is not known"
 DARK = 64  # of 255: where no pixel of a data set is lighter, something is wrong with its range
@@ -67,6 +69,11 @@ class Depth(NamedTuple):
     low: float = 0
     high: float = 255
 
+    @property
+    def known(self) -> bool:
+        """Whether such numbers can be read without somebody saying what they mean."""
+        return self.bits > 0 or (self.low, self.high) == (0, 0)
+
 
 def depth(image: Image.Image, file: str) -> Depth:
     """Of an opened picture; one of 8 bits is not decoded."""
@@ -85,27 +92,31 @@ def depth(image: Image.Image, file: str) -> Depth:
 def wide(image: Image.Image, file: str) -> np.ndarray | None:
     """(H, W) or (H, W, bands) of more than 8 bits each, or `None` for a picture of 8 bits.
 
-    It is `Broken` where some are not numbers.
-
     Raises:
-        Broken: some are not numbers.
+        Broken: some are not numbers, or it is not known how they are to be read.
     """
     if not is_wide(image, file):
         return None
-    values = _in_full(image, file) if image.mode.startswith("RGB") else np.asarray(image)
+    if image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        raise Broken("0 is white in this TIFF of 16 bits; save it with 0 for black")
+    grey = image.mode.startswith(("I", "F"))
+    values = np.asarray(image) if grey else _in_full(image, file)
+    image.load()  # a TIFF is turned as its tag says, which is then gone
     if not np.isfinite(values).all():
         raise Broken("some pixels are not numbers (NaN or infinite)")
     return values
 
 
 def scaled(image: Image.Image, file: str, span: Span) -> Image.Image:
-    """The picture in 8 bits; `Broken` where the span does not say what its numbers mean.
+    """The picture in 8 bits.
 
     Raises:
         Broken: the span does not say what its numbers mean.
     """
     from PIL import Image
 
+    if span.typed and image.format == "PPM" and image.mode != "F":  # scaled by Pillow already
+        raise Broken("a PGM or PPM says itself what white is: leave data.pixel_range out")
     values = wide(image, file)
     if values is None:
         return image
@@ -174,20 +185,19 @@ def is_wide(image: Image.Image, file: str) -> bool:
         with open(file, "rb") as stream:
             return stream.read(PNG_DEPTH + 1)[-1] > 8
     if image.format == "TIFF":
-        return image.mode.startswith("RGB") and max(image.tag_v2.get(TIFF_DEPTH, (8,))) > 8
+        return max(image.tag_v2.get(TIFF_DEPTH, (8,))) > 8
     return False
 
 
 def _in_full(image: Image.Image, file: str) -> np.ndarray:
     """(H, W, bands) uint16. Pillow has colours of 8 bits only: it is asked for each half of 16.
 
-    It is `Broken` where the bytes of a pixel lie in another order than the known ones.
-
     Raises:
         Broken: the bytes of a pixel lie in another order than the known ones.
     """
     kinds = {tile.args if isinstance(tile.args, str) else tile.args[0] for tile in image.tile}
-    kind = kinds.pop() if len(kinds) == 1 else ""
+    planes = image.format == "TIFF" and image.tag_v2.get(PLANES) == SEPARATE
+    kind = kinds.pop() if len(kinds) == 1 and not planes else ""
     upper, lower = HALVES.get(kind, ("", ""))
     if not upper:
         raise Broken("colours of 16 bits in a layout that is not known; save it as PNG")
