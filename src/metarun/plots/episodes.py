@@ -117,7 +117,9 @@ def classes(grid: Any, task: Task, names: Sequence[str], predicted: Tensor | Non
     support, query = by_class(task.support), by_class(task.query)
     labels = by_class(task.query, task.query.y if predicted is None else predicted)
     shots = min(max(map(len, support)), SHOTS)
-    for row, axes in enumerate(grid):
+    for axes in (axes for row in grid for axes in row):
+        axes.set_axis_off()  # where there is nothing to draw
+    for row, axes in enumerate(grid[: len(support)]):
         for k, picture in zip(range(shots), support[row], strict=False):
             _image(axes[k], picture, SHOWN, "")
         for q, picture in zip(range(len(axes) - shots), query[row], strict=False):
@@ -150,6 +152,7 @@ def _points(sampler: Sampler, tasks: Sequence[Task]) -> Figure:
 def _image(axes: Any, pixels: Tensor, colour: str, text: str) -> None:
     pixels = pixels.float().cpu()
     shown = pixels.movedim(0, -1) if len(pixels) == 3 else pixels.mean(0)
+    axes.set_axis_on()
     axes.imshow(shown.numpy(), cmap="gray", vmin=0, vmax=1)
     axes.set_xticks([])
     axes.set_yticks([])
