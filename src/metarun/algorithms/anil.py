@@ -8,7 +8,7 @@ from pydantic import NonNegativeInt, PositiveFloat
 from torch import nn
 
 from metarun.algorithms import BatchNormKind, Learner
-from metarun.algorithms.inner_loop import Normalised, adapted
+from metarun.algorithms.inner_loop import Normalised, adapted, steps_of
 from metarun.backbones.norm import normalised_by
 from metarun.tasks.task import Examples, Model, Spec
 
@@ -57,12 +57,6 @@ class ANIL(Learner):
     def adapt(self, support: Examples) -> Model:
         with normalised_by(self.backbone, "batch"):
             features = replace(support, x=self.backbone(support.x))
-        head = adapted(
-            self.head,
-            features,
-            steps=self.inner_steps if self.training else self.test_inner_steps,
-            lr=self.inner_lr,
-            first_order=self.first_order or not self.training,
-        )
+        head = adapted(self.head, features, lr=self.inner_lr, **steps_of(self))
         body = Normalised(self.backbone, support, self.batch_norm)
         return lambda x: head(body(x))

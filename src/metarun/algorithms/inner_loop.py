@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import gym_notices.notices
 import torch
 from torch import Tensor, nn
 
-from metarun.algorithms import BatchNormKind
+from metarun.algorithms import BatchNormKind, Learner
 from metarun.backbones.norm import BatchNorm, normalised_by
 from metarun.tasks.task import Evidence, Inputs, joined
 
@@ -44,6 +45,17 @@ def adapted(
         for _ in range(steps):
             learner.adapt(support.loss(learner))
     return learner.module
+
+
+def steps_of(learner: Learner) -> dict[str, Any]:
+    """How many inner steps a learner takes now, and of which order.
+
+    Nothing is differentiated through the steps of evaluation, so they are of first order.
+    """
+    return {
+        "steps": learner.inner_steps if learner.training else learner.test_inner_steps,
+        "first_order": learner.first_order or not learner.training,
+    }
 
 
 class Normalised:

@@ -7,7 +7,7 @@ from pydantic import NonNegativeInt, PositiveFloat
 from torch import nn
 
 from metarun.algorithms import BatchNormKind, Learner
-from metarun.algorithms.inner_loop import Normalised, adapted
+from metarun.algorithms.inner_loop import Normalised, adapted, steps_of
 from metarun.tasks.task import Evidence, Model, Spec
 
 
@@ -53,11 +53,5 @@ class MetaSGD(Learner):
         self.inner_steps, self.test_inner_steps = inner_steps, test_inner_steps
 
     def adapt(self, support: Evidence) -> Model:
-        net = adapted(
-            self.net,
-            support,
-            steps=self.inner_steps if self.training else self.test_inner_steps,
-            lr=self.lrs,
-            first_order=self.first_order or not self.training,
-        )
+        net = adapted(self.net, support, lr=self.lrs, **steps_of(self))
         return Normalised(net, support, self.batch_norm)
