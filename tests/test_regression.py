@@ -111,12 +111,12 @@ def test_ways_mean_nothing_without_classes_and_two_at_least_with_them(metarun: M
         assert not Path("run").exists()
 
 
-def test_a_learner_that_tells_classes_apart_is_refused_in_one_line(metarun: Metarun) -> None:
+def test_a_classifier_is_refused_in_one_line(metarun: Metarun) -> None:
     code, _, err = metarun("data=sinusoid", "algo=protonet", "shots=10", "out=run")
     assert code == 2
     assert err == [
-        "metarun: algo=protonet data=sinusoid: protonet tells classes apart, and sinusoid has "
-        "numbers to be predicted; algo=maml predicts them"
+        "metarun: algo=protonet data=sinusoid: protonet predicts classes, but the targets of "
+        "sinusoid are numbers; algo=maml predicts numbers"
     ]
     assert not Path("run").exists()
 

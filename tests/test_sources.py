@@ -188,7 +188,8 @@ def test_a_network_for_one_shape_does_not_take_named_inputs(metarun: Metarun) ->
     code, _, err = metarun(*SHORT, "data=users", "algo=maml", "backbone=mlp", "out=run")
     assert code == 2
     assert err == [
-        "metarun: backbone=mlp: takes items of one shape, and those of users have item, genre"
+        "metarun: backbone=mlp: takes items that are one tensor, but items of users have "
+        "several: item, genre"
     ]
     assert not Path("run").exists()
 

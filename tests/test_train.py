@@ -348,7 +348,9 @@ def test_a_learner_without_anything_to_learn_is_refused(metarun: Metarun) -> Non
     words = [*TINY[:4], "backbone=mlp", "backbone.hidden=[]", "out=run"]
     code, _, err = metarun(*words)
     assert code == 2
-    assert err == ["metarun: algo=protonet backbone=mlp: together they have nothing to learn"]
+    assert err == [
+        "metarun: algo=protonet backbone=mlp: together they have no trainable parameters"
+    ]
     assert not Path("run").exists()
 
 

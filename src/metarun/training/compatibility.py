@@ -1,4 +1,4 @@
-"""Whether the choices of a run fit each other: sizes of tasks, data, learner."""
+"""Checks whether task sizes, data and learner fit each other. Each check returns its mistakes."""
 
 from __future__ import annotations
 
@@ -10,98 +10,100 @@ from metarun.data import duplicates
 from metarun.data.classes import Facts
 from metarun.tasks.task import Spec
 
-RUN = {"train": "train_", "val": "", "test": ""}  # each split with the prefix of its sizes' keys
+RUN = {"train": "train_", "val": "", "test": ""}  # split → prefix of the keys of its task sizes
 
 
-def misfits(
+def check_capacity(
     config: RunConfig,
     facts: Mapping[str, Facts | None],
     used: Mapping[str, str],
     splits: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Where the episodes asked for do not fit the classes and items there are.
+    """Check that each split has enough classes and items for the configured tasks.
 
     Args:
-        splits: lets the classes that are too small be named.
+        facts: the number of classes and items of each split; `None` where it is unknown.
+        used: split → prefix of the keys of its task sizes, as in `RUN`.
+        splits: the loaded splits, to name the classes that are too small.
     """
     lines = []
     name = config.choices.data
-    known = {split: facts[split] for split in used if facts.get(split) is not None}
-    if all(task_of(config, p) == task_of(config, "") for p in used.values()):  # one line for all
+    split_facts = {split: facts[split] for split in used if facts.get(split) is not None}
+    if all(task_of(config, p) == task_of(config) for p in used.values()):  # report each only once
         used = dict.fromkeys(used, "")
-    for prefix in dict.fromkeys(used[split] for split in known):
+    for prefix in dict.fromkeys(used[split] for split in split_facts):
         ways, shots, queries = task_of(config, prefix)
         if None in (ways, shots, queries):
-            continue  # see `missizes`
-        mine = {split: fact for split, fact in known.items() if used[split] == prefix}
+            continue  # reported by `check_sizes`
+        group = {split: fact for split, fact in split_facts.items() if used[split] == prefix}
         if ways < 2:
             lines.append(f"{prefix}ways={ways}: should be greater than or equal to 2")
-        split, fewest = min(mine.items(), key=lambda item: item[1].classes)
+        split, fewest = min(group.items(), key=lambda item: item[1].classes)
         if ways > fewest.classes:
             lines.append(
                 f"{prefix}ways={ways}: the {split} split of {name} has {fewest.classes} classes"
             )
-        split, fewest = min(mine.items(), key=lambda item: item[1].smallest)
+        split, fewest = min(group.items(), key=lambda item: item[1].smallest)
         if shots + queries > fewest.smallest:
-            short = duplicates.small_classes(splits[split], shots + queries) if splits else []
-            which = f" ({duplicates.named(short)})" if short else ""
+            small = duplicates.small_classes(splits[split], shots + queries) if splits else []
+            names = f" ({duplicates.named(small)})" if small else ""
             lines.append(
                 f"{prefix}shots={shots} {prefix}queries={queries}: a class of {name} has "
-                f"{fewest.smallest} items{which}; shots + queries can be {fewest.smallest} at most"
+                f"{fewest.smallest} items{names}; shots + queries can be {fewest.smallest} at most"
             )
     return lines
 
 
-def missizes(
+def check_sizes(
     config: RunConfig, splits: Mapping[str, Any], used: Mapping[str, str] = RUN
 ) -> list[str]:
-    """The sizes that are given where tasks have their own, and those that are missing elsewhere."""
+    """Check that task sizes are set, or left out if the tasks of the data determine them."""
     lines, data = [], config.choices.data
     for split, prefix in used.items():
-        own = hasattr(splits[split], "choose")
-        for key, value, same in zip(
+        builds_tasks = hasattr(splits[split], "choose")
+        for key, value, default in zip(
             ("ways", "shots", "queries"), task_of(config, prefix), task_of(config), strict=True
         ):
-            if value is None and not own:
+            if value is None and not builds_tasks:
                 lines.append(f"{prefix}{key}=null: should be a number")
-            elif own and value is not None and not (prefix and value == same):
+            elif builds_tasks and value is not None and not (prefix and value == default):
                 lines.append(
                     f"{prefix}{key}={value}: tasks of {data} have sizes of their own; "
                     f"leave {prefix}{key} out"
                 )
-        if not own and splits[split].facts is None:
-            lines += wayless(config)
+        if not builds_tasks and splits[split].facts is None:
+            lines += _check_no_ways(config)
     return list(dict.fromkeys(lines))
 
 
 def task_of(config: RunConfig, prefix: str = "") -> tuple[int | None, ...]:
-    """Ways, shots and queries of evaluation, or of training with the prefix `train_`."""
+    """The ways, shots and queries of evaluation or, with `prefix="train_"`, of training."""
     return tuple(getattr(config, prefix + key) for key in ("ways", "shots", "queries"))
 
 
-def misplaced(config: RunConfig, learner: Any, spec: Spec) -> list[str]:
-    """What a learner needs of its tasks and these tasks do not have."""
+def check_learner(config: RunConfig, learner: Any, spec: Spec) -> list[str]:
+    """Check that the tasks have what the learner needs: examples, and labels."""
     algo, data = config.choices.algo, config.choices.data
     if not spec.examples and getattr(learner, "needs_examples", True):
         return [
-            f"algo={algo} data={data}: {algo} takes supports apart into examples, and those of "
-            f"{data} are environments; algo=maml acts in them"
+            f"algo={algo} data={data}: {algo} needs supports made of examples, but those of "
+            f"{data} are environments; algo=maml supports environments"
         ]
     if not spec.objective.labels and getattr(learner, "needs_labels", True):
         return [
-            f"algo={algo} data={data}: {algo} tells classes apart, and {data} has numbers to be "
-            "predicted; algo=maml predicts them"
+            f"algo={algo} data={data}: {algo} predicts classes, but the targets of {data} are "
+            "numbers; algo=maml predicts numbers"
         ]
     if not spec.examples and config.algo.get("batch_norm") == "inductive":
         return [
-            f"algo.batch_norm=inductive: a query is normalised by the items of its support, and "
-            f"those of {data} are environments; algo.batch_norm=transductive"
+            f"algo.batch_norm=inductive: queries are normalised by support items, but supports of "
+            f"{data} are environments; use algo.batch_norm=transductive"
         ]
     return []
 
 
-def wayless(config: RunConfig) -> list[str]:
-    """The keys that speak of classes where the data has none."""
+def _check_no_ways(config: RunConfig) -> list[str]:
+    """Check that ways are not set for data without classes."""
     data = config.choices.data
     return [
         f"{key}={value}: {data} has no classes; leave {key} out"
@@ -110,7 +112,8 @@ def wayless(config: RunConfig) -> list[str]:
     ]
 
 
-def heads(config: RunConfig, learner: Any) -> list[str]:
+def check_heads(config: RunConfig, learner: Any) -> list[str]:
+    """Check that a learner with a head for each label has the same ways in training and test."""
     ways, train_ways = config.ways, config.train_ways
     if getattr(learner, "per_label_head", False) and ways and train_ways and ways != train_ways:
         return [

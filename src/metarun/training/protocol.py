@@ -1,4 +1,4 @@
-"""What a figure depends on, in words and hashes; and the figure itself."""
+"""The `protocol` and `run` parts of `result.json`: everything that a test figure depends on."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from metarun.training.parts import Parts
 def protocol(
     parts: Parts, split: str, episodes: int, trained: Mapping[str, Any], finished: bool = True
 ) -> dict[str, Any]:
-    """Everything that the figure on the first `episodes` episodes of `split` depends on.
+    """The `protocol` part: what a figure on the first `episodes` episodes of `split` depends on.
 
     Args:
-        trained: `train_data` and `train_split_sha256` of the run.
-        finished: there is a figure, so its episodes are identified, which means drawing them anew.
+        trained: the `train_data` and `train_split_sha256` of the run, as `trained_on` returns them.
+        finished: whether the figure exists; if so, the episodes are drawn again to hash them.
     """
     c, tasks = parts.config, parts.splits[split]
     headline = parts.spec.objective.headline
@@ -52,14 +52,15 @@ def protocol(
 
 
 def _pixels(notes: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What numbers of the picture files are black and white, and how many bits they use."""
+    """The pixel values of black and white, and the number of pictures for each bit depth."""
     if "bits" not in notes:
         return None
-    return {"range": notes["range"], **{used: n for used, (n, _) in notes["bits"].items()}}
+    counts = {depth: count for depth, (count, _) in notes["bits"].items()}
+    return {"range": notes["range"], **counts}
 
 
 def _augmentation(config: RunConfig) -> Any:
-    """What training pictures went through; evaluation leaves them as they are."""
+    """The augmentation of training pictures and its settings; `none` without one."""
     keys = dict(config.augmentation)
     if keys.pop("_target_") == f"{none.__module__}.{none.__name__}":
         return "none"
@@ -67,7 +68,7 @@ def _augmentation(config: RunConfig) -> Any:
 
 
 def trained_on(parts: Parts) -> dict[str, str]:
-    """What a run that is trained with these parts learns from."""
+    """The training data of a run with these parts: its name and the hash of its split."""
     return {
         "train_data": parts.config.choices.data,
         "train_split_sha256": parts.splits["train"].sha256,
@@ -75,7 +76,12 @@ def trained_on(parts: Parts) -> dict[str, str]:
 
 
 def record(parts: Parts, command: str, seconds: float, **more: Any) -> dict[str, Any]:
-    """The `run` part of `result.json`."""
+    """The `run` part.
+
+    Args:
+        seconds: wall time of the run.
+        more: further keys of the record.
+    """
     c = parts.config
     return {
         "command": command,
