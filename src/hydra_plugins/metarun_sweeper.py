@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-from metarun.sweeps.job import legal
+from metarun.sweeps.job import validated_overrides
 
 
 class MetarunSweeper(BasicSweeper):
@@ -17,7 +17,7 @@ class MetarunSweeper(BasicSweeper):
 
     def get_job_batch(self) -> Sequence[Sequence[str]]:
         loader = self.hydra_context.config_loader
-        return [legal(loader, self.config, job) for job in super().get_job_batch()]
+        return [validated_overrides(loader, self.config, job) for job in super().get_job_batch()]
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """`legal` has seen to that, and composing takes time."""
+        """`validated_overrides` has seen to that, and composing takes time."""

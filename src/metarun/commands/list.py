@@ -7,9 +7,9 @@ from metarun.errors import Refused
 
 
 def run(request: Request) -> int:
-    """Print what can be chosen, each with its one-line meaning.
+    """Print the choices of each config group with a one-line description.
 
-    `list data` says as well where each data set looks for its files, and what is there already.
+    `list data` also prints where each data set looks for its files, and how much is there.
     """
     from metarun.config.groups import GROUPS, choices
     from metarun.config.overrides import OF_SWEEPS, nearest
@@ -21,32 +21,36 @@ def run(request: Request) -> int:
             raise Refused(
                 f"list {group}: no such group{nearest(group, groups)} ({', '.join(groups)})"
             )
-    own = request.flags.config_dir
+    config_dir = request.flags.config_dir
     for group in request.words or groups:
-        offered = choices(group, own)
-        if group in OF_SWEEPS:  # Hydra's own have no meaning written down
-            offered = {name: meaning for name, meaning in offered.items() if meaning}
+        offered = choices(group, config_dir)
+        if group in OF_SWEEPS:  # choices that come with Hydra have no description: omit them
+            offered = {name: text for name, text in offered.items() if text}
         width = max((len(name) for name in offered), default=0)
-        notes, last = _of_data(own) if request.words and group == "data" else ({}, [])
+        root_lines, cache_lines = (
+            _data_lines(config_dir) if request.words and group == "data" else ({}, [])
+        )
         print(f"{group}=")
-        for name, meaning in offered.items():
-            print(f"  {name:<{width}}  {meaning}".rstrip())
-            if name in notes:
-                print(f"  {'':<{width}}  {notes[name]}")
-        for line in last:
+        for name, text in offered.items():
+            print(f"  {name:<{width}}  {text}".rstrip())
+            if name in root_lines:
+                print(f"  {'':<{width}}  {root_lines[name]}")
+        for line in cache_lines:
             print(line)
     return 0
 
 
-def _of_data(own: str | None) -> tuple[dict[str, str], list[str]]:
-    """A line for each data set that reads files, and one for each folder of prepared arrays."""
+def _data_lines(config_dir: str | None) -> tuple[dict[str, str], list[str]]:
+    """Return a line for each data set that reads files, and the lines on the cache folders."""
     from omegaconf import OmegaConf
 
     from metarun.config.groups import conf_dir, files
     from metarun.data import locations
 
     base = OmegaConf.load(conf_dir() / "config.yaml")
-    found = {name: locations.keys(file, base) for name, file in files("data", own).items() if file}
-    roots = {n: locations.root_line(keys["root"]) for n, keys in found.items() if "root" in keys}
-    caches = [keys["cache"] for keys in found.values() if keys.get("cache")]
+    paths = {
+        name: locations.keys(file, base) for name, file in files("data", config_dir).items() if file
+    }
+    roots = {n: locations.root_line(keys["root"]) for n, keys in paths.items() if "root" in keys}
+    caches = [keys["cache"] for keys in paths.values() if keys.get("cache")]
     return roots, list(locations.cache_lines(caches))

@@ -9,7 +9,7 @@ from metarun.errors import Refused
 
 
 def run(request: Request) -> int:
-    """Train; or sweep; or go on with either; or, by Hydra's flags, show and stop."""
+    """Train, run a sweep, or resume either; with Hydra's flags, print information and stop."""
     flags = request.flags
     request.accept("--cfg", "--info", "-m", "-sc", "--hydra-help", "--config-dir")
     if flags.cfg or flags.info or flags.shell_completion or flags.hydra_help:
@@ -30,15 +30,15 @@ def run(request: Request) -> int:
     from metarun.config.groups import hydra_for, user_folders
     from metarun.config.overrides import only_for_sweeps
 
-    if unheeded := only_for_sweeps(request.words):
-        raise Refused(*unheeded)
+    if sweep_keys := only_for_sweeps(request.words):
+        raise Refused(*sweep_keys)
     cfg, mistakes = examine(hydra_for(flags.config_dir).config_loader, request.words)
     if mistakes:
-        # Keys of a choice are checked against the code behind it, which takes seconds to import:
-        # worth it only if one was typed that is not among the mistakes yet.
-        named = {mistake.partition(":")[0] for mistake in mistakes}
-        typed = {word.partition("=")[0].lstrip("+") for word in request.words}
-        if cfg is not None and any("." in key for key in typed - named):
+        # Keys such as algo.inner_lr are checked against code that takes seconds to import. Do so
+        # only if the user set such a key and there is no error for it yet.
+        wrong_keys = {mistake.partition(":")[0] for mistake in mistakes}
+        keys = {word.partition("=")[0].lstrip("+") for word in request.words}
+        if cfg is not None and any("." in key for key in keys - wrong_keys):
             from metarun.errors import Mistakes
             from metarun.training.parts import plan
 
@@ -57,21 +57,20 @@ def run(request: Request) -> int:
 
 
 def _resume(request: Request, folder: Path) -> int:
+    """Resume the run or the sweep in `folder`."""
     from metarun.runs import config_file
 
-    own = request.flags.config_dir
+    config_dir = request.flags.config_dir
     if (folder / "multirun.yaml").is_file():
         from metarun.sweeps import sweep
 
-        return sweep.go_on(folder, request.words, own)
-    typed = request.words
-    config = config_file.amend(
-        config_file.load_config(folder, "resume"), typed, config_file.RESUMABLE, "resume", own
-    )
+        return sweep.go_on(folder, request.words, config_dir)
+    saved = config_file.load_config(folder, "resume")
+    config = config_file.amend(saved, request.words, config_file.RESUMABLE, "resume", config_dir)
 
     from metarun.train import resume
     from metarun.training.display import conclude
 
-    result = resume(config, folder, request.line, [Path(own)] if own else [])
+    result = resume(config, folder, request.line, [Path(config_dir)] if config_dir else [])
     conclude(folder, result)
     return 0

@@ -1,4 +1,4 @@
-"""What a job's words compose to, while Hydra is at another configuration."""
+"""Compose the configuration of a job without changing Hydra's current configuration."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from metarun.config.schema import RunConfig
 
 @dataclass(frozen=True)
 class Composed:
-    """What words compose to, while Hydra is at another configuration.
+    """The result of composing overrides.
 
     Attributes:
-        config: `None` where there are mistakes.
-        raw: the same with `${…}` as they stand in the files.
-        choices: of each group, the optional ones included.
+        mistakes: the errors, one line each.
+        config: the checked configuration; `None` if there are errors.
+        raw: the configuration without the `hydra` node and with `${…}` not resolved.
+        choices: the choice in each config group, including optional groups.
     """
 
     mistakes: list[str]
@@ -32,11 +33,11 @@ class Composed:
     choices: dict[str, Any] = field(default_factory=dict)
 
 
-def composed(loader: ConfigLoader, words: Sequence[str]) -> Composed:
-    """What `words` compose to; the configuration that Hydra is at stays the current one."""
+def composed(loader: ConfigLoader, overrides: Sequence[str]) -> Composed:
+    """Compose the overrides and restore Hydra's current configuration afterwards."""
     current = HydraConfig.get() if HydraConfig.initialized() else None
     try:
-        cfg, mistakes = examine(loader, words)
+        cfg, mistakes = examine(loader, overrides)
         if cfg is None or mistakes:
             return Composed(mistakes)
         raw = OmegaConf.to_container(cfg, resolve=False)
@@ -48,13 +49,13 @@ def composed(loader: ConfigLoader, words: Sequence[str]) -> Composed:
 
 
 def loader_for(hydra: DictConfig) -> tuple[ConfigLoader, list[str]]:
-    """The tree of a job, or of a sweep, and the words that add folders to it."""
-    own = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
-    words = [w for w in hydra.overrides.hydra if w.startswith("hydra.searchpath=")]
-    return _loader(own[0] if own else None), words
+    """Return the config loader of a job or a sweep, and its `hydra.searchpath` overrides."""
+    config_dirs = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
+    search_path = [o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath=")]
+    return _loader(config_dirs[0] if config_dirs else None), search_path
 
 
 @lru_cache(maxsize=1)
 def _loader(folder: str | None) -> ConfigLoader:
-    """One for all trials: what it has composed is known to `config.examine`."""
+    """Return one loader for all trials, so that `config.compose` can cache what it composes."""
     return hydra_for(folder).config_loader

@@ -1,4 +1,4 @@
-"""A job of a sweep: validated alone, in a folder of its own, and nothing in it ends the others."""
+"""One job of a sweep: validate its configuration, run it in its own folder, record failures."""
 
 from __future__ import annotations
 
@@ -22,85 +22,94 @@ from metarun.errors import Occupied, Refused, RunFailed, complain
 from metarun.sweeps.composition import composed
 from metarun.tasks.headline import Headline
 
-if TYPE_CHECKING:  # it imports torch
+if TYPE_CHECKING:  # importing it would import torch
     from metarun.training.loop import Trial
 
-REFUSED = "refused"  # the key of a job that only carries its mistakes
+REFUSED = "refused"  # config key of a job whose overrides are invalid; holds the errors
 
 
-def legal(loader: ConfigLoader, master: DictConfig, job: Sequence[str]) -> Sequence[str]:
-    """The overrides of a job, or, where they cannot be composed, one that carries the mistakes.
+def validated_overrides(
+    loader: ConfigLoader, master: DictConfig, job: Sequence[str]
+) -> Sequence[str]:
+    """Return the overrides of a job, or, if they are invalid, one override that holds the errors.
 
-    So the job still gets its folder and its `result.json`, under any launcher.
+    An invalid job is still launched, so it gets its folder and its `result.json` with any launcher.
     """
-    words = OmegaConf.to_container(master.hydra.overrides.hydra)  # with ${…} as they were typed
-    found = [w for w in words if w.startswith("hydra.searchpath=")]
-    mistakes = composed(loader, [*found, *job]).mistakes
+    hydra_overrides = OmegaConf.to_container(master.hydra.overrides.hydra)  # ${…} is not resolved
+    search_path = [o for o in hydra_overrides if o.startswith("hydra.searchpath=")]
+    mistakes = composed(loader, [*search_path, *job]).mistakes
     if not mistakes:
         return job
-    carried = json.dumps({"mistakes": mistakes, "typed": list(job)}).encode().hex()
-    return [f"++{REFUSED}={quote(carried)}"]
+    encoded = json.dumps({"mistakes": mistakes, "typed": list(job)}).encode().hex()
+    return [f"++{REFUSED}={quote(encoded)}"]
 
 
 def job(cfg: DictConfig, go_on: bool) -> float | None:
-    """One job of a sweep, in the folder that Hydra made for it.
+    """Run one job of a sweep in the folder that Hydra made for it.
+
+    Args:
+        go_on: resume the run that is in the folder, if there is one.
 
     Returns:
-        The `objective`, for sweepers that optimise it; `nan` where the job failed, which its
-        `result.json` tells.
+        The `objective`, for sweepers that optimise it; `nan` if the job failed, in which case its
+        `result.json` holds the reason.
     """
     from metarun.runs import results
     from metarun.training.display import announce, console
 
     hydra = HydraConfig.get()
     out = Path(hydra.runtime.output_dir)
-    carried = json.loads(bytes.fromhex(cfg[REFUSED])) if REFUSED in cfg else None
-    typed = carried["typed"] if carried else list(hydra.overrides.task)
-    line = retyped(hydra, typed)
-    announce(hydra.job.num, typed)
-    go_on = go_on or (not carried and _taken_up(cfg, out))
-    before = results.read_result(out) or {}
-    held = (out / "config.yaml").exists() or (not go_on and (out / "result.json").exists())
+    invalid = json.loads(bytes.fromhex(cfg[REFUSED])) if REFUSED in cfg else None
+    overrides = invalid["typed"] if invalid else list(hydra.overrides.task)
+    line = rerun_command(hydra, overrides)
+    announce(hydra.job.num, overrides)
+    go_on = go_on or (not invalid and _started_by_other_process(cfg, out))
+    previous = results.read_result(out) or {}
+    has_run = (out / "config.yaml").exists() or (not go_on and (out / "result.json").exists())
 
     def work() -> dict[str, Any]:
-        if go_on and before.get("status") == "completed":
-            if not carried:
-                refuse_another(checked(cfg), out)
+        if go_on and previous.get("status") == "completed":
+            if not invalid:
+                refuse_other_run(checked(cfg), out)
             console().print("  finished before")
-            return before
-        if carried:
-            raise Refused(*carried["mistakes"])
+            return previous
+        if invalid:
+            raise Refused(*invalid["mistakes"])
         try:
             return train_or_resume(checked(cfg), out, line, go_on)
-        except Refused:  # perhaps because another process has finished it just now
-            now = results.read_result(out) or {}
-            if go_on and now.get("status") == "completed":
-                return now
+        except Refused:  # another process may have finished the run in the meantime
+            current = results.read_result(out) or {}
+            if go_on and current.get("status") == "completed":
+                return current
             raise
 
-    result = recorded(hydra.job.num, out, line, held, work)
+    result = run_and_record(hydra.job.num, out, line, has_run, work)
     return math.nan if result is None else objective(result)
 
 
-def retyped(hydra: DictConfig, typed: Sequence[str]) -> str:
-    """The command that makes a job's run alone, with the folders it takes choices from."""
-    own = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
-    folder = [f"--config-dir={os.path.abspath(own[0])}"] if own else []
-    search = [w for w in hydra.overrides.hydra if w.startswith("hydra.searchpath=")]
-    return shlex.join(["metarun", *folder, *search, *typed])
+def rerun_command(hydra: DictConfig, overrides: Sequence[str]) -> str:
+    """Return the command that repeats a job as a single run, with the same config folders."""
+    config_dirs = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
+    flag = [f"--config-dir={os.path.abspath(config_dirs[0])}"] if config_dirs else []
+    search_path = [o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath=")]
+    return shlex.join(["metarun", *flag, *search_path, *overrides])
 
 
-def recorded(
-    number: int, out: Path, line: str, held: bool, work: Callable[[], dict[str, Any]]
+def run_and_record(
+    number: int, out: Path, line: str, has_run: bool, work: Callable[[], dict[str, Any]]
 ) -> dict[str, Any] | None:
-    """The result of a job's `work`; `None` where it failed, which is said and written down.
+    """Return the result of `work`; if it fails, print and record the error and return `None`.
 
     Args:
-        held: the folder `out` is another run's, which keeps its figures.
+        number: the number of the job.
+        out: the folder of the job.
+        line: the command that repeats the job as a single run.
+        has_run: whether `out` holds a run already; its files are not overwritten.
+        work: runs the job and returns the content of its `result.json`.
 
     Raises:
-        Occupied: another process is at it.
-        RunFailed: nothing could be written down.
+        Occupied: another process is running in the folder.
+        RunFailed: the error cannot be recorded, because the folder holds a run.
     """
     from metarun.runs import results
 
@@ -109,36 +118,40 @@ def recorded(
     except Occupied:
         raise
     except Refused as refused:
-        if held or (out / "config.yaml").exists():
+        if has_run or (out / "config.yaml").exists():
             reason = "; ".join(refused.mistakes)
             raise RunFailed(f"job {number}: {reason}") from refused
-        failed = {"status": "failed", "error": refused.mistakes, "run": {"command": line}}
-        results.write(out, failed)
+        failure = {"status": "failed", "error": refused.mistakes, "run": {"command": line}}
+        results.write(out, failure)
         for mistake in refused.mistakes:
             complain(f"job {number}: {mistake}")
-    except RunFailed as failed:
-        complain(f"job {number}: {failed}")
+    except RunFailed as error:
+        complain(f"job {number}: {error}")
     return None
 
 
-def _taken_up(cfg: DictConfig, out: Path) -> bool:
-    """Whether another process, which goes on with this sweep, was quicker to begin the job."""
+def _started_by_other_process(cfg: DictConfig, out: Path) -> bool:
+    """Return whether another process that resumed this sweep has already started the job."""
     try:
-        sweep = (Path(HydraConfig.get().sweep.dir) / "multirun.yaml").stat()
-        if (out / "config.yaml").stat().st_mtime < sweep.st_mtime:
+        sweep_file = (Path(HydraConfig.get().sweep.dir) / "multirun.yaml").stat()
+        if (out / "config.yaml").stat().st_mtime < sweep_file.st_mtime:
             return False
-        refuse_another(checked(cfg), out)
+        refuse_other_run(checked(cfg), out)
     except (OSError, Refused):
         return False
     return True
 
 
-def refuse_another(config: RunConfig, out: Path) -> None:
-    """Refuse a finished run in a job's folder that was not made with the job's settings."""
+def refuse_other_run(config: RunConfig, out: Path) -> None:
+    """Check that the run in the folder `out` was made with the settings in `config`.
+
+    Raises:
+        Refused: it was made with other settings.
+    """
     from metarun.runs import config_file
 
-    made_with = OmegaConf.to_container(config_file.load_config(out, "resume"), resolve=True)
-    lines = config_file.differences(made_with, config.model_dump())
+    saved = OmegaConf.to_container(config_file.load_config(out, "resume"), resolve=True)
+    lines = config_file.differences(saved, config.model_dump())
     if lines:
         raise Refused(f"{out} holds another run: {lines[0]}")
 
@@ -146,11 +159,11 @@ def refuse_another(config: RunConfig, out: Path) -> None:
 def train_or_resume(
     config: RunConfig, out: Path, line: str, go_on: bool, trial: Trial | None = None
 ) -> dict[str, Any]:
-    """Train in the job's folder, or go on with the run that is in it."""
-    changed: dict[str, Any] = {"out": str(out)}
+    """Train in the job's folder, or resume the run that is in it; returns the result."""
+    changes: dict[str, Any] = {"out": str(out)}
     if config.logger.get("group", "") is None:
         sweep = Path(HydraConfig.get().sweep.dir).resolve().name
-        changed["logger"] = {**config.logger, "group": sweep}
+        changes["logger"] = {**config.logger, "group": sweep}
     folders = user_folders(OmegaConf.create({"hydra": HydraConfig.get()}))
 
     from metarun.train import resume, train
@@ -158,15 +171,17 @@ def train_or_resume(
     if go_on and (out / "config.yaml").exists():
         from metarun.runs import config_file
 
-        changed["threads"] = config_file.load_config(out, "resume").get(
-            "threads"
-        )  # bits depend on it
-        return resume(config.model_copy(update=changed), out, line, folders, trial)
-    return train(config.model_copy(update=changed), out, line, folders, afresh=go_on, trial=trial)
+        # The number of threads changes rounding: keep it.
+        changes["threads"] = config_file.load_config(out, "resume").get("threads")
+        return resume(config.model_copy(update=changes), out, line, folders, trial)
+    return train(config.model_copy(update=changes), out, line, folders, afresh=go_on, trial=trial)
 
 
 def objective(result: Mapping[str, Any]) -> float:
-    """What is maximised: the headline of the validation, or minus it; `nan` where it has none."""
+    """Return the value to maximise: the headline score on the validation split.
+
+    The sign is reversed if a lower score is better. The value is `nan` if there is no score.
+    """
     headline = Headline.of(result)
     try:
         return headline.worth(float(result["val"][headline.score]["mean"]))

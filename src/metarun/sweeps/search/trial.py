@@ -15,8 +15,8 @@ from metarun.config.overrides import quote
 from metarun.config.schema import RunConfig
 from metarun.errors import Pruned, Refused, RunFailed, complain
 from metarun.sweeps.composition import Composed, composed, loader_for
-from metarun.sweeps.job import objective, recorded, retyped, train_or_resume
-from metarun.sweeps.job import refuse_another as refuse
+from metarun.sweeps.job import objective, rerun_command, run_and_record, train_or_resume
+from metarun.sweeps.job import refuse_other_run as refuse
 from metarun.sweeps.search import best
 from metarun.sweeps.search.samplers import Settings, behind
 from metarun.sweeps.search.search_space import Space
@@ -60,7 +60,7 @@ def run_trial(cfg: DictConfig, go_on: bool) -> float | None:
         typed = space.typed(values)
         announce(number, typed)
         loader, found = loader_for(hydra)
-        job = _Job(study, number, out, retyped(hydra, typed))
+        job = _Job(study, number, out, rerun_command(hydra, typed))
         try:
             return job.run(composed(loader, [*found, *typed]), go_on or state == "RUNNING")
         except OSError as error:
@@ -94,7 +94,7 @@ class _Job:
             not go_on and (self.out / "result.json").exists()
         )
         try:
-            result = recorded(
+            result = run_and_record(
                 self.number, self.out, self.line, held, lambda: self._work(found, before, go_on)
             )
         except Pruned as early:
