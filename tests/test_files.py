@@ -1,4 +1,4 @@
-"""A file is whole or not there."""
+"""Files are written atomically and durably."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def test_content_replaces_content(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
-def test_others_may_read_it_as_the_umask_says(tmp_path: Path) -> None:
+def test_the_mode_follows_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         write_whole(tmp_path / "a", "x")
-        assert os.umask(0o027) == 0o027  # which is as it was
+        assert os.umask(0o027) == 0o027  # unchanged
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_what_ends_a_write_early_leaves_the_old_file_alone(
+def test_a_failed_or_interrupted_write_keeps_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     write_whole(tmp_path / "a", "old")
@@ -49,17 +49,17 @@ def test_what_ends_a_write_early_leaves_the_old_file_alone(
 
 
 def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is asked of the operating system from now on, by name and file."""
+    """Names of the system calls made from now on, each with the name of its file."""
     calls = []
 
-    def named(handle: int) -> str:
+    def name_of(handle: int) -> str:
         name = Path(os.readlink(f"/proc/self/fd/{handle}")).name
         return "new" if name.endswith(".part") else name
 
     originals = {name: getattr(os, name) for name in ("fsync", "replace", "link", "mkdir")}
 
     def fsync(handle: int) -> None:
-        calls.append(f"sync {named(handle)}")
+        calls.append(f"sync {name_of(handle)}")
         originals["fsync"](handle)
 
     def replace(old: str, new: str) -> None:
@@ -76,7 +76,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 needs_proc = pytest.mark.skipif(
-    not Path("/proc/self/fd").is_dir(), reason="only Linux tells which file a descriptor is"
+    not Path("/proc/self/fd").is_dir(), reason="needs /proc to find the file of a descriptor"
 )
 
 
@@ -84,7 +84,7 @@ needs_proc = pytest.mark.skipif(
 def test_a_power_cut_between_any_two_calls_leaves_one_of_the_contents(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The content is on the disk before it has the name, and the name before anything follows."""
+    """The data is synced before the rename, and the folder after it."""
     (folder := tmp_path / "run").mkdir()
     calls = recorded(monkeypatch)
     write_whole(folder / "last.pt", "x")
@@ -95,7 +95,7 @@ def test_a_power_cut_between_any_two_calls_leaves_one_of_the_contents(
 
 
 @needs_proc
-def test_folders_outlast_a_power_cut_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_folders_are_synced_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (top := tmp_path / "top").mkdir()
     calls = recorded(monkeypatch)
     make_folder(top / "a" / "b")
@@ -105,7 +105,7 @@ def test_folders_outlast_a_power_cut_too(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
-def test_the_content_before_is_kept_under_its_own_name(
+def test_the_previous_content_is_kept_under_a_second_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
 ) -> None:
     def link(*_: object) -> None:
@@ -120,8 +120,8 @@ def test_the_content_before_is_kept_under_its_own_name(
     assert {p.name for p in tmp_path.iterdir()} == {"last", "previous"}
 
 
-def test_two_names_of_one_file_part_again(tmp_path: Path) -> None:
-    """As a kill leaves them that comes after the old content was kept, before it was replaced."""
+def test_keep_separates_two_hard_links_to_one_file(tmp_path: Path) -> None:
+    """The state after a kill between keeping the old content and replacing it."""
     new, old = tmp_path / "last", tmp_path / "previous"
     new.write_text("a")
     os.link(new, old)
@@ -130,17 +130,16 @@ def test_two_names_of_one_file_part_again(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"last", "previous"}
 
 
-def test_what_a_killed_process_left_is_cleared(
+def test_unfinished_files_of_a_killed_process_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     (tmp_path / "last.pt").touch()
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", killed)
-        patch.setattr(os, "unlink", lambda *_: None)  # a killed process clears nothing away
+        patch.setattr(os, "unlink", lambda *_: None)  # a killed process removes nothing
         with pytest.raises(KeyboardInterrupt):
             write_whole(tmp_path / "last.pt", "new", keep=tmp_path / "previous.pt")
     assert len(list(tmp_path.glob(".*.part"))) == 2
@@ -151,7 +150,7 @@ def test_what_a_killed_process_left_is_cleared(
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.sets(file_names(), max_size=8))
 @example(names={".config.yaml.part", ".last.pt.x1.part", ".x.abcd1234.part", ".metarun.part"})
-def test_a_users_files_are_never_removed(tmp_path: Path, names: set[str]) -> None:
+def test_clear_parts_never_removes_files_of_users(tmp_path: Path, names: set[str]) -> None:
     folder = tmp_path / secrets.token_hex(8)
     folder.mkdir()
     for name in names:
@@ -160,7 +159,7 @@ def test_a_users_files_are_never_removed(tmp_path: Path, names: set[str]) -> Non
     assert {p.name for p in folder.iterdir()} == names
 
 
-def test_an_error_names_the_file_and_not_the_one_beside_it(
+def test_an_error_names_the_target_and_not_the_temporary_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: int) -> None:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever ends the process or the machine."""
+"""Atomic, durable file writes, and bounded reads."""
 
 from __future__ import annotations
 
@@ -14,46 +14,45 @@ from typing import BinaryIO
 
 from metarun.errors import Refused
 
-# A file that is being written is called `.NAME.metarun-….part`, and nothing of a user's is.
+# Name of an unfinished file: `.NAME.metarun-….part`. Files of users do not match it.
 MARK, PART = "metarun-", ".part"
 UNFINISHED = re.compile(rf"\..+\.{MARK}[a-z0-9_]+{re.escape(PART)}", re.DOTALL)
 
 
 def write_whole(path: Path, data: bytes | str, keep: Path | None = None) -> None:
-    """Write `path`, see `replacing`."""
+    """Write `data` to `path` atomically; arguments and errors as in `replacing`."""
     with replacing(path, keep) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
 @contextlib.contextmanager
 def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` so that a reader, or a power cut, finds either whole.
+    """Open a temporary file that replaces `path` atomically when the context ends.
 
-    The new content is on the disk before it takes the name, and so is the name before this returns.
+    A reader, or a restart after a power cut, finds the complete old or the complete new content:
+    the data is synced to disk before the rename, and the folder after it.
 
     Args:
-        keep: a name in the same folder for the old content. At no moment is there neither the old
-            nor the new content under `path`.
+        keep: path in the same folder under which to keep the old content. At every moment, `path`
+            holds the old or the new content.
 
     Raises:
-        OSError: with `path` as its file; the old content is there still.
+        OSError: with `path` as its `filename`. If writing failed, `path` has its old content.
     """
     try:
-        handle, beside = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.{MARK}", suffix=PART
-        )
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{MARK}", suffix=PART)
         try:
             with os.fdopen(handle, "wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(beside, 0o666 & ~_umask())
+            os.chmod(part, 0o666 & ~_umask())
             if keep is not None and path.exists():
                 _keep(path, keep)
-            os.replace(beside, path)
+            os.replace(part, path)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(beside)
+                os.unlink(part)
             raise
         sync_folder(path.parent)
     except OSError as error:
@@ -61,7 +60,7 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` and those above it, so that they outlast a power cut."""
+    """Create `folder` and its parents, and sync each new entry to disk."""
     if folder.is_dir():
         return
     if folder.exists():
@@ -72,8 +71,8 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` outlast a power cut."""
-    if os.name != "posix":  # other systems cannot open a folder
+    """Sync the directory entries of `folder` to disk, so that they survive a power cut."""
+    if os.name != "posix":  # other systems cannot open a folder as a file
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -83,7 +82,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def clear_parts(folder: Path) -> None:
-    """Remove what a killed metarun left half written; nobody else may be writing there."""
+    """Remove unfinished files of killed processes; no other process may be writing to `folder`."""
     for path in folder.iterdir():
         if UNFINISHED.fullmatch(path.name):
             with contextlib.suppress(OSError):
@@ -91,18 +90,18 @@ def clear_parts(folder: Path) -> None:
 
 
 def _keep(path: Path, name: Path) -> None:
-    """Give the content of `path` a second name, in place of what had that name."""
+    """Replace the file `name` by a hard link to `path`, or by a copy without link support."""
     linked = path.with_name(f".{name.name}.{MARK}{os.getpid()}{PART}")
     linked.unlink(missing_ok=True)
     try:
         os.link(path, linked)
-    except OSError:  # a file system without links
+    except OSError:  # the file system has no hard links
         write_whole(name, path.read_bytes())
         return
     try:
         os.replace(linked, name)
     finally:
-        linked.unlink(missing_ok=True)  # where both are one file already, replacing does nothing
+        linked.unlink(missing_ok=True)  # os.replace does nothing if both are the same file
 
 
 def _umask() -> int:
@@ -112,10 +111,13 @@ def _umask() -> int:
 
 
 def read_whole(path: Path, largest: int | None = None) -> bytes:
-    """What is in a file; a pipe or a device, which might never end, is none.
+    """Read a regular file. Pipes and devices, which may never end, are refused.
+
+    Args:
+        largest: maximum size in bytes; by default unlimited.
 
     Raises:
-        OSError: it cannot be read, is not a file, or has more than `largest` bytes.
+        OSError: the file cannot be read, is not a regular file, or exceeds `largest` bytes.
     """
     with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -127,13 +129,13 @@ def read_whole(path: Path, largest: int | None = None) -> bytes:
 
 
 def read_or_refuse(path: Path, largest: int | None = None, called: str = "") -> bytes:
-    """As `read_whole`, of a file that the user chose.
+    """Like `read_whole`, but raise an error that names the file to the user.
 
     Args:
-        called: what a message calls it; default: its path.
+        called: how the error message refers to the file; by default its path.
 
     Raises:
-        Refused: in place of the `OSError`.
+        Refused: wherever `read_whole` raises an `OSError`.
     """
     try:
         return read_whole(path, largest)
@@ -143,7 +145,14 @@ def read_or_refuse(path: Path, largest: int | None = None, called: str = "") -> 
 
 
 def new_folder(parent: Path, name: str | None, default: str) -> Path:
-    """A folder that was not there: nothing is overwritten."""
+    """Create a new folder in `parent`; an existing folder is never reused.
+
+    Args:
+        name: name of the folder; if `None`, `default`, or the first free of `default_2`, ….
+
+    Raises:
+        Refused: the folder cannot be created, e.g. `name` exists already.
+    """
     try:
         parent.mkdir(exist_ok=True)
         if name is not None:

@@ -1,4 +1,4 @@
-"""`metarun evaluate protocol=lake`: who may take the test, what it says, and nothing drawn."""
+"""`metarun evaluate protocol=lake`: which runs are admitted, results, and no random draws."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ AS_BACKGROUND = "data.split=background_evaluation"
 
 @pytest.fixture(scope="module")
 def miniature(tmp_path_factory) -> Iterator[list[str]]:
-    """Small stand-ins for Omniglot and its runs; the overrides that find them."""
+    """Small replacements of Omniglot and its 20 runs; yields the overrides that select them."""
     home = tmp_path_factory.mktemp("miniature")
     rng, drawings, files = np.random.default_rng(1), {}, {}
     for part, alphabets in SPLIT.items():
         archive = "images_evaluation" if part == "test" else "images_background"
         for alphabet, numbers in alphabets.items():
             for n in numbers:
-                mine = drawings.setdefault(f"{alphabet}/character{n:02d}", {})
+                by_file = drawings.setdefault(f"{alphabet}/character{n:02d}", {})
                 for k in range(1, 21):
-                    mine[f"{n:04d}_{k:02d}.png"] = ink = blot(rng)
+                    by_file[f"{n:04d}_{k:02d}.png"] = ink = blot(rng)
                     path = f"{archive}/{alphabet}/character{n:02d}/{n:04d}_{k:02d}.png"
                     files.setdefault(archive, {})[path] = png(ink)
     for archive, contents in files.items():
@@ -95,7 +95,7 @@ def read(folder: str) -> dict:
 
 
 class Oracle(ProtoNet):
-    """Knows the nearest support item by its pixels, and that the runs are made of near copies."""
+    """Predicts the label of the nearest support item; the test runs consist of near copies."""
 
     wrong = False
 
@@ -107,9 +107,9 @@ class Oracle(ProtoNet):
         return outputs
 
 
-class TestTheFigure:
+class TestErrorRate:
     @pytest.mark.parametrize(("wrong", "error"), [(False, 0.0), (True, 1.0)])
-    def test_of_an_oracle_and_of_one_that_is_always_wrong(
+    def test_a_perfect_learner_and_one_that_is_always_wrong(
         self, metarun: Metarun, run, monkeypatch, wrong, error
     ):
         monkeypatch.setattr(Oracle, "wrong", wrong)
@@ -117,15 +117,15 @@ class TestTheFigure:
         monkeypatch.setattr(ProtoNet, "wrong", wrong, raising=False)
         code, out, err = lake_of(metarun)
         assert (code, err) == (0, [])
-        found = read("run/evaluations/lake")["test"]
-        assert found["error_rate"] == {"mean": error, "ci95": 0.0}
-        assert found["accuracy"] == {"mean": 1 - error, "ci95": 0.0}
+        scores = read("run/evaluations/lake")["test"]
+        assert scores["error_rate"] == {"mean": error, "ci95": 0.0}
+        assert scores["accuracy"] == {"mean": 1 - error, "ci95": 0.0}
         assert out.splitlines()[-1] == (
             f"error rate {100 * error:.1f} ± 0.0 % over 20 runs "
             "(Lake et al. 2015: people 4.5 %, BPL 3.3 %)"
         )
 
-    def test_it_is_the_mean_over_the_runs_with_their_interval(self, metarun: Metarun, run):
+    def test_it_is_the_mean_over_the_runs_with_its_interval(self, metarun: Metarun, run):
         before = (run / "result.json").read_bytes()
         code, out, _ = lake_of(metarun)
         assert code == 0
@@ -151,8 +151,8 @@ class TestTheFigure:
         assert two["protocol"]["batch_norm"] == "transductive"
         assert one["test_by_batch_norm"] == two["test_by_batch_norm"]
         for result in (one, two):
-            own = result["test_by_batch_norm"][result["protocol"]["batch_norm"]]
-            assert {**own, "episodes": 20} == result["test"]
+            scores = result["test_by_batch_norm"][result["protocol"]["batch_norm"]]
+            assert {**scores, "episodes": 20} == result["test"]
         assert one["test"]["loss"] != two["test"]["loss"]
 
     def test_nothing_is_drawn_and_nothing_is_overwritten(self, metarun: Metarun, run):
@@ -167,18 +167,18 @@ class TestTheFigure:
         code, _, err = lake_of(metarun, "name=mine")
         assert (code, err[0].split(":")[1]) == (2, " name=mine")
 
-    def test_the_protocol_says_so(self, metarun: Metarun, run, miniature):
+    def test_the_protocol_is_recorded(self, metarun: Metarun, run, miniature):
         lake_of(metarun)
-        own, found = read("run")["protocol"], read("run/evaluations/lake")["protocol"]
+        trained, tested = (read(f)["protocol"] for f in ("run", "run/evaluations/lake"))
         expected = {"protocol": "lake", "ways": 20, "shots": 1, "queries": 1, "episodes": 20}
-        assert expected.items() <= found.items()
+        assert expected.items() <= tested.items()
         root = miniature[0].partition("=")[2]
-        assert found["split_sha256"] == lake.read_runs(root, "http://127.0.0.1:9").sha256
-        assert re.fullmatch("[0-9a-f]{64}", found["episodes_sha256"])
-        assert found["episodes_sha256"] != own["episodes_sha256"]
-        assert found["train_split_sha256"] == own["train_split_sha256"]
+        assert tested["split_sha256"] == lake.read_runs(root, "http://127.0.0.1:9").sha256
+        assert re.fullmatch("[0-9a-f]{64}", tested["episodes_sha256"])
+        assert tested["episodes_sha256"] != trained["episodes_sha256"]
+        assert tested["train_split_sha256"] == trained["train_split_sha256"]
 
-    def test_a_learner_sees_each_run_as_it_is_written(self, miniature):
+    def test_tasks_hold_the_images_and_labels_of_each_run(self, miniature):
         root = miniature[0].partition("=")[2]
         runs = lake.read_runs(root, "http://127.0.0.1:9")
         sampler = InOrder(source_of(runs, (20, 1, 1)), key=())
@@ -190,8 +190,8 @@ class TestTheFigure:
         assert scores["accuracy"].tolist() == [1.0] * 20
 
 
-class TestWhoMayTakeIt:
-    def test_not_one_trained_on_characters_of_the_test(self, metarun: Metarun, miniature):
+class TestAdmittedRuns:
+    def test_refuses_runs_trained_on_test_characters(self, metarun: Metarun, miniature):
         metarun(*TRAIN, *miniature, "out=run")
         (line,) = refused(metarun)
         assert line == (
@@ -199,10 +199,8 @@ class TestWhoMayTakeIt:
             "background set only: data=omniglot data.split=background_evaluation"
         )
 
-    def test_not_one_whose_configuration_says_what_its_weights_do_not(
-        self, metarun: Metarun, miniature
-    ):
-        """Not even where the checksum of `config.yaml` was forged along with it."""
+    def test_refuses_a_forged_configuration(self, metarun: Metarun, miniature):
+        """The checksum of `config.yaml` is forged, too."""
         metarun(*TRAIN, *miniature, "out=run")
         config = yaml.safe_load(Path("run/config.yaml").read_text())
         config["data"]["split"] = "background_evaluation"
@@ -212,17 +210,17 @@ class TestWhoMayTakeIt:
             "run/config.yaml: data.split=background_evaluation: the run was trained with vinyals"
         )
 
-    def test_not_one_trained_on_other_data(self, metarun: Metarun):
+    def test_refuses_runs_trained_on_other_data(self, metarun: Metarun):
         metarun(*TINY, "out=run")
         (line,) = refused(metarun, *TINY[:2])
         assert line.startswith("run=run: trained on data=blobs; protocol=lake is for runs trained")
 
-    def test_rotations_are_free(self, metarun: Metarun, miniature):
+    def test_admits_runs_with_any_rotations(self, metarun: Metarun, miniature):
         words = ("data.rotations=episode", "train_ways=5", "out=run")
         metarun(*TRAIN, AS_BACKGROUND, *miniature, *words)
         assert lake_of(metarun)[0] == 0
 
-    def test_a_head_for_each_label_needs_20_of_them(self, metarun: Metarun, miniature):
+    def test_learners_with_a_head_per_label_need_20_heads(self, metarun: Metarun, miniature):
         words = ("data=omniglot", AS_BACKGROUND, *miniature, "debug=tiny", "threads=1")
         words += ("algo=fomaml", "backbone=mlp", "algo.inner_steps=1", "algo.test_inner_steps=1")
         metarun(*words, "out=run")
@@ -235,29 +233,29 @@ class TestWhoMayTakeIt:
         assert metarun("evaluate", "run=other", "protocol=lake")[0] == 0
 
 
-class TestWhatMayBeTyped:
-    def test_not_another_task_all_at_once(self, metarun: Metarun, run):
+class TestOverrides:
+    def test_refuses_all_other_task_sizes_in_one_error(self, metarun: Metarun, run):
         words = ("ways=5", "shots=5", "queries=15", "episodes=100", "split=val", "eval_seed=1")
         lines = refused(metarun, *words)
-        told = {line.split("=")[0].split(":")[0] for line in lines}
-        assert told == {"ways", "shots", "queries", "episodes", "split", "eval_seed"}
+        keys = {line.split("=")[0].split(":")[0] for line in lines}
+        assert keys == {"ways", "shots", "queries", "episodes", "split", "eval_seed"}
         assert "ways=5: lake is for ways=20" in lines
 
-    def test_the_same_task(self, metarun: Metarun, run):
+    def test_accepts_the_sizes_of_the_protocol(self, metarun: Metarun, run):
         assert lake_of(metarun, "ways=20", "shots=1", "threads=1")[0] == 0
 
-    def test_not_another_split_of_the_data(self, metarun: Metarun, run):
+    def test_refuses_another_data_split(self, metarun: Metarun, run):
         (line,) = refused(metarun, "data.split=vinyals")
         assert line.startswith("data.split: evaluate protocol=lake cannot change it")
 
     @pytest.mark.parametrize("name", ["lak", "", "../lake", "vinyals", "__init__"])
-    def test_not_another_protocol(self, metarun: Metarun, run, name):
+    def test_refuses_unknown_protocols(self, metarun: Metarun, run, name):
         code, _, err = metarun("evaluate", "run=run", f"protocol={name}")
         assert code == 2
         assert err[0].startswith(f"metarun: protocol={name}: no such protocol")
         assert err[0].endswith("(lake)")
 
-    def test_where_the_runs_lie(self, metarun: Metarun, run, tmp_path):
+    def test_data_root_can_be_changed(self, metarun: Metarun, run, tmp_path):
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
         (line,) = refused(metarun, f"data.root={elsewhere}", "data.url=http://127.0.0.1:9")
@@ -271,7 +269,7 @@ class TestWhatMayBeTyped:
         assert "all_runs.zip: not a whole zip file" in line
 
 
-def test_every_challenge_has_what_taking_it_needs() -> None:
+def test_every_challenge_has_all_attributes() -> None:
     assert challenges.names() == ["lake"]
     for name in challenges.names():
         test = challenges.named(name)

@@ -1,14 +1,13 @@
-"""Published tests with tasks of their own, one a file: `metarun evaluate run=… protocol=NAME`.
+"""Published test protocols with fixed tasks: `metarun evaluate run=… protocol=NAME`.
 
-Each module has
+There is one module per protocol, each with
 
-- `TASK`: the keys that it fixes, `ways`, `shots`, `queries` and `episodes`;
-- `admit(config)`: a line for each reason why a run with this configuration cannot take the test;
-- `load(config)`: its tasks, `metarun.tasks.gathered.Arrays` whose pick is `(number,)`;
-- `verdict(test)`: one line that sets the figures beside the published ones.
+- `TASK`: the fixed values of `ways`, `shots`, `queries` and `episodes`;
+- `admit(config)`: a line for each reason why a run with this configuration cannot be tested;
+- `load(config)`: the tasks, a `metarun.tasks.gathered.Arrays` whose pick is `(task number,)`;
+- `verdict(test)`: one line that compares the result with the published ones.
 
-A module imports nothing heavy before a run is admitted. How a run takes the test is in
-`metarun.evaluate`.
+Slow imports happen inside `load`, after the run is admitted. `metarun.evaluate` runs the tests.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from types import ModuleType
 
 
 def names() -> list[str]:
-    """All challenges."""
+    """Names of all challenges, sorted."""
     return sorted(module.name for module in iter_modules(__path__))
 
 
 def named(name: str) -> ModuleType:
-    """The challenge called `name`."""
+    """The module of the challenge `name`."""
     return import_module(f"{__name__}.{name}")

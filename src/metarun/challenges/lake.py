@@ -1,7 +1,7 @@
 """Omniglot's one-shot challenge: 20 runs of 20-way 1-shot classification within an alphabet.
 
-Lake, Salakhutdinov & Tenenbaum, 2015: what is learnt beforehand is learnt from the 30 background
-alphabets alone. They report an error rate, the mean over the runs.
+Lake, Salakhutdinov & Tenenbaum, 2015: models are trained on the 30 background alphabets only. The
+reported figure is the error rate, averaged over the runs.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ PUBLISHED = "Lake et al. 2015: people 4.5 %, BPL 3.3 %"
 
 
 def admit(config: RunConfig) -> list[str]:
-    """A line if the run was trained on anything but the background set."""
-    wanted = f"protocol=lake is for runs trained on the background set only: {BACKGROUND}"
+    """One line if the run was trained on other data than the background set, else none."""
+    requirement = f"protocol=lake is for runs trained on the background set only: {BACKGROUND}"
     data = config.data
     if data.get("_target_") != "metarun.data.omniglot.Omniglot":
-        return [f"trained on data={config.choices.data}; {wanted}"]
+        return [f"trained on data={config.choices.data}; {requirement}"]
     if data.get("split") != "background_evaluation":
-        return [f"trained with data.split={data.get('split')}; {wanted}"]
+        return [f"trained with data.split={data.get('split')}; {requirement}"]
     return []
 
 
 def load(config: RunConfig) -> Runs:
-    """The runs, downloaded if they are not in `data.root`."""
+    """The 20 runs, downloaded if `data.root` does not hold them."""
     from metarun.data import lake
 
     return lake.read_runs(config.data["root"], config.data["url"])
 
 
 def verdict(test: Mapping[str, Any]) -> str:
-    """The error rate, beside that of people."""
+    """The mean error rate with its interval, and the published rates."""
     mean, ci95 = (100 * test["error_rate"][key] for key in ("mean", "ci95"))
     return f"error rate {mean:.1f} ± {ci95:.1f} % over {test['episodes']} runs ({PUBLISHED})"
