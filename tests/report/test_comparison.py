@@ -13,7 +13,7 @@ from scipy import stats
 
 from metarun.errors import Refused
 from metarun.report.comparison import as_csv, compare
-from metarun.report.tested import LARGEST, read_test
+from metarun.report.tested import MAX_BYTES, read_test
 from metarun.tasks.headline import ACCURACY, MSE, Headline
 
 EPISODES = 30
@@ -174,10 +174,10 @@ def test_the_table_as_csv(tmp_path: Path) -> None:
     ("content", "says"),
     [
         ("", "cannot be read"),
-        ("[]", "is not what a run leaves there"),
+        ("[]", "is not the result of a run"),
         ("[" * 100_000, "cannot be read"),
-        ('{"status": "running"}', "is not finished: its status is running"),
-        ('{"status": "\\u001b[31mred\\n"}', "is not finished: its status is �[31mred�"),
+        ('{"status": "running"}', "is not finished: status=running"),
+        ('{"status": "\\u001b[31mred\\n"}', "is not finished: status=�[31mred�"),
         ('{"status": {"a": 1}}', "is not finished"),
         ('{"status": "completed"}', "protocol and test: missing"),
         ('{"status": "completed", "protocol": {}, "test": {}}', "episodes_sha256"),
@@ -201,7 +201,7 @@ def test_a_mean_that_is_no_number(tmp_path: Path, mean: Any) -> None:
     folder, result = finished(tmp_path / "a")
     result["test"]["accuracy"]["mean"] = mean
     (folder / "result.json").write_text(json.dumps(result))
-    with pytest.raises(Refused, match=r"test.accuracy.mean=|do not belong together"):
+    with pytest.raises(Refused, match=r"test.accuracy.mean=|not from the same test"):
         read_test(folder)
 
 
@@ -265,7 +265,7 @@ def test_scores_that_are_broken(tmp_path: Path, how: str) -> None:
 def test_a_file_too_large_to_be_one_is_not_read(tmp_path: Path) -> None:
     folder, _ = finished(tmp_path / "a")
     with open(folder / "test_episodes.csv", "ab") as file:
-        file.truncate(LARGEST + 1)  # takes no room on the disk
+        file.truncate(MAX_BYTES + 1)  # takes no room on the disk
     with pytest.raises(Refused, match="more than 64 MB"):
         read_test(folder)
 
@@ -277,7 +277,7 @@ def test_what_is_not_there_or_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="is not a folder"):
         read_test(folder / "result.json")
     (folder / "test_episodes.csv").unlink()
-    with pytest.raises(Refused, match="not there"):
+    with pytest.raises(Refused, match="missing"):
         read_test(folder)
     (folder / "test_episodes.csv").mkdir()
     with pytest.raises(Refused, match="cannot be read"):

@@ -29,50 +29,50 @@ def test_a_key_that_follows_from_others_is_left_out(tmp_path: Path) -> None:
         "algo=protonet meta_batch=1 seed=1",
     )
     each = [f"{algo} · seed {seed}" for algo in ("maml", "protonet") for seed in (0, 1)]
-    assert labels.of(found) == each
-    assert labels.of(found, found.entries[:2]) == ["seed 0", "seed 1"]
+    assert labels.run_labels(found) == each
+    assert labels.run_labels(found, found.entries[:2]) == ["seed 0", "seed 1"]
 
 
 def test_what_a_search_drew_for_each_run_does_not_hide_the_other_keys(tmp_path: Path) -> None:
     drawn = ("0.1 optimizer=sgd", "0.2 optimizer=adam", "0.3 optimizer=sgd", "0.4 optimizer=sgd")
     found = ranked(tmp_path, *(f"algo.inner_lr={words}" for words in drawn))
-    assert labels.of(found)[:2] == ["sgd · inner_lr 0.1", "adam · inner_lr 0.2"]
+    assert labels.run_labels(found)[:2] == ["sgd · inner_lr 0.1", "adam · inner_lr 0.2"]
 
 
 def test_the_end_of_a_dotted_key_is_enough(tmp_path: Path) -> None:
     found = ranked(tmp_path, "algo.inner_lr=0.1", "algo.inner_lr=0.01")
-    assert labels.of(found) == ["inner_lr 0.1", "inner_lr 0.01"]
+    assert labels.run_labels(found) == ["inner_lr 0.1", "inner_lr 0.01"]
 
 
 def test_runs_that_nothing_tells_apart_are_called_by_where_they_lie(tmp_path: Path) -> None:
     found = ranked(tmp_path, "algo=maml", "algo=maml", "algo=protonet")
-    assert labels.of(found) == ["maml 0", "maml 1", "protonet"]
+    assert labels.run_labels(found) == ["maml 0", "maml 1", "protonet"]
 
 
 def test_each_name_is_there_once(tmp_path: Path) -> None:
     found = ranked(tmp_path, "tags=[a]", "tags=[b]", f"tags=[{'x' * 300}]", f"tags=[{'x' * 301}]")
-    assert len(set(labels.of(found))) == 4
-    assert max(map(len, labels.of(found))) <= 200
+    assert len(set(labels.run_labels(found))) == 4
+    assert max(map(len, labels.run_labels(found))) <= 200
 
 
 def test_settings_over_seeds_are_called_without_the_seed(tmp_path: Path) -> None:
     found = ranked(tmp_path, *(f"algo.inner_lr={k} seed={s}" for k in (1, 5) for s in (0, 1)))
-    assert labels.over_seeds(found) == ["inner_lr 1", "inner_lr 5"]
+    assert labels.group_labels(found) == ["inner_lr 1", "inner_lr 5"]
 
 
 def test_what_differs_only_in_its_seed_is_called_by_its_algorithm(tmp_path: Path) -> None:
     found = ranked(tmp_path, "seed=0", "seed=1")
-    assert labels.over_seeds(found) == ["protonet"]
-    assert labels.of(found) == ["seed 0", "seed 1"]
+    assert labels.group_labels(found) == ["protonet"]
+    assert labels.run_labels(found) == ["seed 0", "seed 1"]
 
 
 def test_colours_go_by_the_choice_of_a_group_first(tmp_path: Path) -> None:
     found = ranked(tmp_path, *(f"shots=1 algo={a} seed={s}" for a in "ab" for s in range(3)))
-    assert [title for title, _ in labels.grouping(found)] == ["algo", "seed"]
-    many = ranked(tmp_path / "many", *(f"algo.inner_lr={i}" for i in range(labels.COLOURS + 1)))
-    assert labels.grouping(many) == []
+    assert [title for title, _ in labels.colour_keys(found)] == ["algo", "seed"]
+    many = ranked(tmp_path / "many", *(f"algo.inner_lr={i}" for i in range(labels.MAX_COLOURS + 1)))
+    assert labels.colour_keys(many) == []
 
 
 def test_a_place_is_short(tmp_path: Path) -> None:
-    assert len(labels.place(Entry(tmp_path, "a/" * 100, "completed"))) <= 60
-    assert labels.place(Entry(tmp_path, "", "completed")).endswith(str(tmp_path)[-20:])
+    assert len(labels.path_end(Entry(tmp_path, "a/" * 100, "completed"))) <= 60
+    assert labels.path_end(Entry(tmp_path, "", "completed")).endswith(str(tmp_path)[-20:])

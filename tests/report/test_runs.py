@@ -210,7 +210,7 @@ def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:
 
 def test_folders_in_each_other_are_followed_to_an_end(tmp_path: Path) -> None:
     inside = run(tmp_path / "s/a")
-    run(tmp_path.joinpath("s", *["d"] * (runs.DEEPEST + 1)))
+    run(tmp_path.joinpath("s", *["d"] * (runs.MAX_DEPTH + 1)))
     assert one(tmp_path / "s").folder == inside
 
 

@@ -24,7 +24,7 @@ def test_the_interval_over_seeds_is_students_t_over_their_means(sweep: Path) -> 
     (group,) = found.groups
     assert group.seeds == [0, 1, 2]
     assert group.test == pytest.approx((sum(means) / 3, (high - low) / 2))
-    assert all(found.over(entry) is group for entry in found.entries)
+    assert all(found.seed_group(entry) is group for entry in found.entries)
     assert f"91.33 ± {50 * (high - low):.2f} %" in lines(tables.seeds_table(found))[-1]
 
 
@@ -119,7 +119,7 @@ def test_a_screen_has_room_for_some_keys(sweep: Path) -> None:
     table = lines(tables.as_table(ranked(sweep)))
     head = next(line for line in table if line.startswith("run ")).split()
     assert head[1:9] == [f"key{k}" for k in range(8)]
-    assert table[-1] == "in the CSV also: key8, key9, key10, key11"
+    assert table[-1] == "also in the CSV: key8, key9, key10, key11"
     assert "key11" in tables.as_csv(ranked(sweep)).splitlines()[0]
 
 

@@ -1,4 +1,4 @@
-"""The table of the page cell by cell, with the summary above it and the filters."""
+"""The summary, the filters and the table of runs of the page."""
 
 from __future__ import annotations
 
@@ -6,114 +6,126 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from metarun.report.labels import keys, name, place, telling
+from metarun.report.labels import distinguishing, keys, one_line, path_end
 from metarun.report.ranking import FACTS, Ranking
 from metarun.report.runs import STATUSES, Entry, Stat
 from metarun.report.tables import figure
-from metarun.report.untrusted import spelled
+from metarun.report.untrusted import to_float
 from metarun.runs.results import clock
 from metarun.tasks.headline import Headline
 
-HEADLINES = 12  # most scores that the page tells the best of, and draws
+MAX_HEADLINES = 12  # scores that the page summarises and plots
 FILTERS = {"status": "status", "algo": "algorithm", "data": "data", "task": "task"}
 
 
 class Cell(NamedTuple):
-    """A text, and what its column is sorted by: numbers, then text, then empty cells."""
+    """A cell of the table of runs.
+
+    Attributes:
+        text: what the cell shows.
+        sort: the sort value: numbers first, then text, then empty ones.
+        kind: CSS class.
+        note: small text after `text`.
+        score_index: cells of different scores are sorted separately.
+    """
 
     text: str
     sort: str
     kind: str = ""
-    more: str = ""
-    apart: int = 0  # figures that cannot be compared sort apart
+    note: str = ""
+    score_index: int = 0
 
 
 def glance(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
-    """The page in a few words: how many runs of which status, and the best of each score.
+    """The summary of the page: the number of runs by status, and the best run by each score.
 
-    The best of several owes a part of its figure to chance, and figures of different tests do
-    not rank runs: the page says both.
+    `several` and `differing` are for two warnings: the best of several runs is biased by selection,
+    and figures of different tests do not rank runs.
     """
 
-    def tested(fact: str) -> set[str]:
+    def tested_values(fact: str) -> set[str]:
         return {getattr(entry, fact) for entry in ranking.entries if entry.test is not None}
 
     counts = Counter(entry.status for entry in ranking.entries)
-    firsts: dict[Headline, int] = {}  # titles of equal headlines may differ: the first one's counts
+    firsts: dict[Headline, int] = {}  # equal headlines may differ in title: the first is shown
     for i, entry in enumerate(ranking.entries):
         if entry.test is not None:
             firsts.setdefault(entry.headline, i)
     best = []
-    for headline, i in list(firsts.items())[:HEADLINES]:
+    for headline, i in list(firsts.items())[:MAX_HEADLINES]:
         entry = ranking.entries[i]
-        said = ", ".join(filter(None, [entry.algo, entry.data, entry.task, entry.batch_norm]))
-        word = f"{'highest' if headline.higher_is_better else 'lowest'} test {headline.name}"
-        best.append((word, figure(headline, entry.test), labels[i], name(said), i))
+        facts = ", ".join(filter(None, [entry.algo, entry.data, entry.task, entry.batch_norm]))
+        title = f"{'highest' if headline.higher_is_better else 'lowest'} test {headline.name}"
+        best.append((title, figure(headline, entry.test), labels[i], one_line(facts), i))
     return {
         "runs": len(ranking.entries),
         "statuses": [(status, counts[status]) for status in STATUSES if counts[status]],
         "best": best,
         "several": sum(entry.test is not None for entry in ranking.entries) > 1,
-        "apart": [FACTS[f] for f in ("data", "task", "batch_norm") if len(tested(f)) > 1],
-        "constant": [(FACTS[f], name(v)) for f, v in ranking.constant.items()],
+        "differing": [
+            FACTS[f] for f in ("data", "task", "batch_norm") if len(tested_values(f)) > 1
+        ],
+        "constant": [(FACTS[f], one_line(v)) for f, v in ranking.constant.items()],
     }
 
 
 def filters(ranking: Ranking) -> list[tuple[str, str, list[str]]]:
-    """What can be chosen from: key, title, values."""
-    held = {key: {name(getattr(e, key)) for e in ranking.entries} - {""} for key in FILTERS}
-    return [(k, FILTERS[k], sorted(held[k])) for k in FILTERS if 1 < len(held[k]) <= 100]
+    """The filters of the table: key, title and values."""
+    values = {key: {one_line(getattr(e, key)) for e in ranking.entries} - {""} for key in FILTERS}
+    return [(k, FILTERS[k], sorted(values[k])) for k in FILTERS if 1 < len(values[k]) <= 100]
 
 
 def table(
     ranking: Ranking, labels: Sequence[str], reached: Sequence[int]
 ) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
-    """Titles after number and name, and a row for each run, in the order of the ranking.
+    """The table of runs: titles of the columns after number and name, and a row for each run.
 
-    Columns are what tells runs apart, figures, and the rest.
+    The columns are the keys that distinguish the runs, the figures, then the redundant keys.
 
     Args:
-        reached: the last step that each has noted, which `result.json` says at the end only.
+        reached: the last step in the curves of each run; `result.json` has it only at the end.
 
     Returns:
-        Each title with its class: `minor` for the rest, which paper has no room for.
+        Pairs of title and CSS class (`minor` for redundant keys, which are not printed on paper),
+        and the rows in the order of the ranking.
     """
-    differ = [key for key in keys(ranking) if key[0] != "steps"]  # which has a column anyway
-    first = telling(differ, ranking.entries)
-    rest = [key for key in differ if key not in first]
-    over = ["over seeds"][: len(ranking.groups)]
-    figures = ["test", "validation", *over, "status", "time", "steps"]
-    titles = [(title, "") for title in (*(title for _, title, _ in first), *figures)]
-    titles += [(title, "minor") for _, title, _ in rest]
-    kinds = {headline: i for i, headline in enumerate(ranking.headlines)}
+    differing = [key for key in keys(ranking) if key[0] != "steps"]  # steps always has a column
+    main_keys = distinguishing(differing, ranking.entries)
+    minor_keys = [key for key in differing if key not in main_keys]
+    seeds_title = ["over seeds"] if ranking.groups else []
+    titles = [(title, "") for _, title, _ in main_keys]
+    for title in ("test", "validation", *seeds_title, "status", "time", "steps"):
+        titles.append((title, ""))
+    titles += [(title, "minor") for _, title, _ in minor_keys]
+    indices = {headline: i for i, headline in enumerate(ranking.headlines)}
     rows = []
     for entry, label, step in zip(ranking.entries, labels, reached, strict=True):
-        own = [_cell(value(entry)) for _, _, value in first]
-        kind, seconds = kinds.get(entry.headline, 0), entry.seconds
-        own += [_figure(entry.headline, stat, kind) for stat in (entry.test, entry.val)]
+        cells = [_cell(value(entry)) for _, _, value in main_keys]
+        index, seconds = indices.get(entry.headline, 0), entry.seconds
+        cells += [_figure(entry.headline, stat, index) for stat in (entry.test, entry.val)]
         if ranking.groups:
-            group = ranking.over(entry)
+            group = ranking.seed_group(entry)
             seeds = f"{len(group.seeds)} seeds" if group else ""
-            own.append(_figure(entry.headline, group and group.test, kind, seeds))
-        own.append(Cell(entry.status, str(STATUSES.index(entry.status)), "status", entry.error))
-        own.append(Cell(clock(seconds), "" if seconds is None else repr(seconds), "number"))
-        own.append(_steps(entry, step))
-        own += [_cell(value(entry))._replace(kind="minor") for _, _, value in rest]
-        facts = {key: name(getattr(entry, key)) for key in FILTERS}
-        rows.append({"name": place(entry), "label": label, "cells": own, "facts": facts})
+            cells.append(_figure(entry.headline, group and group.test, index, seeds))
+        cells.append(Cell(entry.status, str(STATUSES.index(entry.status)), "status", entry.error))
+        cells.append(Cell(clock(seconds), "" if seconds is None else repr(seconds), "number"))
+        cells.append(_steps(entry, step))
+        cells += [_cell(value(entry))._replace(kind="minor") for _, _, value in minor_keys]
+        facts = {key: one_line(getattr(entry, key)) for key in FILTERS}
+        rows.append({"name": path_end(entry), "label": label, "cells": cells, "facts": facts})
     return titles, rows
 
 
 def _cell(text: str) -> Cell:
-    value = spelled(text)
+    value = to_float(text)
     if value is not None:
         return Cell(text, repr(value), "number")
     return Cell(text, "" if text == "–" else text)
 
 
-def _figure(headline: Headline, stat: Stat | None, kind: int, more: str = "") -> Cell:
+def _figure(headline: Headline, stat: Stat | None, score_index: int, note: str = "") -> Cell:
     sort = "" if stat is None else repr(stat.mean)
-    return Cell(figure(headline, stat), sort, "number", more, kind)
+    return Cell(figure(headline, stat), sort, "number", note, score_index)
 
 
 def _steps(entry: Entry, reached: int) -> Cell:

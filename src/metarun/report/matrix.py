@@ -130,14 +130,14 @@ def tables(ranking: Ranking) -> tuple[list[dict[str, Any]], list[str]]:
     if len(found) > MATRICES:
         unread.append(f"{len(found) - MATRICES} smaller groups of runs are not shown here")
     made = [_table(ranking, group, matrix(group.values)) for group in found[:MATRICES]]
-    return made, [labels.name(line) for line in unread]
+    return made, [labels.one_line(line) for line in unread]
 
 
 def _table(ranking: Ranking, group: Group, found: Difference) -> dict[str, Any]:
     """A group's differences as a table of its best runs: what each cell shows and says."""
     number = {id(entry): i for i, entry in enumerate(ranking.entries)}
     best = [number[id(entry)] for entry in group.entries[:SHOWN]]
-    called = dict(zip(best, labels.of(ranking, group.entries), strict=False))
+    called = dict(zip(best, labels.run_labels(ranking, group.entries), strict=False))
     headline = group.headline
     percent, factor, digits = headline.percent, headline.factor, headline.digits
     lines = []

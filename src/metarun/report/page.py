@@ -39,7 +39,7 @@ def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
         folders: as they were typed.
         place: the folder that the page will lie in, for links to files below it.
     """
-    called = labels.of(ranking)
+    called = labels.run_labels(ranking)
     album = Album()
     runs = [sections.section(e, place, album) for e in ranking.entries]
     compared, unread = matrix.tables(ranking)
@@ -56,7 +56,7 @@ def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
         style=style,
         version=__version__,
         made=time.strftime("%Y-%m-%d %H:%M"),
-        folders=[labels.name(str(f if f.name else f.resolve())) for f in folders],
+        folders=[labels.one_line(str(f if f.name else f.resolve())) for f in folders],
         glance=cells.glance(ranking, called),
         columns=columns,
         filters=cells.filters(ranking),
@@ -91,12 +91,12 @@ def as_data(content: Any) -> str:
 def _plotted(ranking: Ranking, called: Sequence[str], drawn: Sequence[Curves]) -> dict[str, Any]:
     """What the script draws from: a record for each run, in the order of the rows."""
     number = {id(entry): i for i, entry in enumerate(ranking.entries)}
-    keys = labels.grouping(ranking)
+    keys = labels.colour_keys(ranking)
     judged = [
         entry.headline or Headline.among({name for curve in found.values() for name in curve})
         for entry, found in zip(ranking.entries, drawn, strict=True)
     ]
-    kinds = list(dict.fromkeys([*ranking.headlines, *filter(None, judged)]))[: cells.HEADLINES]
+    kinds = list(dict.fromkeys([*ranking.headlines, *filter(None, judged)]))[: cells.MAX_HEADLINES]
     runs = [
         {
             "label": label,
@@ -109,7 +109,7 @@ def _plotted(ranking: Ranking, called: Sequence[str], drawn: Sequence[Curves]) -
     ]
     seeds = [
         {"label": label, "test": group.test, "runs": [number[id(e)] for e in group.entries]}
-        for group, label in zip(ranking.groups, labels.over_seeds(ranking), strict=True)
+        for group, label in zip(ranking.groups, labels.group_labels(ranking), strict=True)
     ]
     curved = list(zip(judged, drawn, strict=True))
     headlines = [_headline(kind, [own for of, own in curved if of == kind]) for kind in kinds]

@@ -31,17 +31,17 @@ def draw(ranking: Ranking, title: str, path: Path) -> Path | None:
     tested = [e for e in tested if e.headline == headline]
     lines: dict[int, list[Entry]] = {}
     for entry in tested:
-        group = ranking.over(entry)
+        group = ranking.seed_group(entry)
         lines.setdefault(id(group) if group else id(entry), []).append(entry)
     shown = sorted(lines.values(), key=lambda own: tested.index(own[0]))
-    shown.sort(key=lambda own: -headline.worth((ranking.over(own[0]) or own[0]).test.mean))
+    shown.sort(key=lambda own: -headline.worth((ranking.seed_group(own[0]) or own[0]).test.mean))
     left_out, shown = len(shown[MOST:]), shown[:MOST]
 
     factor = headline.factor
     figure = Figure(figsize=(8, 1.3 + 0.27 * len(shown)), layout="constrained")
     axes = figure.subplots()
     for y, own in enumerate(shown):
-        group = ranking.over(own[0])
+        group = ranking.seed_group(own[0])
         for entry in own:
             mean, ci95 = entry.test
             bar = None if group else factor * (ci95 or 0)
@@ -63,7 +63,7 @@ def draw(ranking: Ranking, title: str, path: Path) -> Path | None:
 
 
 def _name(ranking: Ranking, own: list[Entry]) -> str:
-    keys = [k for k in ranking.varied if not (k == "seed" and ranking.over(own[0]))]
+    keys = [k for k in ranking.varied if not (k == "seed" and ranking.seed_group(own[0]))]
     words = [f"{key}={ranking.value(own[0], key)}" for key in keys]
     words += [getattr(own[0], fact) for fact in ranking.differing if fact in FACTS]
     text = "  ".join(words) or own[0].name

@@ -1,4 +1,4 @@
-"""Finds the runs below a folder, and reads each whatever state it is in; writes nothing."""
+"""Finds the runs below a folder and reads them, finished or not. Writes nothing."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from metarun.runs.lock import LOCK, at_work
 from metarun.tasks.headline import UNKNOWN, Headline
 
 STATUSES = ("completed", "running", "interrupted", "pruned", "killed", "failed", "unreadable")
-OWN_FOLDERS = ("checkpoints", "wandb", "experiment")  # of a run or a sweep; no run lies in them
-DEEPEST = 50  # levels of folders; a thousand would end the walk
-RETYPED = {"episodes": "test_episodes"}  # what evaluate calls otherwise
+SKIPPED_FOLDERS = ("checkpoints", "wandb", "experiment")  # written by metarun; contain no runs
+MAX_DEPTH = 50  # levels of folders searched; `os.walk` fails at about a thousand
+EVALUATE_KEYS = {"episodes": "test_episodes"}  # keys of `metarun evaluate` → keys of training
 
 
 class Stat(NamedTuple):
-    """A mean with the half-width of its 95 % interval, `None` where there is none."""
+    """A mean and the half-width of its 95 % interval (`None` if unknown)."""
 
     mean: float
     ci95: float | None
@@ -31,18 +31,18 @@ class Stat(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A run, or one of its evaluations; only `result` is as it was read, the rest is checked.
+    """A run, or one of its evaluations. All fields are validated except `result`.
 
     Attributes:
-        name: where it lies below what was typed, printable.
-        status: one of `STATUSES`. `killed`: says that it runs, and its process is gone.
-        error: why it failed or cannot be read.
-        result: what its `result.json` holds.
-        words: what was typed for it, and for an evaluation before that for its run, by key.
-        settings: its configuration by dotted key, each value as one would type it.
-        headline: the score that it is judged by; `UNKNOWN` where nothing says.
-        test, val: that score on the test episodes, and of the best validation.
-        seconds: of wall time.
+        name: path relative to the folder that was given to `find`, printable.
+        status: one of `STATUSES`. `killed`: the run is marked as running but its process has ended.
+        error: why the run failed or cannot be read.
+        result: content of `result.json`, unvalidated.
+        words: `key=value` arguments of its command; an evaluation's override those of its run.
+        settings: the configuration by dotted key, values as typed on a command line.
+        headline: the score that learners are judged by, or `UNKNOWN`.
+        test, val: that score on the test episodes and at the best validation.
+        seconds: wall time.
     """
 
     folder: Path
@@ -68,70 +68,78 @@ class Entry:
 
     @property
     def protocol(self) -> dict[str, Any]:
+        """The protocol in `result.json`, unvalidated."""
         return part(self.result, "protocol")
 
 
 def find(folders: Sequence[Path]) -> list[Entry]:
-    """Every run and evaluation in the folders, each once, in the order of their names.
+    """Find every run and evaluation below the folders, each once, in natural order of their paths.
 
     Raises:
-        Refused: a line for each that is no folder or holds no run.
+        Refused: with a line for each folder that is missing or contains no run.
     """
-    found: dict[Path, Entry] = {}
+    entries: dict[Path, Entry] = {}
     mistakes = []
     for folder in folders:
         if not folder.is_dir():
             hint = "is not a folder" if folder.exists() else "no such folder"
             mistakes.append(f"{folder}: {hint}")
             continue
-        places = sorted(_places(folder), key=lambda place: natural(str(place)))
-        if not places:
+        run_folders = sorted(_run_folders(folder), key=lambda path: natural(str(path)))
+        if not run_folders:
             mistakes.append(f"{folder}: holds no run")
-        for place in places:
-            alone = len(folders) > 1 or place == folder
-            name = str(place if alone else place.relative_to(folder))
-            found.setdefault(place.resolve(), read_run(place, printable(name)))
+        for path in run_folders:
+            full_path = len(folders) > 1 or path == folder
+            name = str(path if full_path else path.relative_to(folder))
+            entries.setdefault(path.resolve(), read_run(path, printable(name)))
     if mistakes:
         raise Refused(*mistakes)
-    return list(found.values())
+    return list(entries.values())
 
 
-def natural(place: str) -> list[tuple[int, str]]:
-    """A key by which paths sort with job 2 before job 10."""
-    found = ((_digits(part), part) for part in Path(place).parts)
-    return [(10**16, part) if number is None else (number, "") for number, part in found]
+def natural(path: str) -> list[tuple[int, str]]:
+    """A sort key for paths that puts job 2 before job 10."""
+    parts = ((_digits(part), part) for part in Path(path).parts)
+    return [(10**16, part) if number is None else (number, "") for number, part in parts]
 
 
 def read_run(folder: Path, name: str) -> Entry:
-    """The run or evaluation in `folder`, whatever state it is in."""
-    trained = folder.parents[1] if folder.parent.name == "evaluations" else None
-    settings = configuration.settings(trained or folder)
+    """The run or evaluation in `folder`, finished or not."""
+    training = folder.parents[1] if folder.parent.name == "evaluations" else None
+    settings = configuration.settings(training or folder)
     file = folder / "result.json"
     result = _result(folder)
     if result is None:
         if file.exists():
             return Entry(folder, name, "unreadable", "result.json cannot be read")
         status = "running" if at_work(folder) else "killed"
-        return Entry(folder, name, status, settings=settings, **_told_by(settings))
+        return Entry(folder, name, status, settings=settings, **_from_config(settings))
     run, protocol = part(result, "run"), part(result, "protocol")
     test, val = part(result, "test"), part(result, "val")
     headline = Headline.of(result)
     status, error = _status(folder, result)
     stat = _stat(test, headline) if status == "completed" and protocol else None
     if status == "completed" and stat is None:
-        status, error = "unreadable", "result.json: is not what a finished run leaves there"
+        status, error = "unreadable", "result.json: is not the result of a finished run"
     ways, shots = whole(protocol.get("ways")), whole(protocol.get("shots"))
     command = text(run.get("command"))
     words = configuration.words(command)
-    if trained is not None:  # what was typed for it holds, and besides what was for the training
-        words = {RETYPED.get(key, key): value for key, value in words.items()}
+    if training is not None:  # the words of the evaluation override those of the training
+        words = {EVALUATE_KEYS.get(key, key): value for key, value in words.items()}
         settings |= words
-        before = text(part(_result(trained) or {}, "run").get("command"))
-        words = configuration.words(before) | words
+        training_command = text(part(_result(training) or {}, "run").get("command"))
+        words = configuration.words(training_command) | words
     sizes = (key for key in ("ways", "shots", "queries") if whole(protocol.get(key)))
     settings |= {key: str(protocol[key]) for key in sizes}
     return Entry(
-        *(folder, name, status, error, result, words, settings, command),
+        folder,
+        name,
+        status,
+        error,
+        result,
+        words,
+        settings,
+        command,
         algo=text(run.get("algo")) or settings.get("algo", ""),
         data=text(protocol.get("protocol")) or text(protocol.get("data")),
         task=results.setting(ways, shots) if ways and shots else "",
@@ -146,19 +154,19 @@ def read_run(folder: Path, name: str) -> Entry:
 
 
 def _result(folder: Path) -> dict[str, Any] | None:
-    """What the folder's own `result.json` holds; a link could lead anywhere."""
+    """The content of the folder's `result.json`; symbolic links are not followed."""
     return results.read_result(folder) if is_own(folder, "result.json") else None
 
 
-def _places(folder: Path) -> Iterator[Path]:
+def _run_folders(folder: Path) -> Iterator[Path]:
     top = os.fspath(folder).count(os.sep)
-    for here, inside, files in os.walk(folder):  # links are not followed
-        inside[:] = [i for i in inside if i not in OWN_FOLDERS and not i.startswith(".")]
-        if here.count(os.sep) - top >= DEEPEST:
-            inside.clear()
-        begun = "config.yaml" in files and (LOCK in files or "run.log" in files)
-        if "result.json" in files or begun:
-            yield Path(here)
+    for path, subfolders, files in os.walk(folder):  # does not follow symbolic links
+        subfolders[:] = [s for s in subfolders if s not in SKIPPED_FOLDERS and s[:1] != "."]
+        if path.count(os.sep) - top >= MAX_DEPTH:
+            subfolders.clear()
+        has_begun = "config.yaml" in files and (LOCK in files or "run.log" in files)
+        if "result.json" in files or has_begun:
+            yield Path(path)
 
 
 def _status(folder: Path, result: Mapping[str, Any]) -> tuple[str, str]:
@@ -168,20 +176,20 @@ def _status(folder: Path, result: Mapping[str, Any]) -> tuple[str, str]:
     if status == "interrupted" and isinstance(result.get("pruned"), dict):
         return "pruned", ""
     if status == "running" and not at_work(folder):
-        return "killed", "its process has ended; resume goes on from the last checkpoint"
+        return "killed", "its process has ended; resume continues from the last checkpoint"
     if status not in ("completed", "running", "interrupted", "failed"):
-        said = printable(show(status), 80)
-        return "unreadable", f"result.json: status={said}: is none that a run has"
+        value = printable(show(status), 80)
+        return "unreadable", f"result.json: status={value}: is not the status of a run"
     return status, error
 
 
-def _told_by(settings: Mapping[str, str]) -> dict[str, Any]:
-    """What the configuration alone says of a run that has written no result yet."""
+def _from_config(settings: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of an `Entry` that the configuration determines, for a run without a result."""
     keys = ("ways", "shots", "seed", "steps")
     ways, shots, seed, steps = (_digits(settings.get(key, "")) for key in keys)
     task = results.setting(ways, shots) if ways and shots else ""
-    told = {key: settings.get(key, "") for key in ("algo", "data")}
-    return {**told, "task": task, "steps": steps, "seed": seed}
+    choices = {key: settings.get(key, "") for key in ("algo", "data")}
+    return {**choices, "task": task, "steps": steps, "seed": seed}
 
 
 def _stat(scores: Mapping[str, Any], headline: Headline) -> Stat | None:

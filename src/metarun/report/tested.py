@@ -1,4 +1,4 @@
-"""Reads a finished test, and refuses files that are not what metarun writes."""
+"""Reads the test of a finished run, and refuses files that metarun did not write."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import numpy as np
 
 from metarun.errors import Refused
 from metarun.files import read_whole
-from metarun.report.untrusted import part, shown, spelled
+from metarun.report.untrusted import part, shown, to_float
 from metarun.tasks.headline import Headline
 
 NEEDED = ("data", "split", "split_sha256", "episodes", "episodes_sha256", "eval_seed", "batch_norm")
-SIZES = ("ways", "shots", "queries")  # null where tasks have sizes of their own
-LARGEST = 64 * 2**20  # bytes of a file that is read: a million episodes
+SIZES = ("ways", "shots", "queries")  # null if sizes vary between tasks
+MAX_BYTES = 64 * 2**20  # of a file: a million episodes
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Tested:
     """The test of a run, or one of its evaluations.
 
     Attributes:
-        folder: as it was typed.
-        headline: the score that it is judged by.
+        folder: as typed.
+        headline: the score that learners are judged by.
         values: (episodes) that score of each test episode.
-        result: what its `result.json` holds.
+        result: content of `result.json`.
     """
 
     folder: Path
@@ -41,25 +41,26 @@ class Tested:
 
     @property
     def protocol(self) -> dict[str, Any]:
+        """The protocol in `result.json`."""
         return self.result["protocol"]
 
 
 def read_test(folder: Path) -> Tested:
-    """The finished test in `folder`.
+    """Read the test in `folder`.
 
     Raises:
-        Refused: it is not there, not finished, or its files are not what metarun writes.
+        Refused: the test is missing or not finished, or its files are malformed.
     """
     if not folder.is_dir():
         hint = "is not a folder" if folder.exists() else "no such folder"
         raise Refused(f"{shown(folder)}: {hint}")
     file, table = folder / "result.json", folder / "test_episodes.csv"
-    result = _parsed(file, json.loads, f"{folder}: holds no test: result.json is not there")
+    result = _parse(file, json.loads, f"{folder}: holds no test: result.json is not there")
     if not isinstance(result, dict):
-        raise Refused(f"{file}: is not what a run leaves there")
+        raise Refused(f"{file}: is not the result of a run")
     status = result.get("status")
     if status != "completed":
-        raise Refused(f"{folder}: is not finished: its status is {shown(status)}")
+        raise Refused(f"{folder}: is not finished: status={shown(status)}")
     protocol, test = result.get("protocol"), result.get("test")
     if not isinstance(protocol, dict) or not isinstance(test, dict):
         raise Refused(f"{file}: protocol and test: missing")
@@ -68,34 +69,34 @@ def read_test(folder: Path) -> Tested:
     if missing:
         raise Refused(f"{file}: protocol: {', '.join(missing)}: missing")
     if not (headline := Headline.of(result)):
-        raise Refused(f"{file}: test: holds no score that learners are judged by")
+        raise Refused(f"{file}: test: contains no score to judge learners by")
     score, episodes = headline.score, protocol["episodes"]
     mean = part(test, score).get("mean")
     if not isinstance(mean, float | int) or not abs(mean) < 1e300:
         raise Refused(f"{file}: test.{score}.mean={shown(mean)}: should be a number")
     if isinstance(episodes, bool) or not isinstance(episodes, int) or episodes < 2:
         raise Refused(f"{file}: protocol.episodes={shown(episodes)}: should be 2 or more")
-    values = _parsed(
+    values = _parse(
         table,
         lambda text: _column(text, table, headline, episodes),
-        f"{table}: not there; metarun evaluate run=RUN_DIR writes one",
+        f"{table}: missing; metarun evaluate run=RUN_DIR writes it",
     )
     if not math.isclose(values.mean(), mean, rel_tol=1e-6, abs_tol=1e-9):
         raise Refused(
-            f"{table}: its mean {score} is {values.mean():.6g}, that of "
-            f"result.json is {shown(mean)}: the files do not belong together"
+            f"{table}: its mean {score} is {values.mean():.6g}, but result.json says "
+            f"{shown(mean)}: the files are not from the same test"
         )
     return Tested(folder, headline, values, result)
 
 
-def _parsed(file: Path, parse: Callable[[str], Any], missing: str) -> Any:
-    """What `parse` makes of the text in a file.
+def _parse(file: Path, parse: Callable[[str], Any], missing: str) -> Any:
+    """Apply `parse` to the text of a file.
 
     Args:
-        missing: the message where there is no such file.
+        missing: error message if the file does not exist.
     """
     try:
-        return parse(read_whole(file, LARGEST).decode("utf-8"))
+        return parse(read_whole(file, MAX_BYTES).decode("utf-8"))
     except FileNotFoundError:
         raise Refused(missing) from None
     except (OSError, ValueError, RecursionError, csv.Error) as error:
@@ -104,20 +105,20 @@ def _parsed(file: Path, parse: Callable[[str], Any], missing: str) -> Any:
 
 
 def _column(text: str, file: Path, headline: Headline, episodes: int) -> np.ndarray:
-    """The column (episodes) of the headline in `test_episodes.csv`."""
+    """The headline column (episodes) of `test_episodes.csv`."""
     score, fraction = headline.score, headline.percent
-    least, most = (0.0, 1.0) if fraction else (-1e150, 1e150)  # whose squares still have a sum
+    low, high = (0.0, 1.0) if fraction else (-1e150, 1e150)  # so that a sum of squares is finite
     values: list[float] = []
     rows = csv.reader(io.StringIO(text))
-    head = next(rows, [])
-    if head[:1] != ["episode"] or head.count(score) != 1:
+    header = next(rows, [])
+    if header[:1] != ["episode"] or header.count(score) != 1:
         raise Refused(f"{file}: should have the columns episode and {score}")
-    column = head.index(score)
+    column = header.index(score)
     for i, row in enumerate(rows):
-        value = spelled(row[column]) if len(row) == len(head) else None
+        value = to_float(row[column]) if len(row) == len(header) else None
         if i == episodes:
             raise Refused(f"{file}: more rows than the {episodes} episodes of the protocol")
-        if row[:1] != [str(i)] or value is None or not least <= value <= most:
+        if row[:1] != [str(i)] or value is None or not low <= value <= high:
             raise Refused(
                 f"{file}: row {i + 1}: {shown(','.join(row))}: should be episode {i} with its "
                 f"{score}" + (", from 0 to 1" if fraction else "")

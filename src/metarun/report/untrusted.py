@@ -54,7 +54,7 @@ def whole(value: Any) -> int | None:
     return value if fits else None
 
 
-def spelled(text: str) -> float | None:
+def to_float(text: str) -> float | None:
     """The number that a text spells, `nan` and infinity included."""
     try:
         return float(text)
