@@ -176,15 +176,15 @@ def test_any_number_of_ways() -> None:
 
 
 @pytest.mark.parametrize(
-    ("backbone", "has"),
+    ("backbone", "actual"),
     [
         (MLP((6,)), "a vector"),
         (Conv4((1, 28, 28), readout="mean"), "a vector"),
         (Conv4((1, 28, 28)), "maps of 1×1"),
     ],
 )
-def test_a_backbone_without_maps_is_refused_with_the_way_out(backbone: nn.Module, has: str) -> None:
-    wanted = f"^backbone: .*{has}; for pictures, backbone=conv4_maps"
-    with pytest.raises(Refused, match=wanted) as refused:
+def test_backbone_without_maps_is_refused(backbone: nn.Module, actual: str) -> None:
+    message = f"^backbone: .*{actual}; for pictures, backbone=conv4_maps"
+    with pytest.raises(Refused, match=message) as refused:
         RelationNet(backbone, spec(5))
     assert len(refused.value.mistakes) == 1

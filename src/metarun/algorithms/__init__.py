@@ -1,4 +1,4 @@
-"""Learners, one a file. They know nothing of files, loggers or Hydra."""
+"""Few-shot learners, one per module. They do not use files, loggers or Hydra."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ BatchNormKind = Literal["transductive", "inductive"]
 
 
 class Learner(nn.Module):
-    """A few-shot learner: it adapts to a support.
+    """Base class of few-shot learners, which adapt to the support of a task.
 
-    Made as `Learner(backbone, spec, **keys of its YAML file)`. `self.training`, torch's own flag,
-    tells the inner steps, the order of derivatives and the statistics of training from those of
-    evaluation. What a learner draws comes from torch's global generator, which is seeded by the
-    number of the task before each.
+    A learner is constructed as `Learner(backbone, spec, **keys of its YAML file)`. The PyTorch flag
+    `self.training` selects the inner steps, the order of derivatives and the batch-norm statistics
+    of training or of evaluation. Random numbers come from PyTorch's global generator, which is
+    seeded before each task by the task's number.
 
-    The attributes say what the learner needs or cannot do; tests, checks and refusals read them.
+    The attributes describe the requirements and limits of a learner. Tests, checks and the
+    validation of a configuration read them.
 
     Attributes:
-        per_label_head: it has weights of its own for each label, so that it can only be tested with
-            as many ways as it was trained with.
-        needs_labels: it tells classes apart and predicts no numbers.
-        needs_examples: it takes supports apart into rows, so that they cannot be environments.
-        joint: its loss needs all tasks of a meta-batch at once; it defines `outer_losses`.
-        sequential: a state runs from task to task.
-        order_matters: its models depend on the order of the support.
-        slope: the gradient of its outer loss is the slope of that loss. `metarun audit` holds the
-            learner to it.
-        batch_norm: whose statistics normalise a query in evaluation: `transductive` (those of the
+        per_label_head: the head has separate weights for each label, so the number of ways must be
+            the same in training and in evaluation.
+        needs_labels: the learner only classifies; it cannot predict real numbers.
+        needs_examples: the learner indexes the items of a support, so a support cannot be an
+            environment.
+        joint: the loss needs all tasks of a meta-batch at once; `outer_losses` computes it.
+        sequential: training on a task changes a state that the next task starts from.
+        order_matters: predictions depend on the order of the support.
+        slope: the gradient used in training is the exact gradient of the outer loss, which
+            `metarun audit` verifies.
+        batch_norm: statistics that normalise a query in evaluation: `transductive` (those of the
             query batch) or `inductive` (a prediction depends on the support and that query only).
     """
 
@@ -46,21 +48,21 @@ class Learner(nn.Module):
     batch_norm: str = "inductive"
 
     def adapt(self, support: Evidence) -> Model:
-        """A model for the task that this support is of.
+        """Return a model that is adapted to the task of this support.
 
-        The model maps inputs (items, *shape) to outputs (items, N), whatever statistics that needs.
-        In evaluation the learner's own parameters and buffers stay as they are.
+        The model maps inputs (items, *shape) to outputs (items, N) and selects the batch-norm
+        statistics itself. In evaluation the learner's parameters and buffers are not modified.
         """
         raise NotImplementedError(f"{type(self).__name__}.adapt")
 
     def adapt_all(self, supports: Sequence[Evidence]) -> list[Model]:
-        """A model for each support, as `adapt` gives it; several may be computed at once."""
+        """Return the model of `adapt` for each support. A subclass may compute them in a batch."""
         return [self.adapt(support) for support in supports]
 
     def outer_loss(self, task: Task) -> Judged:
-        """The loss that training differentiates, and scores: by default those of the query."""
+        """Return the loss that training minimises and the scores: by default, of the query."""
         return task.query.judge(self.adapt(task.support))
 
     def outer_losses(self, tasks: Sequence[Task]) -> Iterable[Judged]:
-        """That of each task, in this order; a joint learner computes them together."""
+        """Return the outer loss of each task, in order. A joint learner overrides this method."""
         return map(self.outer_loss, tasks)

@@ -1,4 +1,4 @@
-"""Almost no inner loop: MAML whose head alone adapts."""
+"""ANIL (almost no inner loop): MAML that adapts the head only."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from metarun.tasks.task import Examples, Model, Spec
 
 
 class ANIL(Learner):
-    """Learns features and an initial head, and adapts the head alone to a new task.
+    """Learns features and an initial head, and adapts only the head to a new task.
 
     Raghu, Raghu, Bengio & Vinyals 2020, "Rapid Learning or Feature Reuse? Towards Understanding the
-    Effectiveness of MAML", section 4: the inner loop changes the last layer only, in
-    training and in evaluation. The outer gradient reaches the body by the queries' features and,
-    through the head's inner steps, by the support's. Since the body rests, the features of a task
-    are computed once, however many the inner steps. The inner loss is the mean over the support.
+    Effectiveness of MAML", section 4: the inner loop changes only the last layer, in training and
+    evaluation. The outer gradient reaches the body through the features of the queries and, via the
+    inner steps of the head, those of the support. The body does not change in the inner loop, so
+    the features of a task are computed only once. The inner loss is the mean over the support.
 
     Args:
-        backbone: the body, maps (B, *shape) to (B, features).
-        spec: its outputs are those of the linear head.
+        backbone: the body; maps (B, *shape) to (B, features).
+        spec: sets the number of outputs of the linear head.
         inner_lr: step size of the inner loop.
         inner_steps: inner steps in training.
         test_inner_steps: inner steps in evaluation.
-        first_order: leave out the second derivatives; the body then learns from the queries alone.
-        batch_norm: how queries are normalised, in training and evaluation. `transductive`: by the
-            task's query batch, as published; `inductive`: by the support, with the body's shared
-            weights. The support is always normalised by itself.
+        first_order: leave out the second derivatives; the body then learns only from the queries.
+        batch_norm: statistics that normalise queries, in training and evaluation. `transductive`:
+            those of the task's query batch, as published; `inductive`: those of the support, with
+            the shared weights of the body. The support is always normalised by its own statistics.
     """
 
     per_label_head = True

@@ -1,4 +1,4 @@
-"""The baseline: ordinary training, then a new linear head."""
+"""Baseline: ordinary supervised training, then a new linear head for each task."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from metarun.tasks.task import Spec
 
 
 class Baseline(FittedHead):
-    """A classifier of all meta-train classes, whose last layer is fitted anew to the support.
+    """A classifier of all meta-train classes; a new last layer is fitted to each support.
 
     Chen et al. 2019, "A Closer Look at Few-shot Classification", section 3.2, Baseline. The network
-    before the last layer is frozen after training. The new layer starts from zero, where the
-    authors draw it by chance, so that no label and no task is unlike the others; see `fit` for the
-    steps and `FittedHead.outer_losses` for the batches.
+    before the last layer is frozen after training. The new layer is initialised with zeros (the
+    authors: at random), so that all labels and tasks start equal. See `fit` for the gradient steps
+    and `FittedHead.outer_losses` for the training batches.
 
     Args:
         backbone: maps (B, *shape) to (B, features).
-        spec: its classes are those of the training head.
+        spec: sets the number of classes of the training head.
         head_steps: gradient steps of the new head, each on the whole support.
-        head_lr, head_momentum, head_weight_decay: their rate, momentum and weight decay. The
-            authors' rate is 0.01, for the 2 to 7 batches of 4 items that make up a support of 5
-            ways with 1 or 5 shots.
+        head_lr, head_momentum, head_weight_decay: learning rate, momentum and weight decay of
+            these steps. The authors use a rate of 0.01 with mini-batches of 4 items, which are 2
+            to 7 per pass over a support of 5 ways with 1 or 5 shots.
         batch_norm: `inductive`: running averages in evaluation, as published; `transductive`: the
-            statistics of the query batch, and of the support for the support.
+            queries by the statistics of the query batch, the support by its own.
 
     Raises:
-        Refused: the data has no classes.
+        Refused: if the data has no classes.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Baseline(FittedHead):
         return self.head(z)
 
     def fitted(self, z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Linear, by weights (T, N, D) and biases (T, 1, N)."""
+        """Linear head with weights (T, N, D) and biases (T, 1, N)."""
         return z @ weight.mT + bias
 
     def start(self, z: Tensor, ways: int) -> tuple[Tensor, Tensor]:

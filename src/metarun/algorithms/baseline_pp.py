@@ -1,4 +1,4 @@
-"""Baseline++: ordinary training, then a new head, both by cosine similarity."""
+"""Baseline++: supervised training, then a new head for each task, with cosine similarity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metarun.tasks.task import Spec
 
 
 def cosine(z: Tensor, weight: Tensor, scale: float) -> Tensor:
-    """Logits scale·cos(w, z), (…, items, N).
+    """Logits scale·cos(z, w), of shape (…, items, N).
 
     Args:
         z: (…, items, D).
@@ -25,30 +25,30 @@ def cosine(z: Tensor, weight: Tensor, scale: float) -> Tensor:
 
 
 class BaselinePP(FittedHead):
-    """A classifier by cosine similarity to a learned vector for each class, fitted anew in test.
+    """A cosine-similarity classifier; new class vectors are fitted to each support.
 
     Chen et al. 2019, "A Closer Look at Few-shot Classification", section 3.3, Baseline++. The
-    network before the last layer is frozen after training. Vectors have no lengths, as in the
-    paper's equation for s; the authors' code learns a length for each class. The new vectors of a
-    task all start as the mean direction of its support, where the authors draw them by chance, so
-    that no label and no task is unlike the others; see `fit` for the steps and
-    `FittedHead.outer_losses` for the batches.
+    network before the last layer is frozen after training. The length of a class vector has no
+    effect, as in the paper's equation for s; the authors' code learns a length for each class. All
+    new vectors of a task are initialised with the mean direction of its support (the authors: at
+    random), so that all labels start equal. See `fit` for the gradient steps and
+    `FittedHead.outer_losses` for the training batches.
 
     Args:
         backbone: maps (B, *shape) to (B, features).
-        spec: its classes are those of the training head.
-        scale: multiplies the cosine in training; the authors' code has 10 for Omniglot, whose
-            classes a few minutes of training fit better with 15.
-        head_scale: multiplies the cosine of the new head; the authors' code has 2.
+        spec: sets the number of classes of the training head.
+        scale: factor of the cosine in training. The authors' code uses 10 for Omniglot; 15 fits
+            better in a few minutes of training.
+        head_scale: factor of the cosine in the new head; 2 in the authors' code.
         head_steps: gradient steps of the new head, each on the whole support.
-        head_lr, head_momentum, head_weight_decay: their rate, momentum and weight decay. The
-            authors' rate is 0.01, for the 2 to 7 batches of 4 items that make up a support of 5
-            ways with 1 or 5 shots.
+        head_lr, head_momentum, head_weight_decay: learning rate, momentum and weight decay of
+            these steps. The authors use a rate of 0.01 with mini-batches of 4 items, which are 2
+            to 7 per pass over a support of 5 ways with 1 or 5 shots.
         batch_norm: `inductive`: running averages in evaluation, as published; `transductive`: the
-            statistics of the query batch, and of the support for the support.
+            queries by the statistics of the query batch, the support by its own.
 
     Raises:
-        Refused: the data has no classes.
+        Refused: if the data has no classes.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class BaselinePP(FittedHead):
         return cosine(z, self.weight, self.scale)
 
     def fitted(self, z: Tensor, weight: Tensor) -> Tensor:
-        """By the cosine to vectors (T, N, D)."""
+        """Cosine head with class vectors (T, N, D)."""
         return cosine(z, weight, self.head_scale)
 
     def start(self, z: Tensor, ways: int) -> tuple[Tensor]:
-        middle = F.normalize(F.normalize(z, dim=-1).mean(1, keepdim=True), dim=-1)  # (T, 1, D)
-        return (middle.expand(-1, ways, -1),)
+        mean = F.normalize(F.normalize(z, dim=-1).mean(1, keepdim=True), dim=-1)  # (T, 1, D)
+        return (mean.expand(-1, ways, -1),)

@@ -1,4 +1,4 @@
-"""Ordinary training on all classes, and heads fitted over the frozen network afterwards."""
+"""Supervised training on all classes, then heads fitted to a frozen network (Chen et al. 2019)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.algorithms import BatchNormKind
-from metarun.algorithms.embedding import MetricLearner, laid_out
+from metarun.algorithms.embedding import MetricLearner, channels_last
 from metarun.errors import Refused
 from metarun.tasks.task import Examples, Judged, Model, Spec, Task, joined
 
 
 class FittedHead(MetricLearner):
-    """A classifier of all meta-train classes, whose last layer is fitted anew to each support.
+    """Base class: a classifier of all meta-train classes, with a new head for each support.
 
     Args:
         backbone: maps (B, *shape) to (B, features).
-        fitting: keyword arguments of `fit`.
+        fitting: keyword arguments for `fit`.
         batch_norm: see `MetricLearner`.
     """
 
@@ -35,36 +35,38 @@ class FittedHead(MetricLearner):
 
     @abstractmethod
     def classify(self, z: Tensor) -> Tensor:
-        """Logits of all meta-train classes, (B, classes), for embedded items (B, D)."""
+        """Return logits (B, classes) of all meta-train classes for embeddings (B, D)."""
 
     @abstractmethod
     def fitted(self, z: Tensor, *weights: Tensor) -> Tensor:
-        """Logits (T, items, N) of a head for each task, for embedded items (T, items, D)."""
+        """Return logits (T, items, N) of one head per task for embeddings (T, items, D)."""
 
     @abstractmethod
     def start(self, z: Tensor, ways: int) -> Sequence[Tensor]:
-        """The weights, each (T, …), that the heads of supports (T, N·K, D) begin with."""
+        """Return the initial head weights, each (T, …), for supports (T, N·K, D)."""
 
     def outer_losses(self, tasks: Sequence[Task]) -> Iterator[Judged]:
-        """Ordinary cross-entropy over all meta-train classes.
+        """Cross-entropy over all meta-train classes.
 
-        The items of all T tasks, support and query alike, are one batch with the labels that their
-        classes have in the whole split. So a batch holds equally many items of each of T·N classes
-        drawn by chance, where the authors draw each item by itself.
+        The support and query items of all T tasks form one batch; the label of an item is the
+        number of its class in the whole split. Each of the T·N randomly drawn classes has equally
+        many items in the batch, whereas the authors draw items independently.
         """
         x = joined(*(joined(task.support.x, task.query.x) for task in tasks))
         y = [task.classes[torch.cat([task.support.y, task.query.y])] for task in tasks]
-        outputs = self.classify(self.backbone(laid_out(x))).split([len(own) for own in y])
-        for task, found, own in zip(tasks, outputs, y, strict=True):
-            yield Examples(None, own, task.query.objective).judged(found)
+        outputs = self.classify(self.backbone(channels_last(x))).split(
+            [len(labels) for labels in y]
+        )
+        for task, logits, labels in zip(tasks, outputs, y, strict=True):
+            yield Examples(None, labels, task.query.objective).judged(logits)
 
     @torch.no_grad()
     def adapt_all(self, supports: Sequence[Examples]) -> list[Model]:
-        """Heads of supports of one size are fitted side by side."""
+        """Fit the heads of all supports, in one batch if the supports have equal sizes."""
         if len({(len(support), support.labels) for support in supports}) > 1:
             return [self.adapt(support) for support in supports]
         inputs = [support.x for support in supports]
-        if self.statistics == "running":  # then it does not matter what is embedded together
+        if self.statistics == "running":  # embeddings do not depend on the batch
             z = self.embed(joined(*inputs)).unflatten(0, (len(supports), -1))
         else:
             z = torch.stack([self.embed(x) for x in inputs])
@@ -83,10 +85,10 @@ class FittedHead(MetricLearner):
 
 
 def classes_of(spec: Spec, name: str) -> int:
-    """The number of meta-train classes.
+    """Return the number of meta-train classes.
 
     Raises:
-        Refused: the tasks are not made of classes.
+        Refused: if the data has no classes.
     """
     if not spec.classes:
         raise Refused(f"algo={name}: trains on all classes at once, and the data has none")
@@ -104,17 +106,17 @@ def fit(
     momentum: float,
     weight_decay: float,
 ) -> list[Tensor]:
-    """Weights of a head for each of T tasks, fitted to their supports by gradient descent.
+    """Fit one head per task to the supports of T tasks; return the weights, each (T, …).
 
-    Chen et al. 2019, section 3.2: stochastic gradient descent with momentum (dampened by the same
-    factor) and weight decay on the cross-entropy. They take batches of 4 items; here each step
-    sees the whole support, so that the result depends neither on chance nor on its order. The
-    loss is a sum over tasks, so each is fitted as if it were alone.
+    Chen et al. 2019, section 3.2: gradient descent on the cross-entropy with weight decay and
+    momentum (the dampening equals the momentum). The authors use mini-batches of 4 items; here each
+    step uses the whole support, so the result is deterministic and does not depend on the order of
+    the support. The loss is a sum over tasks, so tasks do not interact.
 
     Args:
         head: (z, *weights) → logits (T, items, N).
         start: initial weights, each (T, …).
-        z: (T, N·K, D) embedded support.
+        z: (T, N·K, D) embeddings of the supports.
         y: (T, N·K) labels.
     """
     weights = [w.detach().clone().requires_grad_() for w in start]

@@ -1,4 +1,4 @@
-"""The inner loop, in one place for every learner that adapts by gradients."""
+"""The inner loop of gradient-based learners."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metarun.algorithms import BatchNormKind, Learner
 from metarun.backbones.norm import BatchNorm, normalised_by
 from metarun.tasks.task import Evidence, Inputs, joined
 
-gym_notices.notices.notices.clear()  # learn2learn imports gym, which would print its farewell
+gym_notices.notices.notices.clear()  # silences gym, which learn2learn imports
 import learn2learn as l2l  # noqa: E402
 
 
@@ -25,15 +25,18 @@ def adapted(
     lr: float | Iterable[Tensor],
     first_order: bool,
 ) -> nn.Module:
-    """A copy of `net` after `steps` gradient steps on the mean loss of one task's support.
+    """Return a copy of `net` after gradient steps on the mean loss of one task's support.
 
-    θ' ← θ' − lr·∇L(θ'; support), from θ' = θ (Finn et al. 2017, equation 1). The copy stays
-    connected to `net`: the gradient of what it computes reaches θ. Every parameter adapts, the
-    scale and shift of batch normalisation included. It works under `torch.no_grad()` too.
+    θ' ← θ' − lr·∇L(θ'; support), starting from θ' = θ (Finn et al. 2017, equation 1). The copy is
+    part of the graph of `net`, so its outputs can be differentiated with respect to θ. All
+    parameters adapt, including the scale and shift of batch normalisation. The function also works
+    under `torch.no_grad()`.
 
     Args:
-        lr: one step size, or a tensor of step sizes for each parameter, of its shape and in the
-            order of `net.parameters()` (Li et al. 2017, equation 2); the gradient reaches them.
+        steps: number of gradient steps.
+        lr: one step size, or one tensor of step sizes per parameter, of the parameter's shape and
+            in the order of `net.parameters()` (Li et al. 2017, equation 2). The outputs can be
+            differentiated with respect to these tensors.
         first_order: treat the inner gradients as constants (Finn et al. 2017, section 5.2).
     """
     with torch.enable_grad(), normalised_by(net, "batch"):
@@ -48,9 +51,9 @@ def adapted(
 
 
 def steps_of(learner: Learner) -> dict[str, Any]:
-    """How many inner steps a learner takes now, and of which order.
+    """Return the arguments `steps` and `first_order` of `adapted` for the learner's current mode.
 
-    Nothing is differentiated through the steps of evaluation, so they are of first order.
+    Evaluation is always first-order: nothing is differentiated through its inner steps.
     """
     return {
         "steps": learner.inner_steps if learner.training else learner.test_inner_steps,
@@ -59,18 +62,19 @@ def steps_of(learner: Learner) -> dict[str, Any]:
 
 
 class Normalised:
-    """A network with the statistics that its batch normalisation takes.
+    """A network together with the batch-norm statistics for its queries.
 
     Args:
-        support: of the task that it is for.
-        batch_norm: `transductive`: what is asked together is normalised by itself; `inductive`: by
-            the support, with the network's own weights (MetaBN, Bronskill et al. 2020).
+        net: the network, usually adapted to the task.
+        support: support of the task.
+        batch_norm: `transductive`: a batch is normalised by its own statistics; `inductive`: by
+            those of the support under the weights of `net` (MetaBN, Bronskill et al. 2020).
     """
 
     def __init__(self, net: nn.Module, support: Evidence, batch_norm: BatchNormKind) -> None:
         self.net, self.support = net, support
-        layers = any(isinstance(module, BatchNorm) for module in net.modules())
-        self.by_support = layers and batch_norm == "inductive"
+        has_batch_norm = any(isinstance(module, BatchNorm) for module in net.modules())
+        self.by_support = has_batch_norm and batch_norm == "inductive"
 
     def __call__(self, x: Inputs) -> Tensor:
         """Outputs (items, …) for inputs (items, *shape)."""

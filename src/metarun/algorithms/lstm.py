@@ -1,4 +1,4 @@
-"""The meta-learner LSTM."""
+"""The LSTM meta-learner (Ravi & Larochelle 2017)."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from metarun.tasks.task import Evidence, Inputs, Model, Spec
 
 
 def preprocess(x: Tensor, p: float = 10.0) -> Tensor:
-    """Size and sign of each number on a scale that a network can read, (…) → (…, 2).
+    """Rescale numbers of very different magnitudes as inputs of a network, (…) → (…, 2).
 
-    (log|x| / p, sign x) where |x| ≥ e⁻ᵖ, else (−1, eᵖ·x) (Ravi & Larochelle 2017, section 3.2,
+    (log|x| / p, sign x) if |x| ≥ e⁻ᵖ, else (−1, eᵖ·x) (Ravi & Larochelle 2017, section 3.2,
     after Andrychowicz et al. 2016, appendix A).
     """
-    least = math.exp(-p)
+    threshold = math.exp(-p)
     size = x.abs()
-    large = size >= least
-    logs = torch.where(large, size.clamp_min(least).log() / p, -1.0)
-    return torch.stack([logs, torch.where(large, x.sign(), x / least)], -1)
+    large = size >= threshold
+    logs = torch.where(large, size.clamp_min(threshold).log() / p, -1.0)
+    return torch.stack([logs, torch.where(large, x.sign(), x / threshold)], -1)
 
 
 class State(NamedTuple):
-    """What the meta-learner carries from update to update, for each of P coordinates.
+    """State of the meta-learner between updates, for each of the P coordinates.
 
     Attributes:
-        cell: (P) cell state c, the parameters θ of the learner.
-        forget, input: (P) gates before their sigmoid.
-        first: output and cell of the first layer, each (P, hidden).
+        cell: (P) cell state c, which is the parameter vector θ of the learner.
+        forget, input: (P) gates before the sigmoid.
+        first: output and cell state of the first layer, each (P, hidden).
     """
 
     cell: Tensor
@@ -45,18 +45,18 @@ class State(NamedTuple):
 
 
 class MetaLSTM(nn.Module):
-    """One update of all coordinates, by weights that they share and states of their own.
+    """Two-layer LSTM that updates all coordinates, with shared weights and one state for each.
 
-    The first layer is an ordinary LSTM that reads the preprocessed gradient and loss; its output
-    stands for [∇, L] in the gates of the second (Ravi & Larochelle 2017, section 3.1):
+    The first layer is an ordinary LSTM on the preprocessed gradient and loss. Its output replaces
+    [∇, L] in the gates of the second layer (Ravi & Larochelle 2017, section 3.1):
 
         i = σ(W_I · [first, θ, i'] + b_I)
         f = σ(W_F · [first, θ, f'] + b_F)
         c = f ⊙ c' + i ⊙ (−∇)                          (equation 2)
 
-    As in the known re-runs, i' and f' are the gates before their sigmoid, 0 at first; W are drawn
-    from ±0.01, b_F from 4…6 and b_I from −5…−4, so that learning begins near gradient descent with
-    a small rate (section 3.3, initialization).
+    As in public reimplementations, i' and f' are the gates before the sigmoid, initially 0. W is
+    drawn uniformly from ±0.01, b_F from 4…6 and b_I from −5…−4, so that the first updates are close
+    to gradient descent with a small learning rate (section 3.3, initialization).
     """
 
     def __init__(self, hidden: int) -> None:
@@ -68,23 +68,24 @@ class MetaLSTM(nn.Module):
             nn.init.uniform_(gate.bias, low, high)
 
     def start(self, cell: Tensor) -> State:
-        """The state before the first update, with the learner's initial parameters (P)."""
-        zero = torch.zeros_like(cell)
-        rest = cell.new_zeros(len(cell), self.first.hidden_size)
-        return State(cell, zero, zero, (rest, rest))
+        """Return the state before the first update, for initial parameters (P)."""
+        gate = torch.zeros_like(cell)
+        hidden = cell.new_zeros(len(cell), self.first.hidden_size)
+        return State(cell, gate, gate, (hidden, hidden))
 
     def forward(self, loss: Tensor, gradient: Tensor, state: State) -> State:
-        """The state after one update.
+        """Return the state after one update.
 
         Args:
-            loss: the learner's loss at `state.cell`, a scalar.
-            gradient: (P) its gradient.
+            loss: loss of the learner at `state.cell`, a scalar.
+            gradient: (P) gradient of the loss.
+            state: the state before the update.
         """
-        told = torch.cat([preprocess(gradient), preprocess(loss).expand(len(gradient), 2)], -1)
-        first = self.first(told, state.first)
+        inputs = torch.cat([preprocess(gradient), preprocess(loss).expand(len(gradient), 2)], -1)
+        first = self.first(inputs, state.first)
 
-        def gate(layer: nn.Linear, before: Tensor) -> Tensor:
-            return layer(torch.cat([first[0], torch.stack([state.cell, before], -1)], -1))[:, 0]
+        def gate(layer: nn.Linear, previous: Tensor) -> Tensor:
+            return layer(torch.cat([first[0], torch.stack([state.cell, previous], -1)], -1))[:, 0]
 
         forget, input = gate(self.forget, state.forget), gate(self.input, state.input)
         cell = forget.sigmoid() * state.cell - input.sigmoid() * gradient
@@ -92,34 +93,36 @@ class MetaLSTM(nn.Module):
 
 
 class LSTM(Learner):
-    """An LSTM learns to be the optimizer of another network, and where that network starts.
+    """Learns the optimizer of another network (an LSTM) and that network's initial weights.
 
     Ravi & Larochelle 2017, "Optimization as a Model for Few-Shot Learning", algorithm 1: the cell
-    state is the parameter vector of the learner, its initial value c₀ is learned (here these are
-    the parameters of `net`), and each update reads the loss and gradient of the support. Losses
-    and gradients that the LSTM reads are constants in the meta-gradient ("gradient independence",
-    section 3.3), so there are no second derivatives. What differs from the paper:
+    state is the parameter vector of the learner. Its initial value c₀ is learned (here: the
+    parameters of `net`), and each update reads the loss and gradient on the support. These inputs
+    are constants in the meta-gradient ("gradient independence", section 3.3), so there are no
+    second derivatives. Differences from the paper:
 
-    - Each update sees the whole support, not a mini-batch of it, so that the order of the support
-      does not matter; at 5 ways and up to 5 shots the re-runs' batch of 25 is the same.
-    - No running averages: the paper collects them anew in each episode, so that nothing leaks from
-      one to the next; here each batch is normalised as `batch_norm` says.
+    - Each update uses the whole support instead of a mini-batch, so the order of the support does
+      not matter. Public reimplementations use mini-batches of 25, which is the whole support for
+      up to 5 ways and 5 shots.
+    - The paper resets running averages in each episode. Here there are none, and `batch_norm`
+      selects the statistics.
 
-    Memory and time grow with P·hidden·inner_steps for P learner parameters: keep the learner small.
+    Memory and time are proportional to P·hidden·inner_steps for P parameters of the learner, so the
+    learner has to be small.
 
     Args:
         backbone: maps (B, *shape) to (B, features).
-        spec: its outputs are those of the learner's linear head.
+        spec: sets the number of outputs of the learner's linear head.
         inner_steps: updates of the learner, in training and evaluation.
-        hidden: units of the first layer for each coordinate.
-        batch_norm: how queries are normalised, in training and evaluation. `transductive`: by the
-            statistics of the task's query batch; `inductive`: by those of the support under the
-            adapted weights (MetaBN, Bronskill et al. 2020). The support is normalised by itself.
+        hidden: units of the first LSTM layer, for each coordinate.
+        batch_norm: statistics that normalise queries, in training and evaluation. `transductive`:
+            those of the task's query batch; `inductive`: those of the support under the adapted
+            weights (MetaBN, Bronskill et al. 2020). The support is always normalised by its own.
     """
 
     per_label_head = True
     needs_labels = needs_examples = False
-    slope = False  # what the LSTM reads counts as constant: part of the slope is left out
+    slope = False  # the inputs of the LSTM are treated as constants
 
     def __init__(
         self,
@@ -139,26 +142,26 @@ class LSTM(Learner):
         state = self.meta.start(torch.cat([p.flatten() for p in self.net.parameters()]))
         for _ in range(self.inner_steps):
             state = self.meta(*self.loss_and_gradient(state.cell, support), state)
-        return Normalised(_With(self.net, state.cell), support, self.batch_norm)
+        return Normalised(_WithParameters(self.net, state.cell), support, self.batch_norm)
 
     def loss_and_gradient(self, cell: Tensor, support: Evidence) -> tuple[Tensor, Tensor]:
-        """The loss of the learner with the parameters `cell`, and its gradient: constants."""
+        """Return the loss of the learner with the parameters `cell` and its gradient, detached."""
         with torch.enable_grad(), normalised_by(self.net, "batch"):
             cell = cell.detach().requires_grad_()
-            loss = support.loss(_With(self.net, cell))
+            loss = support.loss(_WithParameters(self.net, cell))
             (gradient,) = torch.autograd.grad(loss, cell)
         return loss.detach(), gradient
 
 
-class _With(nn.Module):
-    """The learner with the parameters (P) that `cell` holds."""
+class _WithParameters(nn.Module):
+    """The network `net` with its parameters replaced by the vector `cell` (P)."""
 
     def __init__(self, net: nn.Module, cell: Tensor) -> None:
         super().__init__()
         self.net = net
-        own = dict(net.named_parameters())
-        pieces = cell.split([p.numel() for p in own.values()])
-        self.values = {k: piece.view_as(own[k]) for k, piece in zip(own, pieces, strict=True)}
+        shapes = {name: p.shape for name, p in net.named_parameters()}
+        values = cell.split([shape.numel() for shape in shapes.values()])
+        self.values = {k: v.view(shapes[k]) for k, v in zip(shapes, values, strict=True)}
 
     def forward(self, x: Inputs) -> Tensor:
         return functional_call(self.net, self.values, (x,))

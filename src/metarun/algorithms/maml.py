@@ -14,20 +14,20 @@ class MAML(Learner):
     """Learns initial weights from which a few gradient steps on the support solve a new task.
 
     Finn, Abbeel & Levine 2017, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks",
-    algorithm 2. The inner loss is the mean over the N·K support items: the authors' code divides
-    their sum by K, so its learning rates are N times smaller than the equivalent one here.
+    algorithm 2. The inner loss is the mean over the N·K support items. The authors' code divides
+    their sum by K, so its learning rates are N times smaller than the equivalent rates here.
 
     Args:
         backbone: maps (B, *shape) to (B, features).
-        spec: its outputs are those of the linear head.
+        spec: sets the number of outputs of the linear head.
         inner_lr: step size α of the inner loop.
         inner_steps: inner steps in training.
         test_inner_steps: inner steps in evaluation.
         first_order: leave out the second derivatives.
-        batch_norm: how queries are normalised, in training and evaluation. `transductive`: by the
-            statistics of the task's query batch, as published; `inductive`: by those of the support
-            under the adapted weights (MetaBN, Bronskill et al. 2020). The support is always
-            normalised by itself, and running averages are not used.
+        batch_norm: statistics that normalise queries, in training and evaluation. `transductive`:
+            those of the task's query batch, as published; `inductive`: those of the support under
+            the adapted weights (MetaBN, Bronskill et al. 2020). The support is always normalised by
+            its own statistics. There are no running averages.
     """
 
     per_label_head = True

@@ -1,4 +1,4 @@
-"""Matching networks."""
+"""Matching networks (Vinyals et al. 2016)."""
 
 from __future__ import annotations
 
@@ -15,46 +15,47 @@ from metarun.tasks.task import Spec
 def log_probabilities(
     query: Tensor, support: Tensor, support_y: Tensor, ways: int, temperature: float
 ) -> Tensor:
-    """Log of the attention-weighted label probabilities, (N·Q, N).
+    """Logarithms (N·Q, N) of the attention-weighted label probabilities.
 
     P(y | x̂, S) = Σᵢ a(x̂, xᵢ) [yᵢ = y], a = softmax over the support of cosine / temperature
-    (Vinyals et al. 2016, equation 1 and section 2.1.1). Sums are taken of logarithms, so that a
+    (Vinyals et al. 2016, equation 1 and section 2.1.1). The sum is computed in log space, so that a
     small probability does not become log 0.
 
     Args:
-        query: (N·Q, D).
-        support: (N·K, D).
-        support_y: (N·K) labels.
+        query: (N·Q, D) embeddings of the queries.
+        support: (N·K, D) embeddings of the support.
+        support_y: (N·K) labels of the support.
     """
     cosine = F.normalize(query, dim=-1) @ F.normalize(support, dim=-1).mT
     log_attention = F.log_softmax(cosine / temperature, dim=-1).unsqueeze(-1)  # (N·Q, N·K, 1)
-    others = F.one_hot(support_y, ways) == 0  # (N·K, N)
-    return log_attention.masked_fill(others, -torch.inf).logsumexp(1)
+    other_class = F.one_hot(support_y, ways) == 0  # (N·K, N)
+    return log_attention.masked_fill(other_class, -torch.inf).logsumexp(1)
 
 
 class FullContext(nn.Module):
-    """Full context embeddings: each item is embedded in the light of the whole support.
+    """Full context embeddings: the embedding of an item depends on the whole support.
 
-    Vinyals et al. 2016, appendix A. g is a bidirectional LSTM over the support in the order given,
-    so it depends on that order; episodes come grouped by label, with labels permuted afresh. f is
-    an LSTM that attends to g's support in each of K steps; the paper does not give its first state:
-    here h₀ = f′(x̂), what equation 4 gives where the LSTM has put out nothing, and c₀ = 0.
+    Vinyals et al. 2016, appendix A. g is a bidirectional LSTM over the support, so it depends on
+    the order of the support: items are grouped by label, and labels are assigned to classes at
+    random. f is an LSTM that attends to the support embeddings in each of K steps. The paper does
+    not specify its initial state: here h₀ = f′(x̂), which equation 4 gives for an LSTM output of 0,
+    and c₀ = 0.
 
     Args:
-        features: D.
-        steps: processing steps K.
+        features: length D of an embedding.
+        steps: number K of processing steps.
     """
 
     def __init__(self, features: int, steps: int) -> None:
         super().__init__()
         self.g = nn.LSTM(features, features, bidirectional=True)
-        # Equation 3 has [h, r] as the hidden state: as its gates are linear in x, h and r, that is
-        # an LSTM with input [x, r] and hidden state h.
+        # The hidden state in equation 3 is [h, r]. The gates are linear in x, h and r, so this
+        # equals an LSTM with input [x, r] and hidden state h.
         self.f = nn.LSTMCell(2 * features, features)
         self.steps = steps
 
     def forward(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
-        """(N·K, D), (N·Q, D) → the same shapes."""
+        """Embed support (N·K, D) and queries (N·Q, D); the shapes do not change."""
         forwards, backwards = self.g(support)[0].chunk(2, dim=-1)
         support = forwards + backwards + support  # appendix A.2
         h, c = query, torch.zeros_like(query)
@@ -67,23 +68,23 @@ class FullContext(nn.Module):
 
 
 class MatchingNet(MetricLearner):
-    """Labels a query by its attention over the support.
+    """Predicts the label of a query by attention over the support.
 
     Vinyals, Blundell, Lillicrap, Kavukcuoglu & Wierstra 2016, "Matching Networks for One Shot
-    Learning". Unlike the paper the cosine is divided by a temperature: it lies within −1 … 1, so a
-    softmax over it alone is nearly flat (with 5 ways at most e² times as much on one item as on
-    another), and training collapses.
+    Learning". Unlike in the paper, the cosine is divided by a temperature. A cosine is between −1
+    and 1, so without a temperature the softmax is nearly flat (the largest attention weight is at
+    most e² times the smallest) and training collapses.
 
     Args:
-        backbone: maps (B, *shape) to (B, features): f′ and g′, the same network.
+        backbone: maps (B, *shape) to (B, features); it is both f′ and g′.
         spec: not used: there is no head.
-        temperature: divides the cosine.
-        fce: full context embeddings (section 2.1.2), whose predictions depend on the order of the
-            support.
-        fce_steps: processing steps K of the query's LSTM; the paper does not say how many.
-        batch_norm: `inductive`: running averages in evaluation; `transductive`: the statistics of
-            the query batch, and of the support for the support. In training the support and
-            queries of a task are one batch.
+        temperature: divisor of the cosine.
+        fce: use full context embeddings (section 2.1.2); predictions then depend on the order of
+            the support.
+        fce_steps: number K of processing steps for a query; the paper does not specify it.
+        batch_norm: `inductive`: running averages in evaluation; `transductive`: the queries by the
+            statistics of the query batch, the support by its own. In training, the support and
+            queries of a task form one batch.
     """
 
     def __init__(
@@ -103,5 +104,5 @@ class MatchingNet(MetricLearner):
     def compare(self, support: Tensor, y: Tensor, query: Tensor, ways: int) -> Tensor:
         if self.context is not None:
             support, query = self.context(support, query)
-        # Cross-entropy of log probabilities is the negative log likelihood: they sum to 1.
+        # The probabilities sum to 1, so cross-entropy of their logarithms is the NLL.
         return log_probabilities(query, support, y, ways, self.temperature)

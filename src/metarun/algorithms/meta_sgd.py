@@ -1,4 +1,4 @@
-"""MAML with learned step sizes."""
+"""Meta-SGD: MAML with learned step sizes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ class MetaSGD(Learner):
     """Learns initial weights θ and, for each of them, the step size α of the inner loop.
 
     Li, Zhou, Chen & Li 2017, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning",
-    equation 2 and algorithm 1: θ' = θ − α∘∇L(θ; support), with α of θ's shape and both trained on
-    the query loss. A step size may become negative: the direction is learned with it. All start
-    at `inner_lr`; the paper draws a start between 0.005 and 0.1. The inner loss is the mean over
-    the support. The published inner loop is a single step.
+    equation 2 and algorithm 1: θ' = θ − α∘∇L(θ; support), where α has the shape of θ and both are
+    trained on the query loss. A step size may become negative, so the update direction is learned
+    too. All step sizes are initialised to `inner_lr`; the paper draws the initial value between
+    0.005 and 0.1. The inner loss is the mean over the support. The published inner loop has one
+    step.
 
     Args:
         backbone: maps (B, *shape) to (B, features).
-        spec: its outputs are those of the linear head.
-        inner_lr: initial value of every step size.
+        spec: sets the number of outputs of the linear head.
+        inner_lr: initial value of all step sizes.
         inner_steps: inner steps in training, all with the same step sizes.
         test_inner_steps: inner steps in evaluation.
-        first_order: leave out the second derivatives; the step sizes still learn.
-        batch_norm: how queries are normalised, in training and evaluation, as in MAML:
-            `transductive`: by the task's query batch; `inductive`: by the support under the adapted
-            weights. The support is always normalised by itself.
+        first_order: leave out the second derivatives; the step sizes are still learned.
+        batch_norm: statistics that normalise queries, in training and evaluation, as in MAML.
+            `transductive`: those of the task's query batch; `inductive`: those of the support under
+            the adapted weights. The support is always normalised by its own statistics.
     """
 
     per_label_head = True

@@ -1,4 +1,4 @@
-"""Prototypical networks."""
+"""Prototypical networks (Snell et al. 2017)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Distance = Literal["squared_euclidean", "euclidean", "cosine"]
 
 
 def prototypes(z: Tensor, y: Tensor, ways: int) -> Tensor:
-    """Mean embedding of each class, (N, D) (Snell et al. 2017, equation 1).
+    """Mean embedding (N, D) of each class (Snell et al. 2017, equation 1).
 
     Args:
-        z: (N·K, D) embedded support.
+        z: (N·K, D) embeddings of the support.
         y: (N·K) labels.
     """
     member = F.one_hot(y, ways).to(z.dtype)  # (N·K, N)
@@ -29,10 +29,10 @@ def prototypes(z: Tensor, y: Tensor, ways: int) -> Tensor:
 
 
 def similarity(z: Tensor, centres: Tensor, distance: Distance) -> Tensor:
-    """Logits (N·Q, N): minus the distance, or the cosine, of each query to each prototype.
+    """Logits (N·Q, N): the negative distance, or the cosine, of each query and each prototype.
 
     Args:
-        z: (N·Q, D) embedded queries.
+        z: (N·Q, D) embeddings of the queries.
         centres: (N, D) prototypes.
     """
     if distance == "cosine":
@@ -40,27 +40,27 @@ def similarity(z: Tensor, centres: Tensor, distance: Distance) -> Tensor:
     squared = (z.unsqueeze(1) - centres).square().sum(-1)
     if distance == "squared_euclidean":
         return -squared
-    return -squared.clamp_min(1e-12).sqrt()  # the root has no finite slope at 0
+    return -squared.clamp_min(1e-12).sqrt()  # the derivative is infinite at 0
 
 
 class ProtoNet(MetricLearner):
-    """Labels a query by its nearest prototype, the mean embedding of a class's support.
+    """Assigns a query to the class with the nearest prototype, the mean support embedding.
 
     Snell, Swersky & Zemel 2017, "Prototypical Networks for Few-shot Learning", equations 1 and 2:
-    a softmax over minus the squared Euclidean distances.
+    a softmax over the negative squared Euclidean distances.
 
     Args:
         backbone: maps (B, *shape) to (B, features).
         spec: not used: prototypes need no head.
-        distance: between query and prototype. Plain Euclidean distance has the same arg max as
-            squared but another loss; cosine is a similarity.
-        temperature: divides the logits; default 1 for distances and 0.1 for the cosine, whose
-            logits would otherwise be too close to each other to learn from.
-        learn_temperature: train it with the rest, from that value on (not in the paper). Its
-            logarithm is the parameter, so that it stays positive.
+        distance: distance between query and prototype. `euclidean` predicts the same class as
+            `squared_euclidean` but has a different loss; `cosine` is a similarity.
+        temperature: divisor of the logits; by default 1 for distances and 0.1 for the cosine, whose
+            logits would otherwise differ too little for training.
+        learn_temperature: train the temperature, starting from `temperature` (not in the paper).
+            The parameter is its logarithm, so the temperature stays positive.
         batch_norm: `inductive`: running averages in evaluation, as published; `transductive`: the
-            statistics of the query batch, and of the support for the support. In training the
-            support and queries of a task are one batch.
+            queries by the statistics of the query batch, the support by its own. In training, the
+            support and queries of a task form one batch.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class ProtoNet(MetricLearner):
 
     @property
     def temperature(self) -> Tensor | float:
+        """The current divisor of the logits."""
         return self.start if self.log_temperature is None else self.log_temperature.exp()
 
     def compare(self, support: Tensor, y: Tensor, query: Tensor, ways: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Reptile: moves the initial weights towards what ordinary training on each task arrives at."""
+"""Reptile: moves the initial weights towards the weights trained on each task."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from metarun.backbones.norm import normalised_by
 from metarun.tasks.task import Examples, Inputs, Judged, Model, Spec, Task, each, joined
 
 EPSILON = 1e-8  # of the inner Adam
-CHUNK = 25  # queries that the inductive forward takes at once, for its memory
+CHUNK = 25  # queries per call in inductive evaluation, which limits memory
 
 
 def mini_batches(
     items: int, size: int, count: int, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Row numbers (count, size) of mini-batches: shuffled passes over the items, end to end.
+    """Draw the indices (count, size) of mini-batches from consecutive shuffled passes.
 
-    A batch may begin in one pass and end in the next, as in the authors' code; one that is larger
-    than a pass holds items twice.
+    A mini-batch may start in one pass and end in the next, as in the authors' code. If it is larger
+    than a pass, it contains items twice.
     """
     passes = -(-size * count // items)
     rows = torch.cat([torch.randperm(items, generator=generator) for _ in range(max(passes, 1))])
@@ -31,42 +31,42 @@ def mini_batches(
 
 
 class Reptile(Learner):
-    """Learns initial weights θ by θ ← θ + ε·mean(φ − θ), φ being θ trained on one task's support.
+    """Learns initial weights by θ ← θ + ε·mean(φ − θ), where φ is θ trained on a task's support.
 
     Nichol, Achiam & Schulman 2018, "On First-Order Meta-Learning Algorithms", algorithm 2, with the
     settings of its appendix A. The inner loop is `inner_steps` steps of Adam with β₁ = 0 on
     mini-batches of the support, which has more shots in training than in evaluation.
 
-    - The outer loss of a task is ½‖θ − φ‖², whose gradient is θ − φ: plain SGD with rate ε takes
-      the published step; the rate goes from 1 to 0 linearly. Queries have no part in it: they only
-      measure the adapted weights, so a few are enough.
-    - Adam's second moments and step count are buffers. As in the authors' code they run on from
-      task to task, also within a meta-batch, whose tasks are trained one after another: the
-      order of the tasks has a (small) effect. In evaluation each task starts from a copy of what
-      training left.
-    - Evaluation draws its mini-batches by the same numbers for each task, after putting the support
-      in an order of its own, so that a prediction depends on neither the order of the support nor
-      the other tasks.
+    - The outer loss of a task is ½‖θ − φ‖² with gradient θ − φ, so SGD with learning rate ε is the
+      published update; ε decreases linearly from 1 to 0. Training uses the queries only to report
+      scores, so a few queries are enough.
+    - The second moments and the step count of Adam are buffers. As in the authors' code, they are
+      carried over from task to task, also within a meta-batch, whose tasks are trained in sequence.
+      The order of the tasks therefore has a (small) effect. In evaluation, each task starts from a
+      copy of the buffers.
+    - In evaluation, the support is sorted by the sum of each item's values, and the mini-batches of
+      all tasks are drawn with the same seed. A prediction therefore depends neither on the order of
+      the support nor on other tasks.
 
     Args:
         backbone: maps (B, *shape) to (B, features).
-        spec: its outputs are those of the linear head.
-        inner_lr: rate of the inner Adam, in training and evaluation.
-        inner_beta2: its decay of second moments.
-        inner_batch: items in a mini-batch in training.
-        inner_steps: mini-batches in training.
-        test_inner_batch: items in a mini-batch in evaluation.
-        test_inner_steps: mini-batches in evaluation.
-        batch_norm: how queries are normalised, both as published. `transductive`: by the task's
-            query batch; `inductive`: each in one batch with the whole support. It is a matter of
-            evaluation alone: a mini-batch of the inner loop is normalised by itself, and so are
-            the queries of training, which only measure.
+        spec: sets the number of outputs of the linear head.
+        inner_lr: learning rate of the inner Adam, in training and evaluation.
+        inner_beta2: decay β₂ of the second moments.
+        inner_batch: items per mini-batch in training.
+        inner_steps: number of mini-batches in training.
+        test_inner_batch: items per mini-batch in evaluation.
+        test_inner_steps: number of mini-batches in evaluation.
+        batch_norm: how queries are normalised in evaluation, both as published. `transductive`: by
+            the statistics of the query batch; `inductive`: each query in one batch with the whole
+            support. Inner mini-batches and training queries are always normalised by their own
+            statistics.
     """
 
     per_label_head = True
     needs_labels = False
     sequential = True
-    slope = False  # φ depends on θ, and counts as constant
+    slope = False  # φ depends on θ but is treated as a constant
 
     def __init__(
         self,
@@ -93,49 +93,49 @@ class Reptile(Learner):
 
     def outer_loss(self, task: Task) -> Judged:
         batches = mini_batches(len(task.support), self.inner_batch, self.inner_steps)
-        net = self._trained(task.support, batches, self.second_moments, int(self.steps_taken))
+        net = self._trained_copy(task.support, batches, self.second_moments, int(self.steps_taken))
         self.steps_taken += self.inner_steps
         with torch.no_grad(), normalised_by(net, "batch"):
             scores = task.query.judge(net).scores
-        end = parameters_to_vector(net.parameters()).detach()
-        apart = parameters_to_vector(self.net.parameters()) - end
-        return Judged(apart.square().sum() / 2, scores)
+        trained = parameters_to_vector(net.parameters()).detach()
+        difference = parameters_to_vector(self.net.parameters()) - trained
+        return Judged(difference.square().sum() / 2, scores)
 
     def adapt(self, support: Examples) -> Model:
         sums = each(lambda x: x.reshape(len(x), -1).sum(1), support.x)
         order = (sum(sums.values()) if isinstance(sums, dict) else sums).argsort(stable=True)
-        support, draws = support[order], torch.Generator().manual_seed(0)
-        batches = mini_batches(len(support), self.test_inner_batch, self.test_inner_steps, draws)
+        support, rng = support[order], torch.Generator().manual_seed(0)
+        batches = mini_batches(len(support), self.test_inner_batch, self.test_inner_steps, rng)
         moments = self.second_moments.clone()
-        net = self._trained(support, batches, moments, int(self.steps_taken))
+        net = self._trained_copy(support, batches, moments, int(self.steps_taken))
 
         def outputs(x: Inputs) -> Tensor:
             with normalised_by(net, "batch"):
                 if self.batch_norm == "transductive":
                     return net(x)
-                one = torch.func.vmap(  # a batch for each query, side by side
+                forward = torch.func.vmap(  # one batch per query, in parallel
                     lambda item: net(joined(support.x, each(lambda row: row[None], item)))[-1],
                     chunk_size=CHUNK,
                 )
-                return one(x)
+                return forward(x)
 
         return outputs
 
-    def _trained(
-        self, support: Examples, batches: Tensor, moments: Tensor, taken: int
+    def _trained_copy(
+        self, support: Examples, batches: Tensor, moments: Tensor, previous_steps: int
     ) -> nn.Module:
-        """A copy of the network after one Adam step on each mini-batch.
+        """Return a copy of the network after one Adam step on each mini-batch.
 
         Args:
-            batches: (steps, batch) row numbers.
-            moments: all second moments, one after another; they are updated in place.
-            taken: steps that lie behind them.
+            batches: (steps, batch) indices of support items.
+            moments: (P) second moments of all parameters, updated in place.
+            previous_steps: number of Adam steps that `moments` already contains.
         """
         net = copy.deepcopy(self.net)
         weights = parameters_to_vector(net.parameters()).detach()
-        vector_to_parameters(weights, net.parameters())  # views: changing one changes the other
+        vector_to_parameters(weights, net.parameters())  # parameters become views of `weights`
         with torch.enable_grad(), normalised_by(net, "batch"):
-            for step, rows in enumerate(batches.to(support.y.device), start=taken + 1):
+            for step, rows in enumerate(batches.to(support.y.device), start=previous_steps + 1):
                 loss = support[rows].loss(net)
                 g = parameters_to_vector(torch.autograd.grad(loss, list(net.parameters())))
                 moments.mul_(self.inner_beta2).addcmul_(g, g, value=1 - self.inner_beta2)
