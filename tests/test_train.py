@@ -227,7 +227,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_within_the_step(metarun: Metaru
         code, _, err = metarun(*TINY, "out=run")
     assert code == 1
     assert len(err) == 1
-    assert err[0].startswith("metarun: step 3: the norm of the meta-gradient is nan, the loss")
+    assert err[0].startswith("metarun: step 3: the norm of the meta-gradient is nan (loss ")
     assert "training episodes 4 to 5 of seed 0" in err[0]
     assert result("run")["status"] == "failed"
     assert "Traceback" in Path("run/run.log").read_text()

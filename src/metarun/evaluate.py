@@ -135,7 +135,7 @@ def _scores(
 ) -> dict[str, dict[str, np.ndarray]]:
     """By kind of batch norm, while a person sees how far it is and may stop it."""
     with Stop() as stop, Display() as display:
-        return by_batch_norm(parts, sampler, episodes, display.during(what, episodes, stop))
+        return by_batch_norm(parts, sampler, episodes, display.progress(what, episodes, stop))
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""What a process sets up before it works: the one that was started, and those that run jobs."""
+"""Setup of a process: of a command, or of a worker that runs the jobs of a sweep."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from metarun.errors import complain
 _job: int | None = None
 
 
-def speaker() -> str:
-    """`job 3` in a process that is at this job of a sweep, beside others; else nothing."""
+def job_label() -> str:
+    """`job 3` in a process that runs this job of a sweep in parallel to others, else empty."""
     return "" if _job is None else f"job {_job}"
 
 
 @contextmanager
 def set_up(job: int | None = None) -> Iterator[None]:
-    """While entered, this process speaks as a command does.
+    """A context that prints warnings and progress as a command does.
 
     Args:
-        job: the number of the job of a sweep that it is at, if there may be others beside it.
+        job: the number of the job that runs in this process, if other jobs may run in parallel.
     """
     global _job
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's errors are ours to print
-    if not os.environ.get("METARUN_DATA"):  # set to nothing is not set
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # metarun prints Hydra's errors itself
+    if not os.environ.get("METARUN_DATA"):  # treat an empty value as unset
         os.environ.pop("METARUN_DATA", None)
-    logging.raiseExceptions = False  # a closed pipe is no news
+    logging.raiseExceptions = False  # no traceback if the reader of a pipe exits
     log = logging.getLogger("metarun")
     log.setLevel(logging.INFO)
     log.addHandler(screen := _Screen())
@@ -42,23 +42,23 @@ def set_up(job: int | None = None) -> Iterator[None]:
 
 
 def print_anything() -> None:
-    """A terminal without ± still gets its figures."""
+    """Replace characters that the terminal cannot encode, such as ±, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
 
 
 def describe(error: Exception) -> str:
-    """An error that nobody expected, on one line."""
+    """An unexpected error on one line."""
     text = " ".join(str(error).split()) or "no message"
     return f"{type(error).__name__}: {text} (METARUN_TRACEBACK=1 shows where)"
 
 
 class _Screen(logging.Handler):
-    """Shows warnings, and what the data layer does while one waits."""
+    """Prints warnings, and the progress messages of `metarun.data`."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno == logging.WARNING:  # errors end the command, which says so
-            complain(": ".join(filter(None, (speaker(), record.getMessage()))))
+        if record.levelno == logging.WARNING:  # errors end the command, which prints them
+            complain(": ".join(filter(None, (job_label(), record.getMessage()))))
         elif record.levelno == logging.INFO and record.name.startswith("metarun.data"):
-            print("  ".join(filter(None, (speaker(), record.getMessage()))), flush=True)
+            print("  ".join(filter(None, (job_label(), record.getMessage()))), flush=True)

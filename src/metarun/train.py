@@ -204,7 +204,7 @@ def run(session: Session) -> dict[str, Any]:
         with Stop() as stop, Display(config.steps, state.step, headline) as display:
             meta_train(session, outer, logger, stop, display)
             learner.load_state_dict(state.best_learner)
-            proceed = display.during("test", config.test_episodes, stop)
+            proceed = display.progress("test", config.test_episodes, stop)
             frozen = parts.frozen("test")
             scores = evaluate(learner, frozen, config.test_episodes, proceed)
         results.write_episodes(out, scores)

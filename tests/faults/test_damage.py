@@ -148,5 +148,5 @@ def test_a_checkpoint_that_is_not_of_a_run_is_refused(metarun: Metarun, part: Pa
     code, _, err = metarun("resume=part")
     assert (code, err) == (
         2,
-        ["metarun: part/checkpoints: not the checkpoint of a run: lacks step"],
+        ["metarun: part/checkpoints: not the checkpoint of a run: step is missing"],
     )

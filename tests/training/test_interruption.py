@@ -1,4 +1,4 @@
-"""The first signal is a request, the second an order."""
+"""The first signal stops at a safe point, the second one at once."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from metarun.training.interruption import Stop
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_waits_for_a_safe_moment(number: int) -> None:
+def test_the_first_signal_takes_effect_at_the_next_check(number: int) -> None:
     with Stop() as stop:
         stop.check()
         os.kill(os.getpid(), number)
-        assert stop.asked
+        assert stop.requested
         with pytest.raises(Interrupted):
             stop.check()
 
@@ -28,12 +28,12 @@ def test_the_second_signal_interrupts_at_once() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_handlers_are_put_back() -> None:
+def test_handlers_are_restored() -> None:
     before = signal.getsignal(signal.SIGINT)
     with Stop():
         assert signal.getsignal(signal.SIGINT) != before
     assert signal.getsignal(signal.SIGINT) == before
 
 
-def test_it_passes_through_code_that_catches_exceptions() -> None:
+def test_except_exception_does_not_catch_an_interruption() -> None:
     assert not issubclass(Interrupted, Exception)

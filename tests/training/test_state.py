@@ -47,7 +47,7 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path: Path) -> None:
     saved = made().state_dict(*learner())
     del saved["splits"], saved["optimizer"]
     checkpoint.save(tmp_path / checkpoint.LAST, saved)
-    with pytest.raises(Refused, match="not the checkpoint of a run: lacks splits"):
+    with pytest.raises(Refused, match="not the checkpoint of a run: splits is missing"):
         State.restore(tmp_path)
 
 

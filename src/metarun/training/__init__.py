@@ -1,1 +1,1 @@
-"""Parts become a trained learner: the loop, its state, evaluation, what a person sees."""
+"""Training: the objects of a run, the outer loop, its state, evaluation and progress display."""

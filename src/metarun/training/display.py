@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live line on a terminal, plain lines elsewhere."""
+"""Console output of a run: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from metarun.process import speaker
+from metarun.process import job_label
 from metarun.runs.results import clock, table
 from metarun.tasks.headline import ACCURACY, Headline
 from metarun.training.interruption import Stop
 
 
 class Screen(Console):
-    """Goes on without a reader: `metarun … | head` does not end a training."""
+    """A console that goes silent when its reader exits, so that `metarun … | head` trains on."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """As rich does; beside other jobs, each line says whose it is."""
-        if not speaker():
+        """Print as rich does; if several jobs run at once, start each line with the job's label."""
+        if not job_label():
             return super().print(*objects, **options)
         with self.capture() as captured:
             super().print(*objects, **options)
         lines = [line.strip() for line in captured.get().splitlines()]
-        text = "\n".join(f"{speaker()}  {line}" for line in lines if line)
+        text = "\n".join(f"{job_label()}  {line}" for line in lines if line)
         super().print(text, markup=False, soft_wrap=True)
 
 
 def console() -> Console:
-    """Standard output; tables keep their width where there is no terminal to fit them to."""
-    if sys.stdout is None:  # closed by whoever called
+    """A console on standard output; without a terminal, tables have a fixed width."""
+    if sys.stdout is None:  # closed by the parent process
         return Console(quiet=True)
-    if speaker():  # the live lines of several processes would fight
+    if job_label():  # progress bars of several processes would overwrite each other
         return Screen(highlight=False, width=160, force_terminal=False)
     return Screen(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
-def announce(job: int, typed: Sequence[str]) -> None:
-    """A job of a sweep begins."""
-    text = " ".join(typed)
-    said = text if speaker() else f"\njob {job}: {text}"
-    console().print(said, markup=False, soft_wrap=True)
+def announce(job: int, overrides: Sequence[str]) -> None:
+    """Print that a job of a sweep starts, with its overrides."""
+    text = " ".join(overrides)
+    line = text if job_label() else f"\njob {job}: {text}"
+    console().print(line, markup=False, soft_wrap=True)
 
 
 def conclude(folder: Path, result: Mapping[str, Any]) -> None:
-    """The table that a run ends with."""
+    """Print the results of a finished run and the path of its `result.json`."""
     screen, headline = console(), Headline.of(result)
     screen.print(table(result))
     for name, scores in result.get("test_by_batch_norm", {}).items():
@@ -63,11 +63,12 @@ def conclude(folder: Path, result: Mapping[str, Any]) -> None:
 
 
 class Display:
-    """Shows training as it goes. A context manager: the live line goes away at its end.
+    """Shows the progress of training. A context manager: on exit it removes the progress bar.
 
     Args:
-        start: outer steps that were done before.
-        headline: the score that is shown, or another known one where it is not there.
+        steps: outer steps of the whole run; 0 shows no training bar.
+        start: outer steps that an earlier process has done.
+        headline: the score to show. If it is missing, a known score is shown instead.
     """
 
     def __init__(self, steps: int = 0, start: int = 0, headline: Headline = ACCURACY) -> None:
@@ -97,37 +98,42 @@ class Display:
         self.live.stop()
 
     def say(self, line: str | Table) -> None:
-        """Print a line or a table above the live line."""
+        """Print a line or a table above the progress bar."""
         self.live.console.print(line, markup=False, soft_wrap=isinstance(line, str))
 
     def step(self, step: int, scores: Mapping[str, float]) -> None:
-        """Outer step `step` is done."""
+        """Show that outer step `step` is done, with its scores."""
         self.latest = f"loss {scores['loss']:.3f}"
-        if headline := self._judged(scores):
+        if headline := self._shown(scores):
             self.latest += f"  {headline.score} {headline.text(scores[headline.score])}"
         self.live.update(self.training, completed=step, note=f"{self.latest}  {self.best}")
 
-    def during(self, what: str, total: int, stop: Stop) -> Callable[[int], None]:
-        """A callback for an evaluation of `total` episodes: shows it, and ends it when asked to."""
+    def progress(self, name: str, total: int, stop: Stop) -> Callable[[int], None]:
+        """A callback that shows the progress of an evaluation and ends it on a stop request.
+
+        Args:
+            name: shown beside the bar.
+            total: episodes of the evaluation.
+        """
 
         def proceed(done: int) -> None:
             self.live.update(
-                self.testing, description=what, completed=done, total=total, visible=done < total
+                self.testing, description=name, completed=done, total=total, visible=done < total
             )
             stop.check()
 
         return proceed
 
     def validated(self, step: int, val: Mapping[str, object], best_step: int) -> None:
-        """Validation after outer step `step`: a line that stays."""
+        """Print the validation scores after outer step `step`."""
         done, seconds = step - self.start, time.monotonic() - self.began
         left = clock(seconds / max(done, 1) * (self.steps - step))
         mark = "  best so far" if best_step == step else ""
         self.best = f"best at {best_step}"
         self.say(
             f"step {step:>{len(str(self.steps))}}/{self.steps}  {self.latest}  "
-            f"validation {self._judged(val).figure_in(val)}{mark}  {left} left"
+            f"validation {self._shown(val).figure_in(val)}{mark}  {left} left"
         )
 
-    def _judged(self, scores: Mapping[str, object]) -> Headline:
+    def _shown(self, scores: Mapping[str, object]) -> Headline:
         return self.headline if self.headline.score in scores else Headline.among(scores)

@@ -1,4 +1,4 @@
-"""The meta-gradient of a batch of tasks."""
+"""The meta-gradient of a batch of tasks, and adaptation to a batch of tasks."""
 
 from __future__ import annotations
 
@@ -13,30 +13,33 @@ from metarun.tasks.task import Model, Task
 
 
 def accumulate(learner: Learner, tasks: Sequence[Task], seed: int) -> list[dict[str, Tensor]]:
-    """Add the gradient of the mean outer loss over the tasks to `.grad`.
+    """Add the gradient of the mean outer loss over the tasks to `.grad` of the parameters.
 
-    One task's graph is in memory at a time, unless the learner needs all at once.
+    Only the graph of one task is in memory at a time, unless the learner needs all tasks at once.
+
+    Args:
+        seed: seeds the random numbers that the learner draws, together with the task number.
 
     Returns:
-        the scores of each task, scalars without a graph.
+        The scores of each task: scalars without a graph.
     """
     if learner.joint:
         seed_draws(seed, tasks[0].number)
         losses, scores = zip(*learner.outer_losses(tasks), strict=True)
         (torch.stack(losses).sum() / len(tasks)).backward()
         return list(scores)
-    found = []
+    scores_of_tasks = []
     for task in tasks:
         seed_draws(seed, task.number)
         loss, scores = learner.outer_loss(task)
         (loss / len(tasks)).backward()
-        found.append(scores)
-    return found
+        scores_of_tasks.append(scores)
+    return scores_of_tasks
 
 
 @torch.no_grad()
 def adapt(learner: Learner, tasks: Sequence[Task], seed: int = 0) -> list[Model]:
-    """A model for each task, side by side where the learner can; without a graph."""
+    """A model for each task, without a graph; computed together if the learner supports it."""
     if type(learner).adapt_all is not Learner.adapt_all:
         seed_draws(seed, tasks[0].number)
         return learner.adapt_all([task.support for task in tasks])
@@ -48,8 +51,8 @@ def adapt(learner: Learner, tasks: Sequence[Task], seed: int = 0) -> list[Model]
 
 
 def seed_draws(seed: int, number: int) -> None:
-    """Let what a learner draws for a task depend on the seed and the number of the task alone."""
+    """Seed torch's generators from `seed` and the task's number, before a learner draws."""
     state = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
-    torch.default_generator.manual_seed(state)  # torch.manual_seed takes a hundred times as long
+    torch.default_generator.manual_seed(state)  # torch.manual_seed is a hundred times slower
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(state)

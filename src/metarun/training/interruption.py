@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that the loop answers when it is safe."""
+"""Delays Ctrl-C and SIGTERM until the state of a run can be saved."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ HEEDED = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
-    """While entered, the first signal only sets `asked`; a second one interrupts at once."""
+    """A context in which the first signal sets `requested` and a second one interrupts at once.
+
+    Call `check` where it is safe to stop.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
-        if threading.current_thread() is threading.main_thread():  # others may not set handlers
+        if threading.current_thread() is threading.main_thread():  # only it may set handlers
             for number in HEEDED:
                 self._before[number] = signal.signal(number, self._note)
         return self
@@ -32,11 +35,11 @@ class Stop:
             signal.signal(number, handler)
 
     def check(self) -> None:
-        """Raise `Interrupted` if a signal has come."""
-        if self.asked:
+        """Raise `Interrupted` if a signal has arrived."""
+        if self.requested:
             raise Interrupted
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True

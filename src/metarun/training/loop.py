@@ -1,4 +1,4 @@
-"""The loop: episodes, meta-gradient, outer step; validation and checkpoints when they are due."""
+"""The outer loop of meta-training, with validation and checkpoints."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ from metarun.training.state import Clock, State
 
 
 class NotFinite(RunFailed):
-    """A score or the meta-gradient of a step: taking that step would lose all that was learned."""
+    """A loss, score or meta-gradient is not finite. The step was not taken."""
 
 
 class Trial(Protocol):
-    """Follows a run that is one of a search."""
+    """The trial of a search that a run belongs to. `number` is its number in the search."""
 
     number: int
 
     def validated(self, step: int, val: Mapping[str, Any]) -> None:
-        """The state after step `step`, with its validation scores, is saved.
+        """Report the validation scores after `step`; the state of that step has been saved.
 
         Raises:
-            Pruned: the run is not worth going on with.
+            Pruned: the search ends this trial early.
         """
 
 
 @dataclass
 class Session:
-    """A run while this process works on it.
+    """A run in the process that executes it.
 
     Attributes:
-        parts: what it is made of.
-        out: its folder.
-        state: how far it is.
-        trial: whom to tell of each validation, if the run is one of a search.
-        clock: started when the session was.
+        parts: the objects of the run.
+        out: the run folder.
+        state: the progress of the run.
+        trial: receives each validation, if the run belongs to a search.
+        clock: measures the time of this session.
     """
 
     parts: Parts
@@ -67,11 +67,11 @@ class Session:
 def meta_train(
     session: Session, outer: Outer, logger: Logger, stop: Stop, display: Display
 ) -> None:
-    """The loop, from the step that the state is at to the last, with validation and checkpoints.
+    """Train from step `session.state.step` to the last one, with validation and checkpoints.
 
     Raises:
-        NotFinite: in this step; what was saved before is kept.
-        Interrupted: after the state was saved.
+        NotFinite: a loss, score or gradient is not finite; earlier checkpoints are kept.
+        Interrupted: a signal has arrived; the state has been saved.
     """
     parts, out, state, clock = session.parts, session.out, session.state, session.clock
     config, learner, folder = parts.config, parts.learner, out / "checkpoints"
@@ -80,8 +80,8 @@ def meta_train(
     headline = parts.spec.objective.headline
 
     def save() -> None:
-        saved = state.state_dict(learner, outer.optimizer)
-        checkpoint.save(folder / checkpoint.LAST, saved, keep=checkpoint.PREVIOUS)
+        content = state.state_dict(learner, outer.optimizer)
+        checkpoint.save(folder / checkpoint.LAST, content, keep=checkpoint.PREVIOUS)
 
     def note(split: str, values: dict[str, float]) -> None:
         metrics.append(out, state.step, split, values, state.metrics)
@@ -89,10 +89,10 @@ def meta_train(
 
     try:
         while True:
-            step = state.step  # outer steps done
+            step = state.step  # number of finished outer steps
             due = step > 0 and (step % config.eval_every == 0 or step == steps)
             if due and state.validated < step:
-                proceed = display.during("validate", episodes, stop)
+                proceed = display.progress("validate", episodes, stop)
                 scores = evaluate(learner, validation, episodes, proceed)
                 val = {name: interval(values) for name, values in scores.items()}
                 best = None if state.best is None else state.best[headline.score]["mean"]
@@ -107,7 +107,7 @@ def meta_train(
                 state.validated = step
                 clock.lap()
                 save()
-                if improved:  # after the last one, which can make it again
+                if improved:  # after last.pt, from which best.pt can be restored
                     checkpoint.save(folder / checkpoint.BEST, state.best_checkpoint())
                 display.validated(step, val, state.best["best_step"])
                 if session.trial is not None:
@@ -117,16 +117,19 @@ def meta_train(
 
             numbers = range(step * batch, (step + 1) * batch)
             clock.lap()
-            # What a learner draws depends on the number of the task alone: nothing to save.
-            found = accumulate(learner, training.tasks(numbers), config.seed)
-            scores = {name: float(np.mean([float(s[name]) for s in found])) for name in found[0]}
+            # The generator's state need not be saved: draws depend on the seed and task number.
+            task_scores = accumulate(learner, training.tasks(numbers), config.seed)
+            scores = {
+                name: float(np.mean([float(s[name]) for s in task_scores]))
+                for name in task_scores[0]
+            }
             try:
-                _finite(found, numbers)
+                _check_finite(task_scores, numbers)
                 scores["gradient_norm"] = outer.step(step)
             except FloatingPointError as error:
                 raise NotFinite(
-                    f"step {step + 1}: {error}, the loss {scores.get('loss')}; training episodes "
-                    f"{numbers[0]} to {numbers[-1]} of seed {config.seed}"
+                    f"step {step + 1}: {error} (loss {scores.get('loss')}; training episodes "
+                    f"{numbers[0]} to {numbers[-1]} of seed {config.seed})"
                 ) from error
             clock.lap(in_step=True)
 
@@ -142,17 +145,17 @@ def meta_train(
         raise
 
 
-def _finite(scores: Sequence[Mapping[str, Tensor]], numbers: range) -> None:
-    """Stop at scores that are not finite, naming the tasks whose they are.
+def _check_finite(task_scores: Sequence[Mapping[str, Tensor]], numbers: range) -> None:
+    """Check that the scores of all tasks are finite.
 
     Raises:
-        FloatingPointError: there are some.
+        FloatingPointError: a score is not finite; the message has the numbers of the tasks.
     """
-    for name in scores[0]:
-        wrong = [i for i, own in zip(numbers, scores, strict=True) if not own[name].isfinite()]
-        if wrong:
-            which = ", ".join(map(str, wrong))
-            raise FloatingPointError(f"the {name} of episode {which} is not finite")
+    for name in task_scores[0]:
+        bad = [i for i, s in zip(numbers, task_scores, strict=True) if not s[name].isfinite()]
+        if bad:
+            episodes = ", ".join(map(str, bad))
+            raise FloatingPointError(f"the {name} of episode {episodes} is not finite")
 
 
 def _copy(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The outer loop's step: an optimizer, its schedule and its clipping."""
+"""The outer optimizer with its learning rate schedule and gradient clipping."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Schedule = Literal["none", "step", "cosine", "linear"]
 
 
 class Outer:
-    """Steps the learner's parameters against the meta-gradient.
+    """Updates the learner's parameters by the meta-gradient.
 
     Args:
-        optimizer: any of torch's.
-        steps: outer steps of the whole run, the length of the cosine.
-        schedule: `none`; `step`: multiply the rate by `decay` after every `decay_every` steps;
-            `cosine`: down to 0 over the run (Loshchilov & Hutter 2017, without restarts);
-            `linear`: down to 0 over the run.
-        clip: largest norm of the meta-gradient; `None` leaves it.
+        optimizer: a torch optimizer.
+        steps: outer steps of the whole run, the length of the `cosine` and `linear` schedules.
+        schedule: `none`: constant rate; `step`: multiplied by `decay` after every `decay_every`
+            steps; `cosine`: cosine annealing to 0 over the run (Loshchilov & Hutter 2017, without
+            restarts); `linear`: linear decay to 0 over the run.
+        clip: the largest norm of the meta-gradient; `None` does not clip.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Outer:
         self.lr = optimizer.param_groups[0]["lr"]
 
     def factor(self, step: int) -> float:
-        """What the rate is multiplied by in outer step `step` (from 0): a function of it alone."""
+        """The factor of the learning rate in outer step `step` (from 0)."""
         if self.schedule == "step":
             return self.decay ** (step // self.decay_every)
         if self.schedule == "cosine":
@@ -49,10 +49,10 @@ class Outer:
         return 1.0
 
     def step(self, step: int) -> float:
-        """Take outer step number `step` (from 0); returns the norm of the meta-gradient.
+        """Take outer step `step` (from 0) and return the norm of the meta-gradient before clipping.
 
         Raises:
-            FloatingPointError: the meta-gradient is not finite; the parameters are left alone.
+            FloatingPointError: the meta-gradient is not finite; the parameters are unchanged.
         """
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         limit = math.inf if self.clip is None else self.clip
@@ -99,7 +99,7 @@ def sgd(
     decay: PositiveFloat = 0.5,
     clip: PositiveFloat | None = None,
 ) -> Outer:
-    """Stochastic gradient descent with momentum."""
+    """Stochastic gradient descent with momentum; weight decay is an L2 penalty."""
     optimizer = torch.optim.SGD(
         parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
     )

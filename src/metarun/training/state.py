@@ -1,4 +1,4 @@
-"""How far a run is: what a checkpoint holds, so that the run can go on as if never stopped."""
+"""The progress of a run: everything that a checkpoint needs to resume it exactly."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from metarun.training.protocol import trained_on
 
 @dataclass(kw_only=True)
 class State:
-    """The state of a run, under the names that its checkpoints have for it.
+    """The state of a run. The attribute names are also the keys of its checkpoints.
 
     Attributes:
-        step: outer steps done.
+        step: number of finished outer steps.
         validated: the step of the last validation; 0 before the first.
-        best: the scores of the validation that was best, with its `best_step`.
-        best_learner: the weights that were validated then.
+        best: the scores of the best validation, and its `best_step`.
+        best_learner: the learner's weights at the best validation.
         recent: the scores of each step since the last training line in `metrics.jsonl`.
-        metrics: the record of the lines of `metrics.jsonl`.
-        wall_seconds: of all processes that have worked on the run.
-        step_seconds: those of them that outer steps took.
-        id: stays the same when the run is resumed; loggers know the run by it.
-        command: what the user typed first.
-        resumed_with: what the user typed to go on, each time.
-        task: what the learner was told of its tasks, see `metarun.training.parts.saved_spec`.
-        trained_on: what `metarun.training.protocol.trained_on` says.
+        metrics: number and digest of the lines of `metrics.jsonl`.
+        wall_seconds: time of all processes that have executed the run.
+        step_seconds: the part of it spent in outer steps.
+        id: identifies the run for loggers; it stays the same when the run is resumed.
+        command: the command that started the run.
+        resumed_with: the commands that resumed the run.
+        task: see `metarun.training.parts.saved_spec`.
+        trained_on: see `metarun.training.protocol.trained_on`.
         splits: the sha256 of each split.
-        config: of the run, plain containers.
-        learner, optimizer: what they hold after `step`. Only a state that was read from a
-            checkpoint has them, and only until they are loaded.
-        trial: the number of the run in a search, if it is one of a search.
+        config: the configuration of the run, in plain containers.
+        learner, optimizer: their state dicts after `step`. Set only in a state read from a
+            checkpoint, until `load_into` is called.
+        trial: the number of the run in a search; `None` outside of a search.
     """
 
     step: int = 0
@@ -62,7 +62,7 @@ class State:
 
     @classmethod
     def begin(cls, parts: Parts, command: str) -> State:
-        """The state of a run that has not taken a step."""
+        """The state of a new run."""
         return cls(
             command=command,
             task=saved_spec(parts.spec),
@@ -73,23 +73,23 @@ class State:
 
     @classmethod
     def restore(cls, folder: Path) -> State | None:
-        """Read the last whole checkpoint in `folder`; `None` if there is none yet.
+        """Read the last intact checkpoint in `folder`; `None` if no checkpoint was saved.
 
         Raises:
-            Refused: all that there are are damaged, or not those of a run.
+            Refused: all checkpoints are damaged, or the checkpoint is not from a run.
         """
         saved = checkpoint.latest(folder)
         if saved is None:
             return None
-        known = {"trial": None, **saved}
+        values = {"trial": None, **saved}
         names = [f.name for f in fields(cls)]
-        lacking = [name for name in names if name not in known]
-        if lacking:
-            raise Refused(f"{folder}: not the checkpoint of a run: lacks {lacking[0]}")
-        return cls(**{name: known[name] for name in names})
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise Refused(f"{folder}: not the checkpoint of a run: {missing[0]} is missing")
+        return cls(**{name: values[name] for name in names})
 
     def load_into(self, learner: nn.Module, optimizer: optim.Optimizer) -> bool:
-        """Load what the checkpoint says of both and let go of it; False if it says nothing."""
+        """Load and release the saved state dicts; returns whether there were any."""
         if self.learner is None:
             return False
         learner.load_state_dict(self.learner)
@@ -98,23 +98,23 @@ class State:
         return True
 
     def state_dict(self, learner: nn.Module, optimizer: optim.Optimizer) -> dict[str, Any]:
-        """What a checkpoint holds after this step."""
+        """The content of a checkpoint at this step."""
         weights = {"learner": learner.state_dict(), "optimizer": optimizer.state_dict()}
         return {**vars(self), **weights}
 
     def best_checkpoint(self) -> dict[str, Any] | None:
-        """What `best.pt` holds; `None` before the first validation."""
+        """The content of `best.pt`; `None` before the first validation."""
         return None if self.best is None else checkpoint.best_of(vars(self))
 
 
 class Clock:
-    """Adds the time since its last lap to the state, so that it survives a resume."""
+    """Adds elapsed time to the state, so that it is kept when the run is resumed."""
 
     def __init__(self, state: State) -> None:
         self.state, self.last = state, time.monotonic()
 
     def lap(self, in_step: bool = False) -> None:
-        """Add the time to `wall_seconds`, and to `step_seconds` where it was an outer step."""
+        """Add the time since the last lap to `wall_seconds` and, in a step, to `step_seconds`."""
         now = time.monotonic()
         self.state.wall_seconds += now - self.last
         if in_step:
