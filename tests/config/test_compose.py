@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from metarun.config.compose import compose, plain
-from metarun.config.groups import GROUPS, choices, conf_dir
+from metarun.config.groups import choices, conf_dir
 from metarun.config.overrides import quote_path
+from metarun.config.schema import GROUPS
 from metarun.errors import Refused
 from tests.conftest import OWN
 

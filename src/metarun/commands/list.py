@@ -11,8 +11,9 @@ def run(request: Request) -> int:
 
     `list data` also prints where each data set looks for its files, and how much is there.
     """
-    from metarun.config.groups import GROUPS, choices
+    from metarun.config.groups import choices
     from metarun.config.overrides import OF_SWEEPS, nearest
+    from metarun.config.schema import GROUPS
 
     request.accept("--config-dir")
     groups = (*GROUPS, *OF_SWEEPS)

@@ -14,9 +14,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig
 
+from metarun.config.layers import Loader
 from metarun.errors import Refused
-
-GROUPS = ("algo", "data", "backbone", "optimizer", "augmentation", "logger", "experiment", "debug")
 
 
 def conf_dir() -> Path:
@@ -38,7 +37,9 @@ def hydra_for(folder: str | None) -> Hydra:
     if folder is not None:
         anchor = SearchPathQuery(provider="schema")  # which has to stay last
         search.prepend("command-line", f"file://{os.path.abspath(folder)}", anchor)
-    return Hydra.create_main_hydra2("metarun", search)
+    created = Hydra.create_main_hydra2("metarun", search)
+    created.config_loader = Loader(search)
+    return created
 
 
 def user_folders(cfg: DictConfig) -> list[Path]:

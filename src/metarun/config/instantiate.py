@@ -13,9 +13,8 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, Field, ValidationError, create_model
 
-from metarun.config.groups import GROUPS
 from metarun.config.overrides import nearest
-from metarun.config.schema import explain
+from metarun.config.schema import GROUPS, explain
 from metarun.errors import Refused
 
 # Where a group's targets live, and how many positional arguments the caller of its blueprint has.

@@ -15,8 +15,8 @@ from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig
 
-from metarun.config.groups import GROUPS, options_of
-from metarun.config.schema import show
+from metarun.config.groups import options_of
+from metarun.config.schema import GROUPS, show
 from metarun.errors import Refused
 
 OF_SWEEPS = ("hydra/launcher", "hydra/sweeper")
@@ -113,10 +113,21 @@ def wrong_choice(loader: ConfigLoader, override: Override) -> str | None:
     several = isinstance(value, list) and group in ("experiment", "debug")
     for name in value if several else [value]:
         if name not in options:
+            if group == "experiment" and (renamed := _renamed(str(name), options)):
+                return f"{group}={show(name)}: no such choice; it is now {renamed}"
             hint = nearest(str(name), options)
-            some = ", ".join(options) if len(options) <= 20 else f"metarun list {group}: all"
+            some = ", ".join(options) if len(options) <= 15 else f"metarun list {group}: all"
             return f"{group}={show(name)}: no such choice{hint} ({some or 'none'})"
     return None
+
+
+def _renamed(name: str, presets: Iterable[str]) -> str | None:
+    """What selects a preset whose name held ways and shots: `maml/omniglot_20way_1shot_quick`."""
+    old = re.fullmatch(r"(.+?)_(?:(\d+)way_)?(\d+)shot(_quick)?", name)
+    if not old or old[1] not in presets:
+        return None
+    ways, quick = f" ways={old[2]}" if old[2] else "", " quick=true" if old[4] else ""
+    return f"experiment={old[1]}{ways} shots={old[3]}{quick}"
 
 
 def unknown_key(base: DictConfig, override: Override) -> str | None:
@@ -125,31 +136,33 @@ def unknown_key(base: DictConfig, override: Override) -> str | None:
         return None
     if key.partition(".")[0] == "choices":
         return f"{key}: says what was chosen; choose with {key.rpartition('.')[2]}=NAME"
+    if key.partition(".")[0] == "preset":
+        return f"{key}: says what is published; choose a preset with experiment=NAME"
     node: Any = base
-    for part in key.split("."):
+    parts = key.split(".")
+    for depth, part in enumerate(parts):
         if isinstance(node, ListConfig) and part.isdigit() and int(part) < len(node):
             node = node[int(part)]
         elif isinstance(node, DictConfig) and part in node:
             node = node._get_node(part)
         else:
-            return f"{key}: no such key{nearest(key, keys(base)) or _siblings(node, key)}"
+            hint = nearest(key, keys(base)) or _siblings(node, ".".join(parts[:depth]))
+            return f"{key}: no such key{hint}"
     return None
 
 
-def _siblings(node: Any, key: str) -> str:
-    """What there is where `key` was looked for, if that is a group."""
-    parent = key.rpartition(".")[0]
-    names = (
-        [str(name) for name in node if name != "_target_"] if isinstance(node, DictConfig) else []
-    )
-    return f" ({parent} has {', '.join(names)})" if parent and names else ""
+def _siblings(node: Any, path: str) -> str:
+    """The keys of the node at `path`, if that is a group."""
+    if not path or not isinstance(node, DictConfig):
+        return ""
+    return f" ({path} has {', '.join(str(name) for name in node if name != '_target_')})"
 
 
 def keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
     """The dotted keys of all values but Hydra's."""
     for name in cfg:
         node = cfg._get_node(name)
-        if name in ("hydra", "choices", "_target_") or node is None:
+        if name in ("hydra", "choices", "preset", "_target_") or node is None:
             continue
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():
             yield from keys(node, f"{prefix}{name}.")

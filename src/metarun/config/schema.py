@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Node = dict[str, Any]  # of a group: `_target_`, what the choice is, and its keys
+GROUPS = ("algo", "data", "backbone", "optimizer", "augmentation", "logger", "experiment", "debug")
 
 
 def _device(name: str) -> str:
@@ -28,6 +29,33 @@ class Choices(BaseModel):
     backbone: str
     optimizer: str
     augmentation: str = "none"  # runs of the first versions do not say
+
+
+class Preset(BaseModel):
+    """What is published for the ways and shots of a preset; see `conf/experiment`.
+
+    Attributes:
+        experiment: the preset, ALGO/DATA.
+        cell: its ways and shots.
+        published: `mean` and, where it is known, `ci95` of the score: accuracy in %, other scores
+            as they are. `None` where the paper does not report the cell.
+        score: the name of the score.
+        source: paper and table.
+        protocol: how the figure was measured, as far as it is known.
+        notes: how the authors' procedure differs besides.
+        typed: overrides of the command that change the published setting.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    experiment: str
+    cell: str
+    published: dict[str, float] | None
+    score: str
+    source: str
+    protocol: dict[str, Any]
+    notes: list[str]
+    typed: list[str]
 
 
 class RunConfig(BaseModel):
@@ -60,6 +88,8 @@ class RunConfig(BaseModel):
     threads: Count | None
     audit: Literal["quick", "full"]
     tags: list[str]
+    quick: bool
+    preset: Preset | None
     out: Annotated[str, Field(min_length=1)]
     data_home: Annotated[str, Field(min_length=1)]
     choices: Choices

@@ -1,4 +1,4 @@
-"""A saved run's configuration, with what is typed on top of it."""
+"""The `config.yaml` of a run: writing, reading, overriding and comparing it."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from metarun.config.compose import checked, compose
-from metarun.config.groups import GROUPS, hydra_for
+from metarun.config.groups import hydra_for
 from metarun.config.overrides import keys, nearest, parse
-from metarun.config.schema import RunConfig, show
+from metarun.config.schema import GROUPS, RunConfig, show
 from metarun.errors import Refused
 from metarun.files import read_whole, write_whole
 
 RESUMABLE = ("steps", "logger", "device", "threads", "tags", "data.root", "data.cache")
-RETESTABLE = (
-    *("ways", "shots", "queries", "test_episodes", "eval_seed"),
-    *("device", "threads", "data", "algo."),
-)
+RETESTABLE = ("ways", "shots", "queries", "test_episodes", "eval_seed")
+RETESTABLE += ("device", "threads", "data", "algo.")
 MARK = "# sha256 of the lines above: "
 
 
 def keep_config(config: RunConfig, out: Path) -> None:
-    """Write `config.yaml`, whose last line tells whether the others are as they were written."""
+    """Write `config.yaml`; its last line is a checksum of the lines above."""
     text = OmegaConf.to_yaml(OmegaConf.create(config.model_dump()))
     write_whole(out / "config.yaml", f"{text}{MARK}{_digest(text)}\n")
 
 
 def load_config(run: Path, key: str) -> DictConfig:
-    """The configuration that the run in this folder was made with.
+    """Read the configuration of the run in the folder `run`.
 
     Args:
-        key: what the user calls the folder, for messages.
+        key: the key by which the user named the folder, for messages.
+
+    Raises:
+        Refused: the file is missing, unreadable, damaged or edited.
     """
     file = run / "config.yaml"
     try:
         text = read_whole(file, 2**24).decode("utf-8")
         plain = yaml.safe_load(text)
     except (FileNotFoundError, NotADirectoryError):
-        hint = "no such folder" if not run.exists() else "holds no run: config.yaml is not there"
+        hint = "no such folder" if not run.exists() else "holds no run: config.yaml is missing"
         raise Refused(f"{key}={run}: {hint}") from None
     except OSError as error:
         raise Refused(f"{file}: cannot be read ({error.strerror})") from error
@@ -51,8 +52,8 @@ def load_config(run: Path, key: str) -> DictConfig:
         raise Refused(f"{file}: cannot be read ({error})") from error
     if not isinstance(plain, dict):
         raise Refused(f"{file}: is not a configuration")
-    if "${" in text:  # a stranger's might read the environment
-        raise Refused(f"{file}: holds ${{…}}, which metarun does not write there")
+    if "${" in text:  # an interpolation in a shared run could read environment variables
+        raise Refused(f"{file}: contains ${{…}}, which metarun never writes")
     try:
         body, _, digest = text.rpartition(MARK)
         if digest.strip() != _digest(body):
@@ -63,17 +64,17 @@ def load_config(run: Path, key: str) -> DictConfig:
 
 
 def _compare(run: Path, plain: dict[str, Any]) -> None:
-    """Refuse a `config.yaml` that is not as it was written and differs from the last checkpoint."""
+    """Refuse an edited `config.yaml` if it differs from the configuration in the checkpoint."""
     from metarun.runs import checkpoint
 
     file, state = run / "config.yaml", checkpoint.latest(run / "checkpoints")
     if state is None or "config" not in state:
-        raise Refused(f"{file}: damaged or edited: its checksum does not fit; start a new run")
+        raise Refused(f"{file}: damaged or edited: its checksum does not match; start a new run")
     lines = differences(state["config"], plain, free=("out", "data_home"))
     if len(lines) == 1:
         raise Refused(f"{file}: {lines[0]}")
     if lines:
-        raise Refused(f"{file}: damaged or edited in {len(lines)} keys, of which {lines[0]}")
+        raise Refused(f"{file}: damaged or edited in {len(lines)} keys, first {lines[0]}")
 
 
 def _digest(text: str) -> str:
@@ -81,29 +82,32 @@ def _digest(text: str) -> str:
 
 
 def amend(
-    saved: DictConfig, typed: Sequence[str], allowed: Sequence[str], what: str, folder: str | None
+    saved: DictConfig, words: Sequence[str], allowed: Sequence[str], caller: str, folder: str | None
 ) -> RunConfig:
-    """The saved configuration with overrides: choices of a group first, then values.
+    """The saved configuration with overrides: choices of groups first, then values.
 
     Args:
-        allowed: keys that may be typed; a group allows its keys, and `algo.` the keys alone.
-        what: the command, for messages.
+        words: the overrides that the user typed.
+        allowed: keys that may be overridden. A group includes its keys; `algo.` means the keys of
+            `algo` without the choice itself.
+        caller: the name of the command, for messages.
+        folder: the user's config folder.
 
     Raises:
-        Refused: with a line for every mistake.
+        Refused: an override is wrong or not allowed; one line for each mistake.
     """
-    overrides, mistakes = parse(hydra_for(folder).config_loader, typed)
+    overrides, mistakes = parse(hydra_for(folder).config_loader, words)
     for o in sorted(overrides, key=lambda o: o.key_or_group not in GROUPS):
         key = o.key_or_group
         if not any(key == a or key.startswith(a.rstrip(".") + ".") for a in allowed) or (
             key in GROUPS and key not in allowed
         ):
-            offered = ", ".join(a + "*" if a.endswith(".") else a for a in allowed)
-            mistakes.append(f"{key}: {what} cannot change it (it can: {offered})")
+            names = ", ".join(a + "*" if a.endswith(".") else a for a in allowed)
+            mistakes.append(f"{key}: {caller} cannot change it; it can change {names}")
         elif key in GROUPS:
             try:
-                chosen = compose([str(o.input_line)], folder)
-                saved[key] = OmegaConf.create(OmegaConf.to_container(chosen[key], resolve=True))
+                composed = compose([str(o.input_line)], folder)
+                saved[key] = OmegaConf.create(OmegaConf.to_container(composed[key], resolve=True))
                 saved.choices[key] = o.value()
             except Refused as refused:
                 mistakes += refused.mistakes
@@ -125,28 +129,30 @@ def differences(
     now: dict[str, Any],
     free: Sequence[str] = (*RESUMABLE, "audit", "out", "data_home"),
 ) -> list[str]:
-    """Keys that would make a resumed run another one, a line each, with both values.
+    """One line for each key whose values differ, with both values.
 
     Args:
-        free: keys that may differ, with all below them.
+        before: the configuration that the run was trained with.
+        now: the configuration to compare with it.
+        free: keys that may differ, including the keys below them.
     """
     old, new = (dict(_leaves(OmegaConf.create(_completed(c)))) for c in (before, now))
     return [
-        _told(key, old, new)
+        _difference(key, old, new)
         for key in sorted(old.keys() | new.keys())
-        if old.get(key, ...) != new.get(key, ...)  # that null is missing is a difference too
+        if old.get(key, ...) != new.get(key, ...)  # a missing key differs from null
         and not any(key == f or key.startswith(f"{f}.") for f in free)
     ]
 
 
-def _told(key: str, old: dict[str, Any], new: dict[str, Any]) -> str:
+def _difference(key: str, old: dict[str, Any], new: dict[str, Any]) -> str:
     now = f"={show(new[key])}" if key in new else " is missing"
-    then = f" {show(old[key])}" if key in old else "out it"
-    return f"{key}{now}: the run was trained with{then}"
+    before = f"with {show(old[key])}" if key in old else "without it"
+    return f"{key}{now}: the run was trained {before}"
 
 
 def _completed(config: dict[str, Any]) -> dict[str, Any]:
-    """With what went without saying in runs of the first versions."""
+    """Add the keys that configurations of the first versions lack."""
     return {
         "augmentation": {"_target_": "metarun.tasks.augmentation.none"},
         "audit": "quick",

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from metarun.config.schema import RunConfig
+from metarun.config.layers import cell_of
+from metarun.config.schema import RunConfig, show
 from metarun.data.classes import Split
 from metarun.data.duplicates import repeats
 from metarun.runs import results
 from metarun.tasks.augmentation import none
 from metarun.tasks.gathered import NORMALISATION
+from metarun.tasks.headline import Headline
 from metarun.training.parts import Parts
 
 
@@ -47,8 +49,36 @@ def protocol(
         "precision": c.precision,
         "algo": c.algo,
         "backbone": c.backbone,
+        "published": _published(c, episodes, parts.learner.batch_norm, headline),
         **trained,
     }
+
+
+def _published(
+    config: RunConfig, episodes: int, batch_norm: str, headline: Headline
+) -> dict[str, Any] | str | None:
+    """The published figure beside this test and how the two differ; `None` without a preset."""
+    preset = config.preset
+    if preset is None:
+        return None
+    same_cell = preset.cell == cell_of(config.ways, config.shots)
+    if preset.published is None or preset.score != headline.score or not same_cell:
+        return "no published setting"
+    reached = {
+        "batch_norm": batch_norm,
+        "queries": config.queries,
+        "rotations": config.data.get("rotations"),
+        "test_episodes": episodes,
+    }
+    differences = [
+        f"{key}={show(reached[key])} (published: {value})"
+        for key, value in preset.protocol.items()
+        if value not in ("unstated", reached[key])
+    ]
+    differences += ["quick=true"] * config.quick + preset.typed
+    differences += [f"published: {note}" for note in preset.notes]
+    figure = {key: value / headline.factor for key, value in preset.published.items()}
+    return {headline.score: figure, "source": preset.source, "differences": differences}
 
 
 def _pixels(notes: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from omegaconf import DictConfig
 
-from metarun.config.groups import GROUPS
+from metarun.config.schema import GROUPS
 from metarun.errors import Refused, printable
 from metarun.files import make_folder, read_whole, write_whole
 from metarun.sweeps.composition import composed, loader_for
@@ -26,7 +26,7 @@ WRITTEN_OUT = (
     "experiment",
     "debug",
 )  # groups whose values are told, since a file names one of each
-NOT_SETTINGS = ("out", "choices", "_target_")  # of a run; given by the groups; likewise
+NOT_SETTINGS = ("out", "choices", "preset", "quick", "_target_")  # the file does not hold these
 
 
 def keep(study: Study, sweep: Path, hydra: DictConfig) -> None:

@@ -1,4 +1,4 @@
-"""A search begins: everything that was typed for it is checked, before anything is written."""
+"""Start a search: check its overrides and settings before anything is written."""
 
 from __future__ import annotations
 
@@ -10,124 +10,129 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from metarun.config.groups import GROUPS
 from metarun.config.overrides import nearest, parse
+from metarun.config.schema import GROUPS
 from metarun.errors import Refused
 from metarun.files import make_folder, write_whole
 from metarun.sweeps.composition import composed, loader_for
 from metarun.sweeps.search.samplers import Settings
-from metarun.sweeps.search.search_space import CHOSEN, Dimension, Space, space
-from metarun.sweeps.search.study import Study, need_optuna
-from metarun.sweeps.search.trial import marked
+from metarun.sweeps.search.search_space import SEARCH, Dimension, Space, read_space
+from metarun.sweeps.search.study import Study, import_optuna
+from metarun.sweeps.search.trial import trial_override
 
 KEYS = tuple(f"hydra.sweeper.{name}" for name in Settings.model_fields)
 
 
-def asked_for(words: Sequence[str]) -> bool:
-    """Is the sweep that was typed a search?"""
-    return any(word.lstrip("+") == CHOSEN for word in words)
+def is_search(overrides: Sequence[str]) -> bool:
+    """Return whether the overrides of a sweep make it a search."""
+    return any(override.lstrip("+") == SEARCH for override in overrides)
 
 
-def unused(overrides: Sequence[Override]) -> list[str]:
-    """Words that only a search understands, where none was asked for; a line each."""
-    words = [str(o.input_line) for o in overrides]
-    keys = [word.partition("=")[0].lstrip("+") for word in words]
-    if asked_for(words):
+def search_key_mistakes(parsed: Sequence[Override]) -> list[str]:
+    """Return a line for each unknown search key, or, without a search, for each search key."""
+    overrides = [str(o.input_line) for o in parsed]
+    keys = [override.partition("=")[0].lstrip("+") for override in overrides]
+    if is_search(overrides):
         return [
             f"{key}: no such key{nearest(key, KEYS)} ({', '.join(KEYS)})"
             for key in keys
             if f"{key}.".startswith("hydra.sweeper.") and key not in KEYS
         ]
     return [
-        f"{word}: is for a search: add {CHOSEN}"
-        for o, key, word in zip(overrides, keys, words, strict=True)
+        f"{override}: is for a search: add {SEARCH}"
+        for o, key, override in zip(parsed, keys, overrides, strict=True)
         if key in KEYS or (o.is_sweep_override() and not o.is_discrete_sweep())
     ]
 
 
-def more(words: list[str], typed: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words of a search that goes on, with another number of trials if one was typed.
+def change_trials(saved: list[str], new: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Set the number of trials of a saved search, if `new` has one.
 
     Returns:
-        Those words, and what else was typed.
+        The overrides of the search, and the overrides in `new` that are not for the search.
 
     Raises:
-        Refused: another key of the search was typed.
+        Refused: `new` has another key of the search.
     """
-    trials = f"{KEYS[0]}="
-    if not asked_for(words):
-        return words, list(typed)
-    new = [word for word in typed if word.startswith(trials)]
-    for word in typed:
-        if word.partition("=")[0].lstrip("+").startswith("hydra.sweeper.") and word not in new:
-            raise Refused(f"{word}: a search goes on as it began; {trials}N can add to it")
-    kept = [word for word in words if not (new and word.startswith(trials))]
-    return [*kept, *new], [word for word in typed if word not in new]
+    prefix = f"{KEYS[0]}="
+    if not is_search(saved):
+        return saved, list(new)
+    trials = [override for override in new if override.startswith(prefix)]
+    others = [override for override in new if override not in trials]
+    for override in others:
+        if override.partition("=")[0].lstrip("+").startswith("hydra.sweeper."):
+            raise Refused(f"{override}: resume keeps the settings of a search; only {prefix}N can")
+    unchanged = [override for override in saved if not (trials and override.startswith(prefix))]
+    return [*unchanged, *trials], others
 
 
-def begin(config: DictConfig, given: Mapping[str, Any], typed: Sequence[str]) -> list[list[str]]:
-    """Check what was typed, make the search's folder, or find it there.
+def begin(
+    config: DictConfig, settings: Mapping[str, Any], overrides: Sequence[str]
+) -> list[list[str]]:
+    """Check the settings and the overrides, and create or open the folder of the search.
 
     Args:
-        config: of the sweep, with its `hydra` node.
-        given: the keys of `hydra.sweeper`.
-        typed: ranges and fixed words.
+        config: the configuration of the sweep, with its `hydra` node.
+        settings: the keys of `hydra.sweeper`.
+        overrides: the overrides of all trials, some of them ranges.
 
     Returns:
-        The words of each job.
+        The overrides of each job.
 
     Raises:
         Refused: with a line for every mistake.
     """
-    need_optuna()
-    settings = Settings.checked(given)
-    if any(word.startswith("hydra.sweep.subdir=") for word in config.hydra.overrides.hydra):
-        raise Refused("hydra.sweep.subdir: a search numbers the folders of its trials")
-    loader, found = loader_for(config.hydra)
-    overrides, mistakes = parse(loader, typed, sweep=True)
+    import_optuna()
+    settings = Settings.checked(settings)
+    if any(o.startswith("hydra.sweep.subdir=") for o in config.hydra.overrides.hydra):
+        raise Refused("hydra.sweep.subdir: a search numbers the folders of its trials; leave it out")
+    loader, search_path = loader_for(config.hydra)
+    parsed, mistakes = parse(loader, overrides, sweep=True)
     if mistakes:
         raise Refused(*mistakes)
-    wanted = space(overrides, _whole(loader, found, space(overrides)))
-    _check_choices(loader, found, wanted)
+    space = read_space(parsed, _integer_keys(loader, search_path, read_space(parsed)))
+    _check_choices(loader, search_path, space)
     sweep = Path(config.hydra.sweep.dir)
     try:
         make_folder(sweep)
-        study = Study(sweep, wanted, settings)
-        begun = len(study.trials())
-        if settings.trials < begun:
-            raise Refused(f"{KEYS[0]}={settings.trials}: {sweep} has begun {begun} already")
+        study = Study(sweep, space, settings)
+        started = len(study.trials())
+        if settings.trials < started:
+            raise Refused(f"{KEYS[0]}={settings.trials}: {sweep} already has {started} trials")
         write_whole(sweep / "multirun.yaml", OmegaConf.to_yaml(config))
     except OSError as error:
         raise Refused(
             f"hydra.sweep.dir={sweep}: cannot be written to ({error.strerror})"
         ) from error
-    seen = [w for w in wanted.words if isinstance(w, str) and w.startswith("threads=")]
-    return [
-        [marked(wanted, settings), *seen[-1:]]
-    ] * settings.trials  # a launcher looks for threads
+    threads = [o for o in space.overrides if isinstance(o, str) and o.startswith("threads=")]
+    # A launcher reads the number of threads from the overrides of a job.
+    return [[trial_override(space, settings), *threads[-1:]]] * settings.trials
 
 
-def _whole(loader: ConfigLoader, found: Sequence[str], wanted: Space) -> list[str]:
-    """The keys searched over whose default is a whole number."""
-    choices = {d.key: d.choices[0] for d in wanted.dimensions if d.key in GROUPS}
-    words = [w for w in wanted.words if isinstance(w, str) or w.key in choices]
-    raw = OmegaConf.create(composed(loader, [*found, *Space(tuple(words)).typed(choices)]).raw)
-    return [d.key for d in wanted.dimensions if type(OmegaConf.select(raw, d.key)) is int]
+def _integer_keys(loader: ConfigLoader, search_path: Sequence[str], space: Space) -> list[str]:
+    """Return the searched keys whose default value is an integer."""
+    choices = {d.key: d.choices[0] for d in _groups(space)}
+    groups = Space(tuple(o for o in space.overrides if isinstance(o, str) or o.key in choices))
+    raw = composed(loader, [*search_path, *groups.overrides_for(choices)]).raw
+    config = OmegaConf.create(raw)
+    return [d.key for d in space.dimensions if type(OmegaConf.select(config, d.key)) is int]
 
 
-def _check_choices(loader: ConfigLoader, found: Sequence[str], wanted: Space) -> None:
-    """Refuse words that no trial, or none with one of the choices, could be composed of."""
-    first = {d.key: d.choices[0] if d.choices else d.low for d in wanted.dimensions}
-    mistakes = composed(loader, [*found, *wanted.typed(first)]).mistakes
-    for d in _groups(wanted):
+def _check_choices(loader: ConfigLoader, search_path: Sequence[str], space: Space) -> None:
+    """Check that the first value of each dimension composes with each choice of each group."""
+    first = {d.key: d.choices[0] if d.choices else d.low for d in space.dimensions}
+    mistakes = composed(loader, [*search_path, *space.overrides_for(first)]).mistakes
+    for d in _groups(space):
         for choice in d.choices[1:]:
-            words = wanted.typed({**first, d.key: choice})
-            for mistake in composed(loader, [*found, *words]).mistakes:
-                told = mistake.startswith((f"{d.key}=", *mistakes))
-                mistakes.append(mistake if told else f"{mistake} (with {d.word(choice)})")
+            overrides = space.overrides_for({**first, d.key: choice})
+            for mistake in composed(loader, [*search_path, *overrides]).mistakes:
+                is_clear = mistake.startswith((f"{d.key}=", *mistakes))
+                with_choice = f"{mistake} (with {d.override_for(choice)})"
+                mistakes.append(mistake if is_clear else with_choice)
     if mistakes:
         raise Refused(*dict.fromkeys(mistakes))
 
 
-def _groups(wanted: Space) -> list[Dimension]:
-    return [d for d in wanted.dimensions if d.key in GROUPS]
+def _groups(space: Space) -> list[Dimension]:
+    """Return the dimensions that are config groups."""
+    return [d for d in space.dimensions if d.key in GROUPS]

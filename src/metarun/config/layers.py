@@ -1,0 +1,141 @@
+"""Settings that depend on what was chosen, placed where Hydra merges them.
+
+`conf/config.yaml` lists two layers beside the choices. `recommended` holds what the algorithm
+recommends of other groups (`recommended` in `conf/algo`). `cell` holds what a preset changes for
+its ways and shots (`cells`, and with `quick=true` also `quick_cells`, in `conf/experiment`). A
+later entry of the defaults list overrides a layer, and so does every key on the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_store import ConfigStore
+from hydra.errors import ConfigCompositionException
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from metarun.config.schema import GROUPS
+
+Layers = dict[str, dict[str, Any]]  # name of a layer → dotted key → value
+EMPTY: Layers = {"recommended": {}, "cell": {}}
+TABLES = ("cells", "quick_cells", "published")  # of a preset's file
+BATCH_NORMS = ("transductive", "inductive", "unstated")  # tables of published figures
+KEEP_THE_SETTING = (  # words that leave a run comparable with the published figure
+    *("experiment=", "ways=", "shots=", "quick=", "seed=", "eval_seed=", "device=", "threads="),
+    *("out=", "tags=", "logger", "log_every=", "audit=", "data.root=", "data.cache=", "data_home="),
+)
+
+
+class Loader(ConfigLoaderImpl):
+    """Hydra's loader with the two layers: composes once, reads them, and composes with them."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._layers: dict[tuple[str, ...], Layers] = {}  # of the last composition, by its choices
+        _store(EMPTY)
+
+    def load_configuration(
+        self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
+    ) -> DictConfig:
+        """Compose a configuration; see Hydra's `ConfigLoader`.
+
+        Raises:
+            ConfigCompositionException: also where `quick=true` has no settings to select.
+        """
+        chosen = tuple(word for word in overrides if word.partition("=")[0] in GROUPS)
+        layers = self._layers.get(chosen, EMPTY)
+        for _ in range(2):
+            _store(layers)
+            cfg = super().load_configuration(config_name, overrides, *args, **kwargs)
+            if (fitting := _layers_of(cfg)) == layers:
+                break
+            layers = fitting
+        self._layers[chosen] = layers
+        _conclude(cfg)
+        return cfg
+
+
+def cell_of(ways: Any, shots: Any) -> str:
+    """The name of a cell in a preset's tables, such as `5way_1shot`, or `10shot` without ways."""
+    return f"{ways}way_{shots}shot" if ways != 1 else f"{shots}shot"
+
+
+def _store(layers: Layers) -> None:
+    for name, values in layers.items():
+        node: dict[str, Any] = {}
+        for key, value in values.items():
+            if key in GROUPS:
+                node.setdefault("defaults", ["_self_"]).append({f"override /{key}": value})
+                continue
+            *parents, last = key.split(".")
+            inner = node
+            for parent in parents:
+                inner = inner.setdefault(parent, {})
+            inner[last] = value
+        ConfigStore.instance().store(name=name, node=node)
+
+
+def _layers_of(cfg: DictConfig) -> Layers:
+    recommended = _table(cfg, "algo.recommended")
+    on_data = recommended.pop("on_data", {}).get(cfg.hydra.runtime.choices.get("data"), {})
+    cell = cell_of(cfg.get("ways"), cfg.get("shots"))
+    settings = dict(_table(cfg, "cells").get(cell, {}))
+    if cfg.get("quick") is True:
+        settings |= _quick(_table(cfg, "quick_cells"), cell)
+    return {"recommended": {**recommended, **on_data}, "cell": settings}
+
+
+def _quick(quick_cells: Mapping[str, dict[str, Any]], cell: str) -> dict[str, Any]:
+    if not quick_cells:
+        raise ConfigCompositionException("quick=true: needs a preset that has quick settings")
+    if cell not in quick_cells:
+        raise ConfigCompositionException(
+            f"quick=true: no quick settings for {cell}; there are for {', '.join(quick_cells)}"
+        )
+    return quick_cells[cell]
+
+
+def _table(cfg: DictConfig, key: str, resolve: bool = False) -> dict[str, Any]:
+    node = OmegaConf.select(cfg, key)
+    return OmegaConf.to_container(node, resolve=resolve) if isinstance(node, DictConfig) else {}
+
+
+def _conclude(cfg: DictConfig) -> None:
+    """Replace the tables, which have been applied, by what is published for the cell."""
+    preset = _preset(cfg)
+    with open_dict(cfg):
+        for table in TABLES:
+            cfg.pop(table, None)
+        if isinstance(cfg.get("algo"), DictConfig):
+            with open_dict(cfg.algo):
+                cfg.algo.pop("recommended", None)
+        if preset:
+            cfg.preset = preset
+
+
+def _preset(cfg: DictConfig) -> dict[str, Any] | None:
+    """The node `preset`; `None` without published figures, or with other data or algorithm."""
+    choices, published = cfg.hydra.runtime.choices, _table(cfg, "published", resolve=True)
+    experiments = choices.get("experiment")
+    experiments = [experiments] if isinstance(experiments, str) else list(experiments or ())
+    name = f"{choices.get('algo')}/{choices.get('data')}"
+    if not published or name not in experiments:
+        return None
+    cell = cell_of(cfg.get("ways"), cfg.get("shots"))
+    tables = {key: published[key] for key in BATCH_NORMS if key in published}
+    batch_norm = OmegaConf.select(cfg, "algo.batch_norm")
+    batch_norm = batch_norm if batch_norm in tables else next(iter(tables))
+    figure = tables[batch_norm].get(cell)
+    typed = cfg.hydra.overrides.task
+    return {
+        "experiment": name,
+        "cell": cell,
+        "published": None if figure is None else dict(zip(("mean", "ci95"), figure, strict=False)),
+        "score": published.get("score", "accuracy"),
+        "source": published["source"],
+        "protocol": {"batch_norm": batch_norm, **published.get("protocol", {})},
+        "notes": published.get("notes", []),
+        "typed": [word for word in typed if not word.lstrip("+").startswith(KEEP_THE_SETTING)],
+    }
