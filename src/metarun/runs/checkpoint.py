@@ -1,7 +1,7 @@
-"""Checkpoints: plain tensors and containers, sealed with a checksum, whole or not there.
+"""Checkpoints of tensors and plain containers, written atomically and protected by a checksum.
 
-A checkpoint is what `torch.save` writes, a zip archive, and its comment is the SHA-256 of all bytes
-before it. So `torch.load` reads it as it is, and a bit that has changed anywhere is noticed here.
+A checkpoint is the zip archive that `torch.save` writes; the comment of the archive is the SHA-256
+of all bytes before it. `torch.load` reads the file as it is, and any changed bit is detected here.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ log = logging.getLogger(__name__)
 
 
 class Damaged(Refused):
-    """A file that is not what metarun wrote there."""
+    """The content of a file differs from what metarun has written."""
 
 
 def save(path: Path, state: dict[str, Any], keep: str | None = None) -> None:
-    """Write `state` (tensors, numbers, strings, lists, dicts), replacing `path` as a whole.
+    """Write `state` (tensors, numbers, strings, lists, dicts) to `path` atomically.
 
     Args:
-        keep: the name that the checkpoint before gets; without one it is gone.
+        keep: the new name of the previous checkpoint at `path`; `None` discards it.
     """
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **state}, buffer)
-    # An archive ends with the length of its comment, which torch leaves empty.
+    # The last two bytes of an archive are the length of its comment, 0 in torch's archives.
     body = buffer.getvalue()[:-2] + struct.pack("<H", SEAL)
     make_folder(path.parent)
     write_whole(path, body + _seal(body), path.with_name(keep) if keep else None)
 
 
 def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a checkpoint; nothing in the file is run.
+    """Read a checkpoint without executing code from the file.
 
     Raises:
-        Damaged: it is not what was written.
-        Refused: it is missing, cannot be read, or is of another format.
+        Damaged: the checksum does not match the content.
+        Refused: the file is missing, cannot be read, or has another format.
     """
     try:
         data = read_whole(path)
@@ -60,53 +60,53 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
     except OSError as error:
         raise Refused(f"{path}: cannot be read ({error.strerror})") from error
     sealed = data[-SEAL:] == _seal(data[:-SEAL])
-    if not sealed and data[-SEAL:].startswith(MARK):  # torch need not see it
-        raise Damaged(f"{path}: damaged: its checksum does not fit its content")
+    if not sealed and data[-SEAL:].startswith(MARK):  # no need to parse it
+        raise Damaged(f"{path}: damaged: its checksum does not match its content")
     try:
         state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
-    except Exception as error:  # torch raises whatever the damage leads to
+    except Exception as error:  # the type of torch's error depends on the damage
         reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise Damaged(f"{path}: damaged, or not a metarun checkpoint ({reason})") from error
-    found = state.get("format") if isinstance(state, dict) else None
-    if found != FORMAT:
-        raise Refused(f"{path}: checkpoint format {found}; this metarun reads format {FORMAT}")
+    version = state.get("format") if isinstance(state, dict) else None
+    if version != FORMAT:
+        raise Refused(f"{path}: checkpoint format {version}; this metarun reads format {FORMAT}")
     if not sealed:
-        raise Damaged(f"{path}: damaged: its checksum is not there")
+        raise Damaged(f"{path}: damaged: its checksum is missing")
     return state
 
 
 def latest(folder: Path) -> dict[str, Any] | None:
-    """The last whole checkpoint of a run, or `None` if it has saved none.
+    """The last intact checkpoint of a run; `None` if no checkpoint was saved.
 
-    A damaged `last.pt` is named, and the one before it is used; nothing is written.
+    If `last.pt` is damaged, logs a warning and uses `previous.pt`. Writes nothing.
 
     Raises:
-        Refused: all that there are are damaged, or of another format.
+        Refused: all checkpoints are damaged, or a checkpoint has another format.
     """
     paths = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
-    trouble = [] if not paths or paths[0].name == LAST else [f"{folder / LAST}: is not there"]
+    problems = [] if not paths or paths[0].name == LAST else [f"{folder / LAST}: missing"]
     for path in paths:
         try:
             state = load_state(path)
         except Damaged as damaged:
-            trouble += damaged.mistakes
+            problems += damaged.mistakes
             continue
-        if trouble:
-            log.warning("%s; going on from %s, step %s", trouble[0], path.name, state.get("step"))
+        if problems:
+            log.warning("%s; going on from %s, step %s", problems[0], path.name, state.get("step"))
         return state
-    if trouble:
+    if problems:
         raise Refused(
-            f"{'; '.join(trouble)}; there is none to go on from: with {folder} out of the way, "
-            "resume starts from the beginning"
+            f"{'; '.join(problems)}; no checkpoint can be used: move {folder} away, and resume "
+            "starts from the beginning"
         )
     return None
 
 
 def best(folder: Path) -> dict[str, Any]:
-    """The checkpoint that validated best; if its file is damaged, from the copy in the last one.
+    """The checkpoint of the best validation; if `best.pt` is damaged, its copy in `last.pt`.
 
     Raises:
-        Refused: there is none.
+        Refused: `best.pt` is missing or unreadable, or is damaged and there is no copy.
     """
     try:
         return load_state(folder / BEST)
@@ -123,17 +123,17 @@ def best(folder: Path) -> dict[str, Any]:
 
 
 def best_of(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What `best.pt` holds, made from the state of the run, which has it all."""
-    shared = ("id", "command", "task", "trained_on", "best", "config")
+    """The content of `best.pt`, taken from the state of the run."""
+    shared_keys = ("id", "command", "task", "trained_on", "best", "config")
     return {
-        **{key: state[key] for key in shared},
+        **{key: state[key] for key in shared_keys},
         "step": state["best"]["best_step"],
         "learner": state["best_learner"],
     }
 
 
 def set_aside(folder: Path) -> None:
-    """Keep a damaged `last.pt` under another name, so that it does not become the previous one."""
+    """Rename a damaged `last.pt`, so that the next save does not make it `previous.pt`."""
     path = folder / LAST
     try:
         if path.exists():

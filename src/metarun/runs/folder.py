@@ -1,4 +1,4 @@
-"""A run's folder is brought to where the last checkpoint was; what is said goes to its log."""
+"""Preparation of a run folder for training, and its log file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def logged(out: Path) -> Iterator[None]:
-    """While entered, what is logged is also written to `run.log`."""
+    """A context that also writes log messages to `run.log`."""
     handler = logging.FileHandler(out / "run.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger("metarun")
@@ -28,31 +28,31 @@ def logged(out: Path) -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
-        with contextlib.suppress(OSError):  # a full disk, when it flushes
+        with contextlib.suppress(OSError):  # flushing fails on a full disk
             handler.close()
 
 
 def prepare(
     out: Path, config: RunConfig, state: metrics.Reached, best: dict[str, Any] | None
 ) -> None:
-    """Bring the folder to where `state` is: what was written after it is written again.
+    """Restore the folder to the step of `state`; files written after that step are corrected.
 
     Args:
-        best: what `best.pt` should hold, if there has been a validation.
+        best: the content of `best.pt`; `None` before the first validation.
     """
     folder = out / "checkpoints"
     make_folder(folder)
-    for place in (out, folder):
-        clear_parts(place)
+    clear_parts(out)
+    clear_parts(folder)
     keep_config(config, out)
     metrics.cut(out, state)
     checkpoint.set_aside(folder)
     if best is not None:
         try:
             stale = checkpoint.load_state(folder / checkpoint.BEST)["step"] != best["step"]
-        except Refused as lost:  # also where it was killed between the last one and this
-            if isinstance(lost, checkpoint.Damaged):
-                log.warning("%s; it is made again", lost)
+        except Refused as error:  # missing if the run was killed between last.pt and best.pt
+            if isinstance(error, checkpoint.Damaged):
+                log.warning("%s; it is written again", error)
             stale = True
         if stale:
             checkpoint.save(folder / checkpoint.BEST, best)

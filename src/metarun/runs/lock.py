@@ -1,4 +1,4 @@
-"""One process at a time works in a run's folder; others can see that it does."""
+"""A lock on a run folder: only one process at a time may train in it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from metarun.files import read_whole, write_whole
 from metarun.runs import metrics
 
 LOCK = ".metarun.lock"
-HOLDER = ".metarun.holder"  # says who has the lock; means nothing while nobody has it
+HOLDER = ".metarun.holder"  # process and host of the lock's holder; meaningless if it is not locked
 
 
 @contextlib.contextmanager
 def alone_in(out: Path) -> Iterator[None]:
-    """While entered, no other process trains in the folder `out`. It ends with the process.
+    """A context that holds the lock of the folder `out`. The lock ends with the process.
 
     Raises:
-        Occupied: another one does.
+        Occupied: another process holds the lock.
         Refused: the folder cannot be written to.
     """
-    for name in (LOCK, HOLDER, "run.log", metrics.NAME):  # they are written to, not replaced
+    for name in (LOCK, HOLDER, "run.log", metrics.NAME):  # opened for writing, not replaced
         if (out / name).is_symlink():
-            raise Refused(f"{out / name}: is a link; a run's own files are not")
+            raise Refused(f"{out / name}: is a link; a run writes only to its own files")
     lock = FileLock(out / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -39,9 +39,9 @@ def alone_in(out: Path) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or str(error)
         raise Refused(f"{out}: cannot be locked ({reason})") from error
     try:
-        with contextlib.suppress(OSError):  # it is for messages only
-            told = {"pid": os.getpid(), "host": socket.gethostname()}
-            write_whole(out / HOLDER, json.dumps(told))
+        with contextlib.suppress(OSError):  # the file is for messages only
+            holder = {"pid": os.getpid(), "host": socket.gethostname()}
+            write_whole(out / HOLDER, json.dumps(holder))
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -50,40 +50,40 @@ def alone_in(out: Path) -> Iterator[None]:
 
 
 def at_work(out: Path) -> bool:
-    """Does a process work in this folder? Asking takes no lock, which might disturb one."""
-    if (told := _told(out)) is None:
+    """Whether a process trains in this folder. Does not take the lock, so it disturbs no run."""
+    if (holder := _read_holder(out)) is None:
         return False
-    pid, host = told
+    pid, host = holder
     if host != socket.gethostname():
-        return True  # cannot be known from here
+        return True  # processes on another host cannot be checked
     try:
         os.kill(pid, 0)
     except PermissionError:
-        return True  # the process is another user's
+        return True  # the process belongs to another user
     except (OSError, OverflowError):
         return False
-    return not _is_over(pid)
+    return not _is_zombie(pid)
 
 
-def _is_over(pid: int) -> bool:
-    """Has the process ended, though nobody has asked how? In a container perhaps nobody does."""
+def _is_zombie(pid: int) -> bool:
+    """True for a zombie process, which may exist for long in a container."""
     try:
-        told = read_whole(Path(f"/proc/{pid}/stat")).decode("utf-8", "replace")
-    except OSError:  # another system than Linux
+        stat = read_whole(Path(f"/proc/{pid}/stat")).decode("utf-8", "replace")
+    except OSError:  # not on Linux
         return False
-    return told.rpartition(")")[2].split()[:1] == ["Z"]
+    return stat.rpartition(")")[2].split()[:1] == ["Z"]
 
 
 def _holder(out: Path) -> str:
-    told = _told(out)
-    return "another process" if told is None else f"process {told[0]} on {told[1]}"
+    holder = _read_holder(out)
+    return "another process" if holder is None else f"process {holder[0]} on {holder[1]}"
 
 
-def _told(out: Path) -> tuple[int, str] | None:
-    """Process and host of whoever has the folder, if they are written down."""
+def _read_holder(out: Path) -> tuple[int, str] | None:
+    """Process and host in the holder file; `None` if it is missing or unreadable."""
     try:
-        told = json.loads(read_whole(out / HOLDER, 1000))
-        pid = int(told["pid"])
-        return (pid, str(told["host"])) if pid > 0 else None
+        holder = json.loads(read_whole(out / HOLDER, 1000))
+        pid = int(holder["pid"])
+        return (pid, str(holder["host"])) if pid > 0 else None
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None

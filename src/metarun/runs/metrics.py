@@ -1,7 +1,7 @@
-"""`metrics.jsonl`: one JSON object a line, the run's own record of how it went.
+"""`metrics.jsonl`, the training curves of a run: one JSON object per line.
 
-A checkpoint holds how many lines there were when it was saved, and a digest of them, so that a run
-which goes on from it keeps exactly those.
+A checkpoint stores the number of lines at its step and a digest of them, so that a resumed run
+keeps exactly these lines.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ log = logging.getLogger(__name__)
 
 
 class Record(TypedDict):
-    """How many lines there are, and the digest that chains them."""
+    """The number of lines and their chained digest."""
 
     lines: int
     sha256: str
 
 
 class Reached(Protocol):
-    """How far a run was when its checkpoint was saved.
+    """The progress of a run in its checkpoint, see `metarun.training.state.State`.
 
     Attributes:
-        step, validated: the last step that was trained, and the last that was validated.
-        metrics: the record of the lines that there were.
+        step, validated: the last trained step and the last validated step.
+        metrics: the record of the lines written until then.
     """
 
     step: int
@@ -44,19 +44,19 @@ class Reached(Protocol):
 
 def record(lines: Iterable[bytes] = ()) -> Record:
     """The record of these lines."""
-    found = Record(lines=0, sha256="")
+    result = Record(lines=0, sha256="")
     for line in lines:
-        _follow(found, line)
-    return found
+        _extend(result, line)
+    return result
 
 
 def append(
     out: Path, step: int, split: str, values: dict[str, float], so_far: Record | None = None
 ) -> None:
-    """Add a line, and make sure that it outlasts what is written after it.
+    """Append a line and sync it to disk, before any later write.
 
     Args:
-        so_far: the record of the lines before, which is brought up to date.
+        so_far: the record of the earlier lines; updated in place.
     """
     finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
     line = (json.dumps({"step": step, "split": split, **finite}) + "\n").encode()
@@ -68,16 +68,16 @@ def append(
     if new:
         sync_folder(out)
     if so_far is not None:
-        _follow(so_far, line)
+        _extend(so_far, line)
 
 
 def read_metrics(out: Path) -> list[dict[str, Any]]:
-    """All lines, see `parsed`."""
-    return list(parsed(_raw(out)))
+    """All valid lines of the file, see `parsed`."""
+    return list(parsed(_read_lines(out)))
 
 
 def parsed(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """Lines that have a step and a split; others, like one that a crash cut short, are left out."""
+    """Parse lines; those without a step and a split, e.g. cut off by a crash, are left out."""
     for text in lines:
         try:
             line = json.loads(text)
@@ -87,40 +87,41 @@ def parsed(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
 
 
 def cut(out: Path, state: Reached) -> None:
-    """Drop what was recorded after the checkpoint that a run goes on from.
+    """Remove the lines written after the checkpoint that a run resumes from.
 
-    Damage is named, and what can be read is kept: the run itself does not depend on it.
+    If the file is damaged, logs a warning and keeps the readable lines: training does not need
+    them.
 
     Args:
-        state: of the checkpoint; its record is corrected where lines are lost.
+        state: the state in the checkpoint; if lines are lost, its record is corrected.
     """
-    before = _raw(out)
-    kept = before[: state.metrics["lines"]]
-    if record(kept) != state.metrics:
-        reached = {"train": state.step, "val": state.validated}
-        fit = [x for x in read_metrics(out) if _within(x, reached)]
-        kept = [(json.dumps(x) + "\n").encode() for x in fit]
+    old_lines = _read_lines(out)
+    lines = old_lines[: state.metrics["lines"]]
+    if record(lines) != state.metrics:
+        last_steps = {"train": state.step, "val": state.validated}
+        readable = [line for line in read_metrics(out) if _within(line, last_steps)]
+        lines = [(json.dumps(line) + "\n").encode() for line in readable]
         log.warning(
             "%s: damaged: %d of its %d lines can be read; weights and figures do not depend on it",
             out / NAME,
-            len(kept),
+            len(lines),
             state.metrics["lines"],
         )
-        state.metrics = record(kept)
-    if kept != before:
-        write_whole(out / NAME, b"".join(kept))
+        state.metrics = record(lines)
+    if lines != old_lines:
+        write_whole(out / NAME, b"".join(lines))
 
 
-def _within(line: dict[str, Any], reached: dict[str, int]) -> bool:
-    step = line["step"]
-    return isinstance(step, int) and line["split"] in reached and step <= reached[line["split"]]
+def _within(line: dict[str, Any], last_steps: dict[str, int]) -> bool:
+    step, split = line["step"], line["split"]
+    return isinstance(step, int) and split in last_steps and step <= last_steps[split]
 
 
-def _raw(out: Path) -> list[bytes]:
+def _read_lines(out: Path) -> list[bytes]:
     path = out / NAME
     return read_whole(path).splitlines(keepends=True) if path.exists() else []
 
 
-def _follow(found: Record, line: bytes) -> None:
-    found["lines"] += 1
-    found["sha256"] = hashlib.sha256(found["sha256"].encode() + line).hexdigest()
+def _extend(so_far: Record, line: bytes) -> None:
+    so_far["lines"] += 1
+    so_far["sha256"] = hashlib.sha256(so_far["sha256"].encode() + line).hexdigest()

@@ -1,4 +1,4 @@
-"""`result.json`: a number and how it came about; and the tables made of such numbers."""
+"""`result.json` and `test_episodes.csv` of a run, and tables of results."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ PACKAGES = ("torch", "learn2learn", "numpy", "hydra-core", "omegaconf", "wandb",
 
 
 def versions() -> dict[str, str]:
-    """What the figures were computed with."""
-    found = {"metarun": __version__, "python": platform.python_version()}
+    """The versions of metarun, Python and the packages that affect results."""
+    result = {"metarun": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            result[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return result
 
 
 def write(folder: Path, result: Mapping[str, Any]) -> None:
@@ -41,48 +41,48 @@ def write(folder: Path, result: Mapping[str, Any]) -> None:
 
 
 def as_json(content: Mapping[str, Any]) -> str:
-    """As a file holds it; what is not a number becomes null, as JSON has no NaN."""
+    """`content` as the text of a JSON file; NaN and infinities become null."""
     return json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n"
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """The folder's `result.json`, or `None` where there is none that can be read."""
+    """Read the folder's `result.json`; `None` if it is missing or unreadable."""
     try:
-        found = json.loads(read_whole(folder / "result.json", 2**26).decode("utf-8"))
+        result = json.loads(read_whole(folder / "result.json", 2**26).decode("utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return result if isinstance(result, dict) else None
 
 
 def write_episodes(folder: Path, scores: Mapping[str, np.ndarray]) -> None:
-    """Write `test_episodes.csv`: a row for each test episode, so that learners can be paired."""
+    """Write `test_episodes.csv`: one row per test episode, for paired comparisons of runs."""
     columns = [values.tolist() for values in scores.values()]
     rows = ([i, *row] for i, row in enumerate(zip(*columns, strict=True)))
     write_whole(folder / "test_episodes.csv", csv_text([["episode", *scores], *rows]))
 
 
 def csv_text(rows: Iterable[Iterable[Any]]) -> str:
-    """Rows as a CSV file holds them."""
+    """The text of a CSV file with these rows."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
 def setting(ways: int | None, shots: int | None) -> str:
-    """`5-way 1-shot`, or `10-shot` for tasks without classes, `–` for tasks of any size."""
+    """`5-way 1-shot`; `10-shot` for tasks without classes; `–` for tasks of varying size."""
     if ways is None or shots is None:
         return "–"
     return f"{shots}-shot" if ways == 1 else f"{ways}-way {shots}-shot"
 
 
 def table(result: Mapping[str, Any]) -> Table:
-    """A run on one line: what, the task, and its figures."""
+    """A table with one row: algorithm, data, task and figures of a run."""
     protocol, run = result.get("protocol", {}), result.get("run", {})
     done, headline = result.get("status") == "completed", Headline.of(result)
-    made = grid("", "algo", "data", "task", "test", "validation")
-    made.add_column("steps", justify="right")
-    made.add_column("time", justify="right")
-    made.add_row(
+    rows = grid("", "algo", "data", "task", "test", "validation")
+    rows.add_column("steps", justify="right")
+    rows.add_column("time", justify="right")
+    rows.add_row(
         str(run.get("algo", "–")),
         str(protocol.get("data", "–")),
         setting(protocol["ways"], protocol["shots"]) if "ways" in protocol else "–",
@@ -91,26 +91,26 @@ def table(result: Mapping[str, Any]) -> Table:
         str(run.get("steps", "–")),
         clock(run.get("wall_seconds")),
     )
-    return made
+    return rows
 
 
 def grid(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
-    """A table without rows, whose titles are no markup.
+    """A table without rows. Titles are plain text, not rich markup.
 
     Args:
-        columns: titles of the columns, the first ones.
-        right: of those after them, whose cells end at the same place.
+        columns: titles of the left-aligned columns, which come first.
+        right: titles of the right-aligned columns.
     """
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(title), title_justify="left")
+    empty = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(title), title_justify="left")
     for column in columns:
-        made.add_column(Text(column), overflow="fold")
+        empty.add_column(Text(column), overflow="fold")
     for column in right:
-        made.add_column(Text(column), overflow="fold", justify="right")
-    return made
+        empty.add_column(Text(column), overflow="fold", justify="right")
+    return empty
 
 
 def clock(seconds: float | None) -> str:
-    """`1:02:03`, or `2:03` under an hour."""
+    """`1:02:03`; `2:03` under an hour; `–` for `None`."""
     if seconds is None:
         return "–"
     minutes, s = divmod(round(seconds), 60)
