@@ -55,8 +55,7 @@ def test_holds_the_whole_package_and_conf_and_nothing_else(wheel: Path) -> None:
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     conf = {f"metarun/conf/{name}" for name in files_under(REPOSITORY / "conf")}
     assert "metarun/conf/config.yaml" in conf
-    package = files_under(REPOSITORY / "src") - {"metarun/report/page.png"}  # the README's
-    assert inside == package | conf
+    assert inside == files_under(REPOSITORY / "src") | conf
 
 
 def test_runs_from_any_folder_with_its_own_conf(installed: Path, tmp_path: Path) -> None:
