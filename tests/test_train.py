@@ -370,7 +370,7 @@ def test_a_link_in_a_strangers_run_is_not_written_to(metarun: Metarun, name: str
     (Path("run") / name).symlink_to(Path("mine").absolute())
     code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
     assert (code, Path("mine").read_text()) == (2, "precious")
-    assert err == [f"metarun: {Path('run') / name}: is a link; a run's own files are not"]
+    assert err == [f"metarun: {Path('run') / name}: is a link; a run writes only to its own files"]
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "checkpoints/last.pt"])
@@ -389,4 +389,4 @@ def test_a_saved_configuration_does_not_read_the_environment(metarun: Metarun) -
     file.write_text(file.read_text().replace("tags: []", "tags: ['${oc.env:HOME}']"))
     code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
     assert code == 2
-    assert err == [f"metarun: {file}: holds ${{…}}, which metarun does not write there"]
+    assert err == [f"metarun: {file}: contains ${{…}}, which metarun never writes"]

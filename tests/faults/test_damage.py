@@ -139,7 +139,7 @@ def test_a_configuration_that_was_changed_is_told_from_one_that_was_typed(
     code, _, err = metarun("resume=part")
     assert code == 2
     assert err == [
-        f"metarun: {file}: damaged or edited: its checksum does not fit; start a new run"
+        f"metarun: {file}: damaged or edited: its checksum does not match; start a new run"
     ]
 
 

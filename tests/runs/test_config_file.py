@@ -16,7 +16,7 @@ COMPOSED = [
     [],
     ["algo=maml", "data=sinusoid", "logger=none", "tags=[a,'1']", "threads=2", "out=a: b"],
     ["data=omniglot", "data.root=here", "augmentation=images", "optimizer=sgd", "seed=7"],
-    ["experiment=[demo,maml/omniglot_5way_1shot]", "precision=float64"],
+    ["experiment=[demo,maml/omniglot]", "precision=float64"],
     ["algo=nearest_item", "data=blobs", "debug=tiny"],
 ]
 
