@@ -1,6 +1,7 @@
 """metarun: a config-driven runner for few-shot and meta-learning experiments.
 
-What a learner or a data set of one's own needs is here; torch is imported once one of it is used.
+The package exports the classes that custom learners and data sets need. They are imported on first
+use, so that `import metarun` does not import torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Figures over episodes: their intervals, and whether two learners differ by more than chance."""
+"""Confidence intervals and significance tests over episodes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from scipy.special import stdtr, stdtrit
 
 
 class Difference(NamedTuple):
-    """A mean difference over episodes: numbers, or arrays where there are several pairs.
+    """Mean difference over episodes; the fields are arrays if several pairs are compared.
 
     Attributes:
-        mean: of a − b.
-        ci95: half-width of its 95 % interval.
-        p: of the two-sided paired t-test.
+        mean: mean of a − b.
+        ci95: half-width of the 95 % confidence interval of the mean.
+        p: p-value of the two-sided paired t-test.
     """
 
     mean: float
@@ -25,9 +25,9 @@ class Difference(NamedTuple):
 
 
 def interval(values: np.ndarray) -> dict[str, float]:
-    """Mean over episodes and the half-width of its 95 % interval, by Student's t.
+    """Return the mean over episodes and the half-width of its 95 % interval (Student's t).
 
-    With one episode there is no interval: `nan`.
+    The half-width is `nan` for a single episode.
     """
     if len(values) < 2:
         return {"mean": float(values.mean()), "ci95": math.nan}
@@ -36,13 +36,13 @@ def interval(values: np.ndarray) -> dict[str, float]:
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> Difference:
-    """The mean of a − b with Student's t interval, and the paired t-test of its being 0.
+    """Return the mean of a − b, its Student's t interval and the p-value of a paired t-test.
 
-    Where the difference is the same in every episode, the interval has no width, and p is 1 for no
-    difference and 0 for any other.
+    If the difference is the same in all episodes, the interval has width 0, and p is 1 for a
+    difference of 0 and 0 otherwise.
 
     Args:
-        a, b: (…, episodes) scores on the same episodes, two at least.
+        a, b: (…, episodes) scores on the same episodes, of which there must be at least two.
     """
     d = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     n, mean = d.shape[-1], d.mean(-1)
@@ -54,10 +54,10 @@ def difference(a: np.ndarray, b: np.ndarray) -> Difference:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """The p values of several tests, corrected for their number (Holm 1979).
+    """Return the p-values of several tests with Holm's correction (Holm 1979).
 
-    A difference is found where the corrected p is below 0.05: then the chance of finding any that
-    is not there is 5 % at most, over all the tests.
+    If differences with a corrected p-value below 0.05 are called significant, the probability of
+    at least one false positive among all tests is at most 5 %.
     """
     corrected, largest = [0.0] * len(p), 0.0
     for rank, i in enumerate(sorted(range(len(p)), key=p.__getitem__)):

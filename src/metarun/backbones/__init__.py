@@ -1,5 +1,5 @@
-"""Networks from an input of a given shape to a feature vector, one a file.
+"""Networks that map inputs to feature vectors, one per module.
 
-A backbone is a module made as `Backbone(shape, **keys of its YAML file)` that maps (B, *shape) to
-(B, features) and says `features`. It knows nothing of the algorithm that uses it.
+A backbone is constructed as `Backbone(shape, **keys of its YAML file)` and maps (B, *shape) to
+(B, features). Its attribute `features` is the length of a feature vector.
 """

@@ -1,4 +1,4 @@
-"""The four-block convolutional network of the few-shot papers, in its published forms."""
+"""The four-block convolutional network of the few-shot literature, in its published variants."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from metarun.errors import Refused
 
 
 class Conv4(nn.Module):
-    """Four blocks of 3×3 convolution, batch normalisation and ReLU that halve the picture.
+    """Four blocks of 3×3 convolution, batch normalisation, ReLU and downsampling by 2.
 
     - `downsample: max_pool`, `readout: flatten` (Vinyals et al. 2016, section 4.1; Snell et al.
       2017, section 3): 28×28 → 64 features, 84×84 → 1,600.
-    - `downsample: stride`, `readout: mean` (Finn et al. 2017, section 5.2): strided convolutions
-      and the mean over the positions that are left: 64 features at any size.
-    - `pools: 2` (Sung et al. 2018, section 3.4): only the first two blocks halve the picture, so
-      that what compares the feature maps still sees where things are: 28×28 → maps of 7×7.
+    - `downsample: stride`, `readout: mean` (Finn et al. 2017, section 5.2): strided convolutions,
+      then the mean over positions: 64 features for any image size.
+    - `pools: 2` (Sung et al. 2018, section 3.4): only the first two blocks downsample, so the
+      feature maps keep spatial information: 28×28 → maps of 7×7.
 
     Args:
         shape: (C, H, W) of one item.
         filters: channels of each block.
-        downsample: max-pool after each block, rounding down, or stride 2, rounding up.
-        pools: how many blocks, from the first on, do so.
-        readout: all positions side by side, or their mean.
+        downsample: 2×2 max-pooling, which rounds sizes down, or stride 2, which rounds up.
+        pools: number of blocks that downsample, starting with the first.
+        readout: flatten the feature maps, or average them over positions.
 
     Attributes:
-        maps: (C, H, W) of the feature maps that the features are, side by side; `None` after a
-            mean.
+        features: length of the feature vector.
+        maps: shape (C, H, W) of the feature maps; `None` for `readout: mean`.
 
     Raises:
-        Refused: the picture is too small to be halved so often.
+        Refused: if items are not images or are too small for `pools` poolings.
     """
 
     def __init__(
@@ -55,16 +55,16 @@ class Conv4(nn.Module):
         channels, *size = shape
         blocks: list[nn.Module] = []
         for block in range(4):
-            halved = block < pools
-            strided = halved and downsample == "stride"
+            downsamples = block < pools
+            strided = downsamples and downsample == "stride"
             blocks += [
                 nn.Conv2d(channels, filters, 3, stride=2 if strided else 1, padding=1),
                 BatchNorm(filters),
             ]
-            if halved and not strided:
-                blocks.append(nn.MaxPool2d(2))  # before the ReLU: the same result, sooner
+            if downsamples and not strided:
+                blocks.append(nn.MaxPool2d(2))  # before the ReLU: the same result, but faster
             blocks.append(nn.ReLU())
-            if halved:
+            if downsamples:
                 size = [(n + 1) // 2 if strided else n // 2 for n in size]
             channels = filters
         if min(size) < 1:

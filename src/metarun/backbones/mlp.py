@@ -1,4 +1,4 @@
-"""A fully connected network over the flattened input."""
+"""A fully connected network."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from metarun.backbones.norm import BatchNorm
 
 
 class MLP(nn.Module):
-    """Layers of linear map, batch normalisation (if wanted) and ReLU.
+    """Fully connected layers, each followed by optional batch normalisation and ReLU.
 
-    The default widths are those of MAML's fully connected network for Omniglot (Finn et al. 2017,
-    section 5.2).
+    The default widths are those of the fully connected network of MAML for Omniglot (Finn et al.
+    2017, section 5.2).
 
     Args:
-        shape: shape of one item; it is flattened.
-        hidden: width of each layer; the last is the number of features.
-        batch_norm: normalise before each ReLU.
+        shape: shape of one item, which is flattened.
+        hidden: width of each layer; the last width is the number of features.
+        batch_norm: apply batch normalisation before each ReLU.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A network for counts of n-grams, of which a new class brings many that training never saw."""
+"""A network for n-gram counts."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from metarun.errors import Refused
 
 
 class NGrams(nn.Module):
-    """The counts themselves, weighed, and beside them one wide layer over them.
+    """Concatenates the weighted n-gram counts with the output of one hidden layer on them.
 
-    A dense network over hashed n-grams falls behind the counts it started from: to the n-grams of
-    new classes it has learned nothing but noise. So the counts stay in the embedding, each times a
-    weight that starts at 1, as inverse document frequencies would, but learned. The layer adds what
-    n-grams have in common.
+    A new class contains many n-grams that do not occur in training. A dense network has learned
+    nothing about them, so its features are worse than the counts themselves. The embedding
+    therefore contains the counts. Each count has a learned weight with initial value 1, similar to
+    an inverse document frequency. The hidden layer adds relations between n-grams.
 
     Args:
-        shape: (D,) of one item.
-        hidden: width of the layer; 0: the weighed counts alone, with a weight for each feature.
-        share: length of the layer's output, the weighed counts having length 1.
-        scale: multiplies both: distances between items grow with it.
+        shape: shape (D,) of one item.
+        hidden: width of the hidden layer; 0 for the weighted counts only.
+        share: norm of the output of the hidden layer, relative to the norm 1 of the counts.
+        scale: factor of the whole embedding, which scales the distances between items.
 
     Raises:
-        Refused: items are not vectors.
+        Refused: if items are not vectors.
     """
 
     def __init__(
@@ -62,5 +62,5 @@ class NGrams(nn.Module):
 
 
 def _unit(x: Tensor) -> Tensor:
-    """Rows of length 1; a row of zeros stays one, with derivatives that are finite."""
+    """Scale rows to norm 1. A row of zeros stays zero and has finite derivatives."""
     return x * (x.square().sum(1, keepdim=True) + 1e-12).rsqrt()

@@ -1,4 +1,4 @@
-"""Batch normalisation that says whose statistics it uses."""
+"""Batch normalisation with selectable statistics."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ Statistics = Literal["running", "batch"] | int
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation over (B, C) or (B, C, H, W) with a choice of statistics.
+    """Batch normalisation of (B, C) or (B, C, H, W) with selectable statistics.
 
     `statistics` is one of
 
-    - `"running"`: as in torch: the batch in training, which the running averages follow; the
+    - `"running"`: as in PyTorch: batch statistics in training, which update the running averages;
       running averages in evaluation;
-    - `"batch"`: the batch itself, in training and evaluation; no buffer is read or written, so
-      nothing leaks from task to task;
-    - n: the first n rows of the batch, for all its rows: put the support first, and each query is
-      normalised by the support's statistics alone (MetaBN, Bronskill et al. 2020, section 3).
+    - `"batch"`: batch statistics in training and evaluation; no buffer is read or written, so no
+      information passes from task to task;
+    - an integer n: the statistics of the first n rows normalise the whole batch. If these rows are
+      the support, each query depends only on the support and itself (MetaBN, Bronskill et al. 2020,
+      section 3).
     """
 
     statistics: Statistics = "running"
@@ -39,7 +40,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
             return F.batch_norm(
                 input, None, None, self.weight, self.bias, training=True, eps=self.eps
             )
-        # Written out: F.batch_norm does not differentiate through statistics handed to it.
+        # F.batch_norm does not differentiate through statistics that are passed to it.
         axes = (0, *range(2, input.dim()))
         var, mean = torch.var_mean(input[: self.statistics], dim=axes, correction=0, keepdim=True)
         shape = mean.shape
@@ -49,13 +50,13 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
 @contextmanager
 def normalised_by(net: nn.Module, statistics: Statistics) -> Iterator[None]:
-    """Let every `BatchNorm` of `net` use these statistics for a while."""
+    """Context manager that sets `statistics` of all `BatchNorm` layers of `net`."""
     layers = [m for m in net.modules() if isinstance(m, BatchNorm)]
-    before = [layer.statistics for layer in layers]
+    previous = [layer.statistics for layer in layers]
     for layer in layers:
         layer.statistics = statistics
     try:
         yield
     finally:
-        for layer, was in zip(layers, before, strict=True):
-            layer.statistics = was
+        for layer, old_statistics in zip(layers, previous, strict=True):
+            layer.statistics = old_statistics

@@ -1,4 +1,4 @@
-"""The field's standard residual network."""
+"""ResNet-12, the standard residual network in few-shot learning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Widths = Annotated[list[PositiveInt], Field(min_length=4, max_length=4)]
 
 
 class Block(nn.Module):
-    """Three 3×3 convolutions and a 1×1 shortcut, each normalised; then a 2×2 max-pool."""
+    """Residual block: three normalised 3×3 convolutions, a 1×1 shortcut and 2×2 max-pooling."""
 
     def __init__(self, channels: int, filters: int) -> None:
         super().__init__()
@@ -39,20 +39,20 @@ class ResNet12(nn.Module):
 
     The default widths and LeakyReLU 0.1 are those of Lee et al. 2019 (MetaOptNet, section 4.1):
     12,424,320 parameters for colour pictures. `filters: [64, 128, 256, 512]` are Oreshkin's
-    (TADAM): 7,996,800. Convolutions have no bias, as normalisation follows each. Their initial
-    weights are He et al.'s over the fan out. The papers' dropout and DropBlock are left out.
+    (TADAM): 7,996,800. Convolutions have no bias, because normalisation follows each. Their weights
+    are initialised as in He et al. 2015, with fan-out. Dropout and DropBlock are left out.
 
     Args:
         shape: (C, H, W) of one item.
         filters: channels of each of the four blocks.
-        readout: mean over the positions (Oreshkin), or all of them side by side (Lee).
+        readout: average the feature maps over positions (Oreshkin), or flatten them (Lee).
 
     Attributes:
-        maps: (C, H, W) of the feature maps that the features are, side by side; `None` after a
-            mean.
+        features: length of the feature vector.
+        maps: shape (C, H, W) of the feature maps; `None` for `readout: mean`.
 
     Raises:
-        Refused: the picture is too small to be halved four times.
+        Refused: if items are not images or are smaller than 16×16.
     """
 
     def __init__(

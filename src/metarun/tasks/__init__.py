@@ -1,1 +1,1 @@
-"""What a learner is given: tasks, how they are drawn, judged and augmented."""
+"""Tasks: their data structures, sampling, loss and scores, and augmentation."""

@@ -1,8 +1,4 @@
-"""Training pictures changed at random, so that a learner does not rest on accidents in them.
-
-An augmentation is called with the batch of a training episode and random numbers that it drew for
-it; nothing here is used in validation or test.
-"""
+"""Random augmentation of training images. Validation and test images are never augmented."""
 
 from __future__ import annotations
 
@@ -16,40 +12,40 @@ from torch import Tensor
 
 from metarun.errors import Refused
 
-GREY = (0.2989, 0.587, 0.114)  # luma of red, green and blue (ITU-R BT.601), as in torchvision
+GREY = (0.2989, 0.587, 0.114)  # weights of red, green and blue (ITU-R BT.601), as in torchvision
 
 
 class Augmentation(Protocol):
-    """What the sampler calls; a class of one's own with these two methods will do."""
+    """Interface of augmentations; any class with these two methods can be used."""
 
     def draw(self, rng: np.random.Generator, items: int) -> np.ndarray:
-        """The random numbers behind `items` items of one episode, (items, …)."""
+        """Draw random numbers (items, …) for the items of one episode."""
 
-    def __call__(self, x: Tensor, drawn: np.ndarray) -> Tensor:
-        """The items x (M, *shape), each changed by its own row of `drawn`; a new tensor."""
+    def __call__(self, x: Tensor, draws: np.ndarray) -> Tensor:
+        """Return a new tensor with item i of x (M, *shape) augmented according to `draws[i]`."""
 
 
 def none(shape: tuple[int, ...]) -> None:
-    """Nothing is changed, whatever the shape of an item."""
+    """Return no augmentation, for items of any shape (`augmentation=none`)."""
 
 
 class ImageAugmentation:
-    """Rotation, then a crop, then a mirror image, then brightness, contrast and saturation.
+    """Random rotation, crop, horizontal flip and colour jitter, in this order.
 
-    Each picture draws for itself. The defaults are what Lee et al. 2019 (MetaOptNet) train CIFAR-FS
-    with, in their code (github.com/kjunelee/MetaOptNet, data/CIFAR_FS.py): no rotation, and what
-    comes into the picture from outside is 0.
+    Each image has its own random numbers. The defaults are those of Lee et al. 2019 (MetaOptNet)
+    for CIFAR-FS, from their code (github.com/kjunelee/MetaOptNet, data/CIFAR_FS.py), without
+    rotation. Pixels from outside the image are 0.
 
     Args:
         shape: (C, H, W) of one item.
-        crop: pixels of padding on each side before a random crop of the same size.
-        flip: left and right change places in half of the pictures.
-        jitter: brightness, contrast and, where there are three channels, saturation are multiplied
-            by factors between 1 − jitter and 1 + jitter.
-        rotation: by an angle between −rotation and rotation, in degrees, bilinear.
+        crop: pixels of padding on each side before a random crop to the original size.
+        flip: flip images left to right with probability 0.5.
+        jitter: multiply brightness, contrast and, for three channels, saturation by factors between
+            1 − jitter and 1 + jitter.
+        rotation: rotate by an angle between −rotation and rotation degrees, bilinearly.
 
     Raises:
-        Refused: items are not pictures, or are too small for `crop`.
+        Refused: if items are not images or are too small for `crop`.
     """
 
     def __init__(
@@ -73,54 +69,55 @@ class ImageAugmentation:
         self.crop, self.flip, self.jitter, self.rotation = crop, flip, jitter, rotation
 
     def draw(self, rng: np.random.Generator, items: int) -> np.ndarray:
-        """(items, 7) between 0 and 1, all of them always: a key does not shift another's draws."""
+        """Draw (items, 7) numbers in [0, 1), the same for all settings of the keys."""
         return rng.random((items, 7))
 
-    def __call__(self, x: Tensor, drawn: np.ndarray) -> Tensor:
-        """(M, C, H, W) between 0 and 1, and (M, 7) → (M, C, H, W) between 0 and 1."""
-        down, right = (np.floor(drawn[:, :2] * (2 * self.crop + 1)) - self.crop).T
-        mirrored = (drawn[:, 2] < 0.5) & self.flip
+    def __call__(self, x: Tensor, draws: np.ndarray) -> Tensor:
+        """Augment images (M, C, H, W) with values in [0, 1] according to `draws` (M, 7)."""
+        down, right = (np.floor(draws[:, :2] * (2 * self.crop + 1)) - self.crop).T
+        mirrored = (draws[:, 2] < 0.5) & self.flip
         if self.rotation:
-            angles = np.deg2rad(self.rotation * (2 * drawn[:, 3] - 1))
+            angles = np.deg2rad(self.rotation * (2 * draws[:, 3] - 1))
             x = turned(x, angles, down, right, mirrored)
         elif self.crop or self.flip:
             x = shifted(x, down, right, mirrored)
         if self.jitter:
-            x = jittered(x, 1 + self.jitter * (2 * drawn[:, 4:] - 1))
+            x = jittered(x, 1 + self.jitter * (2 * draws[:, 4:] - 1))
         return x
 
 
 def shifted(x: Tensor, down: np.ndarray, right: np.ndarray, mirrored: np.ndarray) -> Tensor:
-    """(M, C, H, W) seen through a window that is moved by whole pixels, each then mirrored or not.
+    """Translate images (M, C, H, W) by whole pixels with zero padding, then flip some of them.
 
     Args:
-        down, right: (M) whole numbers, how far the window moves; outside the picture it sees 0.
-        mirrored: (M) bool.
+        down, right: (M) integers: offset of the crop window in pixels.
+        mirrored: (M) bool: flip left to right.
     """
     height, width = x.shape[-2:]
     margin = int(max(np.abs(down).max(), np.abs(right).max()))
     corners = (np.stack([down, right], 1).astype(int) + margin).tolist()
-    padded = F.pad(x, [margin] * 4)  # slicing its pictures one by one is quicker than an index
-    seen = torch.stack(
+    padded = F.pad(x, [margin] * 4)  # slicing image by image is faster than indexing
+    cropped = torch.stack(
         [
-            picture[:, top : top + height, left : left + width]
-            for picture, (top, left) in zip(padded, corners, strict=True)
+            image[:, top : top + height, left : left + width]
+            for image, (top, left) in zip(padded, corners, strict=True)
         ]
     )
-    chosen = torch.from_numpy(mirrored).to(x.device)
-    return torch.where(chosen[:, None, None, None], seen.flip(-1), seen)
+    flipped = torch.from_numpy(mirrored).to(x.device)
+    return torch.where(flipped[:, None, None, None], cropped.flip(-1), cropped)
 
 
 def turned(
     x: Tensor, angles: np.ndarray, down: np.ndarray, right: np.ndarray, mirrored: np.ndarray
 ) -> Tensor:
-    """What `shifted` does to pictures that are turned first; one interpolation for all of it.
+    """Rotate images, then apply `shifted`, with a single interpolation.
 
     Args:
-        angles: (M) radians, counter-clockwise.
+        angles: (M) in radians, counter-clockwise.
+        down, right, mirrored: see `shifted`.
     """
     height, width = x.shape[-2:]
-    # Where a pixel of the result comes from, counted from the middle of the picture.
+    # Source coordinates of each output pixel, relative to the centre of the image.
     across = (np.arange(width) - (width - 1) / 2) * np.where(mirrored, -1, 1)[:, None]
     across = (across + right[:, None])[:, None, :]
     along = (np.arange(height) - (height - 1) / 2 + down[:, None])[:, :, None]
@@ -137,24 +134,25 @@ def turned(
 
 
 def jittered(x: Tensor, factors: np.ndarray) -> Tensor:
-    """Brightness, contrast, saturation of (M, C, H, W), each blended by its factor and clipped.
+    """Change brightness, contrast and saturation of images (M, C, H, W), with clipping to [0, 1].
 
     Args:
-        factors: (M, 3) not negative; 1 leaves as it is, 0 makes black, even, grey.
+        factors: (M, 3) factors ≥ 0. A factor of 1 changes nothing; 0 gives a black image, an image
+            of uniform grey and a greyscale image, respectively.
     """
     brightness, contrast, saturation = (
         torch.from_numpy(f).to(x.device, x.dtype)[:, None, None, None] for f in factors.T.copy()
     )
     x = (x * brightness).clamp_(0, 1)
-    even = _grey(x).mean((1, 2, 3), keepdim=True)
-    x = torch.lerp(even, x, contrast).clamp_(0, 1)
+    mean = _grey(x).mean((1, 2, 3), keepdim=True)
+    x = torch.lerp(mean, x, contrast).clamp_(0, 1)
     if x.shape[1] == 3:
         x = torch.lerp(_grey(x), x, saturation).clamp_(0, 1)
     return x
 
 
 def _grey(x: Tensor) -> Tensor:
-    """(M, C, H, W) → (M, 1, H, W); what is not red, green and blue counts alike."""
+    """Convert to greyscale, (M, C, H, W) → (M, 1, H, W). Unless C is 3, take the channel mean."""
     if x.shape[1] != 3:
         return x.mean(1, keepdim=True)
     red, green, blue = x.split(1, dim=1)

@@ -1,4 +1,4 @@
-"""Tasks of one size, gathered as arrays from a split."""
+"""Tasks of a fixed size, gathered as arrays from a split."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NORMALISATION = "uint8 / 255; other numbers as they are"  # see `Gathered._tenso
 
 
 class Arrays(Protocol):
-    """A split whose tasks all have the sizes asked for: classes, or a distribution over functions.
+    """Interface of a split, such as a set of classes, from which tasks of any size can be drawn.
 
     Attributes:
-        sha256: identifies it.
-        shape: of one item.
-        objective: how models are judged.
+        sha256: hash that identifies the split.
+        shape: shape of one item.
+        objective: loss and scores of the tasks.
     """
 
     sha256: str
@@ -32,21 +32,21 @@ class Arrays(Protocol):
     objective: Objective
 
     def pick(self, rng: np.random.Generator, ways: int, shots: int, queries: int) -> Any:
-        """The random choices behind one task, a tuple of small arrays."""
+        """Draw the random choices of one task: a tuple of small arrays."""
 
     def gather(self, picks: Sequence[Any], shots: int) -> tuple[np.ndarray, ...]:
-        """Support x and y, query x and y of the picked tasks, each (T, items, …)."""
+        """Return support x and y, query x and y of the tasks in `picks`, each (T, items, …)."""
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """The tasks of a split at given sizes, a `TaskSource`.
+    """A `TaskSource` that draws tasks of a fixed size from a split.
 
     Attributes:
-        split: where they come from.
-        ways: classes in a task; 1 where it is not made of classes.
-        shots, queries: items of a class, or of a task without classes.
-        device, dtype: where inputs go, and their type.
+        split: the split.
+        ways: classes per task; 1 for data without classes.
+        shots, queries: items per class, or per task for data without classes.
+        device, dtype: device and type of the inputs.
     """
 
     split: Arrays
@@ -80,15 +80,15 @@ class Gathered:
         return self.build_many([choices], [number])[0]
 
     def build_many(self, choices: Sequence[Any], numbers: Sequence[int]) -> list[Task]:
-        """All tasks by one indexing of the split, faster than one by one."""
+        """Build several tasks with one indexing operation, which is faster than one by one."""
         arrays = (self._tensor(a) for a in self.split.gather(choices, self.shots))
         classes: list[Tensor | None] = [None] * len(numbers)
         if hasattr(choices[0], "classes"):
-            together = np.stack([pick.classes for pick in choices])
-            classes = list(torch.from_numpy(together).to(self.device))
+            stacked = np.stack([pick.classes for pick in choices])
+            classes = list(torch.from_numpy(stacked).to(self.device))
         return [
-            Task(self._examples(sx, sy), self._examples(qx, qy), number, some)
-            for sx, sy, qx, qy, number, some in zip(*arrays, numbers, classes, strict=True)
+            Task(self._examples(sx, sy), self._examples(qx, qy), number, task_classes)
+            for sx, sy, qx, qy, number, task_classes in zip(*arrays, numbers, classes, strict=True)
         ]
 
     def _examples(self, x: Tensor, y: Tensor) -> Examples:
@@ -108,7 +108,7 @@ def source_of(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> TaskSource:
-    """The tasks of a split: the split itself where it is a `TaskSource`, which takes no sizes."""
+    """Return the task source of a split. A split that is itself a `TaskSource` ignores `sizes`."""
     if hasattr(split, "choose"):
         return split.to(device, dtype)
     return Gathered(split, *sizes, device=device, dtype=dtype)

@@ -1,4 +1,4 @@
-"""The score that learners are judged by: which it is, which way is better, how it is written."""
+"""The main score of a kind of task: its name, its direction and its formatting."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Any
 
 from metarun.errors import printable
 
-LONGEST = 40  # letters of a score's name; a title has twice as many
+LONGEST = 40  # maximum length of a score's name; a title may have twice this length
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The score that learners are judged by on tasks of a kind, and how it is written.
+    """The main score of a kind of task, by which learners are compared.
 
-    Two are equal where figures of one can be compared with figures of the other.
+    Two headlines are equal if their values can be compared; the title does not matter.
 
     Attributes:
-        score: its name in files; empty where nothing says which it is.
-        percent: a fraction in files, and a percentage on screens.
-        title: for axes and tables; by default the score's name.
+        score: name of the score in files; empty if unknown.
+        higher_is_better: direction of the score.
+        percent: show the score, which is a fraction in files, as a percentage.
+        title: label of axes and table columns; by default the name of the score.
     """
 
     score: str
@@ -31,14 +32,17 @@ class Headline:
 
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> Headline:
-        """That of a `result.json`, which may be a stranger's; older ones name none."""
+        """Return the headline of a `result.json`, whose content may be malformed.
+
+        Results of older versions do not contain a headline; it is derived from their scores.
+        """
         protocol = result.get("protocol")
-        said = protocol.get("headline") if isinstance(protocol, Mapping) else None
-        if isinstance(said, Mapping):
-            score, higher = said.get("score"), said.get("higher_is_better")
-            percent, title = said.get("percent", False), said.get("title", "")
-            named = isinstance(score, str) and score.isprintable() and 0 < len(score) <= LONGEST
-            if named and isinstance(higher, bool) and isinstance(percent, bool):
+        entry = protocol.get("headline") if isinstance(protocol, Mapping) else None
+        if isinstance(entry, Mapping):
+            score, higher = entry.get("score"), entry.get("higher_is_better")
+            percent, title = entry.get("percent", False), entry.get("title", "")
+            valid = isinstance(score, str) and score.isprintable() and 0 < len(score) <= LONGEST
+            if valid and isinstance(higher, bool) and isinstance(percent, bool):
                 return cls(
                     score,
                     higher,
@@ -50,61 +54,61 @@ class Headline:
 
     @classmethod
     def among(cls, scores: Container[str]) -> Headline:
-        """The known one whose score is there, for files that do not say."""
-        return next((known for known in KNOWN if known.score in scores), UNKNOWN)
+        """Return the predefined headline whose score is in `scores`, or `UNKNOWN`."""
+        return next((headline for headline in KNOWN if headline.score in scores), UNKNOWN)
 
     def __bool__(self) -> bool:
         return bool(self.score)
 
     def as_dict(self) -> dict[str, Any]:
-        """As the protocol of a result holds it."""
+        """Return the entry for the protocol in `result.json`."""
         return asdict(self)
 
     @property
     def name(self) -> str:
-        """The score in words."""
+        """Title, or name of the score if there is no title."""
         return self.title or self.score
 
     @property
     def selection(self) -> str:
-        """What the checkpoint that is tested was chosen by."""
+        """Criterion by which the tested checkpoint was selected, in words."""
         return f"{'best' if self.higher_is_better else 'lowest'} validation {self.score}"
 
     @property
     def factor(self) -> int:
-        """What a figure is multiplied by on screens."""
+        """Factor of displayed values."""
         return 100 if self.percent else 1
 
     @property
     def digits(self) -> int:
-        """Places after the point, on screens."""
+        """Number of decimals of displayed values."""
         return 2 if self.percent else 4
 
     @property
     def unit(self) -> str:
-        """What follows the difference of two figures."""
+        """Unit of the difference of two values, with a leading space."""
         return " points" if self.percent else ""
 
     def worth(self, mean: float) -> float:
-        """What a search maximises."""
+        """Return the mean, negated if lower is better."""
         return mean if self.higher_is_better else -mean
 
     def better(self, new: float, old: float) -> bool:
-        """Is the mean `new` better than `old`? A tie keeps the old one.
+        """Return whether the mean `new` is better than `old`; `False` for equal means.
 
-        Any number is better than none (`nan`, which no number can be compared with).
+        Any number is better than `nan`.
         """
         return not math.isnan(new) if math.isnan(old) else self.worth(new) > self.worth(old)
 
     def text(self, mean: float) -> str:
-        """A mean in short: `98.4 %`, `0.1234`."""
+        """Format a mean briefly: `98.4 %`, `0.1234`."""
         return f"{100 * mean:.1f} %" if self.percent else f"{mean:.4f}"
 
     def figure(self, stat: Any) -> str:
-        """A mean with its interval: `98.41 ± 0.30 %`, `0.1234 ± 0.0012`, or `–` for none.
+        """Format a mean with its interval: `98.41 ± 0.30 %`, `0.1234 ± 0.0012`, or `–` for none.
 
         Args:
-            stat: `mean` and `ci95` as files hold them.
+            stat: mapping with `mean` and `ci95`, as in `result.json`.
         """
         stat = stat if isinstance(stat, Mapping) else {}
         mean, ci95 = (_number(stat.get(key)) for key in ("mean", "ci95"))
@@ -114,19 +118,19 @@ class Headline:
         return f"{self.factor * mean:.{self.digits}f}{interval}{' %' * self.percent}"
 
     def figure_in(self, scores: Any) -> str:
-        """The figure in `test` or `val` of a result."""
+        """Format this score from the section `test` or `val` of a `result.json`."""
         return self.figure(scores.get(self.score) if isinstance(scores, Mapping) else None)
 
 
 def _number(value: Any) -> float | None:
-    fits = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     try:
-        return float(value) if fits else None
-    except OverflowError:  # a stranger's, of a thousand digits
+        return float(value) if is_number else None
+    except OverflowError:  # an integer too large for a float
         return None
 
 
 ACCURACY = Headline("accuracy", higher_is_better=True, percent=True)
 MSE = Headline("mse", higher_is_better=False, title="mean squared error")
-KNOWN = (ACCURACY, MSE)  # what results are of that do not say
+KNOWN = (ACCURACY, MSE)  # for results that do not name their headline
 UNKNOWN = Headline("", higher_is_better=True)

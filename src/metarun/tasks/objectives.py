@@ -1,4 +1,4 @@
-"""How a model is judged on a task: its loss, its scores, and which of them counts."""
+"""Objectives: the loss and the scores of a task."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Scores = Callable[[Tensor, Tensor], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Objective:
-    """Declared by the data, read by everything that trains, tests or reports.
+    """Loss and scores of a kind of task; each data set declares one.
 
     Attributes:
-        name: for messages.
-        headline: the score that learners are compared by.
-        loss: outputs (items, …) and y (items, …) of one task → its mean loss, a scalar.
-        scores: the same → other scores, scalars without a graph, by name.
-        labels: y are labels of classes, and outputs are logits.
-        differentiable: autograd gives the slope of the loss. A sampled return has none that finite
-            differences would confirm.
+        name: name for messages.
+        headline: the score by which learners are compared.
+        loss: maps outputs (items, …) and y (items, …) of one task to the mean loss, a scalar.
+        scores: maps the same arguments to further scores by name, scalars without a graph.
+        labels: y contains class labels and outputs are logits.
+        differentiable: autograd and finite differences of the loss agree, which is not the case
+            for a sampled return.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Draws tasks by number: a task is a pure function of its number."""
+"""Sampling of tasks. A task is a deterministic function of the stream and its number."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SPLITS = ("train", "val", "test")
 
 
 class TaskSource(Protocol):
-    """What the sampler draws from. It may have `build_many(choices, numbers)`, if that is faster.
+    """Interface of the sources of tasks. A faster `build_many(choices, numbers)` is optional.
 
     Attributes:
-        sha256: identifies the tasks that can be drawn.
-        sizes: ways, shots and queries, or whatever else a task's choices depend on.
-        spec: what a learner is told of the tasks.
+        sha256: hash that identifies the tasks that can be drawn.
+        sizes: ways, shots and queries, or other numbers that the choices of a task depend on.
+        spec: properties of the tasks, from which learners are built.
     """
 
     sha256: str
@@ -30,23 +30,23 @@ class TaskSource(Protocol):
     spec: Spec
 
     def choose(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """The random choices behind one task: small arrays."""
+        """Draw the random choices of one task: a tuple of small arrays."""
 
     def build(self, choices: tuple[np.ndarray, ...], number: int) -> Task:
-        """The task of these choices, made afresh."""
+        """Build a new task from its choices."""
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> TaskSource:
-        """The same tasks elsewhere, their inputs and numbers of another type."""
+        """Return a source of the same tasks with another device and floating-point type."""
 
 
 class Sampler:
     """A stream of tasks.
 
     Args:
-        source: where they come from.
-        key: what the stream depends on besides the number of a task.
-        augment: changes the inputs of a task, by random numbers that depend on what its other
-            choices depend on but are drawn apart: with or without, it holds the same items.
+        source: source of the tasks.
+        key: integers that seed the stream, together with the number of a task.
+        augment: augmentation of the inputs. It has a random stream of its own, so that a task
+            contains the same items with and without augmentation.
     """
 
     def __init__(
@@ -58,30 +58,30 @@ class Sampler:
     def training(
         cls, source: TaskSource, seed: int, augment: Augmentation | None = None
     ) -> Sampler:
-        """Training task i is a function of (seed, i)."""
+        """Return the training stream: task i is a function of (seed, i)."""
         return cls(source, (0, seed), augment)
 
     @classmethod
     def frozen(cls, source: TaskSource, split: str, eval_seed: int) -> Sampler:
-        """Evaluation task i is a function of (eval_seed, split, i), whoever the learner is."""
+        """Return the evaluation stream: task i is a function of (eval_seed, split, i)."""
         return cls(source, (1, eval_seed, SPLITS.index(split)))
 
     def choose(self, number: int) -> Any:
-        """The random choices behind task `number`."""
+        """Draw the random choices of task `number`."""
         return self.source.choose(np.random.default_rng((*self.key, number)))
 
     def tasks(self, numbers: Iterable[int]) -> list[Task]:
-        """The tasks of these numbers, in this order."""
+        """Return the tasks with these numbers, in this order."""
         numbers = list(numbers)
-        chosen = [self.choose(i) for i in numbers]
+        choices = [self.choose(i) for i in numbers]
         if hasattr(self.source, "build_many"):
-            tasks = self.source.build_many(chosen, numbers)
+            tasks = self.source.build_many(choices, numbers)
         else:
-            tasks = [self.source.build(c, i) for c, i in zip(chosen, numbers, strict=True)]
+            tasks = [self.source.build(c, i) for c, i in zip(choices, numbers, strict=True)]
         return tasks if self.augment is None else [self._augmented(task) for task in tasks]
 
     def sha256(self, episodes: int) -> str:
-        """Identifies the first `episodes` tasks: where they come from and every choice."""
+        """Return a hash of the source and of all choices of the first `episodes` tasks."""
         digest = hashlib.sha256(self.source.sha256.encode())
         digest.update(repr(tuple(self.source.sizes)).encode())
         for i in range(episodes):
@@ -92,9 +92,9 @@ class Sampler:
     def _augmented(self, task: Task) -> Task:
         stream = np.random.SeedSequence((*self.key, task.number), spawn_key=(0,))
         shots = len(task.support)
-        drawn = self.augment.draw(np.random.default_rng(stream), shots + len(task.query))
+        draws = self.augment.draw(np.random.default_rng(stream), shots + len(task.query))
         support, query = (
             replace(examples, x=self.augment(examples.x, rows))
-            for examples, rows in ((task.support, drawn[:shots]), (task.query, drawn[shots:]))
+            for examples, rows in ((task.support, draws[:shots]), (task.query, draws[shots:]))
         )
         return replace(task, support=support, query=query)

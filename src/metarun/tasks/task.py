@@ -1,4 +1,4 @@
-"""A task: a support to adapt to and a query to be judged on."""
+"""Data structures of a task: a support for adaptation and a query for evaluation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Model = Callable[[Inputs], Tensor]
 
 
 class Judged(NamedTuple):
-    """What one forward pass says of a model.
+    """Loss and scores of a model on a support or query.
 
     Attributes:
-        loss: a scalar, with its graph.
-        scores: scalars without a graph; `loss` is among them.
+        loss: scalar with its graph.
+        scores: scalars without a graph, by name; they include `loss`.
     """
 
     loss: Tensor
@@ -28,31 +28,30 @@ class Judged(NamedTuple):
 
 
 class Evidence(Protocol):
-    """A support or a query: examples, or an environment that a model acts in.
+    """Interface of a support or query: examples, or an environment in which a model acts.
 
     Attributes:
-        objective: how a model is judged here.
-        labels: how many labels there are, each with an example in the support; 0 where targets are
-            numbers.
+        objective: loss and scores.
+        labels: number of labels, each of which occurs in the support; 0 for real-valued targets.
     """
 
     objective: Objective
     labels: int
 
     def loss(self, model: Model) -> Tensor:
-        """The mean loss of the model, a scalar with its graph."""
+        """Return the mean loss of the model, a scalar with its graph."""
 
     def judge(self, model: Model) -> Judged:
-        """The loss and the scores of the model, by one forward pass."""
+        """Return loss and scores of the model from one forward pass."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Items and what belongs to them; as many as there are.
+    """Any number of items with their labels or targets.
 
     Attributes:
-        x: (items, *shape), or such a tensor for each name.
-        y: (items) labels 0 … labels − 1, or (items, *target) numbers.
+        x: (items, *shape), or a mapping of names to such tensors.
+        y: (items) labels 0 … labels − 1, or (items, *target) real-valued targets.
         objective, labels: see `Evidence`.
     """
 
@@ -65,7 +64,7 @@ class Examples:
         return len(self.y)
 
     def __getitem__(self, rows: Tensor | slice) -> Examples:
-        """The examples at these positions."""
+        """Return the examples at these indices."""
         return replace(self, x=each(lambda x: x[rows], self.x), y=self.y[rows])
 
     def loss(self, model: Model) -> Tensor:
@@ -75,7 +74,7 @@ class Examples:
         return self.judged(model(self.x))
 
     def judged(self, outputs: Tensor) -> Judged:
-        """The loss and the scores of outputs (items, …) for these examples."""
+        """Return loss and scores of the outputs (items, …) for these examples."""
         loss = self.objective.loss(outputs, self.y)
         scores = self.objective.scores(outputs.detach(), self.y)
         return Judged(loss, {"loss": loss.detach(), **scores})
@@ -83,13 +82,12 @@ class Examples:
 
 @dataclass(frozen=True)
 class Task:
-    """What a learner is given at a time.
+    """A support and a query.
 
     Attributes:
-        support, query: never share an example.
-        number: of the task in its stream; what a learner draws depends on it.
-        classes: (N) the class of the split that each label stands for; `None` where tasks are not
-            made of classes.
+        support, query: disjoint sets of examples, or environments.
+        number: number of the task in its stream; it seeds the learner's random numbers.
+        classes: (N) index in the split of the class of each label; `None` for data without classes.
     """
 
     support: Evidence
@@ -100,15 +98,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Spec:
-    """What backbones and learners are built from.
+    """Properties of the tasks from which backbones and learners are built.
 
     Attributes:
-        inputs: the shape of one item, or one for each name.
-        outputs: numbers that a model gives for each item: the ways, or the size of a target.
-        objective: how models are judged.
-        shots: support items of a class, or of a task without classes; 0 where they vary.
-        classes: meta-train classes in all; 0 where tasks are not made of classes.
-        examples: supports and queries are `Examples`.
+        inputs: shape of one item, or a mapping of names to shapes.
+        outputs: outputs of a model per item: the number of ways, or the size of a target.
+        objective: loss and scores.
+        shots: support items per class, or per task for data without classes; 0 if it varies.
+        classes: number of meta-train classes; 0 for data without classes.
+        examples: whether supports and queries are `Examples`.
     """
 
     inputs: tuple[int, ...] | Mapping[str, tuple[int, ...]]
@@ -120,12 +118,12 @@ class Spec:
 
 
 def each(function: Callable[..., Tensor], *inputs: Inputs) -> Inputs:
-    """Apply the function to inputs of one kind, name by name where they have names."""
+    """Apply the function to tensors, or to the tensors of each name if inputs are mappings."""
     if isinstance(inputs[0], Mapping):
         return {name: function(*(x[name] for x in inputs)) for name in inputs[0]}
     return function(*inputs)
 
 
 def joined(*inputs: Inputs) -> Inputs:
-    """Items one after another."""
+    """Concatenate inputs along the first dimension."""
     return each(lambda *x: torch.cat(x), *inputs)
