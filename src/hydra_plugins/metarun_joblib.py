@@ -1,4 +1,4 @@
-"""`hydra/launcher=joblib`: jobs side by side, over Hydra's own plug-in for joblib.
+"""`hydra/launcher=joblib`: run jobs in parallel, based on Hydra's joblib launcher.
 
 Hydra finds plug-ins in the namespace package `hydra_plugins` only.
 """
@@ -19,73 +19,75 @@ from hydra.plugins.launcher import Launcher
 from metarun.errors import complain
 from metarun.sweeps import launchers
 
-with contextlib.suppress(ImportError):  # without the extra, launchers.py says what is missing
+with contextlib.suppress(ImportError):  # sweeps/launchers.py reports the missing extra
     import hydra_plugins.hydra_joblib_launcher.config  # noqa: F401
 
-    # conf/hydra/launcher/joblib.yaml is the one: for two of one name Hydra warns
+    # conf/hydra/launcher/joblib.yaml replaces it; Hydra warns about two of the same name.
     ConfigStore.instance().repo["hydra"]["launcher"].pop("joblib.yaml", None)
 
 
 class MetarunJoblib(Launcher):
-    """As many jobs at a time as there are cores for, or as `n_jobs` says."""
+    """Run `n_jobs` jobs at a time; by default, as many as the CPU cores allow."""
 
     def __init__(self, n_jobs: int | None = None) -> None:
         self.n_jobs = n_jobs
-        self.given: dict[str, Any] = {}
+        self.context: dict[str, Any] = {}
 
-    def setup(self, **given: Any) -> None:
-        self.given = given
+    def setup(self, **context: Any) -> None:
+        """Keep the objects that Hydra gives to a launcher."""
+        self.context = context
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run a batch of jobs; none of them ends another."""
+        """Run a batch of jobs; a job that fails does not stop the others."""
         jobs, threads = len(job_overrides), launchers.threads_of(job_overrides)
         processes, _ = launchers.share(launchers.cores(), jobs, self.n_jobs, threads)
-        processes = min(processes, jobs)  # the others would be started to do nothing
+        processes = min(processes, jobs)  # more would have no job
         if initial_job_idx == 0:
-            print(launchers.said(jobs, processes, threads), flush=True)
+            print(launchers.summary(jobs, processes, threads), flush=True)
         if processes == 1 and initial_job_idx == 0:
             basic = BasicLauncher()
-            basic.setup(**self.given)
+            basic.setup(**self.context)
             return basic.launch(job_overrides, initial_job_idx)
-        return self._side_by_side(job_overrides, initial_job_idx, processes, threads)
+        return self._run_in_parallel(job_overrides, initial_job_idx, processes, threads)
 
-    def _side_by_side(
+    def _run_in_parallel(
         self, job_overrides: Sequence[Sequence[str]], first: int, processes: int, threads: int
     ) -> Sequence[JobReturn]:
+        """Run the jobs in the worker processes of `metarun.sweeps.pool`."""
         from hydra_plugins.hydra_joblib_launcher._core import execute_job
 
         from metarun.sweeps import pool
 
         setup_globals()
         context, config, task = (
-            self.given[name] for name in ("hydra_context", "config", "task_function")
+            self.context[name] for name in ("hydra_context", "config", "task_function")
         )
         state = Singleton.get_state()
         calls = [
-            (execute_job, (first + number, list(words), context, config, task, state))
-            for number, words in enumerate(job_overrides)
+            (execute_job, (first + number, list(overrides), context, config, task, state))
+            for number, overrides in enumerate(job_overrides)
         ]
-        returned = [failed(words) for words in job_overrides]
-        for ended in pool.run_jobs(calls, processes, threads):
-            lost = sorted(n + first for n, found in ended.items() if isinstance(found, pool.Lost))
+        results = [_failed(overrides) for overrides in job_overrides]
+        for outcomes in pool.run_jobs(calls, processes, threads):
+            lost = sorted(n + first for n, out in outcomes.items() if isinstance(out, pool.Lost))
             if lost:
-                which = " and ".join(f"job {number}" for number in lost)
+                jobs = " and ".join(f"job {number}" for number in lost)
                 complain(
-                    f"{which}: ended when a process was killed, perhaps for want of memory; "
+                    f"{jobs}: ended because a process was killed, perhaps out of memory; "
                     f"go on with: metarun resume={config.hydra.sweep.dir}"
                 )
-            for number, found in ended.items():
-                if isinstance(found, JobReturn):
-                    returned[number] = found
-                elif not isinstance(found, pool.Lost):
-                    complain(f"job {first + number}: {found.line}")
-        return returned
+            for number, outcome in outcomes.items():
+                if isinstance(outcome, JobReturn):
+                    results[number] = outcome
+                elif not isinstance(outcome, pool.Lost):
+                    complain(f"job {first + number}: {outcome.line}")
+        return results
 
 
-def failed(words: Sequence[str]) -> JobReturn:
-    """What Hydra is given for a job that has not returned anything."""
-    result = JobReturn(overrides=list(words), status=JobStatus.COMPLETED)
+def _failed(overrides: Sequence[str]) -> JobReturn:
+    """Return the value that Hydra gets for a job without a result."""
+    result = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
     result.return_value = math.nan
     return result

@@ -1,4 +1,4 @@
-"""A search: as many jobs as there are trials, each of which asks for its own values.
+"""`hydra/sweeper=optuna`: launch one job for each trial; each job gets its own values.
 
 Hydra finds plug-ins in the namespace package `hydra_plugins` only.
 """
@@ -13,14 +13,15 @@ from omegaconf import DictConfig
 
 
 class MetarunSearch(Sweeper):
-    """Hands all trials to the launcher at once: none waits for the slowest of a batch."""
+    """Launch all trials at once, so that no trial waits for the slowest of a batch."""
 
-    def __init__(self, **given: Any) -> None:
-        self.given = given
+    def __init__(self, **keys: Any) -> None:
+        self.keys = keys
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        """Create the launcher."""
         from hydra.core.plugins import Plugins
 
         self.config = config
@@ -29,10 +30,11 @@ class MetarunSearch(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
+        """Check the search and run its trials."""
         from metarun.sweeps.search.setup import begin
 
-        jobs = begin(self.config, self.given, arguments)
+        jobs = begin(self.config, self.keys, arguments)
         returned = self.launcher.launch(jobs, initial_job_idx=0)
         for job in returned:
-            _ = job.return_value  # raises what a job raised
+            _ = job.return_value  # raises the error of the job
         return returned

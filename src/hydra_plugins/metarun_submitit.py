@@ -1,4 +1,4 @@
-"""`hydra/launcher=slurm` and `submitit_local`, over Hydra's own plug-in for submitit.
+"""`hydra/launcher=slurm` and `submitit_local`, based on Hydra's submitit launcher.
 
 Hydra finds plug-ins in the namespace package `hydra_plugins` only.
 """
@@ -23,86 +23,87 @@ from metarun.errors import complain
 try:
     from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
     from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
-except ImportError:  # without the extra, metarun.sweeps.launchers says what is missing
+except ImportError:  # metarun.sweeps.launchers reports the missing extra
     BaseSubmititLauncher = Launcher
-else:  # conf/hydra/launcher has the ones to choose from: for two of one name Hydra warns
+else:  # conf/hydra/launcher replaces these; Hydra warns about two of the same name
     for name in ("submitit_local.yaml", "submitit_slurm.yaml"):
         ConfigStore.instance().repo["hydra"]["launcher"].pop(name, None)
 
-POLLED = 0.5  # seconds between looks at whether a job has ended
+POLL_SECONDS = 0.5  # between checks whether a job has ended
 
 
 class _Submitted(BaseSubmititLauncher):
-    """Submits all jobs, and waits for each: one that is lost does not end the others."""
+    """Submit all jobs and wait for them; a lost job does not stop the others."""
 
     def checkpoint(self, *args: Any, **kwargs: Any) -> Any:
-        """What is submitted again: the job, to go on in the folder that it has begun."""
+        """Return the submission of an interrupted job, which resumes the run in its folder."""
         from submitit.helpers import DelayedSubmission
 
-        again = copy.copy(self)
-        again.task_function = partial(self.task_function, go_on=True)
-        return DelayedSubmission(again, *args, **kwargs)
+        resumed = copy.copy(self)
+        resumed.task_function = partial(self.task_function, go_on=True)
+        return DelayedSubmission(resumed, *args, **kwargs)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Submit a batch of jobs, and show what becomes of them."""
+        """Submit a batch of jobs, and print the outcome of each."""
         import submitit
 
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         keys = {key: value for key, value in self.params.items() if value is not None}
-        folder, own = keys.pop("submitit_folder"), {}
+        folder, executor_keys = keys.pop("submitit_folder"), {}
         if "max_num_timeout" in keys:
-            own[f"{self._EXECUTOR}_max_num_timeout"] = keys.pop("max_num_timeout")
-        executor = submitit.AutoExecutor(folder=folder, cluster=self._EXECUTOR, **own)
-        shared = BaseQueueConf.__dataclass_fields__
+            executor_keys[f"{self._EXECUTOR}_max_num_timeout"] = keys.pop("max_num_timeout")
+        executor = submitit.AutoExecutor(folder=folder, cluster=self._EXECUTOR, **executor_keys)
+        shared_keys = BaseQueueConf.__dataclass_fields__
         executor.update_parameters(
-            **{k if k in shared else f"{self._EXECUTOR}_{k}": v for k, v in keys.items()}
+            **{k if k in shared_keys else f"{self._EXECUTOR}_{k}": v for k, v in keys.items()}
         )
         calls = [
-            (list(words), "hydra.sweep.dir", number, f"job {number}", Singleton.get_state())
-            for number, words in enumerate(job_overrides, initial_job_idx)
+            (list(overrides), "hydra.sweep.dir", number, f"job {number}", Singleton.get_state())
+            for number, overrides in enumerate(job_overrides, initial_job_idx)
         ]
         jobs = executor.map_array(self, *zip(*calls, strict=True))
-        where = Path(str(folder)).parent
-        print(f"{len(jobs)} jobs submitted; their logs are in {where}", flush=True)
+        logs = Path(str(folder)).parent
+        print(f"{len(jobs)} jobs submitted; their logs are in {logs}", flush=True)
         return _wait(jobs, job_overrides, initial_job_idx)
 
 
 class MetarunSlurm(_Submitted):
-    """Jobs of an array on a Slurm cluster."""
+    """Run jobs as a job array on a Slurm cluster."""
 
     _EXECUTOR = "slurm"
 
 
 class MetarunLocal(_Submitted):
-    """The same on this machine, to try it."""
+    """Run jobs on this machine, to test a Slurm sweep without a cluster."""
 
     _EXECUTOR = "local"
 
 
-def _wait(jobs: Sequence[Any], words: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-    """What each job returned, shown as soon as it ends."""
-    found: dict[int, JobReturn] = {}
-    while len(found) < len(jobs):
+def _wait(jobs: Sequence[Any], overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+    """Wait for all jobs and return their results; print each as soon as the job ends."""
+    results: dict[int, JobReturn] = {}
+    while len(results) < len(jobs):
         for number, job in enumerate(jobs):
-            if number not in found and job.done():
-                found[number] = _returned(job, first + number, words[number])
-        time.sleep(POLLED)
-    return [found[number] for number in range(len(jobs))]
+            if number not in results and job.done():
+                results[number] = _result(job, first + number, overrides[number])
+        time.sleep(POLL_SECONDS)
+    return [results[number] for number in range(len(jobs))]
 
 
-def _returned(job: Any, number: int, words: Sequence[str]) -> JobReturn:
+def _result(job: Any, number: int, overrides: Sequence[str]) -> JobReturn:
+    """Print the errors and the outcome of a job that has ended, and return its result."""
     for line in (job.stderr() or "").splitlines():
-        if line.startswith("metarun: "):  # what the job said while nobody was there to hear it
+        if line.startswith("metarun: "):  # the errors in the log of the job
             complain(line.removeprefix("metarun: "))
     try:
-        returned = job.results()[0]
-        assert returned.status == JobStatus.COMPLETED
+        result = job.results()[0]
+        assert result.status == JobStatus.COMPLETED
     except Exception:
         complain(f"job {number}: ended without a result; its log: {job.paths.stderr}")
-        returned = JobReturn(overrides=list(words), status=JobStatus.COMPLETED)
-        returned.return_value = math.nan
-    if not math.isnan(returned.return_value or 0.0):
+        result = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
+        result.return_value = math.nan
+    if not math.isnan(result.return_value or 0.0):
         print(f"job {number}  finished", flush=True)
-    return returned
+    return result

@@ -1,4 +1,4 @@
-"""A sweep in which a job that cannot be composed fails alone, and the others run.
+"""The default sweeper: a job with invalid overrides fails, and the others run.
 
 Hydra finds plug-ins in the namespace package `hydra_plugins` only.
 """
@@ -13,11 +13,12 @@ from metarun.sweeps.job import validated_overrides
 
 
 class MetarunSweeper(BasicSweeper):
-    """Hydra's own sweeper; a job with mistakes becomes one that only carries them."""
+    """Hydra's basic sweeper; a job with invalid overrides is replaced by one that reports them."""
 
     def get_job_batch(self) -> Sequence[Sequence[str]]:
+        """Return the overrides of the next jobs."""
         loader = self.hydra_context.config_loader
         return [validated_overrides(loader, self.config, job) for job in super().get_job_batch()]
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """`validated_overrides` has seen to that, and composing takes time."""
+        """Do nothing: `validated_overrides` has checked the jobs, and composing takes time."""

@@ -62,7 +62,7 @@ def settled(*words: str, cores: int = 8) -> list[str]:
     shared = [o.input_line for o in overrides if not o.is_sweep_override()]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(launchers, "cores", lambda: cores)
-        found = launchers.settle(list(words), examine(loader, shared)[0], loader)
+        found = launchers.add_threads(list(words), examine(loader, shared)[0], loader)
     assert found[: len(words)] == list(words)
     return found[len(words) :]
 
@@ -97,8 +97,8 @@ def test_a_range_has_as_many_values_as_hydra_makes_of_it(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["seed=range(1,1000000000000)"], "the sweep has 999999999999 jobs; 100000 is the most"),
-        (["shots=1,2", "seed=range(99999)"], "the sweep has 199998 jobs; 100000 is the most"),
+        (["seed=range(1,1000000000000)"], "the sweep has 999999999999 jobs; the maximum is 100000"),
+        (["shots=1,2", "seed=range(99999)"], "the sweep has 199998 jobs; the maximum is 100000"),
         (["seed=range(5,1)"], "has no value in it"),
         (["seed=range(5,inf)"], "should have a beginning, an end, and a step that is not 0"),
         (["seed=range(1,5,0)"], "should have a beginning, an end, and a step that is not 0"),
@@ -135,7 +135,7 @@ def test_no_process_is_started_that_has_no_job(
     joblib = pytest.importorskip("hydra_plugins.metarun_joblib", reason="needs metarun[parallel]")
     seen = []
     monkeypatch.setattr(
-        joblib.MetarunJoblib, "_side_by_side", lambda self, jobs, first, n, _: seen.append(n)
+        joblib.MetarunJoblib, "_run_in_parallel", lambda self, jobs, first, n, _: seen.append(n)
     )
     joblib.MetarunJoblib(n_jobs=100).launch([["seed=0"], ["seed=1"]], 0)
     assert seen == [2]
@@ -209,18 +209,18 @@ def test_without_the_extra_one_line_says_what_to_install(
     ],
 )
 def test_a_strangers_sweep_says_plain_words_of_its_launcher_only(word: str, fine: bool) -> None:
-    assert launchers.replayed(word) is fine
+    assert launchers.is_replayable(word) is fine
 
 
 def test_another_launcher_takes_its_keys_along() -> None:
     words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "shots=1,2", "threads=1"]
-    other = launchers.instead(words, ["hydra/launcher=submitit_local"])
+    other = launchers.replace_launcher(words, ["hydra/launcher=submitit_local"])
     assert other == ["shots=1,2", "threads=1", "hydra/launcher=submitit_local"]
-    more = launchers.instead(words, ["hydra.launcher.n_jobs=4"])
+    more = launchers.replace_launcher(words, ["hydra.launcher.n_jobs=4"])
     assert more == ["hydra/launcher=joblib", "shots=1,2", "threads=1", "hydra.launcher.n_jobs=4"]
     for word in ("steps=5", "hydra.launcher._target_=os.system", "hydra.sweep.subdir=x"):
-        with pytest.raises(Refused, match="goes on as it was typed"):
-            launchers.instead(words, [word])
+        with pytest.raises(Refused, match="keeps the settings of a sweep"):
+            launchers.replace_launcher(words, [word])
 
 
 def test_without_the_extras_a_launcher_can_be_looked_at(metarun: Metarun) -> None:

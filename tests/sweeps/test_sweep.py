@@ -201,7 +201,7 @@ def test_a_strangers_sweep_names_no_folder_with_code(metarun: Metarun, key: str)
     Path("sweep/multirun.yaml").write_text(content)
     code, _, err = metarun("resume=sweep")
     assert (code, len(err)) == (2, 1)
-    assert "code of that folder could run" in err[0]
+    assert "code in that folder could run" in err[0]
 
 
 def test_a_jobs_command_makes_the_same_run_alone(metarun: Metarun) -> None:

@@ -189,7 +189,7 @@ def test_a_job_that_slurm_starts_again_goes_on(
     monkeypatch.setattr(worker, "job", lambda cfg, go_on: seen.append(go_on))
     current = SimpleNamespace(job=SimpleNamespace(num=0))
     monkeypatch.setattr(worker.HydraConfig, "get", staticmethod(lambda: current))
-    worker.attempt(OmegaConf.create(), go_on=False, home=-1)
+    worker.attempt(OmegaConf.create(), go_on=False, main_pid=-1)
     assert seen == [expected]
 
 
@@ -200,7 +200,7 @@ def test_a_job_that_another_process_works_on_is_passed_over(metarun: Metarun) ->
     with alone_in(Path("sweep/1")):
         code, out, err = metarun("resume=sweep", *TINY[:2])
     assert (code, err) == (0, [])
-    assert f"passed over: {Path.cwd() / 'sweep/1'}: process {os.getpid()} on " in out
+    assert f"skipped: {Path.cwd() / 'sweep/1'}: process {os.getpid()} on " in out
     assert not Path("sweep/1/result.json").exists()
 
 

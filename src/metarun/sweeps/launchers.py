@@ -1,4 +1,4 @@
-"""Where a sweep's jobs run: one after the other, side by side, or on a cluster."""
+"""Launchers of a sweep: check their settings, and choose the number of processes and threads."""
 
 from __future__ import annotations
 
@@ -17,58 +17,68 @@ from metarun.config.groups import options_of
 from metarun.config.overrides import length, nearest, parse
 from metarun.config.schema import show
 from metarun.errors import Refused
-from metarun.sweeps.search.search_space import CHOSEN
+from metarun.sweeps.search.search_space import SEARCH
 
-EXTRAS = {  # what a launcher needs: packages, and the extra that brings them
+EXTRAS = {  # for each launcher: the packages that it needs, and the extra that installs them
     "joblib": (("joblib", "hydra_plugins.hydra_joblib_launcher"), "parallel"),
     "slurm": (("submitit", "hydra_plugins.hydra_submitit_launcher"), "cluster"),
     "submitit_local": (("submitit", "hydra_plugins.hydra_submitit_launcher"), "cluster"),
 }
 COUNTS = ("n_jobs", "cpus_per_task", "timeout_min", "array_parallelism")
-REPLAYED = (  # a sweep's own file can hold these keys: plain words that reach no shell
-    *(*COUNTS, "gpus_per_node", "mem_gb", "max_num_timeout", "signal_delay_s"),
-    *("partition", "qos", "account", "constraint", "gres"),
+REPLAYABLE = (  # launcher keys that are safe to read from multirun.yaml: they run no code
+    *COUNTS,
+    "gpus_per_node",
+    "mem_gb",
+    "max_num_timeout",
+    "signal_delay_s",
+    "partition",
+    "qos",
+    "account",
+    "constraint",
+    "gres",
 )
-MOST = 100_000  # jobs of a sweep, each composed before the first begins
+MAX_JOBS = 100_000  # in a sweep; every job is composed before the first one starts
 PLAIN = re.compile(r"[\w.:+-]*")
 
 
 def cores() -> int:
-    """The cores that this process may use: fewer than there are, where it is bound to some."""
-    from joblib import cpu_count  # heeds affinity and the limits of a container
+    """Return the number of CPU cores that this process may use."""
+    from joblib import cpu_count  # respects CPU affinity and container limits
 
     return cpu_count()
 
 
 def share(cores: int, jobs: int, processes: int | None, threads: int | None) -> tuple[int, int]:
-    """How many processes, and threads in each, so that they do not outnumber the cores.
+    """Choose the number of processes, and of threads in each, for the available cores.
 
     Args:
-        jobs: how many there are.
-        processes, threads: what was asked for; it is not changed.
+        jobs: the number of jobs.
+        processes, threads: the numbers that the user set, which are kept; `None` if not set.
     """
     if processes is None:
         processes = max(1, min(cores // (threads or 1), jobs))
     return processes, threads or max(1, cores // processes)
 
 
-def settle(words: list[str], cfg: DictConfig | None, loader: ConfigLoader) -> list[str]:
-    """The words of a sweep, with the number of threads where jobs run in other processes.
+def add_threads(overrides: list[str], cfg: DictConfig | None, loader: ConfigLoader) -> list[str]:
+    """Check the launcher, and add `threads=N` if the jobs run in other processes.
 
-    It is among the words, so that a sweep that goes on elsewhere has the same bits.
+    The number of threads changes rounding. As an override it is saved with the sweep, so that a
+    sweep resumed on another machine gives the same results.
 
     Args:
-        cfg: what the jobs share; `None` where that cannot be composed.
+        overrides: the overrides of the sweep.
+        cfg: the configuration that all jobs share; `None` if it cannot be composed.
 
     Raises:
-        Refused: there is no such launcher, or it lacks something; there are too many jobs.
+        Refused: the launcher does not exist or cannot be used here, or there are too many jobs.
     """
-    overrides, _ = parse(loader, words, sweep=True)
-    _check(overrides, loader)
-    searched = any(o.input_line.lstrip("+") == CHOSEN for o in overrides)
-    jobs = None if searched else count(overrides)
-    if cfg is None or any(o.key_or_group == "threads" for o in overrides):
-        return words
+    parsed, _ = parse(loader, overrides, sweep=True)
+    _check(parsed, loader)
+    is_search = any(o.input_line.lstrip("+") == SEARCH for o in parsed)
+    jobs = None if is_search else count(parsed)
+    if cfg is None or any(o.key_or_group == "threads" for o in parsed):
+        return overrides
     name, keys = cfg.hydra.runtime.choices.get("hydra/launcher"), cfg.hydra.launcher
     threads = cfg.get("threads")
     if name == "joblib":
@@ -76,15 +86,15 @@ def settle(words: list[str], cfg: DictConfig | None, loader: ConfigLoader) -> li
         threads = share(cores(), jobs if type(jobs) is int else 1, keys.n_jobs, threads)[1]
     elif name in EXTRAS:
         threads = threads or keys.cpus_per_task
-    return [*words, f"threads={threads}"] if name in EXTRAS and threads else words
+    return [*overrides, f"threads={threads}"] if name in EXTRAS and threads else overrides
 
 
 def _check(overrides: Sequence[Override], loader: ConfigLoader) -> None:
-    """Refuse launchers that are not there, or not usable here, and counts that are none."""
+    """Refuse unknown or unusable launchers, unknown launcher keys and invalid counts."""
     mistakes = []
-    chosen = [o.input_line for o in overrides if o.key_or_group == "hydra/launcher"]
-    cfg, _ = examine(loader, chosen)
-    known = [k for k in cfg.hydra.launcher if k != "_target_"] if cfg is not None else []
+    launcher = [o.input_line for o in overrides if o.key_or_group == "hydra/launcher"]
+    cfg, _ = examine(loader, launcher)
+    launcher_keys = [k for k in cfg.hydra.launcher if k != "_target_"] if cfg is not None else []
     for o in overrides:
         key, value = o.key_or_group, o.value()
         if key.startswith("hydra") and "launcher" in key and o.is_sweep_override():
@@ -107,11 +117,11 @@ def _check(overrides: Sequence[Override], loader: ConfigLoader) -> None:
         head, _, name = key.rpartition(".")
         if head != "hydra.launcher":
             continue
-        if cfg is not None and not known:
+        if cfg is not None and not launcher_keys:
             mistakes.append(f"{o.input_line}: needs a launcher: add hydra/launcher=joblib")
-        elif known and name not in known and not o.is_add():
-            near = nearest(key, [f"{head}.{k}" for k in known])
-            mistakes.append(f"{o.input_line}: no such key{near} ({', '.join(known)})")
+        elif launcher_keys and name not in launcher_keys and not o.is_add():
+            near = nearest(key, [f"{head}.{k}" for k in launcher_keys])
+            mistakes.append(f"{o.input_line}: no such key{near} ({', '.join(launcher_keys)})")
         elif name in COUNTS and value is not None and not (type(value) is int and value >= 1):
             mistakes.append(f"{key}={show(value)}: should be a whole number, 1 or more")
     if mistakes:
@@ -126,73 +136,76 @@ def _installed(package: str) -> bool:
 
 
 def count(overrides: Sequence[Override]) -> int:
-    """How many jobs a sweep has that is no search.
+    """Return the number of jobs of a sweep that is not a search.
 
     Raises:
-        Refused: more than can be meant, or a range without an end.
+        Refused: there are more than `MAX_JOBS`, or a range has no values or no end.
     """
     lengths = {str(o.input_line): length(o) for o in overrides if o.is_sweep_override()}
-    found = math.prod(lengths.values())
-    if found > MOST:
+    jobs = math.prod(lengths.values())
+    if jobs > MAX_JOBS:
         longest = max(lengths, key=lengths.__getitem__)
-        raise Refused(f"{longest}: the sweep has {found} jobs; {MOST} is the most")
+        raise Refused(f"{longest}: the sweep has {jobs} jobs; the maximum is {MAX_JOBS}")
     for line, values in lengths.items():
         if not values:
             raise Refused(f"{line}: has no value in it")
-    return found
+    return jobs
 
 
 def threads_of(jobs: Sequence[Sequence[str]]) -> int:
-    """The threads that a job of a sweep takes, by its words."""
-    typed = [re.fullmatch(r"\+{0,2}threads=(\d+)", word) for job in jobs for word in job]
-    return max((int(match[1]) for match in typed if match), default=1)
+    """Return the largest number of threads in the overrides of the jobs; 1 if none sets it."""
+    matches = [re.fullmatch(r"\+{0,2}threads=(\d+)", o) for job in jobs for o in job]
+    return max((int(match[1]) for match in matches if match), default=1)
 
 
-def replayed(word: str) -> bool:
-    """Whether a sweep's own file, which may be a stranger's, can say this of its launcher."""
-    match = re.fullmatch(r"\+{0,2}hydra\.launcher\.(\w+)=(.*)", word, flags=re.DOTALL)
-    return bool(match and match[1] in REPLAYED and PLAIN.fullmatch(match[2]))
+def is_replayable(override: str) -> bool:
+    """Return whether a launcher override in a `multirun.yaml`, which may be untrusted, is safe."""
+    match = re.fullmatch(r"\+{0,2}hydra\.launcher\.(\w+)=(.*)", override, flags=re.DOTALL)
+    return bool(match and match[1] in REPLAYABLE and PLAIN.fullmatch(match[2]))
 
 
-def instead(words: list[str], typed: Sequence[str], also: str = "") -> list[str]:
-    """A sweep's words with another launcher, or other keys of it.
+def replace_launcher(saved: list[str], new: Sequence[str], also: str = "") -> list[str]:
+    """Return the saved overrides of a sweep with another launcher or other launcher keys.
 
     Args:
-        also: what else can be typed, for the message.
+        saved: the overrides that the sweep was started with.
+        new: the overrides given to `resume`.
+        also: other overrides that `resume` accepts, for the message.
 
     Raises:
-        Refused: something else was typed.
+        Refused: `new` has an override that is not for the launcher.
     """
-    for word in typed:
-        key = word.partition("=")[0].lstrip("+")
-        named = key == "hydra/launcher" or re.fullmatch(r"hydra\.launcher\.(?!_)\w+", key)
-        if not named or "=" not in word:
+    for override in new:
+        key = override.partition("=")[0].lstrip("+")
+        allowed = key == "hydra/launcher" or re.fullmatch(r"hydra\.launcher\.(?!_)\w+", key)
+        if not allowed or "=" not in override:
             raise Refused(
-                f"{word}: a sweep goes on as it was typed; "
-                f"only {also}hydra/launcher=NAME and hydra.launcher.KEY=… can be typed with resume"
+                f"{override}: resume keeps the settings of a sweep; "
+                f"only {also}hydra/launcher=NAME and hydra.launcher.KEY=… can be changed"
             )
-    keys = {word.partition("=")[0].lstrip("+") for word in typed}
-    another = "hydra/launcher" in keys
-    kept = [
-        word
-        for word in words
-        if (key := word.partition("=")[0].lstrip("+")) not in keys
-        and not (another and key.startswith("hydra.launcher."))
+    new_keys = {override.partition("=")[0].lstrip("+") for override in new}
+    other_launcher = "hydra/launcher" in new_keys
+    unchanged = [
+        override
+        for override in saved
+        if (key := override.partition("=")[0].lstrip("+")) not in new_keys
+        and not (other_launcher and key.startswith("hydra.launcher."))
     ]
-    return [*kept, *typed]
+    return [*unchanged, *new]
 
 
-def said(jobs: int, processes: int, threads: int) -> str:
-    """What was chosen, for the screen."""
-    many = f"{processes} jobs" if processes > 1 else "1 job"
+def summary(jobs: int, processes: int, threads: int) -> str:
+    """Return a line with the numbers of jobs, processes, threads and cores."""
+    parallel = f"{processes} jobs" if processes > 1 else "1 job"
     each = f"{threads} threads each" if threads > 1 else "1 thread each"
-    have = cores()
-    return f"{jobs} jobs, {many} at a time, {each}, on {have} core{'s' if have > 1 else ''}"
+    available = cores()
+    on = f"on {available} core{'s' if available > 1 else ''}"
+    return f"{jobs} jobs, {parallel} at a time, {each}, {on}"
 
 
-def failed(returned: object) -> bool:
-    """Whether a job of those that Hydra returned failed (`worker.attempt`)."""
+def any_failed(returned: object) -> bool:
+    """Return whether any of the jobs that Hydra returned has failed (`worker.attempt`)."""
     if isinstance(returned, list | tuple):
-        return any(map(failed, returned))
+        return any(map(any_failed, returned))
     value = getattr(returned, "_return_value", None)
     return isinstance(value, float) and math.isnan(value)

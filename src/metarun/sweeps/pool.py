@@ -1,4 +1,4 @@
-"""Jobs of a sweep side by side, in joblib's processes, which import torch once and are kept."""
+"""Run the jobs of a sweep in parallel, in joblib worker processes that are reused."""
 
 from __future__ import annotations
 
@@ -17,25 +17,29 @@ from metarun.process import describe
 from metarun.sweeps import worker
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM}
-IDLE = 300  # seconds after which a worker without a job ends
+IDLE = 300  # seconds without a job after which a worker exits
 
-_workers: Any = None  # kept from one batch of jobs to the next
+_workers: Any = None  # the executor, reused for the next batch of jobs
 
 
 class Lost:
-    """A worker process was killed, and what was running beside it ended with it."""
+    """The outcome of a call that was running when one of the worker processes was killed."""
 
 
-class Asked:
-    """How often Ctrl-C or SIGTERM came while this process waited for its workers."""
+class _StopSignals:
+    """Count Ctrl-C and SIGTERM while the process waits for its workers, and pass them on."""
 
     def __init__(self) -> None:
-        self.times = 0
+        self.count = 0
 
-    def note(self, number: int, frame: FrameType | None) -> None:
-        """The first is passed on as a request, the second ends jobs, the third processes."""
-        self.times += 1
-        if self.times > 2:
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Handle one signal.
+
+        After the first, each worker saves its job; after the second, jobs stop at once; after the
+        third, the workers are killed.
+        """
+        self.count += 1
+        if self.count > 2:
             raise KeyboardInterrupt
         for process in active_children():
             if process.pid is not None:
@@ -48,18 +52,18 @@ def run_jobs(
     """Call each function with its arguments, `processes` at a time.
 
     Yields:
-        By its number, what a call returned, as soon as it did, or a `worker.Failure`, or `Lost`;
-        several that ended at once together.
+        The outcomes of the calls that have just ended, by the number of the call: the return
+        value, a `worker.Failure` if the call raised an error, or `Lost`.
 
     Raises:
-        KeyboardInterrupt: after all that was running has come to an end.
+        KeyboardInterrupt: a signal stopped the jobs, and all running calls have ended.
     """
     waiting, running = list(enumerate(calls))[::-1], dict[Future, int]()
-    asked = Asked()
+    signals = _StopSignals()
     try:
-        with _handled(asked.note):
-            while running or (waiting and not asked.times):
-                while waiting and len(running) < processes and not asked.times:
+        with _signal_handler(signals.handle):
+            while running or (waiting and not signals.count):
+                while waiting and len(running) < processes and not signals.count:
                     number, (function, arguments) = waiting.pop()
                     running[_submit(processes, threads, function, *arguments)] = number
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -67,11 +71,12 @@ def run_jobs(
     except BaseException:
         close(kill=True)
         raise
-    if asked.times:
+    if signals.count:
         raise KeyboardInterrupt
 
 
 def _outcome(future: Future) -> Any:
+    """Return the value, `worker.Failure` or `Lost` of a call that has ended."""
     error = future.exception()
     if isinstance(error, BrokenProcessPool):
         return Lost()
@@ -79,12 +84,12 @@ def _outcome(future: Future) -> Any:
 
 
 def _submit(processes: int, threads: int, function: Callable[..., Any], *arguments: Any) -> Future:
-    """Hand a call to the workers; those that it starts hold signals back until they are ready."""
+    """Submit a call; new workers start with signals blocked and unblock them in `worker.begin`."""
     from joblib.externals.loky import get_reusable_executor
 
     global _workers
     limits = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         for attempts_left in (1, 0):
             _workers = get_reusable_executor(
@@ -96,15 +101,15 @@ def _submit(processes: int, threads: int, function: Callable[..., Any], *argumen
             )
             try:
                 return _workers.submit(worker.call, function, *arguments)
-            except BrokenProcessPool:  # one was killed just now: others take their place
+            except BrokenProcessPool:  # a worker has just been killed: start new ones
                 if not attempts_left:
                     raise
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
 
 
 def close(kill: bool = False) -> None:
-    """End the workers, if there are any."""
+    """Shut down the workers, if there are any."""
     global _workers
     if _workers is not None:
         _workers.shutdown(wait=True, kill_workers=kill)
@@ -112,13 +117,14 @@ def close(kill: bool = False) -> None:
 
 
 @contextmanager
-def _handled(note: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # others may not set handlers
+def _signal_handler(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """While entered, call `handle` for Ctrl-C and SIGTERM."""
+    if threading.current_thread() is not threading.main_thread():  # only it can set handlers
         yield
         return
-    before = {number: signal.signal(number, note) for number in SIGNALS}
+    previous = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Many runs from one command: Hydra's multirun, each job validated alone, one table at the end."""
+"""Start and resume a sweep: Hydra's multirun, with each job validated separately."""
 
 from __future__ import annotations
 
@@ -22,153 +22,166 @@ from metarun.sweeps import launchers, pool, worker
 from metarun.sweeps.search import best, setup
 
 log = logging.getLogger(__name__)
-FINE = ("completed", "pruned", "running")  # running: another process is at it
-UNREADABLE = (  # what reading a file that is no sweep's can raise
-    *(OSError, YAMLError, OmegaConfBaseException, AttributeError, LookupError, TypeError),
+OK_STATUSES = ("completed", "pruned", "running")  # running: in another process
+READ_ERRORS = (  # raised when a multirun.yaml cannot be read or is not valid
+    OSError,
+    YAMLError,
+    OmegaConfBaseException,
+    AttributeError,
+    LookupError,
+    TypeError,
     ValueError,
 )
-REPLAYED = ("hydra.sweep.subdir=", "hydra/launcher=", "hydra/sweeper=")
-REPLAYED += tuple(f"{key}=" for key in setup.KEYS)
+REPLAYABLE = ("hydra.sweep.subdir=", "hydra/launcher=", "hydra/sweeper=")
+REPLAYABLE += tuple(f"{key}=" for key in setup.KEYS)
 
 
-def start(typed: Sequence[str], folder: str | None) -> int:
-    """Run a sweep; returns the exit code.
+def start(overrides: Sequence[str], config_dir: str | None) -> int:
+    """Run a sweep and return the exit code.
 
     Raises:
-        Refused: what was typed cannot be read as a sweep.
+        Refused: the overrides are not those of a valid sweep.
     """
-    overrides, mistakes = parse(hydra_for(folder).config_loader, typed, sweep=True)
-    mistakes += setup.unused(overrides)
-    if any(word.lstrip("+").startswith(("out=", "hydra.run.dir=")) for word in typed):
+    parsed, mistakes = parse(hydra_for(config_dir).config_loader, overrides, sweep=True)
+    mistakes += setup.search_key_mistakes(parsed)
+    if any(o.lstrip("+").startswith(("out=", "hydra.run.dir=")) for o in overrides):
         mistakes.append("out: with -m each job has its own folder; hydra.sweep.dir=DIR holds them")
     if mistakes:
         raise Refused(*mistakes)
-    words = _for_each_job([quote_path(word) for word in typed], folder)
-    cfg = _shared(words, folder)
-    words = launchers.settle(words, cfg, hydra_for(folder).config_loader)
-    sweep = _folder(words, cfg, folder)
+    overrides = _sweep_keys_of_swept_groups([quote_path(o) for o in overrides], config_dir)
+    cfg = _shared_config(overrides, config_dir)
+    overrides = launchers.add_threads(overrides, cfg, hydra_for(config_dir).config_loader)
+    sweep = _sweep_folder(overrides, cfg, config_dir)
     if (sweep / "multirun.yaml").exists():
         raise Refused(
             f"hydra.sweep.dir={sweep}: holds a sweep already; "
             f"choose another folder, or go on with that sweep: metarun resume={sweep}"
         )
-    return _run(words, sweep, folder, go_on=False)
+    return _run(overrides, sweep, config_dir, go_on=False)
 
 
-def _for_each_job(words: list[str], folder: str | None) -> list[str]:
-    """`algo=maml,fomaml algo.inner_lr=0.1`: Hydra would look for the key in the default choice.
+def _sweep_keys_of_swept_groups(overrides: list[str], config_dir: str | None) -> list[str]:
+    """Turn a key of a swept group into a sweep over one value.
 
-    As a sweep over one value it is looked for in each job's own.
+    In `algo=maml,fomaml algo.inner_lr=0.1`, Hydra would look up `algo.inner_lr` in the default
+    choice of `algo`. With `algo.inner_lr=choice(0.1)` it uses the choice of each job.
     """
-    overrides, _ = parse(hydra_for(folder).config_loader, words, sweep=True)
-    swept = [f"{o.key_or_group}." for o in overrides if o.is_sweep_override()]
-    shared = {
+    parsed, _ = parse(hydra_for(config_dir).config_loader, overrides, sweep=True)
+    swept = [f"{o.key_or_group}." for o in parsed if o.is_sweep_override()]
+    keys_of_swept = {
         o.input_line
-        for o in overrides
+        for o in parsed
         if not o.is_sweep_override() and str(o.key_or_group).startswith(tuple(swept))
     }
     return [
-        f"{word.partition('=')[0]}=choice({word.partition('=')[2]})"
-        if word in shared and word[0] not in "+~" and "=" in word
-        else word
-        for word in words
+        f"{o.partition('=')[0]}=choice({o.partition('=')[2]})"
+        if o in keys_of_swept and o[0] not in "+~" and "=" in o
+        else o
+        for o in overrides
     ]
 
 
-def go_on(sweep: Path, typed: Sequence[str], folder: str | None) -> int:
-    """Go on with a sweep: finished jobs stay, interrupted ones go on, the others setup.
+def go_on(sweep: Path, new: Sequence[str], config_dir: str | None) -> int:
+    """Resume a sweep: keep finished jobs, resume interrupted ones and run the others.
 
     Args:
-        typed: another launcher, or keys of it; for a search, a number of trials.
+        sweep: the folder of the sweep.
+        new: overrides of the launcher; for a search, also the number of trials.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Refused: `multirun.yaml` is invalid or not safe to replay, or `new` changes other keys.
     """
     file = sweep / "multirun.yaml"
     try:
-        saved = OmegaConf.to_container(OmegaConf.load(file).hydra.overrides)  # ${…} as typed
-        words = [*map(str, saved["task"]), *map(str, saved["hydra"])]
-    except UNREADABLE as error:
-        raise Refused(f"{file}: is not what a sweep leaves there ({one_line(error)})") from error
-    own = ("hydra.sweep.dir=", "hydra.mode=")  # set below
-    words = [w for w in words if not w.startswith(own)]
-    for word in words:
-        if word.lstrip("+~").startswith("hydra.searchpath"):
+        saved = OmegaConf.to_container(OmegaConf.load(file).hydra.overrides)  # ${…} not resolved
+        overrides = [*map(str, saved["task"]), *map(str, saved["hydra"])]
+    except READ_ERRORS as error:
+        raise Refused(f"{file}: is not the file of a sweep ({one_line(error)})") from error
+    set_below = ("hydra.sweep.dir=", "hydra.mode=")
+    overrides = [o for o in overrides if not o.startswith(set_below)]
+    for override in overrides:
+        if override.lstrip("+~").startswith("hydra.searchpath"):
             raise Refused(
-                f"{file}: {word}: code of that folder could run; if you trust it, "
+                f"{file}: {override}: code in that folder could run; if you trust it, "
                 f"name it yourself: metarun resume={sweep} --config-dir DIR"
             )
-    for word in words:  # Hydra would build what its own keys name, and the file may be a stranger's
-        own = word.startswith(REPLAYED) or launchers.replayed(word)
-        if word.lstrip("+~").startswith("hydra") and not own:
-            raise Refused(f"{file}: {word}: cannot be replayed; only {', '.join(REPLAYED)}")
-    words, typed = setup.more(words, typed)
-    also = f"{setup.KEYS[0]}=N, " if setup.asked_for(words) else ""
-    words = launchers.instead(words, typed, also)
-    words = launchers.settle(words, _shared(words, folder), hydra_for(folder).config_loader)
-    return _run(words, sweep, folder, go_on=True)
+    for override in overrides:  # the file may be untrusted, and Hydra's keys can run code
+        safe = override.startswith(REPLAYABLE) or launchers.is_replayable(override)
+        if override.lstrip("+~").startswith("hydra") and not safe:
+            raise Refused(f"{file}: {override}: cannot be replayed; only {', '.join(REPLAYABLE)}")
+    overrides, new = setup.change_trials(overrides, new)
+    also = f"{setup.KEYS[0]}=N, " if setup.is_search(overrides) else ""
+    overrides = launchers.replace_launcher(overrides, new, also)
+    cfg = _shared_config(overrides, config_dir)
+    overrides = launchers.add_threads(overrides, cfg, hydra_for(config_dir).config_loader)
+    return _run(overrides, sweep, config_dir, go_on=True)
 
 
-def _run(words: list[str], sweep: Path, folder: str | None, go_on: bool) -> int:
-    hydra = hydra_for(folder)
-    words = [w for w in words if not w.startswith("hydra.sweep.dir=")]
-    words.append(f"hydra.sweep.dir={quote(str(sweep))}")
-    begun = True
+def _run(overrides: list[str], sweep: Path, config_dir: str | None, go_on: bool) -> int:
+    """Run the jobs, print the results, and return the exit code."""
+    hydra = hydra_for(config_dir)
+    overrides = [o for o in overrides if not o.startswith("hydra.sweep.dir=")]
+    overrides.append(f"hydra.sweep.dir={quote(str(sweep))}")
+    started = True
     try:
-        task = partial(worker.attempt, go_on=go_on, home=os.getpid())
-        returned = hydra.multirun("config", task, words)
-    except (HydraException, Refused) as error:  # a job's own is told and does not come this far
-        begun = False
+        task = partial(worker.attempt, go_on=go_on, main_pid=os.getpid())
+        returned = hydra.multirun("config", task, overrides)
+    except (HydraException, Refused) as error:  # not of a job: a job catches its own
+        started = False
         raise error if isinstance(error, Refused) else Refused(one_line(error)) from error
     except KeyboardInterrupt as stop:
         raise Interrupted(f"the sweep can go on: metarun resume={sweep}") from stop
     finally:
         pool.close()
-        failed = begun and _conclude(sweep)
-        if begun:
-            best.conclude(sweep)
-    return int(failed or launchers.failed(returned))
+        failed = started and _print_results(sweep)
+        if started:
+            best.print_best(sweep)
+    return int(failed or launchers.any_failed(returned))
 
 
-def _shared(words: list[str], folder: str | None) -> DictConfig | None:
-    """What all jobs share; `None` where that cannot be composed.
+def _shared_config(overrides: list[str], config_dir: str | None) -> DictConfig | None:
+    """Return the configuration that all jobs share; `None` if it cannot be composed.
 
     Raises:
-        Refused: it cannot, and the jobs are trials of a search.
+        Refused: it cannot be composed, and the sweep is a search.
     """
-    loader = hydra_for(folder).config_loader
-    shared = [
-        o.input_line for o in parse(loader, words, sweep=True)[0] if not o.is_sweep_override()
-    ]
-    cfg, mistakes = examine(loader, shared)
-    if mistakes and setup.asked_for(words):  # all its trials would fail
+    loader = hydra_for(config_dir).config_loader
+    parsed, _ = parse(loader, overrides, sweep=True)
+    cfg, mistakes = examine(loader, [o.input_line for o in parsed if not o.is_sweep_override()])
+    if mistakes and setup.is_search(overrides):  # all trials would fail
         raise Refused(*mistakes)
     return cfg
 
 
-def _folder(words: list[str], cfg: DictConfig | None, folder: str | None) -> Path:
-    """Where the sweep goes, which may depend on what all its jobs share."""
-    if cfg is None:  # each job will say what is wrong with it
-        cfg = compose([word for word in words if word.startswith("hydra.sweep.")], folder)
+def _sweep_folder(overrides: list[str], cfg: DictConfig | None, config_dir: str | None) -> Path:
+    """Return the folder of the sweep; its name may depend on the shared configuration."""
+    if cfg is None:  # each job reports its own errors
+        cfg = compose([o for o in overrides if o.startswith("hydra.sweep.")], config_dir)
     return Path(cfg.hydra.sweep.dir).expanduser()
 
 
-def _conclude(sweep: Path) -> bool:
-    """Print the sweep's table, keep it as CSV and picture; says whether a job failed."""
+def _print_results(sweep: Path) -> bool:
+    """Print the table of the sweep, save it as CSV and figure; return whether a job failed."""
     from metarun.plots.figure import drawn
     from metarun.report import picture, ranking, runs, tables
     from metarun.training.display import console
 
     try:
-        found = runs.find([sweep])
-    except Refused:  # it ended before its first job began
+        entries = runs.find([sweep])
+    except Refused:  # the sweep ended before its first job started
         return False
-    ranked = ranking.rank([e for e in found if e.folder.parent.name != "evaluations"])
+    ranked = ranking.rank([e for e in entries if e.folder.parent.name != "evaluations"])
     screen = console()
     screen.print(tables.as_table(ranked))
-    if (over := tables.seeds_table(ranked)) is not None:
-        screen.print(over)
+    if (seeds_table := tables.seeds_table(ranked)) is not None:
+        screen.print(seeds_table)
     try:
         write_whole(sweep / "sweep.csv", tables.as_csv(ranked))
     except OSError as error:
         log.warning("%s: cannot be written to (%s)", error.filename, error.strerror)
     drawn("sweep", lambda: picture.draw(ranked, sweep.name, sweep / "sweep.png"))
     screen.print(str(sweep), soft_wrap=True, markup=False)
-    return any(entry.status not in FINE for entry in ranked.entries)
+    return any(entry.status not in OK_STATUSES for entry in ranked.entries)

@@ -1,4 +1,4 @@
-"""A job of a sweep in whatever process it was given to, and what becomes of that process."""
+"""Run a job of a sweep in the main process or a worker process, and handle its signals."""
 
 from __future__ import annotations
 
@@ -22,44 +22,45 @@ from metarun.sweeps.job import job
 from metarun.sweeps.search import trial
 from metarun.training import interruption
 
-NOTICES = tuple(  # what submitit sends before a job's time is up, or its place is taken
+NOTICES = tuple(  # signals that submitit sends before a timeout or a preemption
     getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)
 )
 
-_in_pool = False  # one of several workers of a parent that waits for them
-_stopped = False  # asked to stop: takes up no other job
-_busy = False  # at a job
+_in_pool = False  # whether this process is a worker of `pool`
+_stopped = False  # whether it was told to stop: it starts no other job
+_busy = False  # whether it is running a job
 
 
-def attempt(cfg: DictConfig, go_on: bool, home: int) -> float | None:
-    """A job that is shown when it fails, and never ends the others.
+def attempt(cfg: DictConfig, go_on: bool, main_pid: int) -> float | None:
+    """Run a job; print its errors instead of raising them, so that the other jobs still run.
 
     Args:
-        go_on: the sweep was begun before.
-        home: the process that has the sweep, which this need not be.
+        go_on: whether the sweep is resumed.
+        main_pid: the id of the process that runs the sweep; jobs may run in other processes.
 
     Returns:
-        What the job is worth (`job.job`), `nan` where it failed, `None` where it was not run.
+        The objective of the job (`job.job`), `nan` if it failed, `None` if it was not run.
 
     Raises:
-        KeyboardInterrupt: it was asked to stop, and saved what it could.
+        KeyboardInterrupt: the process was told to stop, and the job has saved its state.
     """
     number = HydraConfig.get().job.num
-    if os.getpid() == home:
-        return _guarded(cfg, number, go_on)
+    if os.getpid() == main_pid:
+        return _print_errors(cfg, number, go_on)
     print_anything()
     requeued = os.environ.get("SLURM_RESTART_COUNT", "0") not in ("", "0")
-    with set_up(number), _noticing():
-        return _beside_others(cfg, number, go_on or requeued)
+    with set_up(number), _delay_notices():
+        return _run_in_worker(cfg, number, go_on or requeued)
 
 
-def _guarded(cfg: DictConfig, number: int, go_on: bool) -> float | None:
+def _print_errors(cfg: DictConfig, number: int, go_on: bool) -> float | None:
+    """Run a job or a trial; print its errors and return `nan` if it fails."""
     from metarun.training.display import console
 
     try:
         return trial.run_trial(cfg, go_on) if trial.TRIAL in cfg else job(cfg, go_on)
-    except Occupied as other:
-        console().print(f"  passed over: {other}", markup=False, soft_wrap=True)
+    except Occupied as occupied:
+        console().print(f"  skipped: {occupied}", markup=False, soft_wrap=True)
         return None
     except Refused as refused:
         lines = refused.mistakes
@@ -74,33 +75,34 @@ def _guarded(cfg: DictConfig, number: int, go_on: bool) -> float | None:
     return math.nan
 
 
-def _beside_others(cfg: DictConfig, number: int, go_on: bool) -> float | None:
+def _run_in_worker(cfg: DictConfig, number: int, go_on: bool) -> float | None:
+    """Run a job in a worker process, unless the process was told to stop."""
     global _busy, _stopped
     if _stopped:
         return None
     try:
         _busy = True
-        return _guarded(cfg, number, go_on)
+        return _print_errors(cfg, number, go_on)
     except KeyboardInterrupt:
         _stopped = True
         if not _in_pool:
             raise
-        return None  # whoever waits for the workers knows
+        return None  # the main process of a pool raises the exception itself
     finally:
         _busy = False
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What a call raised, as a line."""
+    """The error that a call raised, as one line of text."""
 
     line: str
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What the function returns, or a `Failure`.
+    """Call the function; return its value, or a `Failure` if it raises an error.
 
-    joblib's processes die of an error that cannot be pickled.
+    An error that cannot be pickled would end a joblib worker.
     """
     try:
         return function(*arguments)
@@ -109,10 +111,10 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def begin(parent: int) -> None:
-    """The first thing that a worker does: it heeds its parent alone, and outlives it only to save.
+    """Initialise a worker: only its parent can stop it, and it exits when the parent does.
 
-    A terminal's Ctrl-C reaches all processes at once. The parent, which waits, passes it on as
-    SIGTERM; so a worker is asked once, whoever was asked.
+    Ctrl-C in a terminal sends SIGINT to all processes, and the parent sends SIGTERM to each worker.
+    Workers ignore SIGINT, so that each receives one request to stop.
     """
     global _in_pool
     _in_pool = True
@@ -124,7 +126,7 @@ def begin(parent: int) -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """SIGTERM outside a training, which has an answer of its own (`interruption.Stop`)."""
+    """Handle SIGTERM outside training; `interruption.Stop` handles it during training."""
     global _stopped
     _stopped = True
     if _busy:
@@ -132,7 +134,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _watch(parent: int) -> None:
-    """End with a parent that was killed; a job at work is saved first."""
+    """Exit after the parent was killed; a running job saves its state first."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -143,33 +145,33 @@ def _watch(parent: int) -> None:
 
 
 @contextlib.contextmanager
-def _noticing() -> Iterator[None]:
-    """While entered, a notice of submitit's is passed on once the job has saved its state.
+def _delay_notices() -> Iterator[None]:
+    """While entered, call submitit's signal handlers only after the job has saved its state.
 
-    submitit's own answer, to submit the job again and to leave, would come in the middle of a step.
+    They submit the job again and exit, and would otherwise do so in the middle of a step.
     """
-    asked: list[tuple[Callable[..., object], int]] = []
-    before = {
+    delayed: list[tuple[Callable[..., object], int]] = []
+    handlers = {
         number: handler
         for number in NOTICES
         if callable(handler := signal.getsignal(number)) and not _in_pool
     }
 
-    def note(number: int, frame: FrameType | None) -> None:
-        asked.append((before[number], number))
+    def delay(number: int, frame: FrameType | None) -> None:
+        delayed.append((handlers[number], number))
         os.kill(os.getpid(), signal.SIGINT)
 
-    for number in before:
-        signal.signal(number, note)
+    for number in handlers:
+        signal.signal(number, delay)
     try:
         yield
     except KeyboardInterrupt:
-        if not asked:
+        if not delayed:
             raise
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-    if asked:
-        handler, number = asked[0]
+    if delayed:
+        handler, number = delayed[0]
         handler(number, None)
         raise Interrupted

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from metarun.config.compose import compose, plain
 from metarun.config.groups import choices
-from metarun.sweeps.search.best import conclude
+from metarun.sweeps.search.best import print_best
 from tests.conftest import OWN, TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -107,6 +107,6 @@ def test_nothing_is_printed_of_a_file_that_is_none(
     Path("sweep/experiment").mkdir(parents=True)
     for content in ("", "a", "# one\n", "\n# x\n", "\n# x\n# \x1b[31mred\r\n"):
         Path("sweep/experiment/best.yaml").write_text(content)
-        conclude(Path("sweep"))
+        print_best(Path("sweep"))
     assert "\x1b" not in (out := capsys.readouterr().out)
     assert out.count("\n") == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from metarun.config.groups import hydra_for
 from metarun.config.overrides import parse
 from metarun.errors import Refused
-from metarun.sweeps.search.search_space import Dimension, Space, space
+from metarun.sweeps.search.search_space import Dimension, Space, read_space
 
 LOADER = hydra_for(None).config_loader
 
@@ -19,7 +19,7 @@ LOADER = hydra_for(None).config_loader
 def read(*words: str, whole: tuple[str, ...] = ()) -> Space:
     overrides, mistakes = parse(LOADER, words, sweep=True)
     assert not mistakes
-    return space(overrides, whole)
+    return read_space(overrides, whole)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def read(*words: str, whole: tuple[str, ...] = ()) -> Space:
     ],
 )
 def test_a_range_is_a_dimension(word: str, dimension: Dimension) -> None:
-    assert read(word).words == (dimension,)
+    assert read(word).overrides == (dimension,)
 
 
 def test_an_interval_between_whole_numbers_is_whole_where_the_key_is() -> None:
@@ -51,7 +51,7 @@ def test_an_interval_between_whole_numbers_is_whole_where_the_key_is() -> None:
 
 def test_words_keep_their_order_and_a_single_choice_is_no_dimension() -> None:
     found = read("algo=maml", "a=1,2", "algo.inner_lr=choice(0.1)", "b=range(3,4)")
-    assert found.typed({"a": "2"}) == ["algo=maml", "a=2", "algo.inner_lr=0.1", "b=3"]
+    assert found.overrides_for({"a": "2"}) == ["algo=maml", "a=2", "algo.inner_lr=0.1", "b=3"]
 
 
 @pytest.mark.parametrize(
@@ -62,18 +62,18 @@ def test_words_keep_their_order_and_a_single_choice_is_no_dimension() -> None:
         ("a=tag(log,interval(0,1))", "on a log scale it should begin above 0"),
         ("a=tag(log,choice(1,2))", "log is for an interval"),
         ("a=tag(log,range(1,9))", "log is for an interval"),
-        ("a=tag(logarithmic,interval(1,2))", "tag logarithmic: a search knows log only"),
+        ("a=tag(logarithmic,interval(1,2))", "tag logarithmic: the only tag is log"),
         ("a=range(1,5,0)", "a step that is not 0"),
         ("a=range(5,1)", "has no value in it"),
         ("a=range(0,inf)", "a step that is not 0"),
-        ("algo=glob(m*)", "write the choices out: algo=A,B"),
+        ("algo=glob(m*)", "list the choices: algo=A,B"),
         ("seed=0,1", "the best of several seeds is the luckiest"),
         ("ways=2,5", "trials would be validated on different tasks"),
         ("data=glyphs,omniglot", "trials would be validated on different tasks"),
         ("data.noise=interval(1,2)", "trials would be validated on different tasks"),
         ("experiment=a,b", "trials would be validated on different tasks"),
         ("algo.batch_norm=inductive,transductive", "is part of the protocol"),
-        ("eval_every=range(1,9)", "more tries at a best"),
+        ("eval_every=range(1,9)", "takes its best score from more validations"),
         ("algo=maml", "nothing is searched over"),
         ("a=choice(1)", "nothing is searched over"),
     ],
@@ -105,7 +105,7 @@ def test_a_value_as_a_word_is_in_the_interval_and_close(
 ) -> None:
     high = low * factor
     value = min(high, low + where * (high - low))
-    text = Dimension("a", low, high).word(value).removeprefix("a=")
+    text = Dimension("a", low, high).override_for(value).removeprefix("a=")
     assert low <= float(text) <= high
     assert float(text) == pytest.approx(value, rel=1e-5)
     assert not parse(LOADER, [f"a={text}"])[1]
@@ -121,13 +121,13 @@ def test_a_range_has_the_values_that_hydra_counts(start: int, step: int, length:
         expected.append((start + len(expected) * step) / 10)
     if len(expected) == 1:
         with pytest.raises(Refused, match="nothing is searched over"):
-            space([override])
+            read_space([override])
         return
-    (d,) = space([override]).dimensions
+    (d,) = read_space([override]).dimensions
     values = [d.low + i * d.step for i in range(len(expected))]
-    assert [float(d.word(v).removeprefix("a=")) for v in values] == expected
+    assert [float(d.override_for(v).removeprefix("a=")) for v in values] == expected
 
 
 def test_a_space_travels_as_json() -> None:
     found = read("x=1", "a=tag(log,interval(0.1,2))", "b=range(1,6)", "c=x,y")
-    assert Space.of(json.loads(json.dumps(found.plain()))) == found
+    assert Space.of(json.loads(json.dumps(found.to_json()))) == found

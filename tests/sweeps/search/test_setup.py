@@ -102,10 +102,10 @@ def test_the_same_words_are_the_same_search_and_more_trials_can_be_added(
 
     code, out, err = metarun("resume=sweep", *TINY[:2], "hydra.sweeper.trials=1")
     assert (code, out) == (2, "")  # no table
-    assert err == ["metarun: hydra.sweeper.trials=1: sweep has begun 2 already"]
+    assert err == ["metarun: hydra.sweeper.trials=1: sweep already has 2 trials"]
     code, _, err = metarun("resume=sweep", *TINY[:2], "hydra.sweeper.seed=2")
     assert (code, len(err)) == (2, 1)
-    assert "a search goes on as it began" in err[0]
+    assert "resume keeps the settings of a search" in err[0]
     code, _, err = metarun("resume=sweep", *TINY[:2], "shots=2")
     assert (code, len(err)) == (2, 1)
     assert "only hydra.sweeper.trials=N, hydra/launcher=NAME and " in err[0]
@@ -255,7 +255,7 @@ def test_a_trial_that_another_process_has_is_left_to_it(metarun: Metarun, whole:
     with FileLock("sweep/search/.1"):
         code, out, _ = metarun(*SEARCH, *words, "hydra.sweep.dir=sweep")
     assert code == 0
-    assert "job 1: another process is at it" in out
+    assert "job 1: another process is running this trial" in out
     assert not Path("sweep/1/result.json").exists()
     code, out, _ = metarun("resume=sweep", *TINY[:2])
     assert (code, out.count("finished before")) == (0, 1)
@@ -295,9 +295,9 @@ def test_a_result_that_was_not_told_any_more_is_told(metarun: Metarun, whole: Pa
             "algo.inner_lr: no such key; did you mean algo.distance? (with algo=protonet)",
         ),
         ([RATE, "hydra.sweep.subdir=x"], "hydra.sweep.subdir: a search numbers the folders"),
-        ([RATE, "optimizer.lr=0.5"], "optimizer.lr: has a range, and is typed again; type one"),
-        ([RATE, "+optimizer.lr=1,2"], "optimizer.lr: has a range, and is typed again; type one"),
-        ([RATE, "~optimizer.lr"], "optimizer.lr: has a range, and is typed again; type one"),
+        ([RATE, "optimizer.lr=0.5"], "optimizer.lr: has a range and is set again; set it once"),
+        ([RATE, "+optimizer.lr=1,2"], "optimizer.lr: has a range and is set again; set it once"),
+        ([RATE, "~optimizer.lr"], "optimizer.lr: has a range and is set again; set it once"),
         (["optimizer.lr=interval(2,1)"], "optimizer.lr=interval(2,1): should run from"),
     ],
 )

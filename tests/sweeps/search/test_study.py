@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metarun.errors import Refused
-from metarun.sweeps.search.journal import _mend
+from metarun.sweeps.search.journal import _drop_incomplete_line
 from metarun.sweeps.search.samplers import Settings
 from metarun.sweeps.search.search_space import Dimension, Space
 from metarun.sweeps.search.study import JOURNAL, LOCK, Study
@@ -111,7 +111,7 @@ def test_the_median_pruner_ends_what_is_behind_half_of_the_others(
             others = [scores[step] for scores in over]
             ready = len(over) >= warmup and step >= max(warmup_steps, 1)
             behind = bool(others) and best < np.percentile(others, 50)
-            assert study.bad(number, 10) == (ready and behind)
+            assert study.should_prune(number, 10) == (ready and behind)
         study.tell(number, "COMPLETE", float(best))
         over.append(reported)
 
@@ -124,9 +124,9 @@ def test_halving_goes_on_with_the_best_quarter_so_far(tmp_path: Path) -> None:
         study.report(number, 10, float(score))
         ranked = sorted(scores[: number + 1], reverse=True)
         quarter = ranked[: max(1, len(ranked) // 4)]
-        assert study.bad(number, 10) == (score not in quarter)
+        assert study.should_prune(number, 10) == (score not in quarter)
         study.report(number, 20, 0.0)  # between 10 and 4 × 10 nothing is decided
-        assert not study.bad(number, 10)
+        assert not study.should_prune(number, 10)
 
 
 def test_no_pruner_ends_nothing(tmp_path: Path) -> None:
@@ -134,14 +134,14 @@ def test_no_pruner_ends_nothing(tmp_path: Path) -> None:
     for number, score in enumerate((1.0, 0.0)):
         study.values(number)
         study.report(number, 10, score)
-    assert not study.bad(1, 10)
+    assert not study.should_prune(1, 10)
 
 
 def test_one_process_at_a_time_has_a_trial(tmp_path: Path) -> None:
     a, b = (Study(tmp_path, SPACE, wanted()) for _ in "ab")
-    with a.claimed(3) as mine, b.claimed(3) as yours, b.claimed(4) as other:
+    with a.claim(3) as mine, b.claim(3) as yours, b.claim(4) as other:
         assert (mine, yours, other) == (True, False, True)
-    with b.claimed(3) as mine:
+    with b.claim(3) as mine:
         assert mine
 
 
@@ -152,9 +152,9 @@ def test_a_torn_last_line_is_dropped_and_no_other(
     file = tmp_path_factory.mktemp("journal") / "j"
     for whole in (b"", b'{"a": 1}\n', b'{"a": 1}\n{"b": 2}\n'):
         file.write_bytes(whole + torn)
-        _mend(file, block)
+        _drop_incomplete_line(file, block)
         assert file.read_bytes() == whole
-        _mend(file, block)
+        _drop_incomplete_line(file, block)
         assert file.read_bytes() == whole
 
 
@@ -241,7 +241,7 @@ def test_processes_that_are_killed_do_not_stop_the_others(tmp_path: Path) -> Non
         "from tests.sweeps.search.test_study import SPACE, wanted\n"
         "from metarun.sweeps.search.study import Study\n"
         "study = Study(Path(sys.argv[1]), SPACE, wanted())\nstudy.values(0)\n"
-        "with study.claimed(1), study.lock:\n"
+        "with study.claim(1), study.lock:\n"
         "    with open(study.folder / 'trials.jsonl', 'ab') as file:\n"
         '        file.write(b\'{"op_code":4,"tr\')\n'
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -249,7 +249,7 @@ def test_processes_that_are_killed_do_not_stop_the_others(tmp_path: Path) -> Non
     killed = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=Path(__file__).parents[3])
     assert killed.returncode == -9
     study = Study(tmp_path, SPACE, wanted())
-    with study.claimed(1) as mine:
+    with study.claim(1) as mine:
         assert mine
         assert study.values(0)
         assert [study.state(0), study.state(1)] == ["RUNNING", "WAITING"]
@@ -262,7 +262,7 @@ def test_processes_share_a_search_and_none_does_a_trial_twice(tmp_path: Path) ->
         "from metarun.sweeps.search.study import Study\n"
         "for number in range(16):\n"
         "    study = Study(Path(sys.argv[1]), SPACE, wanted())\n"
-        "    with study.claimed(number) as mine:\n"
+        "    with study.claim(number) as mine:\n"
         "        if mine and study.state(number) == 'WAITING':\n"
         "            values = study.values(number)\n"
         "            print(number, flush=True)\n"

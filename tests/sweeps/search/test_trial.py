@@ -24,7 +24,7 @@ class Told:
     def report(self, number: int, step: int, value: float) -> None:
         self.values[step] = value
 
-    def bad(self, number: int, every: int) -> bool:
+    def should_prune(self, number: int, every: int) -> bool:
         return False
 
 
@@ -41,6 +41,6 @@ def test_the_headline_is_the_one_that_the_run_has_written_down(
     metrics.append(tmp_path, 1, "train", SCORES)
     metrics.append(tmp_path, 2, "val", {**SCORES, "ci95": 0.1})
     metrics.append(tmp_path, 3, "val", {"loss": 3.0, "mae": float("nan"), "accuracy": float("nan")})
-    job._catch_up()
+    job._report_missing()
     job.validated(4, {name: {"mean": mean, "ci95": 0.1} for name, mean in SCORES.items()})
     assert study.values == {2: value, 4: value}

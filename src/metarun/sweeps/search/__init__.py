@@ -1,1 +1,1 @@
-"""A search over hyper-parameters, by Optuna."""
+"""Hyperparameter search with Optuna."""

@@ -1,4 +1,4 @@
-"""The best configuration that a search has found, as a file that `experiment=` can load."""
+"""Save the best configuration of a search as a file that `experiment=best` loads."""
 
 from __future__ import annotations
 
@@ -22,45 +22,46 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 FILE = Path("experiment") / "best.yaml"
-WRITTEN_OUT = (
-    "experiment",
-    "debug",
-)  # groups whose values are told, since a file names one of each
-NOT_SETTINGS = ("out", "choices", "preset", "quick", "_target_")  # the file does not hold these
+# The values of these groups are saved as keys, because several choices of them can be combined.
+GROUPS_AS_KEYS = ("experiment", "debug")
+NOT_SETTINGS = ("out", "choices", "preset", "quick", "_target_")  # not saved in the file
 
 
-def keep(study: Study, sweep: Path, hydra: DictConfig) -> None:
-    """Write the settings of the best trial so far, if one has finished.
+def save(study: Study, sweep: Path, hydra: DictConfig) -> None:
+    """Save the settings of the best trial so far, if one has finished.
 
     Args:
-        hydra: the node of that name, of the sweep or of a job.
+        study: the search.
+        sweep: the folder of the sweep.
+        hydra: the `hydra` node of the sweep or of a job.
 
     Raises:
-        Refused: the place for it is a link.
+        Refused: the folder of the file is a link.
     """
-    with study.lock:  # another process may know of a better one
+    with study.lock:  # another process may save a better trial at the same time
         if (best := study.best()) is not None:
             _write_best(study, best, sweep, hydra)
 
 
 def _write_best(study: Study, best: FrozenTrial, sweep: Path, hydra: DictConfig) -> None:
-    words = study.space.typed(best.params)
-    loader, found = loader_for(hydra)
-    whole = composed(loader, [*found, *words])
+    """Write the choices of the best trial, and the keys that differ from those choices."""
+    loader, search_path = loader_for(hydra)
+    trial_config = composed(loader, [*search_path, *study.space.overrides_for(best.params)])
     groups = {
-        group: whole.choices[group]
+        group: trial_config.choices[group]
         for group in GROUPS
-        if group not in WRITTEN_OUT and whole.choices.get(group) is not None
+        if group not in GROUPS_AS_KEYS and trial_config.choices.get(group) is not None
     }
-    bare = composed(loader, [*found, *(f"{group}={name}" for group, name in groups.items())])
+    choices = [f"{group}={name}" for group, name in groups.items()]
+    choices_only = composed(loader, [*search_path, *choices])
     content = {
         "defaults": [{f"override /{group}": name} for group, name in groups.items()],
-        **_added(bare.raw, whole.raw),
+        **_changes(choices_only.raw, trial_config.raw),
     }
-    values = " ".join(d.word(best.params[d.key]) for d in study.space.dimensions)
-    done = sum(trial.state.name == "COMPLETE" for trial in study.trials())
-    of = f"the best of {done} that finished" if done > 1 else "the first that finished"
-    about = f"Trial {best.number}, {of}: validation {_figure(sweep, best)}; {values}"
+    values = " ".join(d.override_for(best.params[d.key]) for d in study.space.dimensions)
+    finished = sum(trial.state.name == "COMPLETE" for trial in study.trials())
+    rank = f"the best of {finished} that finished" if finished > 1 else "the first that finished"
+    about = f"Trial {best.number}, {rank}: validation {_score(sweep, best)}; {values}"
     text = "".join(
         [
             "# @package _global_\n",
@@ -71,59 +72,64 @@ def _write_best(study: Study, best: FrozenTrial, sweep: Path, hydra: DictConfig)
     )
     file = sweep / FILE
     if file.parent.is_symlink():
-        raise Refused(f"{file.parent}: is a link; a search's own folder is not")
+        raise Refused(f"{file.parent}: is a link; a search does not follow links")
     make_folder(file.parent)
     write_whole(file, text)
 
 
-def conclude(sweep: Path) -> None:
-    """Print the best trial of a search, and the command that takes up its settings."""
+def print_best(sweep: Path) -> None:
+    """Print the best trial of a search, and the command that trains with its settings."""
     from metarun.training.display import console
 
     try:
         text = read_whole(sweep / FILE, 2**20).decode("utf-8", "replace")
-    except OSError:  # no search, or none of its trials has finished
+    except OSError:  # not a search, or no trial has finished
         return
     lines = [printable(line[2:]) for line in text.split("\n")[1:3] if line.startswith("# ")]
     if len(lines) == 2:
-        said = f"{lines[1]}; again: {lines[0]} seed=1"
-        console().print(said, soft_wrap=True, markup=False)
+        line = f"{lines[1]}; again: {lines[0]} seed=1"
+        console().print(line, soft_wrap=True, markup=False)
 
 
-def _added(base: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
-    """What is in `whole` and not, or otherwise, in `base`."""
-    found: dict[str, Any] = {}
-    for key, value in whole.items():
+def _changes(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings in `other` that `base` lacks or has with another value."""
+    changes: dict[str, Any] = {}
+    for key, value in other.items():
         if key in NOT_SETTINGS or (key in base and base[key] == value):
             continue
         if isinstance(value, dict) and isinstance(base.get(key), dict):
-            if inner := _added(base[key], value):
-                found[key] = inner
+            if nested := _changes(base[key], value):
+                changes[key] = nested
         else:
-            found[key] = value
-    return found
+            changes[key] = value
+    return changes
 
 
 def _command(sweep: Path, hydra: DictConfig) -> str:
-    """A folder of the user's own that the search was begun with is needed again."""
-    own = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
-    search = [w for w in hydra.overrides.hydra if w.startswith("hydra.searchpath=")]
-    if own and not search:
-        search = [f"hydra.searchpath=[file://{os.path.abspath(own[0])}]"]
-    return shlex.join(["metarun", "experiment=best", "--config-dir", str(_near(sweep)), *search])
+    """Return the command that trains with the best settings.
+
+    It takes `--config-dir` for the sweep, so a config folder of the user goes to the search path.
+    """
+    config_dirs = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
+    search_path = [o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath=")]
+    if config_dirs and not search_path:
+        search_path = [f"hydra.searchpath=[file://{os.path.abspath(config_dirs[0])}]"]
+    config_dir = str(_relative(sweep))
+    return shlex.join(["metarun", "experiment=best", "--config-dir", config_dir, *search_path])
 
 
-def _near(folder: Path) -> Path:
-    """The folder as it is called from here, if it lies below."""
+def _relative(folder: Path) -> Path:
+    """Return the path relative to the working directory if the folder is inside it."""
     try:
         return folder.resolve().relative_to(Path.cwd())
     except ValueError:
         return folder.absolute()
 
 
-def _figure(sweep: Path, best: FrozenTrial) -> str:
+def _score(sweep: Path, best: FrozenTrial) -> str:
+    """Return the validation score of the best trial, for the screen."""
     from metarun.runs import results
 
     result = results.read_result(sweep / str(best.number)) or {}
-    found = Headline.of(result).figure_in(result.get("val"))
-    return found if found != "–" else f"{best.value:.4f}"
+    score = Headline.of(result).figure_in(result.get("val"))
+    return score if score != "–" else f"{best.value:.4f}"

@@ -1,7 +1,7 @@
-"""A file of JSON lines that processes append to, whatever ends one of them: Optuna's journal.
+"""Optuna's journal, a file of JSON lines, with a lock that a killed process does not keep.
 
-Optuna's own lock is a file that outlives a killed process, and the next one waits for it. This one
-is the operating system's, which ends with the process. Nothing in the file is code.
+Optuna's own lock file stays after its process was killed, and other processes wait for it. The
+operating system releases the lock used here. Reading the journal runs no code.
 """
 
 from __future__ import annotations
@@ -16,61 +16,64 @@ from filelock import FileLock, Timeout
 from metarun.errors import Refused
 from metarun.files import read_whole
 
-LARGEST = 2**28  # bytes that are read: a million validations
+MAX_BYTES = 2**28  # about a million validations
 
 
-def opened(file: Path, lock: FileLock) -> Any:
-    """The journal as Optuna's storage; `lock` is held for each line that is added.
+def open_journal(file: Path, lock: FileLock) -> Any:
+    """Open the journal as Optuna storage, which holds `lock` while it appends a line.
 
     Raises:
-        Refused: it is damaged; it stays as it is.
+        Refused: a line of the journal is damaged; the file is not changed.
     """
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
     with lock:
         if file.exists():
-            _mend(file)
+            _drop_incomplete_line(file)
             _check_lines(file)
         return JournalStorage(JournalFileBackend(str(file), _Lock(lock, file)))
 
 
 def _check_lines(file: Path) -> None:
-    """Refuse a journal with a line that nothing could have written whole.
+    """Check that each line is a JSON object.
 
-    Optuna would pass over a damaged last line, and fail for good once another one follows it.
+    Optuna skips a damaged last line, but can no longer read the journal once another line follows.
+
+    Raises:
+        Refused: a line is not a JSON object.
     """
-    for number, line in enumerate(read_whole(file, LARGEST).splitlines(), 1):
+    for number, line in enumerate(read_whole(file, MAX_BYTES).splitlines(), 1):
         try:
-            sound = isinstance(json.loads(line), dict)
+            valid = isinstance(json.loads(line), dict)
         except (ValueError, RecursionError):
-            sound = False
-        if not sound:
+            valid = False
+        if not valid:
             raise Refused(
-                f"{file}: line {number} is damaged: the search cannot go on from it; its runs "
-                "are whole, and a new search can begin in another folder"
+                f"{file}: line {number} is damaged: the search cannot be resumed; its runs are "
+                "intact; start a new search in another folder"
             )
 
 
-def _mend(file: Path, block: int = 4096) -> None:
-    """Drop the beginning of a last line that a kill or a full disk cut short. Needs the lock."""
+def _drop_incomplete_line(file: Path, block: int = 4096) -> None:
+    """Remove an incomplete last line, left by a kill or a full disk. The caller holds the lock."""
     with open(os.open(file, os.O_RDWR | getattr(os, "O_NONBLOCK", 0)), "r+b") as journal:
-        end = kept = journal.seek(0, os.SEEK_END)
-        while kept > 0:
-            start = max(0, kept - block)
+        end = complete = journal.seek(0, os.SEEK_END)
+        while complete > 0:
+            start = max(0, complete - block)
             journal.seek(start)
-            last = journal.read(kept - start).rfind(b"\n")
-            kept = start + last + 1 if last >= 0 else start
+            last = journal.read(complete - start).rfind(b"\n")
+            complete = start + last + 1 if last >= 0 else start
             if last >= 0:
                 break
-        if kept < end:
-            journal.truncate(kept)
+        if complete < end:
+            journal.truncate(complete)
             journal.flush()
             os.fsync(journal.fileno())
 
 
 class _Lock:
-    """The lock that Optuna's journal takes for each line; whoever has it mends the last one."""
+    """The lock that Optuna takes for each line; taking it removes an incomplete last line."""
 
     def __init__(self, lock: FileLock, file: Path) -> None:
         self.lock, self.file = lock, file
@@ -79,9 +82,9 @@ class _Lock:
         try:
             self.lock.acquire()
         except Timeout as error:
-            raise OSError(0, "another process does not let go of its lock", self.file) from error
+            raise OSError(0, "another process holds its lock", self.file) from error
         try:
-            _mend(self.file)
+            _drop_incomplete_line(self.file)
         except BaseException:
             self.lock.release()
             raise

@@ -1,4 +1,4 @@
-"""How a search proposes values, and which trials it ends: Optuna's samplers and pruners."""
+"""The settings of a search, and the Optuna samplers and pruners that they select."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Settings(BaseModel):
-    """The keys of `hydra.sweeper`; their meanings are in conf/hydra/sweeper/optuna.yaml."""
+    """The keys of `hydra.sweeper`; conf/hydra/sweeper/optuna.yaml describes them."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -28,34 +28,34 @@ class Settings(BaseModel):
     seed: Seed
 
     @classmethod
-    def checked(cls, given: Mapping[str, Any]) -> Settings:
-        """The settings, each of the right type and range.
+    def checked(cls, keys: Mapping[str, Any]) -> Settings:
+        """Check the type and the range of each key, and return the settings.
 
         Raises:
-            Refused: a line for each that is not.
+            Refused: with a line for each invalid key.
         """
         try:
-            return cls.model_validate(dict(given))
+            return cls.model_validate(dict(keys))
         except ValidationError as error:
             raise Refused(*explain(error, "hydra.sweeper")) from error
 
 
 def sampler(settings: Settings, number: int) -> BaseSampler:
-    """What proposes trial `number`: each has random numbers of its own, in any process."""
+    """Return the sampler of trial `number`, whose seed does not depend on the process."""
     import numpy as np
     from optuna.samplers import RandomSampler, TPESampler
 
     seed = int(np.random.SeedSequence((settings.seed, number)).generate_state(1)[0])
     if settings.sampler == "random":
         return RandomSampler(seed=seed)
-    # Trials that others are at count as bad ones, so that two processes try different places.
+    # Running trials count as bad ones, so that parallel processes try different values.
     return TPESampler(seed=seed, constant_liar=True)
 
 
 def pruner(settings: Settings, eval_every: int) -> BasePruner:
-    """What decides that a trial is bad enough to be ended.
+    """Return the pruner, which decides whether a trial ends early.
 
-    Halving is asynchronous (Li et al. 2020): no trial waits for others to reach its step.
+    Halving is asynchronous (Li et al., 2020): no trial waits for others to reach its step.
     """
     from optuna import pruners
 
@@ -66,8 +66,8 @@ def pruner(settings: Settings, eval_every: int) -> BasePruner:
     return pruners.NopPruner()
 
 
-def behind(settings: Settings) -> str:
-    """Why the pruner ends a trial, for the screen."""
+def prune_reason(settings: Settings) -> str:
+    """Return the reason why the pruner ends a trial, for the screen."""
     if settings.pruner == "halving":
         return "not among the best quarter of the trials"
     return "behind half of the earlier trials"

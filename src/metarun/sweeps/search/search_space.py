@@ -1,4 +1,4 @@
-"""What a search varies: ranges typed as Hydra's sweeps, each a dimension."""
+"""The search space: the ranges in the overrides of a search, written as Hydra sweeps."""
 
 from __future__ import annotations
 
@@ -23,24 +23,33 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import Trial
 
-CHOSEN = "hydra/sweeper=optuna"
-DIGITS = 6  # of a number between two: more would not be read, and make no difference
-LIKE = "'algo.inner_lr=tag(log,interval(0.01,1))'"
-OTHER_TASKS = (  # a figure on other episodes, or on fewer, is another figure
-    *("ways", "shots", "queries", "eval_seed", "val_episodes", "data", "data_home"),
-    *("experiment", "debug", "choices"),
+SEARCH = "hydra/sweeper=optuna"  # the override that turns a sweep into a search
+DIGITS = 6  # significant digits of a value from an interval; more make no difference
+EXAMPLE = "'algo.inner_lr=tag(log,interval(0.01,1))'"
+TASK_KEYS = (  # change the validation episodes, so scores would not be comparable
+    "ways",
+    "shots",
+    "queries",
+    "eval_seed",
+    "val_episodes",
+    "data",
+    "data_home",
+    "experiment",
+    "debug",
+    "choices",
 )
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One key of a search: between two numbers, or one of some choices.
+    """A key that is searched over: an interval of numbers, or a set of choices.
 
     Attributes:
-        key: as it is typed, with a `+` that may stand before it.
-        low, high: the ends, both of them values; `None` for choices.
-        step: between values; `None` where any number will do.
-        choices: as they are typed.
+        key: the key as typed, including a leading `+`.
+        low, high: the smallest and the largest value, both included; `None` for choices.
+        step: the distance between values; `None` for a continuous interval.
+        log: whether values are sampled on a log scale.
+        choices: the choices as typed.
     """
 
     key: str
@@ -51,7 +60,7 @@ class Dimension:
     choices: tuple[str, ...] = ()
 
     def suggest(self, trial: Trial) -> Any:
-        """A value of the trial, which has one or gets one."""
+        """Return the value of this key in an Optuna trial, which proposes one if it has none."""
         if self.choices:
             return trial.suggest_categorical(self.key, self.choices)
         if isinstance(self.low, int):
@@ -60,17 +69,17 @@ class Dimension:
         return trial.suggest_float(self.key, self.low, self.high, step=self.step, log=self.log)
 
     def distribution(self) -> BaseDistribution:
-        """What Optuna records of the dimension with each value."""
-        from optuna import distributions as kinds
+        """Return the Optuna distribution of this dimension."""
+        from optuna import distributions
 
         if self.choices:
-            return kinds.CategoricalDistribution(self.choices)
+            return distributions.CategoricalDistribution(self.choices)
         if isinstance(self.low, int):
-            return kinds.IntDistribution(self.low, self.high, self.log, self.step or 1)
-        return kinds.FloatDistribution(self.low, self.high, self.log, self.step)
+            return distributions.IntDistribution(self.low, self.high, self.log, self.step or 1)
+        return distributions.FloatDistribution(self.low, self.high, self.log, self.step)
 
-    def word(self, value: Any) -> str:
-        """The override that sets the key to `value`."""
+    def override_for(self, value: Any) -> str:
+        """Return the override that sets the key to `value`."""
         if self.choices:
             return f"{self.key}={value}"
         if isinstance(self.low, float) and self.step is not None:  # 0.3, not 0.30000000000000004
@@ -83,70 +92,73 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Space:
-    """What was typed for a search, with dimensions in the places of ranges."""
+    """The overrides of a search in the order typed; each range is a `Dimension`."""
 
-    words: tuple[str | Dimension, ...]
+    overrides: tuple[str | Dimension, ...]
 
     @property
     def dimensions(self) -> list[Dimension]:
-        return [word for word in self.words if isinstance(word, Dimension)]
+        """The keys that are searched over."""
+        return [o for o in self.overrides if isinstance(o, Dimension)]
 
-    def typed(self, values: Mapping[str, Any]) -> list[str]:
-        """The words of one trial, which could be typed as they are."""
-        return [w if isinstance(w, str) else w.word(values[w.key]) for w in self.words]
+    def overrides_for(self, values: Mapping[str, Any]) -> list[str]:
+        """Return the overrides of a trial with these values, by key."""
+        return [o if isinstance(o, str) else o.override_for(values[o.key]) for o in self.overrides]
 
-    def plain(self) -> list[str | dict[str, Any]]:
-        """As JSON has it; `Space.of` reads it back."""
-        return [word if isinstance(word, str) else asdict(word) for word in self.words]
+    def to_json(self) -> list[str | dict[str, Any]]:
+        """Return the overrides as JSON values; `Space.of` reads them."""
+        return [o if isinstance(o, str) else asdict(o) for o in self.overrides]
 
     @classmethod
-    def of(cls, words: Iterable[str | dict[str, Any]]) -> Space:
-        made = (
-            w if isinstance(w, str) else Dimension(**{**w, "choices": tuple(w["choices"])})
-            for w in words
+    def of(cls, content: Iterable[str | dict[str, Any]]) -> Space:
+        """Return the space that `to_json` has written."""
+        overrides = (
+            o if isinstance(o, str) else Dimension(**{**o, "choices": tuple(o["choices"])})
+            for o in content
         )
-        return cls(tuple(made))
+        return cls(tuple(overrides))
 
 
-def space(overrides: Sequence[Override], whole: Iterable[str] = ()) -> Space:
-    """The search space of what was typed.
+def read_space(parsed: Sequence[Override], integer_keys: Iterable[str] = ()) -> Space:
+    """Return the search space of the overrides.
 
     Args:
-        whole: keys whose default is a whole number: an interval between whole numbers is one of
-            whole numbers there.
+        parsed: the overrides of the search.
+        integer_keys: keys with an integer default; an interval between integers holds integers.
 
     Raises:
-        Refused: a line for each range that a search cannot use, and where there is none.
+        Refused: a range cannot be used in a search (a line for each), or there is no range.
     """
-    words: list[str | Dimension] = []
+    overrides: list[str | Dimension] = []
     mistakes: list[str] = []
-    for place, o in enumerate(overrides, 1):
+    for place, o in enumerate(parsed, 1):
         if not o.is_sweep_override():
-            words.append(str(o.input_line))
+            overrides.append(str(o.input_line))
             continue
         try:
-            word = _dimension(o, str(o.key_or_group) in whole)
+            override = _dimension(o, str(o.key_or_group) in integer_keys)
         except Refused as refused:
             mistakes += refused.mistakes
             continue
-        if isinstance(word, Dimension):
-            mistakes += _misplaced(str(o.key_or_group))
-            if any(later.key_or_group == o.key_or_group for later in overrides[place:]):
-                mistakes.append(f"{o.key_or_group}: has a range, and is typed again; type one")
-        words.append(word)
-    found = Space(tuple(words))
-    if not found.dimensions and not mistakes:
-        mistakes.append(f"{CHOSEN}: nothing is searched over; give a key a range, like {LIKE}")
+        if isinstance(override, Dimension):
+            mistakes += _unsearchable(str(o.key_or_group))
+            if any(later.key_or_group == o.key_or_group for later in parsed[place:]):
+                mistakes.append(f"{o.key_or_group}: has a range and is set again; set it once")
+        overrides.append(override)
+    space = Space(tuple(overrides))
+    if not space.dimensions and not mistakes:
+        mistakes.append(f"{SEARCH}: nothing is searched over; give a key a range, like {EXAMPLE}")
     if mistakes:
         raise Refused(*dict.fromkeys(mistakes))
-    return found
+    return space
 
 
-def _dimension(o: Override, whole: bool) -> str | Dimension:
+def _dimension(o: Override, is_integer: bool) -> str | Dimension:
+    """Return the dimension of a range, or a plain override if the range has one value."""
     line, key, value = str(o.input_line), o.get_key_element(), o.value()
     tags = set(getattr(value, "tags", ()))
     if tags - {"log"}:
-        raise Refused(f"{line}: tag {', '.join(sorted(tags - {'log'}))}: a search knows log only")
+        raise Refused(f"{line}: tag {', '.join(sorted(tags - {'log'}))}: the only tag is log")
     if isinstance(value, ChoiceSweep):
         if tags:
             raise Refused(f"{line}: log is for an interval between two numbers")
@@ -157,42 +169,44 @@ def _dimension(o: Override, whole: bool) -> str | Dimension:
             raise Refused(f"{line}: log is for an interval; write tag(log,int(interval(…))) here")
         return _range(o, key, value)
     if not isinstance(value, IntervalSweep):
-        raise Refused(f"{line}: a search does not read this; write the choices out: {key}=A,B")
+        raise Refused(f"{line}: is not supported in a search; list the choices: {key}=A,B")
     low, high = value.start, value.end
     if not (low < high and math.isfinite(low) and math.isfinite(high)):
         raise Refused(f"{line}: should run from a number to a larger one")
     if tags and low <= 0:
         raise Refused(f"{line}: on a log scale it should begin above 0")
-    if whole and float(low).is_integer() and float(high).is_integer():
+    if is_integer and float(low).is_integer() and float(high).is_integer():
         low, high = int(low), int(high)
     return Dimension(key, low, high, log=bool(tags))
 
 
 def _range(o: Override, key: str, value: RangeSweep) -> str | Dimension:
-    """Its values, as Hydra counts them: the end is none of them."""
+    """Return the dimension of `range(…)`, whose end is excluded, as in Hydra."""
     count = length(o)
     if count < 1:
         raise Refused(f"{o.input_line}: has no value in it")
     numbers = (value.start, value.stop, value.step)
     start, _, step = (n if isinstance(n, int) else Decimal(repr(n)) for n in numbers)
     ends = sorted([start, start + (count - 1) * step])
-    kind = int if all(isinstance(n, int) for n in numbers) else float
+    number_type = int if all(isinstance(n, int) for n in numbers) else float
     if count == 1:
-        return f"{key}={kind(ends[0])!r}"
-    return Dimension(key, kind(ends[0]), kind(ends[1]), kind(abs(step)))
+        return f"{key}={number_type(ends[0])!r}"
+    return Dimension(key, number_type(ends[0]), number_type(ends[1]), number_type(abs(step)))
 
 
-def _misplaced(key: str) -> list[str]:
-    """Why the best over `key` would not be the best."""
+def _unsearchable(key: str) -> list[str]:
+    """Return a line if the best value of `key` would not give a better learner."""
+    sweep = f"leave out {SEARCH} to sweep over it"
     if key == "seed":
-        why = "the best of several seeds is the luckiest; sweep over them with the best found: "
+        why = "the best of several seeds is the luckiest; sweep over seeds with the best settings: "
         return [f"seed: {why}metarun -m experiment=best --config-dir SWEEP_DIR seed=0,1,2"]
-    if key.partition(".")[0] in OTHER_TASKS:
-        why = "trials would be validated on different tasks, and their figures not comparable"
-        return [f"{key}: {why}; without {CHOSEN} it is a sweep"]
+    if key.partition(".")[0] in TASK_KEYS:
+        why = "trials would be validated on different tasks, so their scores are not comparable"
+        return [f"{key}: {why}; {sweep}"]
     if key == "algo.batch_norm":
-        why = "is part of the protocol, and moves the figure without a better learner"
-        return [f"{key}: {why}; without {CHOSEN} it is a sweep"]
+        why = "is part of the protocol, and changes the score without a better learner"
+        return [f"{key}: {why}; {sweep}"]
     if key == "eval_every":
-        return [f"{key}: who validates more often has more tries at a best; choose one for all"]
+        why = "a trial that validates more often takes its best score from more validations"
+        return [f"{key}: {why}; set one value for all trials"]
     return []

@@ -61,19 +61,19 @@ def change_trials(saved: list[str], new: Sequence[str]) -> tuple[list[str], list
     others = [override for override in new if override not in trials]
     for override in others:
         if override.partition("=")[0].lstrip("+").startswith("hydra.sweeper."):
-            raise Refused(f"{override}: resume keeps the settings of a search; only {prefix}N can")
+            raise Refused(
+                f"{override}: resume keeps the settings of a search; only {prefix}N can be changed"
+            )
     unchanged = [override for override in saved if not (trials and override.startswith(prefix))]
     return [*unchanged, *trials], others
 
 
-def begin(
-    config: DictConfig, settings: Mapping[str, Any], overrides: Sequence[str]
-) -> list[list[str]]:
+def begin(config: DictConfig, keys: Mapping[str, Any], overrides: Sequence[str]) -> list[list[str]]:
     """Check the settings and the overrides, and create or open the folder of the search.
 
     Args:
         config: the configuration of the sweep, with its `hydra` node.
-        settings: the keys of `hydra.sweeper`.
+        keys: the keys of `hydra.sweeper`.
         overrides: the overrides of all trials, some of them ranges.
 
     Returns:
@@ -83,9 +83,11 @@ def begin(
         Refused: with a line for every mistake.
     """
     import_optuna()
-    settings = Settings.checked(settings)
+    settings = Settings.checked(keys)
     if any(o.startswith("hydra.sweep.subdir=") for o in config.hydra.overrides.hydra):
-        raise Refused("hydra.sweep.subdir: a search numbers the folders of its trials; leave it out")
+        raise Refused(
+            "hydra.sweep.subdir: a search numbers the folders of its trials; leave it out"
+        )
     loader, search_path = loader_for(config.hydra)
     parsed, mistakes = parse(loader, overrides, sweep=True)
     if mistakes:
@@ -119,16 +121,16 @@ def _integer_keys(loader: ConfigLoader, search_path: Sequence[str], space: Space
 
 
 def _check_choices(loader: ConfigLoader, search_path: Sequence[str], space: Space) -> None:
-    """Check that the first value of each dimension composes with each choice of each group."""
+    """Check that each choice of each group composes with the first value of other dimensions."""
     first = {d.key: d.choices[0] if d.choices else d.low for d in space.dimensions}
     mistakes = composed(loader, [*search_path, *space.overrides_for(first)]).mistakes
     for d in _groups(space):
         for choice in d.choices[1:]:
             overrides = space.overrides_for({**first, d.key: choice})
             for mistake in composed(loader, [*search_path, *overrides]).mistakes:
-                is_clear = mistake.startswith((f"{d.key}=", *mistakes))
+                is_known = mistake.startswith((f"{d.key}=", *mistakes))
                 with_choice = f"{mistake} (with {d.override_for(choice)})"
-                mistakes.append(mistake if is_clear else with_choice)
+                mistakes.append(mistake if is_known else with_choice)
     if mistakes:
         raise Refused(*dict.fromkeys(mistakes))
 

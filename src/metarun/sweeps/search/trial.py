@@ -1,4 +1,4 @@
-"""A job of a search: it asks for values when it begins, trains, and tells what came of it."""
+"""Run a trial, which is a job of a search: get its values, train, and report the result."""
 
 from __future__ import annotations
 
@@ -15,142 +15,169 @@ from metarun.config.overrides import quote
 from metarun.config.schema import RunConfig
 from metarun.errors import Pruned, Refused, RunFailed, complain
 from metarun.sweeps.composition import Composed, composed, loader_for
-from metarun.sweeps.job import objective, rerun_command, run_and_record, train_or_resume
-from metarun.sweeps.job import refuse_other_run as refuse
+from metarun.sweeps.job import (
+    objective,
+    refuse_other_run,
+    rerun_command,
+    run_and_record,
+    train_or_resume,
+)
 from metarun.sweeps.search import best
-from metarun.sweeps.search.samplers import Settings, behind
+from metarun.sweeps.search.samplers import Settings, prune_reason
 from metarun.sweeps.search.search_space import Space
 from metarun.sweeps.search.study import Study
 
-TRIAL = "trial"  # the key of a job of a search, which finds out its own settings
+TRIAL = "trial"  # config key of a job of a search; holds the space and the settings
 BEFORE = {"COMPLETE": "finished before", "PRUNED": "ended early before", "FAIL": "failed before"}
 
 
-def marked(space: Space, settings: Settings) -> str:
-    """The only word of each job of a search: it carries what was typed, under any launcher."""
-    carried = {"words": space.plain(), "settings": settings.model_dump()}
-    return f"++{TRIAL}={quote(json.dumps(carried).encode().hex())}"
+def trial_override(space: Space, settings: Settings) -> str:
+    """Return the override that makes a job a trial: it passes the search to any launcher."""
+    content = {"words": space.to_json(), "settings": settings.model_dump()}
+    return f"++{TRIAL}={quote(json.dumps(content).encode().hex())}"
 
 
 def run_trial(cfg: DictConfig, go_on: bool) -> float | None:
-    """The trial whose number is the job's, in the job's folder, unless it is over or another's.
+    """Run the trial with the number of the job, unless it has ended or another process runs it.
 
     Returns:
-        What was told to the search, the `objective`; `nan` where it failed, `None` where it is
-        another's.
+        The `objective` of the trial; `nan` if it failed, `None` if another process runs it.
     """
     from metarun.training.display import announce
 
     hydra = HydraConfig.get()
     number, out = hydra.job.num, Path(hydra.runtime.output_dir)
-    carried = json.loads(bytes.fromhex(cfg[TRIAL]))
-    space, settings = Space.of(carried["words"]), Settings.checked(carried["settings"])
+    content = json.loads(bytes.fromhex(cfg[TRIAL]))
+    space, settings = Space.of(content["words"]), Settings.checked(content["settings"])
     study = Study(out.parent, space, settings)
-    with study.claimed(number) as mine:
-        if not mine:
-            announce(number, ["another process is at it"])
+    with study.claim(number) as claimed:
+        if not claimed:
+            announce(number, ["another process is running this trial"])
             return None
         state = study.state(number)
         values = study.values(number)
         if state in BEFORE:
-            announce(number, [f"{BEFORE[state]}: {_words(space, values)}"])
+            announce(number, [f"{BEFORE[state]}: {_searched_overrides(space, values)}"])
             if (first := study.best()) is not None and first.number == number:
-                best.keep(study, out.parent, hydra)  # it may have been killed before it did
+                best.save(
+                    study, out.parent, hydra
+                )  # the process may have been killed before it did
             return math.nan if state == "FAIL" else study.value(number)
-        typed = space.typed(values)
-        announce(number, typed)
-        loader, found = loader_for(hydra)
-        job = _Job(study, number, out, rerun_command(hydra, typed))
+        overrides = space.overrides_for(values)
+        announce(number, overrides)
+        loader, search_path = loader_for(hydra)
+        job = _Job(study, number, out, rerun_command(hydra, overrides))
         try:
-            return job.run(composed(loader, [*found, *typed]), go_on or state == "RUNNING")
+            return job.run(
+                composed(loader, [*search_path, *overrides]), go_on or state == "RUNNING"
+            )
         except OSError as error:
-            place = error.filename or study.folder
+            path = error.filename or study.folder
             raise RunFailed(
-                f"job {number}: {place}: {error.strerror or error}; the trial goes on with: "
+                f"job {number}: {path}: {error.strerror or error}; go on with: "
                 f"metarun resume={out.parent}"
             ) from error
 
 
 class _Job:
-    """A trial at work; `train` tells it of each validation.
+    """A running trial; the training loop calls `validated` after each validation.
 
     Attributes:
-        number: of the trial.
-        config: of its run; `None` where its words do not compose.
+        number: the number of the trial.
+        config: the configuration of its run; `None` if its overrides are invalid.
+        disk_error: whether the run failed for a reason that does not depend on its settings.
     """
 
     def __init__(self, study: Study, number: int, out: Path, line: str) -> None:
         self.study, self.number, self.out, self.line = study, number, out, line
         self.config: RunConfig | None = None
-        self.no_fault = False  # of its values, if it fails
+        self.disk_error = False
 
-    def run(self, found: Composed, go_on: bool) -> float | None:
+    def run(self, composition: Composed, go_on: bool) -> float | None:
+        """Run the trial, report its outcome to the search, and return its objective."""
         from metarun.runs import results
         from metarun.training.display import console
 
-        self.config = found.config
-        before = (results.read_result(self.out) or {}) if go_on else {}
-        held = (self.out / "config.yaml").exists() or (
+        self.config = composition.config
+        previous = (results.read_result(self.out) or {}) if go_on else {}
+        has_run = (self.out / "config.yaml").exists() or (
             not go_on and (self.out / "result.json").exists()
         )
         try:
             result = run_and_record(
-                self.number, self.out, self.line, held, lambda: self._work(found, before, go_on)
+                self.number,
+                self.out,
+                self.line,
+                has_run,
+                lambda: self._work(composition, previous, go_on),
             )
-        except Pruned as early:
+        except Pruned as pruned:
             self.study.tell(self.number, "PRUNED")
-            console().print(f"  ended early: {behind(self.study.settings)} at step {early.step}")
+            reason = prune_reason(self.study.settings)
+            console().print(f"  ended early: {reason} at step {pruned.step}")
             return self.study.value(self.number)
         value = math.nan if result is None else objective(result)
-        if self.no_fault:
+        if self.disk_error:
             return value
         if math.isnan(value):
             if result is not None:
-                complain(f"job {self.number}: its validation came to no number: it has failed")
+                complain(
+                    f"job {self.number}: the validation score is not a number: the trial failed"
+                )
             self.study.tell(self.number, "FAIL")
             return value
         self.study.tell(self.number, "COMPLETE", value)
-        best.keep(self.study, self.out.parent, HydraConfig.get())
+        best.save(self.study, self.out.parent, HydraConfig.get())
         return value
 
-    def _work(self, found: Composed, before: Mapping[str, Any], go_on: bool) -> dict[str, Any]:
+    def _work(
+        self, composition: Composed, previous: Mapping[str, Any], go_on: bool
+    ) -> dict[str, Any]:
+        """Train or resume the run, and return its result."""
         if self.config is None:
-            raise Refused(*found.mistakes)
-        if before.get("status") == "completed":  # killed before it could tell
-            refuse(self.config, self.out)
-            return dict(before)
+            raise Refused(*composition.mistakes)
+        if previous.get("status") == "completed":  # killed before it reported the result
+            refuse_other_run(self.config, self.out)
+            return dict(previous)
         if go_on:
-            self._catch_up()
-            if isinstance(pruned := before.get("pruned"), dict):
+            self._report_missing()
+            if isinstance(pruned := previous.get("pruned"), dict):
                 raise Pruned(self.number, pruned.get("step", 0))
         try:
             return train_or_resume(self.config, self.out, self.line, go_on, self)
-        except RunFailed as failed:
-            self.no_fault = isinstance(failed.__cause__, OSError)  # a full disk: it can go on
+        except RunFailed as error:
+            self.disk_error = isinstance(error.__cause__, OSError)  # the trial can be resumed
             raise
 
-    def _catch_up(self) -> None:
-        """Report what was validated before a kill, and was not reported any more."""
+    def _report_missing(self) -> None:
+        """Report validations that a killed process had saved but not reported."""
         from metarun.runs import metrics
 
         for line in metrics.read_metrics(self.out):
             if line["split"] == "val" and isinstance(line["step"], int):
-                value = self._worth({name: {"mean": mean} for name, mean in line.items()})
+                value = self._objective({name: {"mean": mean} for name, mean in line.items()})
                 if not math.isnan(value):
                     self.study.report(self.number, line["step"], value)
 
     def validated(self, step: int, val: Mapping[str, Any]) -> None:
-        """Report a validation; one at the last step ends nothing any more."""
-        self.study.report(self.number, step, self._worth(val))
-        if step < self.config.steps and self.study.bad(self.number, self.config.eval_every):
+        """Report a validation, and end the trial if the pruner decides so.
+
+        Raises:
+            Pruned: never after the last step, as the trial has ended anyway.
+        """
+        self.study.report(self.number, step, self._objective(val))
+        if step < self.config.steps and self.study.should_prune(
+            self.number, self.config.eval_every
+        ):
             raise Pruned(self.number, step)
 
-    def _worth(self, val: Mapping[str, Any]) -> float:
-        """What the search maximises; the run has written down which score that is."""
+    def _objective(self, val: Mapping[str, Any]) -> float:
+        """Return the value to maximise; the result file of the run names the headline score."""
         from metarun.runs import results
 
         return objective({**(results.read_result(self.out) or {}), "val": val})
 
 
-def _words(space: Space, values: Mapping[str, Any]) -> str:
-    return " ".join(d.word(values[d.key]) for d in space.dimensions if d.key in values)
+def _searched_overrides(space: Space, values: Mapping[str, Any]) -> str:
+    """Return the overrides of the searched keys, separated by spaces."""
+    return " ".join(d.override_for(values[d.key]) for d in space.dimensions if d.key in values)
