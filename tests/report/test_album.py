@@ -1,4 +1,4 @@
-"""Pictures are decoded and drawn anew: what is no picture does not come through."""
+"""Only the pixels of valid PNG files reach the page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from metarun.report.album import PIXELS, SIDE, Album, anew
+from metarun.report.album import MAX_PIXELS, SIDE, Album, to_webp
 from tests.report.material import png
 
 
@@ -26,14 +26,14 @@ def test_a_picture_keeps_what_it_shows() -> None:
     pixels[:, :30] = (200, 20, 20)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
-    shown = np.asarray(decoded(anew(file.getvalue())).convert("RGB")).astype(int)
+    shown = np.asarray(decoded(to_webp(file.getvalue())).convert("RGB")).astype(int)
     assert shown.shape == pixels.shape
     assert np.abs(shown[:, :28].mean((0, 1)) - (200, 20, 20)).max() < 12
     assert shown[:, 32:].mean() < 12
 
 
 def test_a_large_picture_is_made_smaller() -> None:
-    assert decoded(anew(png(SIDE * 2, 100))).size == (SIDE, 50)
+    assert decoded(to_webp(png(SIDE * 2, 100))).size == (SIDE, 50)
 
 
 def test_text_in_the_file_does_not_get_through() -> None:
@@ -42,7 +42,7 @@ def test_text_in_the_file_does_not_get_through() -> None:
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=extra)
     assert b"<script>" in file.getvalue()
-    assert b"<script>" not in anew(file.getvalue())
+    assert b"<script>" not in to_webp(file.getvalue())
 
 
 def bomb() -> bytes:
@@ -66,30 +66,30 @@ def bomb() -> bytes:
     ids=["empty", "svg", "gif", "cut short", "damaged", "bomb", "noise"],
 )
 def test_what_is_no_sound_png_is_not_shown(data: bytes) -> None:
-    assert anew(data) is None
+    assert to_webp(data) is None
 
 
 def test_a_jpeg_of_that_name_is_not_shown() -> None:
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "JPEG")
-    assert anew(file.getvalue()) is None
+    assert to_webp(file.getvalue()) is None
 
 
 def test_too_many_pixels_are_not_decoded() -> None:
     file = io.BytesIO()
-    Image.new("1", (PIXELS // 1000 + 1, 1000)).save(file, "PNG")
-    assert anew(file.getvalue()) is None
+    Image.new("1", (MAX_PIXELS // 1000 + 1, 1000)).save(file, "PNG")
+    assert to_webp(file.getvalue()) is None
 
 
 def test_the_album_ends_where_its_room_does(tmp_path: Path) -> None:
     for i in range(3):
         (tmp_path / str(i)).mkdir()
         (tmp_path / str(i) / "episodes.png").write_bytes(png(seed=i))
-    album = Album(left=len(anew(png(seed=0))) + 1)  # the second begins in it
+    album = Album(left=len(to_webp(png(seed=0))) + 1)  # the second begins in it
     taken = [album.take(tmp_path / str(i)) for i in range(3)]
     prefix = "data:image/webp;base64,"
     assert [address.startswith(prefix) for address, _ in taken] == [True, True, False]
-    assert base64.b64decode(taken[0][0].removeprefix(prefix)) == anew(png(seed=0))
+    assert base64.b64decode(taken[0][0].removeprefix(prefix)) == to_webp(png(seed=0))
     assert "left out" in taken[2][1]
     assert album.omitted == 1
 

@@ -49,7 +49,7 @@ class Reader:
         self.driver.get(page.resolve().as_uri())
         until = time.monotonic() + 60
         while not self.js("document.documentElement.classList.contains('ready')"):
-            assert time.monotonic() < until, "the page's script has not come to its end"
+            assert time.monotonic() < until, "the page's script did not finish"
             time.sleep(0.05)
 
     def js(self, script: str, *arguments: Any) -> Any:
@@ -259,7 +259,7 @@ def test_a_cell_of_the_matrix_says_what_it_means(reader: Reader, page: Path) -> 
     from selenium.webdriver.common.keys import Keys
 
     reader.opens(page)
-    said = "document.querySelector('.said').textContent"
+    said = "document.querySelector('.description').textContent"
     reader.js("document.querySelector('.matrix td[tabindex=\"0\"]').focus()")
     assert reader.js(said).startswith("#1 ")
     assert " − #2 " in reader.js(said)

@@ -74,8 +74,8 @@ def test_every_pair_is_compared_once_by_the_paired_t_test(tmp_path: Path) -> Non
     ]
     for pair in pairs:
         a, b = (scores(int(t.folder.name)) for t in (pair.first, pair.second))
-        assert pair.found.p == pytest.approx(stats.ttest_rel(a, b).pvalue)
-        assert pair.p_holm >= pair.found.p
+        assert pair.difference.p == pytest.approx(stats.ttest_rel(a, b).pvalue)
+        assert pair.p_holm >= pair.difference.p
 
 
 @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ def test_the_learner_may_differ_and_what_it_learned_from_is_noted(tmp_path: Path
     c, _ = finished(tmp_path / "c", 2, train_data="glyphs", precision="float64", later="new")
     notes = compare([read_test(a), read_test(b), read_test(c)])[1]
     assert [note.split(":")[0] for note in notes] == ["precision", "train_data", "later"]
-    assert notes[2] == f"later: not written down in {a}, {b}"[: len(notes[2])]
+    assert notes[2] == f"later: not recorded in {a}, {b}"[: len(notes[2])]
 
 
 def test_regression_is_compared_by_its_squared_error(tmp_path: Path) -> None:
     a, b = (read_test(finished(tmp_path / n, s, "mse", ways=1)[0]) for n, s in (("a", 0), ("b", 1)))
     ((pair,), _) = compare([a, b])
     assert pair.first.headline == MSE
-    assert pair.found.mean == pytest.approx((scores(0, "mse") - scores(1, "mse")).mean())
+    assert pair.difference.mean == pytest.approx((scores(0, "mse") - scores(1, "mse")).mean())
     c, _ = finished(tmp_path / "c", 0, "accuracy", ways=1)
     with pytest.raises(Refused, match="accuracy in some and mse in others"):
         compare([a, read_test(c)])
@@ -142,7 +142,7 @@ def test_runs_are_compared_by_the_headline_that_they_name(tmp_path: Path, headli
     a, b = (read_test(finished(tmp_path / name, s, score)[0]) for name, s in (("a", 0), ("b", 1)))
     ((pair,), notes) = compare([a, b])
     assert (pair.first.headline, notes) == (headline, [])
-    assert pair.found.mean == pytest.approx((scores(0, score) - scores(1, score)).mean())
+    assert pair.difference.mean == pytest.approx((scores(0, score) - scores(1, score)).mean())
     assert next(csv.DictReader(as_csv([pair]).splitlines()))["score"] == score
     c = read_test(finished(tmp_path / "c", 0, "accuracy")[0])
     with pytest.raises(Refused, match=f"accuracy in some and {score} in others"):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metarun.report.configuration import ENTRIES, settings
+from metarun.report.configuration import MAX_ENTRIES, settings
 
 
 def read(folder: Path, text: str) -> dict[str, str]:
@@ -52,7 +52,7 @@ BOMBS = {
 @pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
 def test_a_small_file_asks_for_no_endless_work(tmp_path: Path, text: str) -> None:
     found = read(tmp_path, text)  # or the tests would not end
-    assert len(found) < ENTRIES
+    assert len(found) < MAX_ENTRIES
     assert all(len(key) <= 80 and len(value) <= 2000 for key, value in found.items())
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metarun.report import curves
-from metarun.report.curves import POINTS, left_out, reached, read_curves
+from metarun.report.curves import MAX_POINTS, left_out, reached, read_curves
 from metarun.tasks.headline import Headline
 from tests.report.material import curve
 from tests.report.test_comparison import RETURN
@@ -42,11 +42,11 @@ def test_a_curve_of_the_score_that_a_run_names(tmp_path: Path) -> None:
 
 
 def test_a_long_curve_becomes_means_over_neighbours(tmp_path: Path) -> None:
-    steps = 10 * POINTS
+    steps = 10 * MAX_POINTS
     found = read_curves(written(tmp_path, curve(steps=steps)))["train"]
-    exact = (2 / np.arange(1, steps + 1)).reshape(POINTS, 10).mean(1)
+    exact = (2 / np.arange(1, steps + 1)).reshape(MAX_POINTS, 10).mean(1)
     np.testing.assert_allclose(found["loss"], exact, rtol=1e-4)
-    np.testing.assert_allclose(found["step"], 5.5 + 10 * np.arange(POINTS), rtol=1e-4)
+    np.testing.assert_allclose(found["step"], 5.5 + 10 * np.arange(MAX_POINTS), rtol=1e-4)
 
 
 def test_missing_numbers_are_gaps_and_other_lines_are_left_out(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_whatever_is_in_the_file(tmp_path_factory, text: str) -> None:
 def test_a_file_that_is_too_large_is_said_to_be(tmp_path: Path, monkeypatch) -> None:
     folder = written(tmp_path, curve())
     assert left_out(folder) == ""
-    monkeypatch.setattr(curves, "LARGEST", len(curve()) - 1)
+    monkeypatch.setattr(curves, "MAX_BYTES", len(curve()) - 1)
     assert read_curves(folder) == {}
     assert left_out(folder) == "metrics.jsonl is larger than 0 MB: its curves are left out"
 

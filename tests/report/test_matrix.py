@@ -35,11 +35,11 @@ def test_agrees_with_compare_to_the_bit(tmp_path: Path, score: str) -> None:
     for pair in pairs:
         a, b = place[pair.first.folder], place[pair.second.folder]
         assert (made.mean[a, b], made.ci95[a, b], made.p[a, b]) == (
-            *(pair.found.mean, pair.found.ci95),
+            *(pair.difference.mean, pair.difference.ci95),
             pair.p_holm,
         )
         assert (made.mean[b, a], made.ci95[b, a], made.p[b, a]) == (
-            *(-pair.found.mean, pair.found.ci95),
+            *(-pair.difference.mean, pair.difference.ci95),
             pair.p_holm,
         )
     assert np.isnan(np.diag(made.p)).all()
@@ -67,7 +67,7 @@ def test_runs_are_grouped_by_how_they_were_tested(tmp_path: Path) -> None:
     groups, problems = found(tmp_path)
     assert problems == []
     assert [len(group.entries) for group in groups] == [4, 2]
-    assert list(matrix.notes(groups[0])) == ["precision differs between them"]
+    assert list(matrix.notes(groups[0])) == ["precision differs between these runs"]
     for group in groups:
         comparison.compare([tested.read_test(entry.folder) for entry in group.entries])
 
@@ -90,11 +90,11 @@ def test_what_cannot_be_read_is_named_and_the_others_are_compared(tmp_path: Path
     assert len(group.entries) == 3
     assert len(problems) == 2
     assert any("row 1" in line for line in problems)
-    assert any("not a file of the run's own" in line for line in problems)
+    assert any("not a regular file" in line for line in problems)
 
 
 def test_a_large_group_is_cut_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matrix, "COMPARED", 2)
+    monkeypatch.setattr(matrix, "MAX_RUNS", 2)
     for seed in range(5):
         learned(tmp_path / str(seed), seed)
     (group,), _ = found(tmp_path)
@@ -104,12 +104,12 @@ def test_a_large_group_is_cut_and_says_so(tmp_path: Path, monkeypatch: pytest.Mo
 def test_too_many_scores_are_not_held_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matrix, "VALUES", 70)  # two runs of 30 episodes
+    monkeypatch.setattr(matrix, "MAX_SCORES", 70)  # two runs of 30 episodes
     for seed in range(4):
         learned(tmp_path / str(seed), seed)
     (group,), (problem,) = found(tmp_path)
     assert len(group.entries) == 2
-    assert "too much to compare at once" in problem
+    assert "too many runs to compare at once" in problem
 
 
 def test_unfinished_runs_are_not_compared(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_regression_has_its_own_plots_and_words(tmp_path: Path) -> None:
         ("curves", "mse"),
     }
     assert "lowest test mean squared error" in shown.words
-    assert "less is better" in shown.words
+    assert "lower is better" in shown.words
     better = [a["title"] for a in shown.all("td") if "title" in a]
     assert len(better) == 2
     first = rank(runs.find([tmp_path])).entries[0]
@@ -153,10 +153,10 @@ def test_a_headline_of_its_own_is_drawn_and_told_by_what_the_run_says(tmp_path: 
     told = {"score": "return", "higher": True, "percent": False, "digits": 4, "title": title}
     assert shown.data["headlines"][1] == told | {"loss": True}
     assert "highest test return of an episode" in shown.words
-    assert "return of the row minus that of the column;" in shown.words
-    assert "less is better" not in shown.words
-    apart = [a.get("data-apart") for a in shown.all("td") if a.get("class") == "number"]
-    assert apart.count("1") == 6  # test, validation and over seeds, of two runs
+    assert "return of the row minus return of the column;" in shown.words
+    assert "lower is better" not in shown.words
+    indices = [a.get("data-score") for a in shown.all("td") if a.get("class") == "number"]
+    assert indices.count("1") == 6  # test, validation and over seeds, of two runs
     assert shown.data["runs"][2]["curves"]["val"]["ci95"] == [0.02] * 4
 
 
@@ -181,9 +181,9 @@ def test_what_a_cell_says_is_what_compare_finds(tmp_path: Path) -> None:
     entries = rank(runs.find([tmp_path])).entries
     (pair,), _ = comparison.compare([tested.read_test(e.folder) for e in entries])
     said = next(a["title"] for a in shown.all("td") if "title" in a)
-    mean, ci95 = 100 * pair.found.mean, 100 * pair.found.ci95
+    mean, ci95 = 100 * pair.difference.mean, 100 * pair.difference.ci95
     assert f"{mean:+.2f} ± {ci95:.2f} points, p = {pair.p_holm:.2g}" in said
-    assert ("is better" in said) == pair.told_apart
+    assert ("is better" in said) == pair.significant
 
 
 def test_runs_of_a_matrix_are_named_by_what_tells_those_apart(tmp_path: Path) -> None:
@@ -211,10 +211,10 @@ def test_a_run_without_its_curves_says_so(tmp_path: Path, monkeypatch) -> None:
     learned(tmp_path / "a")
     learned(tmp_path / "b", 1)
     (tmp_path / "b/metrics.jsonl").write_text(curve(steps=200))
-    monkeypatch.setattr(curves, "LARGEST", 2 * len(curve()))
+    monkeypatch.setattr(curves, "MAX_BYTES", 2 * len(curve()))
     words = made(tmp_path).words
     assert words.count("its curves are left out") == 1
-    assert "Left out, as metrics.jsonl is too large: the curves of 1 run." in words
+    assert "The curves of 1 run are left out because metrics.jsonl is too large." in words
 
 
 def test_the_best_is_said_to_be_chosen_and_of_what_tests(tmp_path: Path) -> None:
@@ -222,9 +222,9 @@ def test_the_best_is_said_to_be_chosen_and_of_what_tests(tmp_path: Path) -> None
     assert "by chance" not in made(tmp_path).words
     learned(tmp_path / "b", 1)
     words = made(tmp_path).words
-    assert "in part so by chance" in words and "different tests" not in words
+    assert "partly best by chance" in words and "different tests" not in words
     learned(tmp_path / "c", 2, shots=5)
-    told = "the tests differ in task, and figures of different tests do not rank runs"
+    told = "The tests differ in task: figures of different tests do not rank runs"
     assert told in made(tmp_path).words
 
 
@@ -257,7 +257,7 @@ def test_pictures_beyond_the_budget_are_said_to_be_left_out(
     shown = made(tmp_path)
     assert len(shown.all("img")) == 1
     assert "2 episode pictures are left out" in shown.words
-    assert shown.words.count("the page's room for pictures is used up") == 2
+    assert shown.words.count("the size limit for pictures on this page is reached") == 2
 
 
 def test_the_policy_names_the_page_s_own_scripts_alone(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from urllib.parse import unquote
 import pytest
 
 from metarun.report.sections import lines, links
-from metarun.report.untrusted import own
+from metarun.report.untrusted import read_own
 
 
 def test_a_file_of_the_folder_is_read(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"12345")
-    assert own(tmp_path, "a", 5) == b"12345"
-    assert own(tmp_path, "a", 4) is None
-    assert own(tmp_path, "b", 4) is None
+    assert read_own(tmp_path, "a", 5) == b"12345"
+    assert read_own(tmp_path, "a", 4) is None
+    assert read_own(tmp_path, "b", 4) is None
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder", "loop"])
@@ -32,7 +32,7 @@ def test_what_is_no_file_of_its_own_is_not_read(tmp_path: Path, kind: str) -> No
         "pipe": lambda: os.mkfifo(file),
         "folder": file.mkdir,
     }[kind]()
-    assert own(run, "config.yaml", 100) is None
+    assert read_own(run, "config.yaml", 100) is None
     assert links(run, run) == []
 
 

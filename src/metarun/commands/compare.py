@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def run(request: Request) -> int:
-    """Paired differences between tested runs, on the same frozen episodes."""
+    """Print the paired differences between tested runs on the same frozen episodes."""
     request.accept()
     out = request.folder("out")
     folders, mistakes = _distinct(Path(word).expanduser() for word in request.words)
-    mistakes += _unfit(out)
+    mistakes += _check_out(out)
 
     from metarun.report.comparison import as_csv, compare
     from metarun.report.tested import read_test
@@ -39,24 +39,25 @@ def run(request: Request) -> int:
     return 0
 
 
-def _distinct(typed: Iterable[Path]) -> tuple[list[Path], list[str]]:
-    """The folders to be compared, and what is wrong with how they were named."""
+def _distinct(folders: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """Return the different folders, and a line for each one that is repeated or missing."""
     seen: dict[Path, Path] = {}
     lines = []
-    for folder in typed:
-        where = folder.resolve()
+    for folder in folders:
+        resolved = folder.resolve()
         if "=" in str(folder) and not folder.exists():
             lines.append(f"{folder}: no such folder; compare takes folders, and out=FILE.csv")
-        elif where in seen:
-            lines.append(f"{folder}: the same folder as {seen[where]}: nothing to compare")
+        elif resolved in seen:
+            lines.append(f"{folder}: the same folder as {seen[resolved]}: nothing to compare")
         else:
-            seen[where] = folder
+            seen[resolved] = folder
     if len(seen) < 2 and not lines:
-        lines.append("compare: say which: metarun compare RUN_A RUN_B [RUN_C …]")
+        lines.append("compare: name at least two runs: metarun compare RUN_A RUN_B [RUN_C …]")
     return list(seen.values()), lines
 
 
-def _unfit(out: Path | None) -> list[str]:
+def _check_out(out: Path | None) -> list[str]:
+    """Return a line if the file `out` cannot be created."""
     if out is None:
         return []
     if out.suffix != ".csv":
@@ -67,12 +68,12 @@ def _unfit(out: Path | None) -> list[str]:
 
 
 def _write_new(file: Path, text: str) -> None:
-    """Write a file that was not there."""
+    """Create a file; it must not exist."""
     try:
-        with open(file, "x", encoding="utf-8", newline="") as opened:
+        with open(file, "x", encoding="utf-8", newline="") as stream:
             try:
-                opened.write(text)
-                opened.flush()
+                stream.write(text)
+                stream.flush()
             except BaseException:
                 file.unlink()
                 raise
@@ -81,6 +82,7 @@ def _write_new(file: Path, text: str) -> None:
 
 
 def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
+    """Print the scores of the runs, the differences, and notes on the method."""
     from rich.text import Text
 
     from metarun.report.untrusted import part, shown
@@ -91,43 +93,44 @@ def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
     screen, headline = console(), tests[0].headline
     factor, digits = headline.factor, headline.digits
 
-    runs = grid("", "run", right=("algo", headline.score))
+    runs_table = grid("", "run", right=("algo", headline.score))
     for test in tests:
         algo = part(test.result, "run").get("algo", "–")
-        runs.add_row(
+        runs_table.add_row(
             Text(shown(test.folder)), Text(shown(algo)), headline.figure(interval(test.values))
         )
-    screen.print(runs)
+    screen.print(runs_table)
 
-    corrected = len(pairs) > 1
-    found = grid("", "difference", right=("mean", "p (Holm)" if corrected else "p", ""))
+    is_corrected = len(pairs) > 1
+    pairs_table = grid("", "difference", right=("mean", "p (Holm)" if is_corrected else "p", ""))
     for pair in pairs:
-        mean, ci95, _ = pair.found
-        verdict = "not told apart"
-        if pair.told_apart:
-            ahead = (mean > 0) == headline.higher_is_better
-            verdict = f"{shown((pair.first if ahead else pair.second).folder)} is better"
-        found.add_row(
+        mean, ci95, _ = pair.difference
+        verdict = "not significant"
+        if pair.significant:
+            first_is_better = (mean > 0) == headline.higher_is_better
+            better = pair.first if first_is_better else pair.second
+            verdict = f"{shown(better.folder)} is better"
+        pairs_table.add_row(
             Text(f"{shown(pair.first.folder)} − {shown(pair.second.folder)}"),
             f"{factor * mean:+.{digits}f} ± {factor * ci95:.{digits}f}{headline.unit}",
             f"{pair.p_holm:.2g}",
             Text(verdict),
         )
-    screen.print(found)
+    screen.print(pairs_table)
 
     p = tests[0].protocol
-    task = setting(p["ways"], p["shots"]) if _counts(p["ways"], p["shots"]) else "–"
-    said = [
+    task = setting(p["ways"], p["shots"]) if _are_integers(p["ways"], p["shots"]) else "–"
+    method = [
         f"{p['episodes']} episodes of {shown(p['data'])} {shown(p['split'])}, {task}, "
         f"{shown(p['batch_norm'])} batch norm, the same for all"
-        + ("" if headline.higher_is_better else f"; of {headline.score}, less is better"),
-        "paired t-test and 95 % intervals over episodes; training with another seed is not in them",
+        + ("" if headline.higher_is_better else f"; a lower {headline.score} is better"),
+        "paired t-test and 95 % intervals over episodes; they do not cover other training seeds",
     ]
-    if corrected:
-        said.append(f"p is corrected for {len(pairs)} comparisons (Holm); the intervals are not")
-    for line in (*said, *(f"note: {line}" for line in notes)):
+    if is_corrected:
+        method.append(f"p is corrected for {len(pairs)} comparisons (Holm); the intervals are not")
+    for line in (*method, *(f"note: {line}" for line in notes)):
         screen.print(line, markup=False, soft_wrap=True)
 
 
-def _counts(*values: object) -> bool:
+def _are_integers(*values: object) -> bool:
     return all(isinstance(v, int) for v in values)

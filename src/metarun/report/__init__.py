@@ -1,1 +1,1 @@
-"""Reads many runs from their folders, ranks them and shows them side by side; trains nothing."""
+"""Reads runs from their folders, ranks and compares them, and renders tables and an HTML page."""

@@ -1,4 +1,4 @@
-"""The episode pictures of the page: small copies of the pixels, until their budget is used up."""
+"""Re-encodes the episode pictures of runs for the page, within a size budget."""
 
 from __future__ import annotations
 
@@ -11,65 +11,65 @@ from pathlib import Path
 
 from PIL import Image
 
-from metarun.report.untrusted import own
+from metarun.report.untrusted import read_own
 
 NAME = "episodes.png"
-LARGEST = 2**23  # bytes of a file
-PIXELS = 8_000_000  # of a picture; more would be slow, or are meant to be
-SIDE = 1000  # pixels of the page's copy
+MAX_BYTES = 2**23  # of a file
+MAX_PIXELS = 8_000_000  # of a picture; decompression bombs have more
+SIDE = 1000  # pixels, maximal width of a re-encoded picture
 
 
 @dataclass
 class Album:
-    """Takes pictures until the budget is used up.
+    """Re-encodes pictures until the size budget is used up. Equal pictures count once.
 
     Attributes:
-        left: bytes that the page still has for pictures.
-        omitted: how many did not fit.
+        left: bytes left for pictures.
+        omitted: number of pictures that did not fit.
     """
 
     left: int = 3 * 2**20
     omitted: int = 0
-    _made: dict[str, str] = field(default_factory=dict)
+    _uris: dict[str, str] = field(default_factory=dict)  # by digest of the file
 
     def take(self, folder: Path) -> tuple[str, str]:
-        """The picture of a run as a data URI, or nothing and why."""
-        data = own(folder, NAME, LARGEST)
+        """The picture of a run as a data URI (empty if there is none), and why it is omitted."""
+        data = read_own(folder, NAME, MAX_BYTES)
         if data is None:
             return "", ""
         if self.left <= 0:
             self.omitted += 1
-            return "", f"{NAME} is left out: the page's room for pictures is used up"
+            return "", f"{NAME} is left out: the size limit for pictures on this page is reached"
         digest = hashlib.sha256(data).hexdigest()
-        if digest not in self._made:
-            made = anew(data)
-            if made is None:
-                return "", f"{NAME} is not a picture that can be shown"
-            self.left -= len(made)
-            self._made[digest] = f"data:image/webp;base64,{base64.b64encode(made).decode()}"
-        return self._made[digest], ""
+        if digest not in self._uris:
+            webp = to_webp(data)
+            if webp is None:
+                return "", f"{NAME} is not a readable PNG, or too large"
+            self.left -= len(webp)
+            self._uris[digest] = f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
+        return self._uris[digest], ""
 
 
-def anew(data: bytes) -> bytes | None:
-    """The pixels of a PNG file as a small WebP; nothing else of the file gets through.
+def to_webp(data: bytes) -> bytes | None:
+    """Re-encode the pixels of a PNG file as a small WebP. Metadata is dropped.
 
     Returns:
-        `None` for what is no PNG, is damaged, or has too many pixels.
+        The WebP file, or `None` if `data` is not a PNG, is damaged, or has too many pixels.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Pillow, about the file
+            warnings.simplefilter("ignore")  # Pillow warns of unusual files
             picture = Image.open(io.BytesIO(data), formats=["PNG"])
-            if picture.width * picture.height > PIXELS:
+            if picture.width * picture.height > MAX_PIXELS:
                 return None
-            if picture.mode != "RGB":  # what is transparent becomes white
-                plain = picture.convert("RGBA")
-                ground = Image.new("RGBA", plain.size, "white")
-                picture = Image.alpha_composite(ground, plain)
-            flat = picture.convert("RGB")
-            flat.thumbnail((SIDE, 2 * SIDE), Image.Resampling.BOX, reducing_gap=None)
+            if picture.mode != "RGB":  # put transparent pixels on white
+                rgba = picture.convert("RGBA")
+                white = Image.new("RGBA", rgba.size, "white")
+                picture = Image.alpha_composite(white, rgba)
+            rgb = picture.convert("RGB")
+            rgb.thumbnail((SIDE, 2 * SIDE), Image.Resampling.BOX, reducing_gap=None)
             file = io.BytesIO()
-            flat.save(file, "WEBP", quality=60, method=2)
+            rgb.save(file, "WEBP", quality=60, method=2)
             return file.getvalue()
-    except Exception:  # Pillow raises errors of many kinds
+    except Exception:  # Pillow raises many types of errors
         return None

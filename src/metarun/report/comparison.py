@@ -1,4 +1,4 @@
-"""Tested runs side by side: only where they were tested on the same episodes in the same way."""
+"""Paired comparison of runs that were tested on the same episodes by the same protocol."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from metarun.report.untrusted import shown
 from metarun.runs.results import csv_text
 from metarun.stats import Difference, difference, holm
 
-# What is compared; and the headline, of which the title may differ.
+# Entries of the protocol that may differ: what is compared, and the headline, which is checked
+# apart from its title.
 FREE = ("algo", "backbone", "headline")
-# What may differ too, as learners may learn from other data, but a reader should know. Any other
-# entry of the protocol has to be the same, those that later versions add included.
+# Entries that may differ, with a note. All others must be equal, including entries that later
+# versions add.
 NOTED = ("train_data", "train_split_sha256", "data_settings", "augmentation", "precision")
 COLUMNS = ("run_a", "run_b", "score", "mean_a", "mean_b")
 COLUMNS += ("difference", "ci95", "p", "p_holm", "episodes")
@@ -24,69 +25,91 @@ COLUMNS += ("difference", "ci95", "p", "p_holm", "episodes")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two tests: `found` is the first's score minus the second's."""
+    """Two tests and their paired difference.
+
+    Attributes:
+        difference: the first's score minus the second's.
+        p_holm: the p-value with Holm's correction for all pairs of the comparison.
+    """
 
     first: Tested
     second: Tested
-    found: Difference
+    difference: Difference
     p_holm: float
 
     @property
-    def told_apart(self) -> bool:
+    def significant(self) -> bool:
+        """Whether the corrected p-value is below 0.05."""
         return self.p_holm < 0.05
 
 
 def compare(tests: Sequence[Tested]) -> tuple[list[Pair], list[str]]:
-    """All pairs, with their paired differences, and what a reader should know beside them.
+    """Compare all pairs of tests.
+
+    Returns:
+        The pairs, and a note for each entry of the protocol that may and does differ.
 
     Raises:
-        Refused: a line for each entry in which the protocols differ.
+        Refused: with a line for each entry of the protocol that must be equal and is not.
     """
     mistakes, notes = [], []
     entries = dict.fromkeys(key for test in tests for key in test.protocol)
     for key in (k for k in entries if k not in FREE):
-        held = [(t.folder, t.protocol[key]) for t in tests if key in t.protocol]
-        if any(value != held[0][1] for _, value in held):
-            each = ", ".join(f"{shown(_beginning(value))} in {shown(name)}" for name, value in held)
+        values = [(t.folder, t.protocol[key]) for t in tests if key in t.protocol]
+        if any(value != values[0][1] for _, value in values):
+            each = ", ".join(f"{shown(_short_hash(v))} in {shown(folder)}" for folder, v in values)
             (notes if key in NOTED else mistakes).append(f"{key}: {each}")
-        elif len(held) < len(tests):
+        elif len(values) < len(tests):
             without = ", ".join(shown(t.folder) for t in tests if key not in t.protocol)
-            notes.append(f"{key}: not written down in {without}")
-    if len(kinds := {test.headline for test in tests}) > 1:
-        mistakes.append(f"test: {' in some and '.join(sorted(h.score for h in kinds))} in others")
+            notes.append(f"{key}: not recorded in {without}")
+    if len(headlines := {test.headline for test in tests}) > 1:
+        scores = sorted(headline.score for headline in headlines)
+        mistakes.append(f"test: {' in some and '.join(scores)} in others")
     if mistakes:
         lines = [f"compare: {line}: not the same protocol" for line in mistakes]
         raise Refused(*lines, *_advice(tests))
-    both = list(combinations(tests, 2))
-    found = [difference(a.values, b.values) for a, b in both]
-    corrected = holm([one.p for one in found])
-    return [Pair(*ab, one, p) for ab, one, p in zip(both, found, corrected, strict=True)], notes
+    pairs = list(combinations(tests, 2))
+    differences = [difference(a.values, b.values) for a, b in pairs]
+    corrected = holm([d.p for d in differences])
+    return [
+        Pair(a, b, d, p) for (a, b), d, p in zip(pairs, differences, corrected, strict=True)
+    ], notes
 
 
 def as_csv(pairs: Sequence[Pair]) -> str:
-    """A row for each pair; figures as fractions."""
+    """CSV with one row per pair; percentages are written as fractions."""
     return csv_text([COLUMNS, *map(_row, pairs)])
 
 
 def _row(pair: Pair) -> tuple[Any, ...]:
     a, b = pair.first, pair.second
     means = (float(a.values.mean()), float(b.values.mean()))
-    return (a.folder, b.folder, a.headline.score, *means, *pair.found, pair.p_holm, len(a.values))
+    return (
+        a.folder,
+        b.folder,
+        a.headline.score,
+        *means,
+        *pair.difference,
+        pair.p_holm,
+        len(a.values),
+    )
 
 
-def _beginning(value: Any) -> Any:
-    """The beginning of a hash is enough to tell two apart."""
+def _short_hash(value: Any) -> Any:
+    """The first 12 digits of a hash; other values unchanged."""
     is_hash = isinstance(value, str) and len(value) == 64 and value.isalnum()
     return value[:12] if is_hash else value
 
 
 def _advice(tests: Sequence[Tested]) -> list[str]:
-    """How to test one as the other was, if it is a matter of keys."""
+    """A command that tests a run by the protocol of the first, if keys can change it."""
     keys = {key: key for key in ("split", "ways", "shots", "queries", "episodes", "eval_seed")}
     words = [
         f"{name}={shown(tests[0].protocol[key])}"
         for key, name in {**keys, "batch_norm": "algo.batch_norm"}.items()
         if len({shown(test.protocol[key]) for test in tests}) > 1
     ]
-    advice = f"compare: test them alike: metarun evaluate run=RUN_DIR {' '.join(words)}"
+    advice = (
+        f"compare: to test all runs by one protocol: metarun evaluate run=RUN_DIR {' '.join(words)}"
+    )
     return [advice] if words else []

@@ -1,4 +1,4 @@
-"""What a run was asked for, by dotted key: what its `config.yaml` and its command say."""
+"""The settings of a run by dotted key, from its `config.yaml` and its command."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import yaml
 
 from metarun.config.schema import show
 from metarun.errors import printable
-from metarun.report.untrusted import own
+from metarun.report.untrusted import read_own
 
-LARGEST = 2**20  # bytes
-ENTRIES, DEEPEST = 2000, 8  # no configuration of ours has more; YAML can refer to itself
-LETTERS = 80  # of a key
-PLACES = ("resume", "run", "name", "out", "hydra", "data.root", "data.cache", "data_home")
+MAX_BYTES = 2**20
+MAX_ENTRIES, MAX_DEPTH = 2000, 8  # YAML aliases make a small file arbitrarily large or recursive
+MAX_KEY = 80  # characters of a key
+PATH_KEYS = ("resume", "run", "name", "out", "hydra", "data.root", "data.cache", "data_home")
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # C is ten times as fast
-    """Has no merges and no numbers to base 60, by which a small file could ask for endless work."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # the C loader is 10 times faster
+    """A safe loader without merge keys and base-60 numbers: small files could exhaust CPU time."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         pass
 
     def number(self, node: yaml.ScalarNode) -> int | float | str:
         text = self.construct_scalar(node)
-        for kind in (int, float):
+        for number_type in (int, float):
             try:
-                return kind(text)
+                return number_type(text)
             except ValueError:
                 continue
         return text
@@ -41,46 +41,43 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.number)
 
 
 def settings(run: Path) -> dict[str, str]:
-    """The values of `config.yaml`, each as one would type it.
-
-    A malformed or hostile file affects that run only: it has no settings then.
-    """
+    """The values of `config.yaml`, as typed on a command line; empty if the file is malformed."""
     try:
-        config = yaml.load(own(run, "config.yaml", LARGEST) or b"", _Loader)
-    except Exception:  # such as KeyError, for `!!bool maybe`
+        config = yaml.load(read_own(run, "config.yaml", MAX_BYTES) or b"", _Loader)
+    except Exception:  # PyYAML raises many types, such as KeyError for `!!bool maybe`
         return {}
     if not isinstance(config, dict):
         return {}
     leaves = {
-        printable(key, LETTERS): printable(_list(value) if isinstance(value, list) else show(value))
-        for key, value in islice(_walk(config), ENTRIES)
+        printable(key, MAX_KEY): printable(_list(value) if isinstance(value, list) else show(value))
+        for key, value in islice(_walk(config), MAX_ENTRIES)
         if not isinstance(value, dict) and not key.endswith("._target_")
     }
-    last = sorted(leaves, key=lambda key: key.startswith("choices."))  # a choice takes precedence
-    return {key.removeprefix("choices."): leaves[key] for key in last}
+    choices_last = sorted(leaves, key=lambda key: key.startswith("choices."))  # they override
+    return {key.removeprefix("choices."): leaves[key] for key in choices_last}
 
 
 def words(command: str) -> dict[str, str]:
-    """The `key=value` of a command, without those that say where files lie."""
+    """The `key=value` arguments of a command, without options and paths."""
     try:
-        typed = shlex.split(command)
+        arguments = shlex.split(command)
     except ValueError:
         return {}
-    pairs = (word.lstrip("+").partition("=") for word in typed if "=" in word)
-    return {key: value for key, _, value in pairs if not _is_place(key)}
+    pairs = (word.lstrip("+").partition("=") for word in arguments if "=" in word)
+    return {key: value for key, _, value in pairs if not _is_path_key(key)}
 
 
-def _is_place(key: str) -> bool:
-    return key.startswith("-") or any(key == p or key.startswith(f"{p}.") for p in PLACES)
+def _is_path_key(key: str) -> bool:
+    return key.startswith("-") or any(key == p or key.startswith(f"{p}.") for p in PATH_KEYS)
 
 
 def _walk(node: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Every entry, mappings as well, so that empty ones count towards `ENTRIES`."""
+    """All entries by dotted key; mappings too, so that empty ones count towards `MAX_ENTRIES`."""
     yield key, node
-    if isinstance(node, dict) and depth <= DEEPEST:
+    if isinstance(node, dict) and depth <= MAX_DEPTH:
         for name, value in node.items():
-            below = str(name)[: LETTERS + 1]
-            yield from _walk(value, f"{key}.{below}" if key else below, depth + 1)
+            subkey = str(name)[: MAX_KEY + 1]
+            yield from _walk(value, f"{key}.{subkey}" if key else subkey, depth + 1)
 
 
 def _list(items: list[Any]) -> str:

@@ -1,7 +1,4 @@
-"""Every run against every other: paired differences where they were tested in the same way.
-
-Runs are grouped by their protocol, and the page shows a table for each group.
-"""
+"""Paired differences between all runs that were tested by the same protocol, as tables."""
 
 from __future__ import annotations
 
@@ -21,20 +18,21 @@ from metarun.report.untrusted import is_own, shown
 from metarun.stats import Difference, difference, holm
 from metarun.tasks.headline import Headline
 
-COMPARED = 300  # runs of a group: 44,850 pairs
-GROUPS = 500  # of which most hold one run: nothing to compare, and slow to look through
-MATRICES, SHOWN = 12, 20  # most groups of the page, and runs of a group
-VALUES = 20_000_000  # scores that are held at once, 160 MB
+MAX_RUNS = 300  # compared in a group: 44,850 pairs
+MAX_GROUPS = 500  # finding the group of a run takes time linear in their number
+MAX_TABLES, MAX_ROWS = 12, 20  # on the page
+MAX_SCORES = 20_000_000  # in memory: 160 MB
 
 
 @dataclass(eq=False)
 class Group:
-    """Runs that were tested on the same frozen episodes in the same way.
+    """Runs that were tested on the same frozen episodes by the same protocol.
 
     Attributes:
-        entries: the runs, the best first; `values` holds (episodes) scores of each.
-        protocol: every entry that one of them has, which the others share or lack.
-        left_out: how many more there were than are compared.
+        protocol: the union of the runs' protocols.
+        entries: the runs, the best first.
+        values: (episodes) scores of each run.
+        left_out: number of runs beyond `MAX_RUNS`.
     """
 
     headline: Headline
@@ -44,57 +42,58 @@ class Group:
     left_out: int = 0
 
     def fits(self, test: Tested) -> bool:
-        """Whether `metarun compare` would accept the test beside those of the group."""
-        free = (*FREE, *NOTED)
-        shared = (k for k in test.protocol if k in self.protocol and k not in free)
-        alike = test.headline == self.headline and len(test.values) == len(self.values[0])
+        """Whether `metarun compare` would accept the test together with those of the group."""
+        may_differ = (*FREE, *NOTED)
+        keys = (k for k in test.protocol if k in self.protocol and k not in may_differ)
+        same_test = test.headline == self.headline and len(test.values) == len(self.values[0])
         try:
-            return alike and all(test.protocol[k] == self.protocol[k] for k in shared)
-        except RecursionError:  # a hostile one, of a thousand levels
+            return same_test and all(test.protocol[k] == self.protocol[k] for k in keys)
+        except RecursionError:  # a hostile protocol with a thousand levels
             return False
 
 
 def groups(entries: Sequence[Entry]) -> tuple[list[Group], list[str]]:
-    """The runs by how they were tested, and a line for each that could not be read.
+    """Group runs by the protocol of their test.
 
     Returns:
-        Groups of two runs or more, the largest first.
+        Groups of two runs or more, the largest first; and a line for each run that could not be
+        read.
     """
-    found: list[Group] = []
+    all_groups: list[Group] = []
     problems: list[str] = []
-    held = 0
+    scores = 0
     for entry in (e for e in entries if e.test is not None):
         try:
-            test = _read_own(entry)
+            test = _read_own_test(entry)
         except Refused as refused:
             problems.append(refused.mistakes[0])
             continue
-        group = next((g for g in found if g.fits(test)), None)
-        if group is not None and len(group.entries) == COMPARED:
+        group = next((g for g in all_groups if g.fits(test)), None)
+        if group is not None and len(group.entries) == MAX_RUNS:
             group.left_out += 1
             continue
-        if held + len(test.values) > VALUES or len(found) == GROUPS:
-            problems.append(f"{entry.name} and what comes after it: too much to compare at once")
+        if scores + len(test.values) > MAX_SCORES or len(all_groups) == MAX_GROUPS:
+            problems.append(f"{entry.name} and all runs after it: too many runs to compare at once")
             break
         if group is None:
-            found.append(group := Group(test.headline, {}))
-        held += len(test.values)
+            all_groups.append(group := Group(test.headline, {}))
+        scores += len(test.values)
         group.protocol |= test.protocol
         group.entries.append(entry)
         group.values.append(test.values)
-    several = [group for group in found if len(group.entries) > 1]
-    return sorted(several, key=lambda group: -len(group.entries)), problems
+    comparable = [group for group in all_groups if len(group.entries) > 1]
+    return sorted(comparable, key=lambda group: -len(group.entries)), problems
 
 
 def matrix(values: Sequence[np.ndarray]) -> Difference:
-    """All pairs at once; each figure is that of `metarun.stats`, to the bit.
+    """Paired differences of all pairs, bitwise equal to those of `metarun.stats`.
 
     Args:
-        values: (episodes) scores of each run on the same episodes, two at least.
+        values: (episodes) scores of each run on the same episodes; at least two runs.
 
     Returns:
-        (runs, runs) of the row's score minus the column's; `p` is corrected by Holm for all pairs,
-        and `nan` on the diagonal.
+        (runs, runs) score of the row minus that of the column. `p` has Holm's correction for all
+        pairs, and is `nan` on the diagonal.
     """
     stacked, runs = np.stack(values), len(values)
     mean, ci95 = np.zeros((runs, runs)), np.zeros((runs, runs))
@@ -109,35 +108,35 @@ def matrix(values: Sequence[np.ndarray]) -> Difference:
     return Difference(mean, ci95, p)
 
 
-def _read_own(entry: Entry) -> Tested:
+def _read_own_test(entry: Entry) -> Tested:
     for name in ("result.json", "test_episodes.csv"):
         if not is_own(entry.folder, name):
-            raise Refused(f"{entry.name}: {name}: not there, or not a file of the run's own")
+            raise Refused(f"{entry.name}: {name}: missing, or not a regular file")
     return read_test(entry.folder)
 
 
 def notes(group: Group) -> Iterator[str]:
-    """A line for each entry that two runs may differ in, which a reader should know."""
+    """A line for each entry of the protocol that may and does differ between the runs."""
     for key in NOTED:
-        held = {repr(e.protocol[key]) for e in group.entries if key in e.protocol}
-        if len(held) > 1:
-            yield f"{key} differs between them"
+        values = {repr(e.protocol[key]) for e in group.entries if key in e.protocol}
+        if len(values) > 1:
+            yield f"{key} differs between these runs"
 
 
 def tables(ranking: Ranking) -> tuple[list[dict[str, Any]], list[str]]:
-    """The largest groups as tables, and a line for each run or group that is not among them."""
-    found, unread = groups(ranking.entries)
-    if len(found) > MATRICES:
-        unread.append(f"{len(found) - MATRICES} smaller groups of runs are not shown here")
-    made = [_table(ranking, group, matrix(group.values)) for group in found[:MATRICES]]
-    return made, [labels.one_line(line) for line in unread]
+    """The largest groups as tables, and a line for each problem or omission."""
+    all_groups, problems = groups(ranking.entries)
+    if len(all_groups) > MAX_TABLES:
+        problems.append(f"{len(all_groups) - MAX_TABLES} smaller groups of runs are not shown here")
+    shown_tables = [_table(ranking, g, matrix(g.values)) for g in all_groups[:MAX_TABLES]]
+    return shown_tables, [labels.one_line(line) for line in problems]
 
 
-def _table(ranking: Ranking, group: Group, found: Difference) -> dict[str, Any]:
-    """A group's differences as a table of its best runs: what each cell shows and says."""
+def _table(ranking: Ranking, group: Group, differences: Difference) -> dict[str, Any]:
+    """A table of the best runs of a group: text, description and CSS class of each cell."""
     number = {id(entry): i for i, entry in enumerate(ranking.entries)}
-    best = [number[id(entry)] for entry in group.entries[:SHOWN]]
-    called = dict(zip(best, labels.run_labels(ranking, group.entries), strict=False))
+    best = [number[id(entry)] for entry in group.entries[:MAX_ROWS]]
+    label = dict(zip(best, labels.run_labels(ranking, group.entries), strict=False))
     headline = group.headline
     percent, factor, digits = headline.percent, headline.factor, headline.digits
     lines = []
@@ -147,38 +146,40 @@ def _table(ranking: Ranking, group: Group, found: Difference) -> dict[str, Any]:
             if a == b:
                 line.append(None)
                 continue
-            mean, ci95 = factor * found.mean[a, b], factor * found.ci95[a, b]
-            p, ahead = found.p[a, b], (mean > 0) == headline.higher_is_better
-            apart = bool(p < 0.05)
-            winner = row if ahead else column
-            verdict = f"{called[winner]} (#{winner + 1}) is better" if apart else "not told apart"
-            said = f"#{row + 1} {called[row]} − #{column + 1} {called[column]}: "
-            said += f"{_signed(mean, digits)} ± {ci95:.{digits}f}{headline.unit}, "
-            said += f"p = {p:.2g}: {verdict}"
+            mean, ci95 = factor * differences.mean[a, b], factor * differences.ci95[a, b]
+            p, row_is_better = differences.p[a, b], (mean > 0) == headline.higher_is_better
+            significant = bool(p < 0.05)
+            winner = row if row_is_better else column
+            verdict = f"{label[winner]} (#{winner + 1}) is better"
+            verdict = verdict if significant else "not significant"
+            description = f"#{row + 1} {label[row]} − #{column + 1} {label[column]}: "
+            description += f"{_signed(mean, digits)} ± {ci95:.{digits}f}{headline.unit}, "
+            description += f"p = {p:.2g}: {verdict}"
             level = 3 if abs(mean) >= 5 else 2 if abs(mean) >= 1.5 else 1
-            kind = f"{'better' if ahead else 'worse'} level{level if percent else 2}"
+            kind = f"{'better' if row_is_better else 'worse'} level{level if percent else 2}"
+            kind = kind if significant else "same"
             text = _signed(mean, 1 if percent else 3)
-            line.append({"text": text, "said": said, "kind": kind if apart else "same"})
-        lines.append({"number": row + 1, "label": called[row], "cells": line})
+            line.append({"text": text, "description": description, "kind": kind})
+        lines.append({"number": row + 1, "label": label[row], "cells": line})
     pairs = len(group.entries) * (len(group.entries) - 1) // 2
-    said = [
-        f"{headline.score} of the row minus that of the column"
-        + (", in points" if percent else "")
-        + ("" if headline.higher_is_better else "; less is better"),
-        "paired t-test over episodes"
+    remarks = [
+        f"{headline.score} of the row minus {headline.score} of the column"
+        + (", in percentage points" if percent else "")
+        + ("" if headline.higher_is_better else "; lower is better"),
+        "paired t-test over test episodes"
         + (f", p corrected for all {pairs:,} pairs (Holm)" if pairs > 1 else ""),
-        "a training with another seed is not in it",
+        "variation between training seeds is not included",
     ]
     if len(best) < len(group.entries):
-        said.append(f"the {len(best)} best of {len(group.entries)} are shown")
+        remarks.append(f"the {len(best)} best of {len(group.entries)} runs are shown")
     if group.left_out:
-        said.append(f"{group.left_out} more were not compared")
+        remarks.append(f"{group.left_out} more runs were not compared")
     p, task = group.protocol, group.entries[0].task or "–"
     title = (
         f"{len(group.entries)} runs on {p['episodes']:,} episodes of {shown(p['data'])} "
         f"{shown(p['split'])}, {task}, {shown(p['batch_norm'])} batch norm"
     )
-    return {"title": title, "lines": lines, "notes": [*said, *notes(group)]}
+    return {"title": title, "lines": lines, "notes": [*remarks, *notes(group)]}
 
 
 def _signed(value: float, digits: int) -> str:

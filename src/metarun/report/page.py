@@ -1,4 +1,4 @@
-"""The report as one HTML page: it opens from disk, loads nothing and runs only its own script."""
+"""The report as one self-contained HTML page: no requests, and no scripts but its own."""
 
 from __future__ import annotations
 
@@ -21,57 +21,64 @@ from metarun.report.ranking import Ranking
 from metarun.tasks.headline import Headline
 
 HERE = Path(__file__).parent
-TRIMMED = {"trim_blocks": True, "lstrip_blocks": True}
 TEMPLATES = Environment(
-    loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, **TRIMMED
+    loader=FileSystemLoader(HERE),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
-MARK = '<meta name="generator" content="metarun'  # by which a later report knows its own page
-# Plotly makes an empty <style> and fills it by the CSSOM; a map library that comes with it makes
-# one of its own unless there is an element with its id. So neither needs 'unsafe-inline'.
-EMPTY = ""
-MAPS_STYLE = re.compile(r'getElementById\("([0-9a-f]{64})"\)')
+MARK = '<meta name="generator" content="metarun'  # marks pages that a later report may overwrite
+# Plotly creates an empty <style> and fills it through the CSSOM, so its hash is that of an empty
+# text. A map library bundled with it creates another <style> unless an element has its id; the
+# page has such an element. So the policy does without 'unsafe-inline'.
+EMPTY_STYLE = ""
+MAP_STYLE_ID = re.compile(r'getElementById\("([0-9a-f]{64})"\)')
 
 
 def render(ranking: Ranking, folders: Sequence[Path], place: Path) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        folders: as they were typed.
-        place: the folder that the page will lie in, for links to files below it.
+        folders: as typed.
+        place: the folder of the page, for links to files below it.
+
+    Returns:
+        The HTML text.
     """
-    called = labels.run_labels(ranking)
+    run_labels = labels.run_labels(ranking)
     album = Album()
     runs = [sections.section(e, place, album) for e in ranking.entries]
-    compared, unread = matrix.tables(ranking)
-    drawn = [curves.read_curves(entry.folder, entry.headline) for entry in ranking.entries]
-    plotted = _plotted(ranking, called, drawn)
-    columns, rows = cells.table(ranking, called, [curves.reached(found) for found in drawn])
+    matrices, problems = matrix.tables(ranking)
+    run_curves = [curves.read_curves(entry.folder, entry.headline) for entry in ranking.entries]
+    plot_data = _plot_data(ranking, run_labels, run_curves)
+    columns, rows = cells.table(ranking, run_labels, [curves.reached(c) for c in run_curves])
     plotly = _plotly()
     scripts = [plotly, (HERE / "page.js").read_text("utf-8")]
     style = (HERE / "page.css").read_text("utf-8")
     return TEMPLATES.get_template("page.html.j2").render(
-        policy=policy(scripts, [style, EMPTY]),
-        taken=sorted(set(MAPS_STYLE.findall(plotly))),
+        policy=policy(scripts, [style, EMPTY_STYLE]),
+        reserved_ids=sorted(set(MAP_STYLE_ID.findall(plotly))),
         scripts=scripts,
         style=style,
         version=__version__,
-        made=time.strftime("%Y-%m-%d %H:%M"),
+        created=time.strftime("%Y-%m-%d %H:%M"),
         folders=[labels.one_line(str(f if f.name else f.resolve())) for f in folders],
-        glance=cells.glance(ranking, called),
+        glance=cells.glance(ranking, run_labels),
         columns=columns,
         filters=cells.filters(ranking),
         rows=rows,
         runs=runs,
-        data=as_data(plotted),
-        headlines=plotted["headlines"],
-        matrices=compared,
-        unread=unread,
+        data=as_data(plot_data),
+        headlines=plot_data["headlines"],
+        matrices=matrices,
+        problems=problems,
         omitted=album.omitted,
     )
 
 
 def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
-    """A Content-Security-Policy under which these scripts run, and nothing else does or loads."""
+    """A Content-Security-Policy that allows these scripts, these styles and data images only."""
 
     def hashes(texts: Sequence[str]) -> str:
         digests = (hashlib.sha256(text.encode()).digest() for text in texts)
@@ -83,47 +90,55 @@ def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
 
 
 def as_data(content: Any) -> str:
-    """JSON that means the same inside <script>, where < and & would begin something else."""
-    text = json.dumps(content, allow_nan=False, separators=(",", ":"))  # ASCII
+    """ASCII JSON that is safe inside <script>: `<`, `>` and `&` are escaped."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
 
 
-def _plotted(ranking: Ranking, called: Sequence[str], drawn: Sequence[Curves]) -> dict[str, Any]:
-    """What the script draws from: a record for each run, in the order of the rows."""
+def _plot_data(
+    ranking: Ranking, run_labels: Sequence[str], run_curves: Sequence[Curves]
+) -> dict[str, Any]:
+    """The data that page.js plots: headlines, seed groups, and a record for each run, by row."""
     number = {id(entry): i for i, entry in enumerate(ranking.entries)}
     keys = labels.colour_keys(ranking)
-    judged = [
-        entry.headline or Headline.among({name for curve in found.values() for name in curve})
-        for entry, found in zip(ranking.entries, drawn, strict=True)
+    run_headlines = [
+        entry.headline or Headline.among({name for curve in by_split.values() for name in curve})
+        for entry, by_split in zip(ranking.entries, run_curves, strict=True)
     ]
-    kinds = list(dict.fromkeys([*ranking.headlines, *filter(None, judged)]))[: cells.MAX_HEADLINES]
+    unique = dict.fromkeys([*ranking.headlines, *filter(None, run_headlines)])
+    headlines = list(unique)[: cells.MAX_HEADLINES]
+    rows = zip(run_labels, ranking.entries, run_headlines, run_curves, strict=True)
     runs = [
         {
             "label": label,
-            "headline": kinds.index(kind) if kind in kinds else None,
-            **{"test": entry.test, "val": entry.val},
+            "headline": headlines.index(headline) if headline in headlines else None,
+            "test": entry.test,
+            "val": entry.val,
             "groups": [value(entry) for _, value in keys],
-            "curves": found,
+            "curves": by_split,
         }
-        for label, entry, kind, found in zip(called, ranking.entries, judged, drawn, strict=True)
+        for label, entry, headline, by_split in rows
     ]
     seeds = [
         {"label": label, "test": group.test, "runs": [number[id(e)] for e in group.entries]}
         for group, label in zip(ranking.groups, labels.group_labels(ranking), strict=True)
     ]
-    curved = list(zip(judged, drawn, strict=True))
-    headlines = [_headline(kind, [own for of, own in curved if of == kind]) for kind in kinds]
+    pairs = list(zip(run_headlines, run_curves, strict=True))
+    records = [_headline(h, [by_split for of, by_split in pairs if of == h]) for h in headlines]
     titles = [title for title, _ in keys]
-    return {"keys": titles, "headlines": headlines, "runs": runs, "seeds": seeds}
+    return {"keys": titles, "headlines": records, "runs": runs, "seeds": seeds}
 
 
-def _headline(kind: Headline, drawn: Sequence[Curves]) -> dict[str, Any]:
-    """What the script writes figures by, and whether the loss is another score in some run."""
-    found = (curve for curves in drawn for curve in curves.values() if "loss" in curve)
+def _headline(headline: Headline, run_curves: Sequence[Curves]) -> dict[str, Any]:
+    """The format of a score, and whether any run has a loss that differs from the score."""
+    loss_curves = (c for by_split in run_curves for c in by_split.values() if "loss" in c)
     return {
-        **{"score": kind.score, "higher": kind.higher_is_better, "percent": kind.percent},
-        **{"digits": kind.digits, "title": kind.name},
-        "loss": any(curve["loss"] != curve.get(kind.score) for curve in found),
+        "score": headline.score,
+        "higher": headline.higher_is_better,
+        "percent": headline.percent,
+        "digits": headline.digits,
+        "title": headline.name,
+        "loss": any(curve["loss"] != curve.get(headline.score) for curve in loss_curves),
     }
 
 
@@ -131,6 +146,6 @@ def _plotly() -> str:
     from plotly.offline import get_plotlyjs
 
     text = get_plotlyjs()
-    if "</script" in text.lower() or "<!--" in text:  # it could not stand in a page
-        raise ValueError("plotly's script cannot be put into a page")
-    return text.replace("\r\n", "\n").replace("\r", "\n")  # as a browser reads it, for its hash
+    if "</script" in text.lower() or "<!--" in text:  # would end the <script> element
+        raise ValueError("plotly's script cannot be embedded in a page")
+    return text.replace("\r\n", "\n").replace("\r", "\n")  # browsers hash normalised newlines

@@ -1,4 +1,4 @@
-"""Checks files and values that somebody else may have written, before they are used."""
+"""Reads and validates files and values that may come from an untrusted source."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from metarun.files import read_whole
 
 
 def is_own(folder: Path, name: str) -> bool:
-    """Whether the folder holds a file of that name, and not a link to one."""
+    """Whether the folder contains a regular file of that name; symbolic links do not count."""
     try:
         return stat.S_ISREG((folder / name).lstat().st_mode)
     except (OSError, ValueError):
         return False
 
 
-def own(folder: Path, name: str, largest: int) -> bytes | None:
-    """A file of the folder, or `None` where it is missing, too large, a link, a pipe, …
+def read_own(folder: Path, name: str, max_bytes: int) -> bytes | None:
+    """Read a file of the folder; `None` if it is missing, too large or not a regular file.
 
-    A link could lead to any file of the reader's, which the page would then show.
+    A symbolic link could point to any file of the reader, which the page would then show.
     """
     try:
-        return read_whole(folder / name, largest) if is_own(folder, name) else None
+        return read_whole(folder / name, max_bytes) if is_own(folder, name) else None
     except OSError:
         return None
 
 
 def part(content: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """The mapping under a key; empty where there is something else."""
-    found = content.get(key)
-    return found if isinstance(found, dict) else {}
+    """The mapping under a key; empty if the value is of another type."""
+    value = content.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def text(value: Any) -> str:
@@ -43,19 +43,19 @@ def text(value: Any) -> str:
 
 
 def number(value: Any) -> float | None:
-    """A finite number of JSON; `None` for anything else, true and false included."""
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
-    return float(value) if fits else None
+    """A number with magnitude below 1e15; `None` for anything else, booleans included."""
+    is_valid = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+    return float(value) if is_valid else None
 
 
 def whole(value: Any) -> int | None:
-    """A whole number of JSON that is not negative; `None` for anything else."""
-    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-    return value if fits else None
+    """An integer from 0 to 2**63 − 1; `None` for anything else, booleans included."""
+    is_valid = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    return value if is_valid else None
 
 
 def to_float(text: str) -> float | None:
-    """The number that a text spells, `nan` and infinity included."""
+    """Parse a number, `nan` and infinity included; `None` if the text is not a number."""
     try:
         return float(text)
     except ValueError:
@@ -63,7 +63,7 @@ def to_float(text: str) -> float | None:
 
 
 def shown(value: Any) -> str:
-    """A value on one line of a terminal: shortened, and without control characters."""
+    """A value as one line of at most 80 characters, without control characters."""
     if isinstance(value, str | Path):
         return printable(str(value), 80)
     try:
