@@ -196,7 +196,9 @@ def test_more_steps_go_on_from_the_end(metarun: Metarun) -> None:
     metarun(*TINY, "out=short", "steps=4")
     code, _, err = metarun("resume=short", *TINY[:2])
     assert code == 2
-    assert err == ["metarun: resume=short: finished after 4 steps; steps=N with a larger N goes on"]
+    assert err == [
+        "metarun: resume=short: finished after 4 steps; use a larger steps=N to continue"
+    ]
     assert metarun("resume=short", "steps=8", *TINY[:2])[0] == 0
     assert_same_run("long", "short")
 
@@ -207,7 +209,7 @@ def test_resume_refuses_what_would_make_it_another_run(metarun: Metarun) -> None
     assert code == 2
     assert [line.split(":")[1] for line in err] == [" data", " ways"]
     code, _, err = metarun("resume=run", "steps=3", *TINY[:2])
-    assert (code, err) == (2, ["metarun: steps=3: run has done 4 already"])
+    assert (code, err) == (2, ["metarun: steps=3: run has already done 4 steps"])
     code, _, err = metarun("resume=nowhere")
     assert (code, err) == (2, ["metarun: resume=nowhere: no such folder"])
 
@@ -303,9 +305,7 @@ def test_a_run_does_not_go_on_with_other_data(metarun: Metarun, split: str) -> N
     checkpoint.save(Path("run/checkpoints/last.pt"), state)
     code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
     assert code == 2
-    assert err == [
-        f"metarun: resume=run: the data of {split} has changed since; a new run can use it"
-    ]
+    assert err == [f"metarun: resume=run: the data of {split} has changed; start a new run"]
 
 
 def test_two_processes_do_not_train_in_one_folder(metarun: Metarun) -> None:

@@ -1,4 +1,4 @@
-"""What metarun says instead of a traceback."""
+"""Exceptions that reach the user as messages, and functions to collect and print messages."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 
 class Refused(Exception):
-    """The request was wrong: nothing was run, nothing was written, exit code 2.
+    """The request is wrong. Nothing was run or written; exit code 2.
 
     Args:
-        mistakes: one line each; a line names the key or file, the value, and what would be right.
+        mistakes: one line for each mistake, `key=value: what is wrong; what would be right`.
     """
 
     def __init__(self, *mistakes: str) -> None:
@@ -22,11 +22,12 @@ class Refused(Exception):
 
 @dataclass
 class Mistakes:
-    """Gathers what is wrong, so that it is all said at once."""
+    """Collects mistakes, so that all are reported at once."""
 
     lines: list[str] = field(default_factory=list)
 
     def catch(self, call: Callable[..., Any], *args: Any) -> Any:
+        """The result of the call; if it raises `Refused`, collect its mistakes, return `None`."""
         try:
             return call(*args)
         except Refused as refused:
@@ -34,31 +35,32 @@ class Mistakes:
             return None
 
     def settle(self) -> None:
+        """Raise `Refused` with all mistakes, if there are any."""
         if self.lines:
             raise Refused(*dict.fromkeys(self.lines))
 
 
 class Occupied(Refused):
-    """Another process is running in the folder; a sweep leaves the job to it."""
+    """Another process is running in the folder. A sweep skips such a job."""
 
 
 class RunFailed(Exception):
-    """The run broke down after it had begun: one line, exit code 1."""
+    """The run failed after it had started; exit code 1."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A person or the system asked the run to stop, and it has saved its state: exit code 130.
+    """A signal stopped the run after it had saved its state; exit code 130.
 
-    Like `KeyboardInterrupt`, it passes through code that catches `Exception`: a sweep ends with it.
+    Like `KeyboardInterrupt`, it is not an `Exception`, so that it also ends a sweep.
     """
 
 
 class Pruned(Interrupted):
-    """A search ended its trial early, as worse than others; its state is saved.
+    """A search ended a trial early, because it was worse than others. Its state is saved.
 
     Args:
-        trial: its number.
-        step: the outer step after whose validation it ended.
+        trial: the number of the trial.
+        step: the outer step of its last validation.
     """
 
     def __init__(self, trial: int, step: int) -> None:
@@ -67,12 +69,12 @@ class Pruned(Interrupted):
 
 
 def complain(*mistakes: str) -> None:
-    """One plain line each on standard error, never wrapped."""
+    """Print each mistake on one line of standard error, not wrapped."""
     for line in mistakes:
         print(f"metarun: {' '.join(line.split())}", file=sys.stderr, flush=True)
 
 
 def printable(text: str, longest: int = 2000) -> str:
-    """Text from somebody's file, on one line: without control characters, cut if too long."""
+    """Untrusted text made safe to print: no control characters, at most `longest` characters."""
     text = "".join(c if c.isprintable() else "�" for c in text[: longest + 1])
     return text if len(text) <= longest else text[: longest - 3] + "…"

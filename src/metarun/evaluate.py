@@ -1,4 +1,4 @@
-"""A trained run, tested under another protocol, or on the tasks of a published test."""
+"""Tests a trained run under another protocol or on the tasks of a published challenge."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OTHER = {"transductive": "inductive", "inductive": "transductive"}
 
 
 class InOrder(Sampler):
-    """Task i is the one that is listed as i: nothing is drawn."""
+    """A sampler whose task i is the i-th task of its source; nothing is drawn at random."""
 
     def choose(self, number: int) -> tuple[np.ndarray]:
         return (np.array(number),)
@@ -47,129 +47,134 @@ def retest(
     command: str,
     folders: Sequence[Path] = (),
 ) -> tuple[Path, dict[str, Any]]:
-    """Test the best checkpoint of `run` on frozen episodes of `split`.
+    """Test the best checkpoint of `run` on fixed episodes of `split`.
 
-    Where batch normalisation can make a difference, both kinds of statistics are reported.
+    A learner with batch normalisation is tested with both kinds of statistics.
 
     Args:
-        config: the run's saved configuration with what was typed.
-        name: of the folder under `evaluations/`; by default it is made from the protocol.
+        config: the run's saved configuration with the user's overrides.
+        name: of the folder under `evaluations/`; by default derived from the protocol.
+        command: the command that the user typed, for `result.json`.
+        folders: the user's config folders.
 
     Returns:
-        The new folder and what its `result.json` holds.
+        The new folder and the content of its `result.json`.
+
+    Raises:
+        Refused: the folder exists, or checkpoint, configuration and data do not fit each other.
     """
-    _refuse_taken(run, name)
+    _refuse_existing(run, name)
     state = checkpoint.best(run / "checkpoints")
     parts = restored(config, run, state, {split: ""}, folders)
     episodes = config.test_episodes
     default = f"{split}_{config.ways}w{config.shots}s{config.queries}q_{episodes}"
-    if config.ways is None:  # tasks have sizes of their own
+    if config.ways is None:  # the tasks determine their sizes
         default = f"{split}_{episodes}"
     began, sampler = time.monotonic(), parts.frozen(split)
-    found = _scores(parts, sampler, episodes, "test")
+    scores = _scores(parts, sampler, episodes, "test")
     folder = new_folder(run / "evaluations", name, default)
     drawn("episodes", lambda: draw_tested(folder, parts.learner, sampler))
-    told = protocol(parts, split, episodes, state["trained_on"])
-    return folder, _write(folder, parts, state, found, told, command, began)
+    test_protocol = protocol(parts, split, episodes, state["trained_on"])
+    return folder, _write(folder, parts, state, scores, test_protocol, command, began)
 
 
-def take(
-    test: ModuleType,
+def run_challenge(
+    challenge: ModuleType,
     config: RunConfig,
     run: Path,
     name: str | None,
     command: str,
     folders: Sequence[Path] = (),
 ) -> tuple[Path, dict[str, Any]]:
-    """Give the best checkpoint of `run` the tasks of a published test.
+    """Test the best checkpoint of `run` on the tasks of a published challenge.
 
     Args:
-        test: a module of `metarun.challenges`.
-        config: the run's saved configuration with what was typed.
-        name: of the folder under `evaluations/`; by default that of the test.
+        challenge: a module of `metarun.challenges`.
+        config, command, folders: see `retest`.
+        name: of the folder under `evaluations/`; by default the name of the challenge.
 
     Returns:
-        The new folder and what its `result.json` holds.
+        The new folder and the content of its `result.json`.
 
     Raises:
-        Refused: the run cannot take the test, or was not trained on what its configuration says.
+        Refused: the run does not meet the conditions of the challenge, or was trained on another
+            split than its configuration says.
     """
-    called, episodes = test.__name__.rpartition(".")[2], test.TASK["episodes"]
-    task = {key: test.TASK[key] for key in ("ways", "shots", "queries")}
-    _refuse_taken(run, name)
+    title, episodes = challenge.__name__.rpartition(".")[2], challenge.TASK["episodes"]
+    task = {key: challenge.TASK[key] for key in ("ways", "shots", "queries")}
+    _refuse_existing(run, name)
     state = checkpoint.best(run / "checkpoints")
-    mistakes = Mistakes([f"run={run}: {line}" for line in test.admit(config)])
+    mistakes = Mistakes([f"run={run}: {line}" for line in challenge.admit(config)])
     learner = mistakes.catch(blueprint, "algo", config.algo, folders)
     heads = state["task"]["outputs"]
     if getattr(target_of(learner), "per_label_head", False) and heads != task["ways"]:
         mistakes.lines.append(
-            f"run={run}: {config.choices.algo} has a head for each label, and this one "
-            f"{heads}; protocol={called} is for one trained with train_ways={task['ways']} "
+            f"run={run}: {config.choices.algo} has a head for each label, and this run has "
+            f"{heads}; protocol={title} needs a run trained with train_ways={task['ways']} "
             f"ways={task['ways']}"
         )
     mistakes.settle()
     fixed = config.model_copy(update={**task, "test_episodes": episodes})
     parts = restored(fixed, run, state, {}, folders)
     _check_training(parts, run, state)
-    tasks = test.load(config)
-    if (mine := parts.spec.inputs) != tasks.shape:
-        raise Refused(f"run={run}: trained on items {mine}; those of {called} are {tasks.shape}")
+    tasks = challenge.load(config)
+    if (shape := parts.spec.inputs) != tasks.shape:
+        raise Refused(f"run={run}: trained on items {shape}; items of {title} are {tasks.shape}")
     source = source_of(tasks, list(task.values()), parts.device, parts.dtype)
     sampler = InOrder(source, key=())
     began = time.monotonic()
-    found = _scores(parts, sampler, episodes, called)
-    for scores in found.values():
-        scores["error_rate"] = 1 - scores["accuracy"]
-    folder = new_folder(run / "evaluations", name, called)
-    told = {
+    scores = _scores(parts, sampler, episodes, title)
+    for values in scores.values():
+        values["error_rate"] = 1 - values["accuracy"]
+    folder = new_folder(run / "evaluations", name, title)
+    test_protocol = {
         **protocol(parts, "test", episodes, state["trained_on"], finished=False),
-        **{"protocol": called, "split_sha256": tasks.sha256, "pixels": None, "copies": None},
+        **{"protocol": title, "split_sha256": tasks.sha256, "pixels": None, "copies": None},
         "episodes_sha256": sampler.sha256(episodes),
-        "eval_seed": 0,  # nothing is drawn, so it is the same whatever was typed
+        "eval_seed": 0,  # nothing is drawn at random, so the seed has no effect
     }
-    return folder, _write(folder, parts, state, found, told, command, began)
+    return folder, _write(folder, parts, state, scores, test_protocol, command, began)
 
 
 def _scores(
-    parts: Parts, sampler: Sampler, episodes: int, what: str
+    parts: Parts, sampler: Sampler, episodes: int, title: str
 ) -> dict[str, dict[str, np.ndarray]]:
-    """By kind of batch norm, while a person sees how far it is and may stop it."""
+    """`by_batch_norm` with a progress bar."""
     with Stop() as stop, Display() as display:
-        return by_batch_norm(parts, sampler, episodes, display.progress(what, episodes, stop))
+        return by_batch_norm(parts, sampler, episodes, display.progress(title, episodes, stop))
 
 
 def _write(
     folder: Path,
     parts: Parts,
     state: Mapping[str, Any],
-    found: Mapping[str, Mapping[str, np.ndarray]],
-    told: Mapping[str, Any],
+    scores: Mapping[str, Mapping[str, np.ndarray]],
+    test_protocol: Mapping[str, Any],
     command: str,
     began: float,
 ) -> dict[str, Any]:
     """Write the scores of each episode and `result.json` into the folder; returns the latter."""
-    own, seconds = parts.learner.batch_norm, time.monotonic() - began
+    batch_norm, seconds = parts.learner.batch_norm, time.monotonic() - began
     figures = {
-        kind: {score: interval(values) for score, values in scores.items()}
-        for kind, scores in found.items()
+        kind: {name: interval(values) for name, values in scores_of_kind.items()}
+        for kind, scores_of_kind in scores.items()
     }
     result = {
         "status": "completed",
-        "test": {**figures[own], "episodes": len(found[own]["loss"])},
+        "test": {**figures[batch_norm], "episodes": len(scores[batch_norm]["loss"])},
         "test_by_batch_norm": figures,
         "val": state["best"],
-        "protocol": told,
+        "protocol": test_protocol,
         "run": record(parts, command, seconds, checkpoint_step=state["step"]),
     }
-    results.write_episodes(folder, found[own])
+    results.write_episodes(folder, scores[batch_norm])
     results.write(folder, result)
     return result
 
 
-def _refuse_taken(run: Path, name: str | None) -> None:
-    """Refuse a typed name of an evaluation that is there already."""
+def _refuse_existing(run: Path, name: str | None) -> None:
     if name is not None and (run / "evaluations" / name).exists():
-        raise Refused(f"name={name}: {run / 'evaluations' / name} is there already")
+        raise Refused(f"name={name}: {run / 'evaluations' / name} exists already")
 
 
 def restored(
@@ -182,34 +187,37 @@ def restored(
     """The parts of a run with the weights of its checkpoint.
 
     Args:
-        state: the checkpoint.
-        used: the splits that episodes are drawn from, as `metarun.training.parts.assemble` has it.
+        state: the content of the checkpoint.
+        used: see `metarun.training.parts.assemble`.
+
+    Raises:
+        Refused: `config.yaml` or `config` does not fit the checkpoint.
     """
-    kept = OmegaConf.to_container(config_file.load_config(run, "run"), resolve=True)
-    changed = config_file.differences(state["config"], kept)
-    if changed:  # the file of another run, say
+    saved_config = OmegaConf.to_container(config_file.load_config(run, "run"), resolve=True)
+    changed = config_file.differences(state["config"], saved_config)
+    if changed:  # e.g. the file of another run
         raise Refused(*(f"{run / 'config.yaml'}: {line}" for line in changed))
     parts = assemble(config, folders, used=used, trained_spec=state["task"])
     try:
         parts.learner.load_state_dict(state["learner"])
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise Refused(f"run={run}: its weights do not fit what was asked for: {reason}") from error
+        raise Refused(f"run={run}: its weights do not fit the configuration: {reason}") from error
     return parts
 
 
 def by_batch_norm(
     parts: Parts, sampler: Sampler, episodes: int, proceed: Callable[[int], None]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """The learner's scores under its own batch norm, and under the other where that may differ."""
+    """The scores with the learner's kind of batch norm and, if it matters, with the other kind."""
     learner = parts.learner
-    own = learner.batch_norm
-    found = {own: evaluate(learner, sampler, episodes, proceed)}
+    configured = learner.batch_norm
+    scores = {configured: evaluate(learner, sampler, episodes, proceed)}
     if "batch_norm" in parts.config.algo and parts.spec.examples and _normalises(learner):
-        learner.batch_norm = other = OTHER[own]
-        found[other] = evaluate(learner, sampler, episodes, proceed)
-        learner.batch_norm = own
-    return found
+        learner.batch_norm = other = OTHER[configured]
+        scores[other] = evaluate(learner, sampler, episodes, proceed)
+        learner.batch_norm = configured
+    return scores
 
 
 def _normalises(learner: Learner) -> bool:
@@ -217,10 +225,10 @@ def _normalises(learner: Learner) -> bool:
 
 
 def _check_training(parts: Parts, run: Path, state: dict[str, Any]) -> None:
-    """The checkpoint remembers what it was trained on; a configuration can be edited."""
+    """Compare the training split with the one in the checkpoint: `config.yaml` can be edited."""
     if trained_on(parts) != state["trained_on"]:
         raise Refused(
             f"run={run}: its weights were trained on another split than that of config.yaml "
-            f"(sha256 {state['trained_on']['train_split_sha256'][:12]}…, and not "
+            f"(sha256 {state['trained_on']['train_split_sha256'][:12]}…, not "
             f"{trained_on(parts)['train_split_sha256'][:12]}…)"
         )

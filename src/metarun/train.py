@@ -1,4 +1,4 @@
-"""The entry point: parts → loop → result."""
+"""Trains a run in its folder, tests its best checkpoint and writes the results."""
 
 from __future__ import annotations
 
@@ -30,10 +30,8 @@ from metarun.training.protocol import protocol, record
 from metarun.training.state import State
 
 log = logging.getLogger(__name__)
-OWN = (
-    *("config.yaml", "metrics.jsonl", "result.json", "checkpoints", "run.log"),
-    *("test_episodes.csv", "curves.png", "episodes.png", "evaluations"),
-)
+RUN_FILES = ("config.yaml", "metrics.jsonl", "result.json", "checkpoints", "run.log")
+RUN_FILES += ("test_episodes.csv", "curves.png", "episodes.png", "evaluations")
 
 
 def train(
@@ -44,19 +42,19 @@ def train(
     afresh: bool = False,
     trial: Trial | None = None,
 ) -> dict[str, Any]:
-    """Train from the beginning in the folder `out`, test the best checkpoint, return the result.
+    """Train a new run in the folder `out`, test it and return the content of `result.json`.
 
     Args:
-        command: what the user typed, for the record.
-        folders: the user's own config folders.
-        afresh: a job of a sweep that stopped before its first checkpoint starts again.
-        trial: whom to tell of each validation, if the run is one of a search.
+        command: the command that the user typed, for `result.json`.
+        folders: the user's config folders.
+        afresh: replace a run that stopped before its first checkpoint; for the jobs of a sweep.
+        trial: receives each validation, if the run belongs to a search.
 
     Raises:
-        Refused: the request was wrong, and nothing was written.
-        RunFailed, Interrupted: `result.json` says so.
+        Refused: the request is wrong; nothing was written.
+        RunFailed, Interrupted: the run ended early; `result.json` has its status.
     """
-    _untaken(out, afresh)
+    _check_unused(out, afresh)
     begun = (out / "config.yaml").exists()
     parts = assemble(config, folders)
     if config.audit == "full":
@@ -68,23 +66,23 @@ def train(
     except OSError as error:
         raise Refused(f"out={out}: cannot be written to ({error.strerror})") from error
     with alone_in(out):
-        _untaken(out, afresh)  # another process may have been quicker
+        _check_unused(out, afresh)  # another process may have started a run meanwhile
         if afresh and (out / "config.yaml").exists() and not begun:
             raise Occupied(f"{out}: another process has begun the run in this folder")
-        try:  # first of all: with it a run can go on, without it the folder is free
+        try:  # before all other files: a folder without config.yaml holds no run
             keep_config(parts.config, out)
         except OSError as error:
             with contextlib.suppress(OSError):
                 (out / "config.yaml").unlink()
             raise Refused(f"out={out}: cannot be written to ({error.strerror})") from error
-        return _guarded(Session(parts, out, State.begin(parts, command), trial), folders)
+        return _execute(Session(parts, out, State.begin(parts, command), trial), folders)
 
 
-def _untaken(out: Path, afresh: bool) -> None:
-    taken = [name for name in OWN if (out / name).exists()]
-    if taken and not afresh:
+def _check_unused(out: Path, afresh: bool) -> None:
+    existing = [name for name in RUN_FILES if (out / name).exists()]
+    if existing and not afresh:
         raise Refused(
-            f"out={out}: holds a run already ({taken[0]}); "
+            f"out={out}: holds a run already ({existing[0]}); "
             f"choose another folder, or go on with that run: metarun resume={out}"
         )
 
@@ -96,58 +94,60 @@ def resume(
     folders: Sequence[Path] = (),
     trial: Trial | None = None,
 ) -> dict[str, Any]:
-    """Go on in the folder `out` from its last checkpoint, as if never stopped.
+    """Resume the run in the folder `out` from its last checkpoint; returns as `train`.
 
     Args:
-        config: the saved configuration with what was typed.
+        config: the saved configuration with the user's overrides.
+        command, folders, trial: see `train`.
 
     Raises:
-        Refused: there is nothing to go on from, or nothing left to do.
+        Refused: the checkpoints are damaged, the configuration or data do not match them, or the
+            run is finished.
+        RunFailed, Interrupted: see `train`.
     """
     with alone_in(out):
         state = State.restore(out / "checkpoints")
-        if state is None:  # stopped before its first checkpoint: nothing is lost by starting again
+        if state is None:  # stopped before the first checkpoint: start from the beginning
             parts = assemble(config, folders)
-            made = (results.read_result(out) or {}).get("run")
-            first = made.get("command") if isinstance(made, dict) else None
+            record_of_run = (results.read_result(out) or {}).get("run")
+            first = record_of_run.get("command") if isinstance(record_of_run, dict) else None
             state = State.begin(parts, first or command)
             if first:
                 state.resumed_with.append(command)
-            return _guarded(Session(parts, out, state, trial), folders)
+            return _execute(Session(parts, out, state, trial), folders)
         changed = differences(state.config, config.model_dump())
         if changed:
             raise Refused(*(f"{out / 'config.yaml'}: {line}" for line in changed))
         if config.steps < state.step:
-            raise Refused(f"steps={config.steps}: {out} has done {state.step} already")
+            raise Refused(f"steps={config.steps}: {out} has already done {state.step} steps")
         finished = (results.read_result(out) or {}).get("status") == "completed"
         if finished and config.steps == state.step:
             raise Refused(
-                f"resume={out}: finished after {state.step} steps; steps=N with a larger N goes on"
+                f"resume={out}: finished after {state.step} steps; use a larger steps=N to continue"
             )
         parts = assemble(config, folders)
-        other = [s for s, known in state.splits.items() if parts.splits[s].sha256 != known]
-        if other:
+        splits = [s for s, sha256 in state.splits.items() if parts.splits[s].sha256 != sha256]
+        if splits:
             raise Refused(
-                f"resume={out}: the data of {' and '.join(other)} has changed since; "
-                "a new run can use it"
+                f"resume={out}: the data of {' and '.join(splits)} has changed; start a new run"
             )
-        if finished:  # its figures stay, whatever becomes of the longer run
-            kept = new_folder(out / "evaluations", None, f"after_{state.step}_steps")
+        if finished:  # keep the results, even if the longer run fails
+            copy = new_folder(out / "evaluations", None, f"after_{state.step}_steps")
             for name in ("test_episodes.csv", "result.json"):
-                write_whole(kept / name, read_whole(out / name))
+                write_whole(copy / name, read_whole(out / name))
         state.resumed_with.append(command)
         state.config = parts.config.model_dump()
-        return _guarded(Session(parts, out, state, trial), folders)
+        return _execute(Session(parts, out, state, trial), folders)
 
 
-def again(out: Path, folders: Sequence[Path]) -> str:
-    """The command that goes on with the run in `out`."""
-    own = ["--config-dir", str(folders[0])] if folders else []
-    return shlex.join(["metarun", f"resume={out}", *own])
+def resume_command(out: Path, folders: Sequence[Path]) -> str:
+    """The command that resumes the run in `out`."""
+    flag = ["--config-dir", str(folders[0])] if folders else []
+    return shlex.join(["metarun", f"resume={out}", *flag])
 
 
-def _guarded(session: Session, folders: Sequence[Path]) -> dict[str, Any]:
-    """`run`, with whatever ends it early written down where that is possible."""
+def _execute(session: Session, folders: Sequence[Path]) -> dict[str, Any]:
+    """Execute the run with a log file; if it ends early, write its status to `result.json`."""
     config, out, state = session.parts.config, session.out, session.state
     try:
         with logged(out):
@@ -160,43 +160,43 @@ def _guarded(session: Session, folders: Sequence[Path]) -> dict[str, Any]:
                 raise
     except KeyboardInterrupt as stop:
         if (results.read_result(out) or {}).get("status") == "completed":
-            raise  # it came too late to interrupt anything but the good-bye of a logger
+            raise  # all is written: the signal only interrupted the end of the logger
         if isinstance(stop, Pruned):
             pruned = {"step": stop.step, "trial": stop.trial}
-            _write_what_ended_it(session, "interrupted", pruned=pruned)
+            _write_early_end(session, "interrupted", pruned=pruned)
             raise
-        _write_what_ended_it(session, "interrupted")
+        _write_early_end(session, "interrupted")
         saved = f"step {state.step} of {config.steps} is saved"
         if not isinstance(stop, Interrupted):
-            saved = "at once: the last checkpoint is kept"
-        raise Interrupted(f"{saved}; go on with: {again(out, folders)}") from None
+            saved = "stopped at once, the last checkpoint is kept"
+        raise Interrupted(f"{saved}; go on with: {resume_command(out, folders)}") from None
     except Exception as error:
         line = f"{type(error).__name__}: {error}"
         if isinstance(error, RunFailed):
             line = str(error)
         elif isinstance(error, OSError) and str(error.filename).startswith(str(out)):
             line = f"{error.filename}: {error.strerror}"
-        _write_what_ended_it(session, "failed", error=line)
+        _write_early_end(session, "failed", error=line)
         if isinstance(error, NotFinite):
             line += (
-                f"; this gets there again from the last checkpoint: {again(out, folders)}; "
+                f"; to reproduce it from the last checkpoint: {resume_command(out, folders)}; "
                 "a smaller learning rate or optimizer.clip may help"
             )
         elif isinstance(error, OSError):
-            line += f"; the last checkpoint is kept, go on with: {again(out, folders)}"
+            line += f"; the last checkpoint is kept, go on with: {resume_command(out, folders)}"
         raise RunFailed(f"{line} (traceback in {out / 'run.log'})") from error
 
 
 def run(session: Session) -> dict[str, Any]:
-    """Train, keep what validates best, test it."""
+    """Train to the last step and test the best checkpoint; returns the content of `result.json`."""
     parts, out, state = session.parts, session.out, session.state
     config, learner = parts.config, parts.learner
     outer = parts.optimizer(learner.parameters(), config.steps)
     resumed = state.load_into(learner, outer.optimizer)
     _write_result(session, "running")
-    about = Run(out, state.id, out.name, state.config, config.tags, resumed)
-    logger = Guarded(parts.logger, about)
-    final: dict[str, float] = {}
+    logged_run = Run(out, state.id, out.name, state.config, config.tags, resumed)
+    logger = Guarded(parts.logger, logged_run)
+    summary: dict[str, float] = {}
     pictures: dict[str, Path] = {}
     failed = True
     try:
@@ -214,38 +214,34 @@ def run(session: Session) -> dict[str, Any]:
             **drawn("episodes", lambda: draw_tested(out, learner, frozen)),
             **drawn("curves", lambda: draw_curves(out, config)),
         }
-        told = {**test, "episodes": config.test_episodes}
-        result = _write_result(session, "completed", test=told)
-        final = {f"test/{name}": stat["mean"] for name, stat in test.items()}
+        figures = {**test, "episodes": config.test_episodes}
+        result = _write_result(session, "completed", test=figures)
+        summary = {f"test/{name}": stat["mean"] for name, stat in test.items()}
         failed = False
         return result
     except Pruned:
-        failed = False  # as good as it had to be known
+        failed = False  # a pruned trial is no failure
         raise
     finally:
-        logger.finish(final, pictures, failed)
+        logger.finish(summary, pictures, failed)
 
 
-def _write_what_ended_it(session: Session, status: str, **found: Any) -> None:
+def _write_early_end(session: Session, status: str, **more: Any) -> None:
     try:
-        _write_result(session, status, **found)
-    except OSError as error:  # the disk that ended it is still full
+        _write_result(session, status, **more)
+    except OSError as error:  # e.g. the full disk that ended the run
         log.info("result.json could not be written: %s", error)
 
 
-def _write_result(session: Session, status: str, **found: Any) -> dict[str, Any]:
+def _write_result(session: Session, status: str, **more: Any) -> dict[str, Any]:
     parts, state = session.parts, session.state
     seconds, done = state.step_seconds, state.step * parts.config.meta_batch
     result = {
         "status": status,
-        **found,
+        **more,
         "val": state.best,
         "protocol": protocol(
-            parts,
-            "test",
-            parts.config.test_episodes,
-            state.trained_on,
-            bool(found.get("test")),
+            parts, "test", parts.config.test_episodes, state.trained_on, bool(more.get("test"))
         ),
         "run": record(
             parts,

@@ -226,8 +226,8 @@ class TestAdmittedRuns:
         metarun(*words, "out=run")
         (line,) = refused(metarun)
         assert line == (
-            "run=run: fomaml has a head for each label, and this one 5; protocol=lake is for one "
-            "trained with train_ways=20 ways=20"
+            "run=run: fomaml has a head for each label, and this run has 5; protocol=lake needs a "
+            "run trained with train_ways=20 ways=20"
         )
         metarun(*words, "ways=20", "out=other")
         assert metarun("evaluate", "run=other", "protocol=lake")[0] == 0

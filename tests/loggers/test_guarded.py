@@ -1,4 +1,4 @@
-"""No logger, whoever wrote it, ends a run."""
+"""An error in a logger does not end the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RUN = Run(Path("."), "id", "name", {})
 
 
 class Failing:
-    """Raises in one of its verbs."""
+    """Raises in one of its methods."""
 
     def __init__(self, run: Run, *, moment: str, calls: list[str]) -> None:
         self.moment, self.calls = moment, calls
@@ -26,7 +26,7 @@ class Failing:
             raise RuntimeError("no\nwire")
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        values.clear()  # what a logger does to what it is given is its own affair
+        values.clear()  # must not change the caller's dictionary
         self.called("log")
 
     def finish(self, summary: dict[str, Any], pictures: dict[str, Path], failed: bool) -> None:
@@ -42,22 +42,22 @@ class Failing:
         ("never", ["made", "log", "log", "finish"]),
     ],
 )
-def test_it_is_off_from_the_moment_that_it_fails(
+def test_it_is_not_called_again_after_an_error(
     moment: str, calls: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    found: list[str] = []
-    logger = Guarded(partial(Failing, moment=moment, calls=found), RUN)
+    actual_calls: list[str] = []
+    logger = Guarded(partial(Failing, moment=moment, calls=actual_calls), RUN)
     for step in (1, 2):
         values = {"loss": 1.0}
         logger.log(step, values)
         assert values == {"loss": 1.0}
     logger.finish({}, {}, failed=False)
-    assert found == calls
-    said = [] if moment == "never" else ["Failing is off for the rest of this run: no"]
-    assert caplog.messages == said
+    assert actual_calls == calls
+    warnings = [] if moment == "never" else ["Failing is off for the rest of this run: no"]
+    assert caplog.messages == warnings
 
 
-def test_an_interruption_passes(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_interruption_is_not_caught(caplog: pytest.LogCaptureFixture) -> None:
     def interrupted(run: Run) -> Any:
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""W&B beside sweeps: metarun's own are its groups, and its own drive metarun."""
+"""metarun's sweeps are W&B groups, and W&B sweeps can run metarun."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ FILE = Path(__file__).parents[2] / "scripts" / "wandb_sweep.yaml"
 
 
 def begun(run: Path) -> dict:
-    """The record that an offline run begins with."""
+    """The first record of an offline run."""
     (found,) = [record["run"] for record in records(run) if "run" in record]
     return found
 
 
 def command(args: dict[str, object]) -> list[str]:
-    """What `wandb agent` runs for such values, by W&B's own code."""
+    """The command that `wandb agent` runs for these values, built by wandb."""
     sweep = yaml.safe_load(FILE.read_text())
     made = utils.create_sweep_command_args({"args": {k: {"value": v} for k, v in args.items()}})
     made |= {"env": ["/usr/bin/env"], "program": [sweep["program"]]}
@@ -38,7 +38,7 @@ def command(args: dict[str, object]) -> list[str]:
     return words
 
 
-def test_each_job_is_a_run_of_its_own_in_the_sweeps_group(metarun: Metarun) -> None:
+def test_each_job_is_a_run_in_the_group_of_the_sweep(metarun: Metarun) -> None:
     words = [*TINY, "logger=wandb", "shots=1,2", "hydra.sweep.dir=deep/my_sweep"]
     assert metarun("-m", *words)[0] == 0
     found = [begun(Path("deep/my_sweep", job)) for job in "01"]
@@ -46,7 +46,7 @@ def test_each_job_is_a_run_of_its_own_in_the_sweeps_group(metarun: Metarun) -> N
     assert len({run["run_id"] for run in found}) == 2
 
 
-def test_a_group_that_was_typed_stays(metarun: Metarun) -> None:
+def test_a_group_given_by_the_user_is_kept(metarun: Metarun) -> None:
     words = [*TINY, "logger=wandb", "logger.group=mine", "seed=0,1", "hydra.sweep.dir=sweep"]
     metarun("-m", *words)
     assert begun(Path("sweep/0"))["run_group"] == "mine"
@@ -59,7 +59,7 @@ def test_the_sweep_file_runs_metarun_with_key_value() -> None:
 
 
 def test_its_parameters_are_metaruns_keys(metarun: Metarun) -> None:
-    """With the least and the largest value of each."""
+    """Checks the smallest and the largest value of each."""
     sweep = yaml.safe_load(FILE.read_text())
     assert sweep["metric"] == {"name": "val/accuracy", "goal": "maximize"}
     for which in (0, -1):
@@ -75,7 +75,7 @@ def test_its_parameters_are_metaruns_keys(metarun: Metarun) -> None:
 
 
 def test_a_run_of_an_agent(tmp_path: Path) -> None:
-    """Its environment, without a network: it knows its runs by ids and settings of its own."""
+    """The environment of an agent, without a network; the agent sets ids and settings."""
     values = {"algo": "maml", "algo.inner_lr": 0.05, "data": "blobs", "steps": 4, "shots": 1}
     config_util.save_config_file_from_dict(
         str(tmp_path / "wandb/sweep-abcd1234/config.yaml"),
@@ -105,10 +105,10 @@ def test_a_run_of_an_agent(tmp_path: Path) -> None:
     assert "val/accuracy" in text
 
 
-def test_an_agents_run_is_online_unless_said_otherwise(
+def test_a_run_of_an_agent_is_online_by_default(
     metarun: Metarun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is no account here, which is said."""
+    """Without an account it warns and logs offline."""
     import wandb
 
     monkeypatch.setattr(wandb, "login", lambda **_: False)

@@ -1,4 +1,4 @@
-"""W&B for real, offline, read back; and its troubles, which cost the run nothing."""
+"""The real W&B client: offline runs are read back, and its errors do not affect the run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Metarun = Callable[..., tuple[int, str, list[str]]]
 
 
 def records(run: Path) -> list[dict]:
-    """What the offline run holds, by wandb's own reader."""
+    """The records of the offline run, read by wandb."""
     (folder,) = (run / "wandb").glob("offline-run-*")
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -47,7 +47,7 @@ def test_a_resumed_run_keeps_its_id(metarun: Metarun) -> None:
     assert len(set(ids)) == 1
 
 
-def test_wandb_mode_is_heard_where_the_config_leaves_it_open(
+def test_wandb_mode_is_used_unless_the_config_sets_a_mode(
     metarun: Metarun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
@@ -58,7 +58,7 @@ def test_wandb_mode_is_heard_where_the_config_leaves_it_open(
 
 
 @pytest.mark.parametrize("moment", ["init", "log", "finish"])
-def test_trouble_is_said_once_and_costs_the_run_nothing(
+def test_an_error_is_reported_once_and_does_not_affect_the_run(
     metarun: Metarun, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import wandb
@@ -76,7 +76,7 @@ def test_trouble_is_said_once_and_costs_the_run_nothing(
     assert json.loads(Path("run/result.json").read_text())["status"] == "completed"
 
 
-def test_online_without_a_key_asks_nothing_and_stays_offline(tmp_path: Path) -> None:
+def test_online_without_a_key_does_not_prompt_and_logs_offline(tmp_path: Path) -> None:
     """On a terminal, where W&B would prompt and wait."""
     script = str(Path(sys.executable).with_name("metarun"))
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
@@ -101,13 +101,13 @@ def test_online_without_a_key_asks_nothing_and_stays_offline(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_online_without_a_network_stays_offline_and_does_not_hang(
+def test_online_without_a_network_logs_offline_and_does_not_hang(
     metarun: Metarun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A port that nobody listens on. W&B tries for ten seconds to log in, then gives up."""
+    """A closed port: W&B tries to log in for ten seconds."""
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-    monkeypatch.setattr(weights_and_biases, "REACHED", 5.0)
+    monkeypatch.setattr(weights_and_biases, "START_TIMEOUT", 5.0)
     words = [*TINY, "logger=wandb", "logger.mode=online", "out=run"]
     code, _, err = metarun(*words)
     assert code == 0
@@ -116,7 +116,7 @@ def test_online_without_a_network_stays_offline_and_does_not_hang(
     assert list(Path("run").glob("wandb/offline-run-*"))
 
 
-def test_a_network_that_goes_away_after_the_login_is_no_reason_to_stop(
+def test_a_network_failure_after_the_login_switches_to_offline(
     metarun: Metarun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import wandb
@@ -138,10 +138,10 @@ def test_a_network_that_goes_away_after_the_login_is_no_reason_to_stop(
     assert list(Path("run").glob("wandb/offline-run-*"))
 
 
-def test_an_unusable_folder_costs_the_run_nothing(
+def test_an_unusable_folder_does_not_affect_the_run(
     metarun: Metarun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file lies where W&B wants its folder, also where it would fall back to."""
+    """There is a file in place of the W&B folder, and of its fallback."""
     metarun(*TINY, "out=run")
     for name in ("run/wandb", "elsewhere"):
         Path(name).write_text("mine")

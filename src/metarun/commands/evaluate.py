@@ -12,36 +12,33 @@ CHALLENGEABLE = ("device", "threads", "data.root", "data.cache", "data.url", "al
 
 
 def run(request: Request) -> int:
-    """Test a trained run, under another protocol if one is typed."""
+    """Test a trained run, with another test protocol if the request sets one."""
     from metarun import challenges
     from metarun.runs import config_file
 
     request.accept("--config-dir")
-    own, run = request.flags.config_dir, request.folder("run")
+    config_dir, run = request.flags.config_dir, request.folder("run")
     if run is None:
-        raise Refused("evaluate: say which run: metarun evaluate run=RUN_DIR [shots=5 …]")
+        raise Refused("evaluate: name the run: metarun evaluate run=RUN_DIR [shots=5 …]")
     protocol, split, name = (request.take(key) for key in ("protocol", "split", "name"))
     if protocol is not None and protocol not in (offered := challenges.names()):
         from metarun.config.overrides import nearest
 
-        known = ", ".join(offered)
-        raise Refused(
-            f"protocol={protocol}: no such protocol{nearest(protocol, offered)} ({known})"
-        )
+        hint = nearest(protocol, offered)
+        raise Refused(f"protocol={protocol}: no such protocol{hint} ({', '.join(offered)})")
     if split not in (None, "train", "val", "test"):
         raise Refused(f"split={split}: should be train, val or test")
     if name is not None and (Path(name).name != name or name in ("", ".", "..")):
         raise Refused(f"name={name}: should be the name of a folder, without slashes")
-    folders = [Path(own)] if own else []
+    folders = [Path(config_dir)] if config_dir else []
     if protocol is not None:
         return _challenge(challenges.named(protocol), request, run, split, name, folders)
-    typed = [
+    overrides = [
         w.replace("episodes=", "test_episodes=", 1) if w.startswith("episodes=") else w
         for w in request.words
     ]
-    config = config_file.amend(
-        config_file.load_config(run, "run"), typed, config_file.RETESTABLE, "evaluate", own
-    )
+    saved = config_file.load_config(run, "run")
+    config = config_file.amend(saved, overrides, config_file.RETESTABLE, "evaluate", config_dir)
 
     from metarun.evaluate import retest
     from metarun.training.display import conclude
@@ -58,32 +55,35 @@ def _challenge(
     name: str | None,
     folders: list[Path],
 ) -> int:
-    """Test a trained run on the tasks that come with a protocol."""
+    """Test a trained run on the tasks of a challenge.
+
+    Args:
+        test: a module of `metarun.challenges`.
+    """
     from metarun.runs import config_file
 
-    called = test.__name__.rpartition(".")[2]
+    protocol = test.__name__.rpartition(".")[2]
     mistakes = []
     if split is not None:
-        mistakes.append(f"split={split}: {called} has tasks of its own; leave split out")
+        mistakes.append(f"split={split}: {protocol} has its own tasks; leave split out")
     for key, value in test.TASK.items():
-        typed = request.take(key)
-        if typed not in (None, str(value)):
-            mistakes.append(f"{key}={typed}: {called} is for {key}={value}")
-    what = f"evaluate protocol={called}"
-    own = str(folders[0]) if folders else None
+        given = request.take(key)
+        if given not in (None, str(value)):
+            mistakes.append(f"{key}={given}: {protocol} is for {key}={value}")
+    command = f"evaluate protocol={protocol}"
+    config_dir = str(folders[0]) if folders else None
     try:
-        config = config_file.amend(
-            config_file.load_config(run, "run"), request.words, CHALLENGEABLE, what, own
-        )
+        saved = config_file.load_config(run, "run")
+        config = config_file.amend(saved, request.words, CHALLENGEABLE, command, config_dir)
     except Refused as refused:
         mistakes += refused.mistakes
     if mistakes:
         raise Refused(*mistakes)
 
-    from metarun.evaluate import take
+    from metarun.evaluate import run_challenge
     from metarun.training.display import conclude
 
-    folder, result = take(test, config, run, name, request.line, folders)
+    folder, result = run_challenge(test, config, run, name, request.line, folders)
     conclude(folder, result)
     print(test.verdict(result["test"]))
     return 0

@@ -1,7 +1,7 @@
-"""Where a run's figures go besides its own folder, one a file. Loggers know nothing of learning.
+"""Experiment loggers, one per file. They do not depend on the training code.
 
-A logger is a class made as `Logger(run, **keys of its YAML file)` from a `Run`; it never stops a
-run: what goes wrong is said once.
+A logger is created as `Logger(run, **keys of its YAML file)`. An error in a logger is reported once
+and does not stop the run.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Run:
-    """What a logger is told of the run.
+    """Describes a run to a logger.
 
     Attributes:
+        folder: the run folder.
         id: stays the same when the run is resumed.
-        name: for people.
-        config: the resolved configuration, plain containers.
-        resumed: the run goes on after a stop.
+        name: the name to show to people.
+        config: the resolved configuration, in plain containers.
+        resumed: whether the run was resumed from a checkpoint.
     """
 
     folder: Path
@@ -35,25 +36,25 @@ class Run:
 
 
 class Logger(Protocol):
-    """Its `title`, if it has one, is what messages call it."""
+    """Interface of loggers. Messages use the class attribute `title`, if there is one."""
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """Record `values` after outer step `step`; steps never go back."""
+        """Record `values` after outer step `step`; steps never decrease."""
 
     def finish(self, summary: dict[str, Any], pictures: dict[str, Path], failed: bool) -> None:
-        """The last call: final figures and pictures."""
+        """Record final figures and pictures; the last call."""
 
 
 class Guarded:
-    """A logger whose trouble is said once and costs the run nothing.
+    """A logger that is switched off, with a warning, when an error occurs in it.
 
     Args:
-        make: the blueprint of a logger.
+        make: creates the logger.
     """
 
     def __init__(self, make: Callable[[Run], Logger], run: Run) -> None:
-        made_by = getattr(make, "func", make)
-        self.title = getattr(made_by, "title", getattr(made_by, "__name__", "the logger"))
+        kind = getattr(make, "func", make)
+        self.title = getattr(kind, "title", getattr(kind, "__name__", "the logger"))
         self.logger: Logger | None = None
         self.logger = self._guard(make, run)
 

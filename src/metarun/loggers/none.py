@@ -1,4 +1,4 @@
-"""No logger: the run's own folder is enough."""
+"""No logger: figures go to the run folder only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from metarun.loggers import Run
 
 
 class NoLogger:
-    """Keeps nothing."""
+    """Records nothing."""
 
     def __init__(self, run: Run) -> None:
         pass

@@ -1,4 +1,4 @@
-"""Weights & Biases: offline unless the user says otherwise, never a prompt, never a long wait."""
+"""Weights & Biases: offline by default, without prompts and long waits."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from metarun.loggers import Run
 
-REACHED = 30.0  # seconds that W&B has to answer at the start, else the run logs offline
-UPLOADED = 120.0  # seconds that it has to take the rest at the end, else `wandb sync` is left to do
+START_TIMEOUT = 30.0  # seconds to reach W&B at the start; otherwise the run logs offline
+FINISH_TIMEOUT = 120.0  # seconds to finish uploads at the end; `wandb sync` can upload the rest
 
 log = logging.getLogger(__name__)
 
@@ -19,11 +19,11 @@ class WandbLogger:
     """Logs figures and pictures to W&B.
 
     Args:
-        mode: `offline` keeps all in the run folder for `wandb sync`; `online` needs an account.
-            `None`: what the environment variable WANDB_MODE says, else `online` for a run that
-            `wandb agent` started and `offline` for others.
-        project, entity, group: as W&B has them. An agent's sweep has its own project and entity,
-            and knows its runs by ids of its own.
+        mode: `offline` writes to the run folder, for `wandb sync`; `online` needs an account.
+            `None`: the value of the environment variable WANDB_MODE; if that is not set, `online`
+            for a run started by `wandb agent` and `offline` for others.
+        project, entity, group: see the documentation of `wandb.init`. For a run started by `wandb
+            agent`, the agent sets project, entity and run id.
     """
 
     title = "W&B"
@@ -42,14 +42,14 @@ class WandbLogger:
         agent = bool(os.environ.get("WANDB_SWEEP_ID"))
         mode = mode or os.environ.get("WANDB_MODE") or ("online" if agent else "offline")
         if mode == "online":
-            mode = self._reachable(wandb)
+            mode = self._check_online(wandb)
 
         def start(mode: str) -> Any:
             return wandb.init(
                 project=None if agent else project,
                 entity=None if agent else entity,
                 group=group,
-                dir=str(run.folder.absolute()),  # W&B writes from a process of its own
+                dir=str(run.folder.absolute()),  # absolute, because W&B writes from another process
                 id=None if agent else run.id,
                 name=run.name,
                 resume="allow" if run.resumed else None,
@@ -60,8 +60,8 @@ class WandbLogger:
                 settings=wandb.Settings(
                     console="off",
                     silent=True,
-                    init_timeout=REACHED,
-                    finish_timeout=UPLOADED,
+                    init_timeout=START_TIMEOUT,
+                    finish_timeout=FINISH_TIMEOUT,
                     finish_timeout_raises=True,
                     x_disable_stats=True,
                     x_disable_meta=True,
@@ -75,17 +75,17 @@ class WandbLogger:
         except wandb.errors.CommError as error:
             if mode != "online":
                 raise
-            _say_offline(error)
+            _warn_offline(error)
             self.run = start("offline")
 
-    def _reachable(self, wandb: Any) -> str:
-        """`online`, or `offline` where there is no key or no network, which is said."""
+    def _check_online(self, wandb: Any) -> str:
+        """`online`; without a key or a network, log a warning and return `offline`."""
         try:
             if wandb.login(prompt=False):
                 return "online"
             log.warning("W&B has no key here, so it logs offline; `wandb login` stores one")
-        except Exception as error:  # what it raises depends on what does not answer
-            _say_offline(error)
+        except Exception as error:  # the type depends on the cause
+            _warn_offline(error)
         return "offline"
 
     def log(self, step: int, values: dict[str, float]) -> None:
@@ -100,6 +100,6 @@ class WandbLogger:
         self.run.finish(exit_code=int(failed))
 
 
-def _say_offline(error: Exception) -> None:
+def _warn_offline(error: Exception) -> None:
     reason = (str(error).strip() or repr(error)).splitlines()[0]
     log.warning("W&B cannot be reached, so it logs offline; `wandb sync` uploads it: %s", reason)
