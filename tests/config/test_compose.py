@@ -53,17 +53,8 @@ def test_the_main_keys_are_the_contract() -> None:
         *("algo", "data", "backbone", "optimizer", "augmentation", "logger", "choices"),
         *("ways", "shots", "queries", "train_ways", "train_shots", "train_queries"),
         *("steps", "meta_batch", "eval_every", "log_every", "val_episodes", "test_episodes"),
-        *(
-            "seed",
-            "eval_seed",
-            "device",
-            "precision",
-            "threads",
-            "audit",
-            "tags",
-            "out",
-            "data_home",
-        ),
+        *("seed", "eval_seed", "device", "precision", "threads", "audit", "tags", "out"),
+        *("data_home", "quick", "preset"),
     }
 
 

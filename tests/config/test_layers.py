@@ -1,0 +1,108 @@
+"""The order in which settings win: recommended, preset, cell, debug, command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from metarun.config.compose import compose, plain
+from metarun.config.groups import choices, hydra_for
+from metarun.config.layers import cell_of
+
+
+def composed(*overrides: str, folder: str | None = None) -> dict[str, Any]:
+    return plain(compose(list(overrides), folder))
+
+
+def test_an_algorithm_recommends_choices_and_values_of_other_groups() -> None:
+    config = composed("algo=reptile")
+    assert config["choices"]["backbone"] == "conv4_strided"
+    assert config["choices"]["optimizer"] == "sgd"
+    assert (config["optimizer"]["lr"], config["steps"], config["train_shots"]) == (1.0, 3000, 10)
+
+
+def test_on_certain_data_it_recommends_something_else() -> None:
+    config = composed("algo=maml", "data=sinusoid")
+    assert (config["algo"]["inner_lr"], config["steps"]) == (0.01, 10000)
+    assert composed("algo=maml")["algo"]["inner_lr"] == 0.4
+
+
+def test_data_wins_over_the_algorithm() -> None:
+    assert composed("algo=maml", "data=sinusoid")["choices"]["backbone"] == "mlp_regression"
+    assert composed("algo=lstm", "data=clinc150")["backbone"]["hidden"] == 0
+
+
+def test_a_preset_wins_over_both() -> None:
+    config = composed("experiment=maml/mini_imagenet")
+    assert config["choices"]["backbone"] == "conv4"
+    assert config["steps"] == 60000
+
+
+def test_a_cell_wins_over_its_preset_and_debug_over_the_cell() -> None:
+    preset = ("experiment=maml/omniglot", "ways=20")
+    assert composed("experiment=maml/omniglot")["meta_batch"] == 32
+    assert composed(*preset)["meta_batch"] == 16
+    tiny = composed(*preset, "debug=tiny")
+    assert tiny["meta_batch"] == 2
+    assert tiny["algo"]["inner_steps"] == 5  # which debug leaves alone
+
+
+def test_the_command_line_wins_over_everything() -> None:
+    typed = ("algo.inner_steps=3", "meta_batch=9", "backbone=conv4", "steps=7")
+    config = composed("experiment=maml/omniglot", "ways=20", "debug=tiny", *typed)
+    assert config["algo"]["inner_steps"] == 3
+    assert (config["meta_batch"], config["steps"]) == (9, 7)
+    assert config["choices"]["backbone"] == "conv4"
+
+
+def test_each_job_of_a_sweep_has_the_settings_of_its_own_cell() -> None:
+    loader = hydra_for(None).config_loader
+    typed = ["experiment=maml/omniglot", "ways=5,20"]
+    master = loader.load_configuration("config", typed, RunMode.MULTIRUN)
+    for ways, meta_batch in ((5, 32), (20, 16), (5, 32)):
+        job = ["experiment=maml/omniglot", f"ways={ways}"]
+        assert loader.load_sweep_config(master, job).meta_batch == meta_batch
+
+
+def test_the_layers_leave_no_trace_in_the_words_or_the_configuration() -> None:
+    typed = ["experiment=maml/omniglot", "ways=20", "quick=true"]
+    cfg = compose(typed)
+    assert OmegaConf.to_container(cfg.hydra.overrides.task) == typed
+    left = {"cells", "quick_cells", "published", "recommended"}
+    assert not left & {*cfg, *cfg.algo}
+
+
+@pytest.mark.parametrize("algo", sorted(choices("algo")))
+def test_one_composition_does_not_depend_on_the_one_before(algo: str) -> None:
+    compose(["experiment=reptile/omniglot", "ways=20", "quick=true"])
+    config = composed(f"algo={algo}")
+    assert config == {**composed(f"algo={algo}"), "out": config["out"]}
+    assert config["test_episodes"] == 1000
+
+
+def test_a_file_of_ones_own_recommends_and_publishes_likewise(tmp_path: Path) -> None:
+    for group in ("algo", "experiment"):
+        (tmp_path / group).mkdir()
+    (tmp_path / "algo" / "mine.yaml").write_text(
+        "_target_: metarun.algorithms.protonet.ProtoNet\n"
+        "recommended: {backbone: mlp, steps: 5, on_data: {sinusoid: {steps: 6}}}\n"
+    )
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\n"
+        "defaults: [override /algo: mine]\n"
+        "cells: {5way_2shot: {steps: 8, data.cache: here}}\n"
+    )
+    folder = str(tmp_path)
+    config = composed("algo=mine", folder=folder)
+    assert (config["choices"]["backbone"], config["steps"]) == ("mlp", 5)
+    assert composed("algo=mine", "data=sinusoid", folder=folder)["steps"] == 6
+    assert composed("experiment=mine", folder=folder)["steps"] == 5
+    assert composed("experiment=mine", "shots=2", folder=folder)["steps"] == 8
+
+
+def test_the_name_of_a_cell() -> None:
+    assert (cell_of(20, 1), cell_of(1, 10)) == ("20way_1shot", "10shot")
