@@ -116,7 +116,7 @@ class TestDownloading:
     @pytest.mark.parametrize(
         ("served", "cut", "reason"),
         [
-            (b"text,category\n", False, "what arrived is not the expected file"),
+            (b"text,category\n", False, "the download is not the expected file"),
             (None, False, "HTTP 404"),
             ("whole", True, "the connection was cut off"),
         ],

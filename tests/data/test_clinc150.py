@@ -157,7 +157,7 @@ class TestDownloading:
     @pytest.mark.parametrize(
         ("served", "cut", "reason"),
         [
-            (b"{}", False, "what arrived is not the expected file"),
+            (b"{}", False, "the download is not the expected file"),
             (None, False, "HTTP 404"),
             ("whole", True, "the connection was cut off"),
         ],

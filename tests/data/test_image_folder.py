@@ -165,7 +165,7 @@ class TestSplit:
         root = tmp_path / "mine"
         write(root / "train", SIX), write(root / "test", ["gnu"])
         (line,) = refusal(root)
-        assert "has test and train, and no val beside" in line
+        assert "has test and train, but no val" in line
 
     def test_a_split_without_classes_says_why(self, tmp_path):
         root = tmp_path / "mine"
@@ -207,7 +207,7 @@ class TestBroken:
         assert len(lines) == 4
         for part in (str(cut), str(text), f"{root}/gnu: 1 picture", f"{root}/ant/empty.jpg: empty"):
             assert sum(part in line for line in lines) == 1
-        assert lines[-1].endswith("data.skip_broken=true goes on without what cannot be used")
+        assert lines[-1].endswith("data.skip_broken=true skips unusable files and classes")
         assert not made(root)
 
     def test_of_many_the_first_are_named_and_the_rest_counted(self, root):
@@ -260,7 +260,7 @@ class TestBroken:
     def test_pictures_in_no_class_are_told(self, root, caplog):
         Image.new("RGB", (9, 9)).save(root / "preview.png")
         folder(root).load()
-        assert "lie in no class folder" in caplog.text
+        assert "outside class folders" in caplog.text
 
     def test_a_folder_that_is_none_is_refused(self, root, tmp_path):
         assert "no such folder" in refusal(tmp_path / "gone")[0]
@@ -274,7 +274,7 @@ class TestBroken:
         assert sum(split.facts.classes for split in folder(root).load().values()) == 6
 
     def test_progress_is_told_while_one_waits(self, root, caplog, monkeypatch):
-        monkeypatch.setattr(picture_classes, "NEWS", -1)
+        monkeypatch.setattr(picture_classes, "PROGRESS_INTERVAL", -1)
         caplog.set_level(logging.INFO)
         folder(root).load()
         assert "9 of 18 pictures" in caplog.text
@@ -350,7 +350,7 @@ class TestRealPictures:
 
 
 def test_the_two_limits_of_a_class_are_one():
-    assert class_folders.FEWEST == 2  # a support and a query item
+    assert class_folders.MIN_PICTURES == 2  # a support and a query item
 
 
 def test_empty_classes_are_told_up_to_ten_and_counted_beyond(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ class TestLayouts:
         write(tmp_path / "set", ALL), write(tmp_path / "set", ALL[:1], each=5)
         caplog.set_level(logging.WARNING)
         load(tmp_path / "set", name="cub")
-        assert "has 23 pictures, the published set 21; figures are not comparable" in caplog.text
+        assert "has 23 pictures, the published set 21; results are not comparable" in caplog.text
         caplog.clear()
         load(write(tmp_path / "other", ALL), name="cub")
         assert caplog.text == ""
@@ -208,8 +208,8 @@ class TestRefusals:
         save(tmp_path / "climbs_out.jpg", "n1", 0)
         lines = refusal(root)
         assert len(lines) == 2
-        assert "n0400000001.jpg: not there, and val.csv names it" in lines[0]
-        assert "climbs_out.jpg: not there" in lines[1]
+        assert "n0400000001.jpg: missing, but listed in val.csv" in lines[0]
+        assert "climbs_out.jpg: missing" in lines[1]
 
     @pytest.mark.parametrize(
         "content", [b"", b"a,b\n1,2\n", b"filename,label\nonly\n", b"\xff\xfe\x00", b"\x00" * 40]

@@ -1,4 +1,4 @@
-"""BANKING77: 77 things that customers ask a bank, in 75 to 227 sentences each.
+"""BANKING77: questions of bank customers, 77 intents with 75 to 227 sentences each.
 
 Casanueva et al., 2020, https://github.com/PolyAI-LDN/task-specific-datasets (CC BY 4.0).
 """
@@ -21,15 +21,15 @@ HEADER = ["text", "category"]
 
 
 class BANKING77(Sentences):
-    """BANKING77: one domain, intents that are close to each other.
+    """BANKING77: one domain with similar intents.
 
-    The sentences of an intent are pooled over the official training and test files, which are
-    about sentences of known intents; here whole intents are held out.
+    The official training and test files share their intents. Here, whole intents are held out, so
+    the sentences of both files are pooled.
 
     Args:
         root, cache, url, features, words, characters: as in `Sentences`; the files are
             `train.csv` and `test.csv`.
-        split_seed: other intents are held out for another seed: 40 / 12 / 25 at random.
+        split_seed: seed of the random split into 40 / 12 / 25 intents.
     """
 
     name = "banking77"
@@ -68,20 +68,20 @@ class BANKING77(Sentences):
 
 
 def rows(path: Path) -> list[list[str]]:
-    """The [sentence, intent] of each row after the header.
+    """[sentence, intent] of each row after the header.
 
     Raises:
-        Refused: the file is not CSV with those two columns.
+        Refused: the file is not a CSV file with these two columns.
     """
     reader = csv.reader(io.StringIO(text(path), newline=""), strict=True)
-    found, wrong = [], f"{path}: not BANKING77's format"
+    pairs, wrong = [], f"{path}: not BANKING77's format"
     try:
         if next(reader, None) != HEADER:
             raise Refused(f"{wrong}: the first line is not text,category")
         for row in reader:
             if len(row) != 2:
                 raise Refused(f"{wrong}: line {reader.line_num} has {len(row)} columns, not 2")
-            found.append(row)
+            pairs.append(row)
     except csv.Error as error:
         raise Refused(f"{path}: not CSV (line {reader.line_num}: {error})") from error
-    return found
+    return pairs

@@ -1,8 +1,8 @@
 """CIFAR-100: 60,000 colour photographs of 100 classes in 20 superclasses, 32×32 pixels.
 
-Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html (no licence is stated there; the
-report is to be cited). Its classes make two few-shot data sets: CIFAR-FS (Bertinetto et al., 2019)
-and FC100 (Oreshkin et al., 2018).
+Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html (states no licence, asks to cite the
+report). Two few-shot data sets are made from it: CIFAR-FS (Bertinetto et al., 2019) and FC100
+(Oreshkin et al., 2018).
 """
 
 from __future__ import annotations
@@ -18,38 +18,37 @@ from metarun.data.classes import Facts, Split, select
 from metarun.data.preparation.archives import MEGABYTE, tar_members
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.checksums import Checksums, warn_of
-from metarun.data.preparation.download import existing, fetch, put
+from metarun.data.preparation.download import fetch, put_advice, require_root
 from metarun.data.preparation.images import Class
 from metarun.data.preparation.pickles import unpickle
 from metarun.errors import Refused
 from metarun.files import read_or_refuse
 
-PREPARATION = 1  # raise it when the prepared array changes for equal files
+PREPARATION = 1  # increase it when the array prepared from the same files changes
 ARCHIVE, FOLDER = "cifar-100-python.tar.gz", "cifar-100-python"
 MD5 = "eb9058c3a382ffc7106e4002c42a8d85"  # of the official archive
-MEMBERS = {  # of the three files in it
+MEMBERS = {  # MD5 of the three files in it
     "meta": "7973b15100ade9c7d40fb424638fde48",
     "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
     "train": "16019d7e3df5f24257cddd939b257f8d",
 }
-PHOTOGRAPHS = 600  # of each class: 500 of `train` and 100 of `test`
+PHOTOGRAPHS = 600  # per class: 500 of `train` and 100 of `test`
 SHAPE = (3, 32, 32)
-LIMIT = 256 * MEGABYTE  # the longest file has 155
+LIMIT = 256 * MEGABYTE  # per file; the largest has 155 MB
 
 
 class Cifar100:
-    """CIFAR-100 at (3, 32, 32), red, green and blue.
+    """CIFAR-100 at (3, 32, 32), RGB.
 
-    The classes are named as in the archive, `apple`. Its own two portions are put together: 500
-    photographs of `train`, then 100 of `test`, since few-shot splits hold out classes. The archive,
-    or the folder it unpacks to, lies in `root`, or is downloaded. Files that are read are those
-    three alone, as data: nothing in their pickles is called.
+    Classes have the names in the archive, e.g. `apple`. Few-shot splits hold out classes, so each
+    class pools both official portions: 500 photographs of `train`, then 100 of `test`. The pickles
+    are read as data only: nothing in them is called.
 
     Args:
-        root, cache, url: as of any data set; `root` holds `cifar-100-python.tar.gz`, or the folder
-            `cifar-100-python`.
-        split: `cifar_fs`, 64 / 16 / 20 classes at random; `fc100`, 60 / 20 / 20 classes, no
-            superclass in two splits.
+        root, cache, url: see `metarun.data`; `root` holds `cifar-100-python.tar.gz` or the unpacked
+            folder `cifar-100-python`; if it holds neither, the archive is downloaded.
+        split: `cifar_fs`, 64 / 16 / 20 random classes; `fc100`, 60 / 20 / 20 classes, with all
+            classes of a superclass in the same split.
     """
 
     def __init__(
@@ -66,23 +65,23 @@ class Cifar100:
         self.url = url
 
     def facts(self) -> dict[str, Facts | None]:
-        """Classes of each split, known without the images; each has 600 in the official files."""
+        """Classes of each split and images per class in the official files; reads no file."""
         return {name: Facts(len(c), PHOTOGRAPHS) for name, c in self.classes.items()}
 
     def load(self) -> dict[str, Split]:
-        """The three splits; the first call reads 60,000 images, for seconds.
+        """The three splits; the first call reads 60,000 images, which takes seconds.
 
-        Other files of the same form are taken too, with a warning.
+        Files of the same form with other content are accepted with a warning.
 
         Raises:
-            Refused: files are missing or broken, or the cache cannot be written to.
+            Refused: files are missing or damaged, or the cache is not writable.
         """
-        advice = put(self.root, [self.url])
-        existing(self.root, self.folder.parent, advice)
+        advice = put_advice(self.root, [self.url])
+        require_root(self.root, self.folder.parent, advice)
         files, sums = self._present(), Checksums(self.folder)
-        found = {path.name: sums.of(path) for path in files}
-        official = found in ({}, {ARCHIVE: MD5}, MEMBERS)
-        key = MD5 if official else " ".join(f"{name}:{md5}" for name, md5 in sorted(found.items()))
+        md5s = {path.name: sums.of(path) for path in files}
+        official = md5s in ({}, {ARCHIVE: MD5}, MEMBERS)
+        key = MD5 if official else " ".join(f"{name}:{md5}" for name, md5 in sorted(md5s.items()))
 
         def make() -> Iterator[Class]:
             archive = self.root / ARCHIVE
@@ -95,7 +94,7 @@ class Cifar100:
         return {name: select(images, names) for name, names in self.classes.items()}
 
     def _present(self) -> list[Path]:
-        """The archive, or the three files of its folder; nothing if neither is there."""
+        """The archive, or the three files of its folder; empty if `root` holds neither."""
         archive, folder = self.root / ARCHIVE, self.root / FOLDER
         try:
             if archive.is_file():
@@ -126,21 +125,21 @@ class Cifar100:
 
 
 def published(split: str) -> dict[str, list[str]]:
-    """Class names of `train`, `val` and `test` in a published split."""
+    """Class names of `train`, `val` and `test` in the published split `split`."""
     domains = published_list(split)
-    return {name: [c for some in domains[name].values() for c in some] for name in SPLITS}
+    return {name: [c for names in domains[name].values() for c in names] for name in SPLITS}
 
 
 def _unpickled(files: list[Path]) -> Iterator[tuple[str, tuple[str, dict[str, Any]]]]:
-    """Name of each of `MEMBERS` → where it lies, and the dictionary in it."""
-    wanted = {f"{start}{FOLDER}/{name}" for start in ("", "./") for name in MEMBERS}
+    """Name of each of `MEMBERS`, with its place for messages and its unpickled dictionary."""
+    paths = {f"{start}{FOLDER}/{name}" for start in ("", "./") for name in MEMBERS}
     for file in files:
         if file.name == ARCHIVE:
             limits = {"member_limit": LIMIT, "total_limit": 2 * LIMIT}
-            found = tar_members(file, wanted.__contains__, **limits)
+            contents = tar_members(file, paths.__contains__, **limits)
         else:
-            found = [(file.name, read_or_refuse(file, LIMIT))]
-        for path, content in found:
+            contents = [(file.name, read_or_refuse(file, LIMIT))]
+        for path, content in contents:
             name = path.rpartition("/")[2]
             where = f"{file}: {FOLDER}/{name}" if file.name == ARCHIVE else str(file)
             try:

@@ -1,4 +1,4 @@
-"""Splits: each selects some of the classes of a prepared data set."""
+"""Splits of classes: each selects classes of a prepared data set."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from metarun.tasks.objectives import CLASSIFICATION
 
 
 class Facts(NamedTuple):
-    """What a split holds."""
+    """Sizes of a split."""
 
     classes: int
     smallest: int  # items in its smallest class
 
 
 class Pick(NamedTuple):
-    """What one episode of N ways is made of, before any item is touched.
+    """Indices of the classes and items of one N-way episode.
 
-    The order of `classes` is random and gives the labels 0 … N−1.
+    The order of `classes` is random and defines the labels 0 … N−1.
     """
 
     classes: np.ndarray  # (N)
@@ -33,18 +33,18 @@ class Pick(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """The classes of one split. Rotated classes share the items of the class they turn.
+    """The classes of one split. Rotated classes share the items of the upright class.
 
     Attributes:
-        items: (M, *shape), those of the whole data set.
+        items: (M, *shape), all items of the whole data set.
         names: (classes) names, e.g. `Greek/character01` or `Greek/character01/rot090`.
-        first, counts: (classes) a class's items are `items[first : first + counts]`.
-        turns: (classes) quarter turns, counter-clockwise, applied to each item of the class.
-        spin: turn each class of an episode by a random multiple of 90°, the same for its support
-            and query items.
-        sha256: identifies the classes and their items.
-        copies: items of the whole data set that are equal.
-        notes: how the items of the whole data set came about; plain containers.
+        first, counts: (classes) the items of class c are `items[first[c] : first[c] + counts[c]]`.
+        turns: (classes) counter-clockwise quarter turns applied to each item of the class.
+        spin: whether to rotate each class of an episode by a random multiple of 90°, equal for
+            support and query items.
+        sha256: hash of the classes and their items.
+        copies: groups of equal items of the whole data set.
+        notes: how the items of the whole data set were prepared; plain containers.
     """
 
     objective = CLASSIFICATION
@@ -61,6 +61,7 @@ class Split:
 
     @property
     def facts(self) -> Facts:
+        """Number of classes, and of items in the smallest class."""
         return Facts(len(self.names), int(self.counts.min()) if len(self.names) else 0)
 
     @property
@@ -69,7 +70,7 @@ class Split:
         return tuple(self.items.shape[1:])
 
     def pick(self, rng: np.random.Generator, ways: int, shots: int, queries: int) -> Pick:
-        """Draw N classes without repetition and K+Q items of each, without repetition."""
+        """Draw N classes and K+Q items of each, both without replacement."""
         classes = rng.choice(len(self.names), ways, replace=False)
         items = np.stack(
             [
@@ -85,15 +86,15 @@ class Split:
     def gather(
         self, picks: Sequence[Pick], shots: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Support x (T, N·K, *shape) and y (T, N·K), query x (T, N·Q, *shape) and y (T, N·Q)."""
+        """Support x (T, N·K, *shape), y (T, N·K) and query x (T, N·Q, *shape), y (T, N·Q)."""
         x = self.items[np.stack([pick.items for pick in picks])]  # (T, N, K+Q, *shape)
         turns = np.stack([pick.turns for pick in picks])  # (T, N)
         for turn in (1, 2, 3):
             chosen = turns == turn
             if chosen.any():
                 x[chosen] = np.rot90(x[chosen], turn, axes=(-2, -1))
-        tasks, ways, each = x.shape[:3]
-        y = np.tile(np.arange(ways)[None, :, None], (tasks, 1, each))
+        tasks, ways, size = x.shape[:3]
+        y = np.tile(np.arange(ways)[None, :, None], (tasks, 1, size))
         halves = (x[:, :, :shots], y[:, :, :shots], x[:, :, shots:], y[:, :, shots:])
         return tuple(a.reshape(tasks, -1, *a.shape[3:]) for a in halves)
 
@@ -101,10 +102,11 @@ class Split:
 def select(
     images: Images, names: Iterable[str], turns: Sequence[int] = (0,), spin: bool = False
 ) -> Split:
-    """The split that holds the classes `names`, each once for every one of `turns`.
+    """Make a split of the classes `names`, with one class per name and turn.
 
     Args:
-        turns: quarter turns, e.g. `(0, 1, 2, 3)` for rotated copies as classes of their own.
+        turns: quarter turns, e.g. `(0, 1, 2, 3)` to add rotated copies as separate classes.
+        spin: see `Split`.
 
     Raises:
         KeyError: a class is not in `images`.

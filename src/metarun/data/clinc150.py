@@ -1,4 +1,4 @@
-"""CLINC150: 150 things that people ask a digital assistant, in 10 domains, 150 sentences each.
+"""CLINC150: requests to a digital assistant, 150 intents in 10 domains, 150 sentences each.
 
 Larson et al., 2019, https://github.com/clinc/oos-eval (CC BY 3.0).
 """
@@ -17,24 +17,24 @@ from metarun.data.sentences import Characters, Features, Sentences, Words, text
 from metarun.errors import Refused
 
 DOMAINS = published_list("clinc150")
-NAMES = {intent: f"{domain}/{intent}" for domain, some in DOMAINS.items() for intent in some}
+NAMES = {name: f"{domain}/{name}" for domain, intents in DOMAINS.items() for name in intents}
 FILE = "data_full.json"
-PARTS = ("train", "val", "test")  # of ordinary classification: 100, 20 and 30 sentences an intent
+PARTS = ("train", "val", "test")  # of ordinary classification: 100, 20, 30 sentences per intent
 
 
 class CLINC150(Sentences):
-    """CLINC150, the classes named `travel/translate`.
+    """CLINC150; classes have names such as `travel/translate`.
 
-    The sentences of an intent are pooled over the official training, validation and test parts,
-    which are about sentences of known intents; here whole intents are held out. The sentences that
-    are out of scope (`oos_…`) have no intent and are left out.
+    The official training, validation and test parts share their intents. Here, whole intents are
+    held out, so the sentences of all parts are pooled. Out-of-scope sentences (`oos_…`) have no
+    intent and are left out.
 
     Args:
         root, cache, url, features, words, characters: as in `Sentences`; the file is
             `data_full.json`.
-        split: `intents`: 90 / 30 / 30 intents at random; `domains`: all intents of 6 / 2 / 2
-            domains at random, so that test is about other matters than training.
-        split_seed: other intents or domains for another seed.
+        split: `intents`, 90 / 30 / 30 random intents; `domains`, all intents of 6 / 2 / 2 random
+            domains, so that training and test share no domain.
+        split_seed: seed of the random split.
     """
 
     name = "clinc150"

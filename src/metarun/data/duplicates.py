@@ -1,4 +1,4 @@
-"""What every start checks, in milliseconds: classes and items that splits or classes share."""
+"""Fast checks at every start: classes and items that several splits or classes share."""
 
 from __future__ import annotations
 
@@ -13,50 +13,48 @@ import numpy as np
 
 from metarun.data.classes import Split
 
-SHOWN = 3  # examples of a finding
+SHOWN = 3  # examples in a message
 
 
 def shared_classes(splits: Mapping[str, Split]) -> list[str]:
-    """A line for each two splits that have classes in common, by name or by all their items."""
+    """A line for each pair of splits with common classes: equal names or the same items."""
     lines = []
-    for (one, a), (two, b) in combinations(_of_classes(splits).items(), 2):
+    for (name_a, a), (name_b, b) in combinations(_class_splits(splits).items(), 2):
         names, starts = set(b.names), set(b.first.tolist()) if a.items is b.items else set()
         pairs = zip(a.names, a.first.tolist(), strict=True)
-        if both := [name for name, first in pairs if name in names or first in starts]:
-            where = f"in both {one} and {two}; a class may be in one split only"
-            lines.append(f"{named(both)}: {where}")
+        if shared := [name for name, first in pairs if name in names or first in starts]:
+            where = f"in both {name_a} and {name_b}; a class may be in one split only"
+            lines.append(f"{named(shared)}: {where}")
     return lines
 
 
 def shared_items(splits: Mapping[str, Split]) -> list[str]:
-    """A line for each two splits that hold equal items, with the first pairs of them."""
-    known = _of_classes(splits)
+    """A line for each pair of splits with equal items, with the first of them as examples."""
     pairs: dict[tuple[str, str], list[str]] = {}
-    for one, two in combinations(known, 2):
-        a, b = known[one], known[two]
+    for (name_a, a), (name_b, b) in combinations(_class_splits(splits).items(), 2):
         for group in a.copies if a.items is b.items else ():
-            mine = [name for k, name in group if _holds(a, k)]
-            theirs = [name for k, name in group if _holds(b, k)]
-            if mine and theirs:
-                pairs.setdefault((one, two), []).append(f"{mine[0]} = {theirs[0]}")
+            items_a = [item for k, item in group if _holds(a, k)]
+            items_b = [item for k, item in group if _holds(b, k)]
+            if items_a and items_b:
+                pairs.setdefault((name_a, name_b), []).append(f"{items_a[0]} = {items_b[0]}")
     return [
-        f"{len(found)} item{'s' * (len(found) > 1)} of {one} {'is' if len(found) == 1 else 'are'} "
-        f"in {two} too, to the byte: {named(found)}"
-        for (one, two), found in pairs.items()
+        f"{len(equal)} item{'s' * (len(equal) > 1)} of {a} {'is' if len(equal) == 1 else 'are'} "
+        f"in {b} too, to the byte: {named(equal)}"
+        for (a, b), equal in pairs.items()
     ]
 
 
 @dataclass
 class Repeats:
-    """Items of one split that are equal to the byte.
+    """Byte-identical items within one split.
 
     Attributes:
-        items: in the split. Rotated copies of a class, as classes of their own, count once.
-        within: class → its items that equal an earlier item of the same class.
-        shared: items that another class holds too.
-        between: pair of classes → different items that both hold; each item counts for the first
-            class that holds it with each of the others.
-        without_own: classes all of whose items other classes hold too.
+        items: number of items in the split. Rotated copies of a class count once.
+        within: class → number of its items that equal an earlier item of the same class.
+        shared: number of items that are also in another class.
+        between: pair of classes → number of distinct items in both. If more than two classes share
+            an item, it counts for the pairs of the first class with each of the others.
+        without_own: classes whose items are all in other classes, too.
     """
 
     items: int = 0
@@ -67,11 +65,11 @@ class Repeats:
 
     @property
     def counts(self) -> dict[str, int]:
-        """For the protocol of a figure."""
+        """Totals, as recorded in the protocol of a result."""
         return {"within_classes": self.within.total(), "between_classes": self.shared}
 
     def lines(self, split: str) -> list[str]:
-        """A line for copies within classes and one for copies between them, if there are any."""
+        """Up to two warnings: equal items within classes, and between classes."""
         lines = []
         if self.within:
             classes = [f"{name}: {count}" for name, count in self.within.most_common()]
@@ -89,11 +87,11 @@ class Repeats:
 
 
 def repeats(split: Split) -> Repeats:
-    """The equal items of a split, by class."""
+    """Count the equal items of a split by class."""
     first, where = np.unique(split.first, return_index=True)
     starts, counts = first.tolist(), split.counts[where].tolist()
     names = [split.names[c] for c in where]
-    found, own = Repeats(items=sum(counts)), list(counts)
+    result, unshared = Repeats(items=sum(counts)), list(counts)
     for group in split.copies:
         holders: Counter[int] = Counter()
         for position, _ in group:
@@ -102,45 +100,46 @@ def repeats(split: Split) -> Repeats:
                 holders[c] += 1
         for c, count in holders.items():
             if count > 1:
-                found.within[names[c]] += count - 1
+                result.within[names[c]] += count - 1
         if len(holders) > 1:
             first, *others = sorted(holders)
-            found.shared += holders.total()
-            found.between.update((names[first], names[c]) for c in others)
+            result.shared += holders.total()
+            result.between.update((names[first], names[c]) for c in others)
             for c, count in holders.items():
-                own[c] -= count
-    found.without_own = [name for name, count in zip(names, own, strict=True) if not count]
-    return found
+                unshared[c] -= count
+    result.without_own = [name for name, count in zip(names, unshared, strict=True) if not count]
+    return result
 
 
 def warnings(splits: Mapping[str, Split]) -> list[str]:
-    """What to say of the data whenever it is used: equal items between splits and within them."""
-    own = (repeats(split).lines(name) for name, split in _of_classes(splits).items())
-    return [*shared_items(splits), *(line for lines in own for line in lines)]
+    """All warnings about equal items, between splits and within them."""
+    repeated = (repeats(split).lines(name) for name, split in _class_splits(splits).items())
+    return [*shared_items(splits), *(line for lines in repeated for line in lines)]
 
 
 def small_classes(split: Split, needed: int) -> list[str]:
-    """The classes with fewer items than `needed`, smallest first, as `name: items`."""
+    """Classes with fewer items than `needed`, smallest first, as `name: number of items`."""
     short = np.flatnonzero(split.counts < needed)
     order = short[np.argsort(split.counts[short], kind="stable")]
     return [f"{split.names[c]}: {split.counts[c]}" for c in order]
 
 
-def named(found: list[str]) -> str:
-    """The first few of `found`, and how many more there are."""
-    more = len(found) - SHOWN
-    return ", ".join(found[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+def named(names: list[str]) -> str:
+    """The first few names, joined, and the number of the others: `a, b, c and 4 more`."""
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def counted(kinds: Mapping[str, list[str]]) -> str:
-    """How many there are of each kind, with the first few; empty if there are none."""
-    return ", ".join(f"{len(some)} {kind} ({named(some)})" for kind, some in kinds.items() if some)
+    """The number and first few names of each kind; empty if there are no names."""
+    return ", ".join(f"{len(n)} {kind} ({named(n)})" for kind, n in kinds.items() if n)
 
 
-def _of_classes(splits: Mapping[str, Any]) -> dict[str, Split]:
-    """Those that are made of classes."""
+def _class_splits(splits: Mapping[str, Any]) -> dict[str, Split]:
+    """The splits that consist of classes."""
     return {name: split for name, split in splits.items() if isinstance(split, Split)}
 
 
 def _holds(split: Split, position: int) -> bool:
+    """Whether the item at `position` in `split.items` belongs to a class of the split."""
     return bool(np.any((split.first <= position) & (position < split.first + split.counts)))

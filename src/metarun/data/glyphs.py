@@ -1,4 +1,4 @@
-"""Letters drawn from the fonts that matplotlib ships: a data set that needs no network."""
+"""Letters drawn with the fonts that matplotlib ships; needs no network."""
 
 from __future__ import annotations
 
@@ -17,70 +17,80 @@ from metarun.data.preparation.images import Class, Images
 from metarun.data.preparation.lettering import Face
 from metarun.errors import Refused
 
-PREPARATION = 1  # raise it when a drawing changes for equal fonts
+PREPARATION = 1  # increase it when drawings change for the same fonts
 
-FIRST = "DejaVuSans.ttf"  # says which letters there are and which of them look alike
-OTHERS = tuple(
-    f"DejaVu{face}.ttf"
-    for face in (
-        *("Sans-Bold", "Sans-Oblique", "SansMono", "SansMono-Bold"),
-        *("Serif", "Serif-Bold", "Serif-Italic"),
-    )
+FIRST = "DejaVuSans.ttf"  # defines which letters exist and which of them look alike
+OTHERS = (
+    "DejaVuSans-Bold.ttf",
+    "DejaVuSans-Oblique.ttf",
+    "DejaVuSansMono.ttf",
+    "DejaVuSansMono-Bold.ttf",
+    "DejaVuSerif.ttf",
+    "DejaVuSerif-Bold.ttf",
+    "DejaVuSerif-Italic.ttf",
 )
-DRAWINGS = 20  # of each class
-LONGER = 64  # pixels of the source that a letter's longer side spans, before it is thickened
-STROKES = (0, 1, 2, 3)  # pixels of the source added on each side of a regular outline
+DRAWINGS = 20  # per class
+LONGER = 64  # length of a letter's longer side in source pixels, without stroke
+STROKES = (0, 1, 2, 3)  # source pixels added on each side of the outline, except in bold faces
 
-# Whole alphabets: no script of test is seen in training. The folder name of a class → ISO 15924, as
-# Unicode's script property.
+# Each split has whole scripts, so test scripts are not seen in training. Name → ISO 15924 code, the
+# script property in Unicode.
 SPLITS = {
     "train": {"Latin": "Latn", "Cyrillic": "Cyrl", "Canadian_syllabics": "Cans"},
     "val": {
-        **{"Greek": "Grek", "Coptic": "Copt", "Lao": "Laoo", "Lisu": "Lisu", "NKo": "Nkoo"},
-        **{"Ogham": "Ogam", "Old_Italic": "Ital"},
+        "Greek": "Grek",
+        "Coptic": "Copt",
+        "Lao": "Laoo",
+        "Lisu": "Lisu",
+        "NKo": "Nkoo",
+        "Ogham": "Ogam",
+        "Old_Italic": "Ital",
     },
     "test": {
-        **{"Arabic": "Arab", "Armenian": "Armn", "Georgian": "Geor", "Hebrew": "Hebr"},
+        "Arabic": "Arab",
+        "Armenian": "Armn",
+        "Georgian": "Geor",
+        "Hebrew": "Hebr",
         "Tifinagh": "Tfng",
     },
 }
-ALPHABETS = {script: name for some in SPLITS.values() for name, script in some.items()}
+ALPHABETS = {code: name for scripts in SPLITS.values() for name, code in scripts.items()}
 
 
 class Glyphs:
     """More than 1,000 letters of 15 scripts, 20 drawings each, (1, 28, 28), ink 255 on 0.
 
-    A class is named by alphabet and code point, `Georgian/10D0`. Letters that look alike in DejaVu
-    Sans whatever their size and position (A, Α and А; o and O; ط and ظ) are one class, that of the
-    lowest code point, which alone is drawn. Drawings vary by face (those DejaVu faces that have
-    the letter and in which no other class looks like it), stroke width, turn, shear, proportions,
-    size, position and an elastic bend. They are the same to the byte for equal fonts, Pillow and
-    FreeType.
+    Classes are named by alphabet and code point, e.g. `Georgian/10D0`. Letters that look alike in
+    DejaVu Sans regardless of size and position (A, Α and А; o and O; ط and ظ) form one class, drawn
+    as the letter with the lowest code point. Drawings vary by face (of the DejaVu faces that have
+    the letter and draw no other class alike), stroke width, rotation, shear, aspect ratio, size,
+    position and an elastic distortion. They are byte-identical for equal versions of the fonts,
+    Pillow and FreeType.
 
     Args:
-        cache: folder for the prepared array; it holds `glyphs/`.
+        cache: folder of prepared data sets; the array is kept in its subfolder `glyphs`.
     """
 
     def __init__(self, *, cache: str) -> None:
         self.folder = Path(cache).expanduser() / "glyphs"
 
     def facts(self) -> dict[str, Facts | None]:
-        """Classes and drawings of each split, as far as the cache knows them already."""
+        """Classes and drawings of each split if they are cached, else `None`."""
         images = stored(self.folder, self.key)
-        known = _splits(images) if images else {}
-        return {name: known[name].facts if known else None for name in SPLITS}
+        splits = _splits(images) if images else {}
+        return {name: splits[name].facts if splits else None for name in SPLITS}
 
     def load(self) -> dict[str, Split]:
-        """The splits `train`, `val` and `test`; the first call draws for some seconds.
+        """The splits `train`, `val` and `test`; the first call draws the letters, for seconds.
 
         Raises:
-            Refused: the fonts are not there, or the cache cannot be written to.
+            Refused: the fonts are missing, or the cache is not writable.
         """
         return _splits(prepared(self.folder, self.key, draw))
 
     @cached_property
     def key(self) -> str:
-        """What the drawings depend on."""
+        """Cache key: versions and fonts on which the drawings depend."""
         from PIL import __version__ as pillow
         from PIL import features
 
@@ -92,7 +102,7 @@ class Glyphs:
         except OSError as error:
             raise Refused(
                 f"data=glyphs: {error.filename} cannot be read ({error.strerror}); "
-                "it comes with matplotlib: install that anew"
+                "it is part of matplotlib: reinstall matplotlib"
             ) from error
         return "\n".join(parts)
 
@@ -104,45 +114,45 @@ def draw() -> Iterator[Class]:
 
 
 def find_classes() -> dict[int, tuple[str, list[Face]]]:
-    """Code point of each class → its alphabet and the faces that draw it, in code point order."""
+    """Code point of each class → alphabet and faces that draw it, sorted by code point."""
     folder = lettering.font_folder()
     first, *others = (Face(folder / name) for name in (FIRST, *OTHERS))
     scripts = lettering.letters(first.points)
     scripts = {point: script for point, script in scripts.items() if script in ALPHABETS}
     points, bitmaps = _inked(first, scripts)
-    kept = [points[i] for i in lettering.distinct(lettering.overlaps(bitmaps))]
-    classes = {point: (ALPHABETS[scripts[point]], [first]) for point in kept}
+    chosen = [points[i] for i in lettering.distinct(lettering.overlaps(bitmaps))]
+    classes = {point: (ALPHABETS[scripts[point]], [first]) for point in chosen}
     for face in others:
-        here, bitmaps = _inked(face, [point for point in kept if point in face.points])
+        drawn, bitmaps = _inked(face, [point for point in chosen if point in face.points])
         overlap = lettering.overlaps(bitmaps)
         np.fill_diagonal(overlap, 0)
-        for point, closest in zip(here, overlap.max(axis=1), strict=True):
-            if closest < lettering.ALIKE:  # else this face draws two classes alike
+        for point, closest in zip(drawn, overlap.max(axis=1), strict=True):
+            if closest < lettering.ALIKE:  # otherwise two classes look alike in this face
                 classes[point][1].append(face)
     return classes
 
 
 def drawings(point: int, faces: list[Face], strength: Strength = USUAL) -> np.ndarray:
-    """(20, 28, 28) uint8: the class's own random numbers, so no class depends on another."""
+    """Draw a class, (20, 28, 28) uint8, with a random generator seeded by its code point."""
     rng = np.random.Generator(np.random.PCG64([PREPARATION, point]))
     sizes = [lettering.RASTER * LONGER / max(face.bitmap(point).shape) for face in faces]
     sources: dict[tuple[int, int], tuple[np.ndarray, int]] = {}
-    made = []
+    images = []
     for _ in range(DRAWINGS):
-        which = int(rng.integers(len(faces)))
-        heavy = "Bold" in faces[which].path.name  # thickened further, its counters would close
+        index = int(rng.integers(len(faces)))
+        heavy = "Bold" in faces[index].path.name  # a stroke would fill the counters of bold letters
         stroke = 0 if heavy else STROKES[int(rng.integers(len(STROKES)))]
-        if (which, stroke) not in sources:
-            sources[which, stroke] = _source(faces[which], point, sizes[which], stroke)
-        source, longer = sources[which, stroke]
-        made.append(distortion.sample(source, *distortion.coordinates(rng, longer, strength)))
-    return np.stack(made)
+        if (index, stroke) not in sources:
+            sources[index, stroke] = _source(faces[index], point, sizes[index], stroke)
+        source, longer = sources[index, stroke]
+        images.append(distortion.sample(source, *distortion.coordinates(rng, longer, strength)))
+    return np.stack(images)
 
 
 def _source(face: Face, point: int, size: float, stroke: int) -> tuple[np.ndarray, int]:
-    """The letter in the middle of a (SOURCE, SOURCE) bitmap, and the pixels its longer side spans.
+    """The letter centred in a (SOURCE, SOURCE) bitmap, and the length of its longer side in pixels.
 
-    Rendered at a font `size` of its own, so that commas and ligatures are equally sharp.
+    Each letter has its own font `size`, so that small and large letters are equally sharp.
     """
     bitmap = face.bitmap(point, size, stroke)
     height, width = bitmap.shape
@@ -153,9 +163,9 @@ def _source(face: Face, point: int, size: float, stroke: int) -> tuple[np.ndarra
 
 
 def _inked(face: Face, points: Iterable[int]) -> tuple[list[int], list[np.ndarray]]:
-    """Those of `points` that the face draws with ink, and their bitmaps."""
-    found = {point: bitmap for point in points if (bitmap := face.bitmap(point)).size}
-    return list(found), list(found.values())
+    """Code points of `points` whose bitmap in `face` is not empty, and their bitmaps."""
+    bitmaps = {point: bitmap for point in points if (bitmap := face.bitmap(point)).size}
+    return list(bitmaps), list(bitmaps.values())
 
 
 def _splits(images: Images) -> dict[str, Split]:

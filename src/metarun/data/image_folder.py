@@ -1,4 +1,4 @@
-"""One's own pictures: a folder of them for each class."""
+"""Your own pictures, with one folder per class."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ from metarun.data.class_splits import SPLITS
 from metarun.data.classes import Facts, Split, select
 from metarun.data.duplicates import named
 from metarun.data.preparation import picture_classes
-from metarun.data.preparation.class_folders import Listing, listing, subfolders
+from metarun.data.preparation.class_folders import Listing, list_classes, subfolders
 from metarun.data.preparation.pixels import Span
 from metarun.errors import Refused
 
-CALLED = {  # what the folder of a split may be called, in lower case
-    **{"train": "train", "training": "train"},
-    **{"val": "val", "valid": "val", "validation": "val"},
-    **{"test": "test", "testing": "test"},
+SPLIT_FOLDERS = {  # accepted folder names in lower case → split
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
 }
 LAYOUT = "it should hold a folder of pictures for each class: DIR/cat/*.jpg, DIR/dog/*.jpg, …"
 
@@ -31,25 +35,25 @@ log = logging.getLogger(__name__)
 
 
 class ImageFolder:
-    """Pictures in a folder for each class, cut to squares of one size; see `pictures.picture`.
+    """Pictures in one folder per class, cropped to squares of one size; see `pictures.picture`.
 
-    A class is a folder `depth` levels below `root`; all pictures in it and below are its own. Where
-    `root` holds the folders `train`, `val` and `test`, the classes are below those and split as
-    they say. A file may tell the split too; else it is made by `fractions` and `split_seed`.
+    A class is a folder `depth` levels below `root`, with all pictures in it and its subfolders. The
+    split is defined by `split_file`; or, if `root` has the folders `train`, `val` and `test`, by
+    these, with the class folders `depth` levels below them; or by `fractions` and `split_seed`.
 
     Args:
         root: the folder of the pictures; there is no default.
-        cache: folder for the prepared array; it holds `image_folder/`.
+        cache: folder of prepared data sets; the array is kept in its subfolder `image_folder`.
         size: height and width of a prepared picture, in pixels.
-        colour: red, green and blue; else grey.
+        colour: RGB if true, else grey.
         depth: 1 for `DIR/class/…`, 2 for `DIR/Alphabet/character/…`.
-        fractions: of the classes in train, val and test, or their numbers; 2 at least in each.
-        split_seed: another one makes another split.
-        split_file: JSON, `{"train": [names of classes], "val": […], "test": […]}`.
-        skip_broken: go on without files and classes that cannot be used, with a warning.
-        pixel_range: the numbers in the files that become black and white, the same for all files;
-            needed where they are signed or floating-point. By default 0 and 255; in files of 16
-            bits, 0 and the largest number of the 8, 10, 12, 14 or 16 bits that hold all of them.
+        fractions: of classes in train, val and test, or numbers of classes; at least 2 in each.
+        split_seed: seed of the random split.
+        split_file: JSON file, `{"train": [names of classes], "val": […], "test": […]}`.
+        skip_broken: whether to leave out unusable files and classes, with a warning.
+        pixel_range: pixel values of black and white, the same for all files; required for signed
+            and floating-point values. By default 0 and 255; for 16-bit files, 0 and the maximum
+            of the smallest bit depth of 8, 10, 12, 14 and 16 that holds all their values.
     """
 
     def __init__(
@@ -61,7 +65,9 @@ class ImageFolder:
         colour: bool = True,
         depth: Annotated[int, Field(ge=1, le=8)] = 1,
         fractions: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)] = (
-            *(0.6, 0.2, 0.2),
+            0.6,
+            0.2,
+            0.2,
         ),
         split_seed: Annotated[int, Field(ge=0)] = 0,
         split_file: str | None = None,
@@ -81,12 +87,12 @@ class ImageFolder:
         self.span = pixel_range and Span(*pixel_range, typed=True)
 
     def facts(self) -> dict[str, Facts | None]:
-        """Classes and files of each split, by their names alone: no picture is opened.
+        """Classes and files of each split, from file names only: no picture is opened.
 
         Raises:
-            Refused: the folder is not there, or its classes cannot be split.
+            Refused: the folder is missing, or its classes cannot be split.
         """
-        files = self.found.classes
+        files = self.listing.classes
         return {
             split: Facts(len(names), min((len(files[name]) for name in names), default=0))
             for split, names in self.classes.items()
@@ -96,90 +102,91 @@ class ImageFolder:
         """The splits `train`, `val` and `test`; the first call reads all pictures.
 
         Raises:
-            Refused: naming all files and classes that cannot be used, or the cache that cannot be
-                written to.
+            Refused: with a line for each unusable file and class, or the cache is not writable.
         """
         used = {name for names in self.classes.values() for name in names}
-        wanted = {name: files for name, files in self.found.classes.items() if name in used}
-        if unused := [name for name in self.found.classes if name not in used]:
-            log.info("in no split of %s: %s", self.split_file, named(unused))
-        chosen = Listing(self.root, wanted, self.found.mistakes)
+        classes = {name: files for name, files in self.listing.classes.items() if name in used}
+        if unused := [name for name in self.listing.classes if name not in used]:
+            log.info("classes in no split of %s: %s", self.split_file, named(unused))
+        chosen = Listing(self.root, classes, self.listing.mistakes)
         images = picture_classes.prepare(
             self.cache, chosen, self.size, self.colour, self.skip_broken, self.span
         )
-        if self.found.stray:
-            log.warning("pictures that lie in no class folder: %s", named(self.found.stray))
-        there = set(images.names)
+        if self.listing.stray:
+            log.warning("pictures outside class folders, ignored: %s", named(self.listing.stray))
+        prepared = set(images.names)
         return {
-            split: select(images, [name for name in names if name in there])
+            split: select(images, [name for name in names if name in prepared])
             for split, names in self.classes.items()
         }
 
     @cached_property
     def classes(self) -> dict[str, list[str]]:
-        """The names of the classes of each split."""
+        """Class names of each split."""
         if self._parts:
             return {split: list(part.classes) for split, part in self._parts.items()}
-        known = self.found.classes
+        names = list(self.listing.classes)
         if self.split_file:
-            return class_splits.from_file(self._split_file_there(), known)
-        if len(known) < class_splits.FEWEST * len(SPLITS):
+            return class_splits.from_file(self._split_path(), names)
+        if len(names) < class_splits.MIN_CLASSES * len(SPLITS):
             raise Refused(
-                f"data.root={self.root}: {len(known)} class{'es' * (len(known) != 1)} "
-                f"({named(list(known))}), and train, val and test need {class_splits.FEWEST} each; "
-                "name the folder that holds the folders of the classes, and see data.depth",
-                *picture_classes.first(self.found.mistakes, self.root),
+                f"data.root={self.root}: {len(names)} class{'es' * (len(names) != 1)} "
+                f"({named(names)}), and train, val and test need {class_splits.MIN_CLASSES} each; "
+                "data.root should hold the class folders (see data.depth)",
+                *picture_classes.first(self.listing.mistakes, self.root),
             )
-        return class_splits.divide(known, self.fractions, self.split_seed)
+        return class_splits.divide(names, self.fractions, self.split_seed)
 
     @cached_property
-    def found(self) -> Listing:
+    def listing(self) -> Listing:
         """All classes of `root`."""
-        whole = Listing(self.root)
-        for part in self._parts.values() or [listing(self.root, self.depth)]:
-            whole.classes.update(part.classes)
-            whole.mistakes += part.mistakes
-            whole.stray += part.stray
-        if not whole.classes:
-            told = picture_classes.first(whole.mistakes, self.root)
-            raise Refused(f"data.root={self.root}: no classes; {LAYOUT}", *told)
-        return whole
+        total = Listing(self.root)
+        for part in self._parts.values() or [list_classes(self.root, self.depth)]:
+            total.classes.update(part.classes)
+            total.mistakes += part.mistakes
+            total.stray += part.stray
+        if not total.classes:
+            mistakes = picture_classes.first(total.mistakes, self.root)
+            raise Refused(f"data.root={self.root}: no classes; {LAYOUT}", *mistakes)
+        return total
 
     @cached_property
     def _parts(self) -> dict[str, Listing]:
-        """The listing of each split that has a folder; empty if there are none."""
+        """The listing of each split folder; empty if the folders do not define the split."""
         if not self.root.is_dir():
-            there = "not a folder" if self.root.exists() else "no such folder"
-            raise Refused(f"data.root={self.root}: {there}; {LAYOUT}")
+            reason = "not a folder" if self.root.exists() else "no such folder"
+            raise Refused(f"data.root={self.root}: {reason}; {LAYOUT}")
         names = subfolders(self.root)
-        splits = {CALLED[name.lower()]: name for name in names if name.lower() in CALLED}
+        splits = {
+            SPLIT_FOLDERS[name.lower()]: name for name in names if name.lower() in SPLIT_FOLDERS
+        }
         if self.split_file or not splits or (len(splits) < 3 and len(names) > len(splits)):
             return {}
         if missing := [split for split in SPLITS if split not in splits]:
             raise Refused(
-                f"data.root={self.root}: has {' and '.join(splits.values())}, and no "
-                f"{' or '.join(missing)} beside; put the classes themselves into one folder, "
-                "and data.fractions splits them"
+                f"data.root={self.root}: has {' and '.join(splits.values())}, but no "
+                f"{' or '.join(missing)}; put all class folders into one folder to split them by "
+                "data.fractions"
             )
-        if beside := [name for name in names if name not in splits.values()]:
-            log.warning("%s: beside train, val and test, left alone: %s", self.root, named(beside))
-        parts = {split: listing(self.root / splits[split], self.depth) for split in SPLITS}
-        known = Counter(name for part in parts.values() for name in part.classes)
-        if twice := sorted(name for name, times in known.items() if times > 1):
+        if others := [name for name in names if name not in splits.values()]:
+            log.warning("%s: ignored beside train, val and test: %s", self.root, named(others))
+        parts = {split: list_classes(self.root / splits[split], self.depth) for split in SPLITS}
+        counts = Counter(name for part in parts.values() for name in part.classes)
+        if repeated := sorted(name for name, times in counts.items() if times > 1):
             raise Refused(
-                f"data.root={self.root}: {len(twice)} classes in more than one of train, val and "
-                f"test ({named(twice)}); a learner is tested on classes that it was not trained on:"
-                " put all pictures of a class into DIR/class, and data.fractions splits the classes"
+                f"data.root={self.root}: {len(repeated)} classes in more than one of train, val "
+                f"and test ({named(repeated)}); the splits may not share classes: put all pictures "
+                "of a class into DIR/class to split the classes by data.fractions"
             )
         if empty := [split for split, part in parts.items() if not part.classes]:
-            told = [line for split in empty for line in parts[split].mistakes]
+            mistakes = [line for split in empty for line in parts[split].mistakes]
             raise Refused(
                 f"data.root={self.root}: no classes in {' and '.join(empty)}; {LAYOUT}",
-                *picture_classes.first(told, self.root),
+                *picture_classes.first(mistakes, self.root),
             )
         return parts
 
-    def _split_file_there(self) -> Path:
-        """As it was typed, or beside the pictures."""
-        beside = self.root / self.split_file
-        return beside if not self.split_file.exists() and beside.exists() else self.split_file
+    def _split_path(self) -> Path:
+        """`split_file`, relative to the working directory or else to `root`."""
+        in_root = self.root / self.split_file
+        return in_root if not self.split_file.exists() and in_root.exists() else self.split_file

@@ -1,6 +1,6 @@
-"""Where data sets look for their files and keep what they prepared, and what is there already.
+"""Source and cache folders of data sets, and the size of their content.
 
-Read from the files of the choices alone: nothing is built, so it takes milliseconds.
+Only the YAML files of the data sets are read; no data set is instantiated.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-MOST = 10_000  # files of one folder that are counted
+MOST = 10_000  # maximum number of files counted in a folder
 
 
 class Size(NamedTuple):
-    """What a folder holds, all below it included; `more`: at least that."""
+    """Total size of a folder and its subfolders; a lower bound if `more`."""
 
     bytes: int
     files: int
@@ -32,82 +32,80 @@ class Size(NamedTuple):
 
 
 def keys(file: Path, base: DictConfig) -> dict[str, str | None]:
-    """`root` and `cache` in the file of a data set, those that it has; resolved, `~` and all.
+    """The keys `root` and `cache` of a data set's YAML file, if any, as absolute paths.
 
     Args:
-        base: what the file's interpolations refer to; its `data_home` is the user's.
+        base: config that the interpolations in the file refer to, e.g. `data_home`.
     """
     try:
         text = file.read_text("utf-8")
-        own = OmegaConf.create(text)
-        whole = any(line.startswith("# @package _global_") for line in text.splitlines())
-        node = OmegaConf.merge(base, own if whole else {"data": own}).data
-        found = {key: node[key] for key in ("root", "cache") if key in node}
+        content = OmegaConf.create(text)
+        is_global = any(line.startswith("# @package _global_") for line in text.splitlines())
+        node = OmegaConf.merge(base, content if is_global else {"data": content}).data
+        places = {key: node[key] for key in ("root", "cache") if key in node}
     except (OSError, ValueError, AttributeError, TypeError, YAMLError, OmegaConfBaseException):
-        return {}  # a run that chooses it will say what is wrong
+        return {}  # a run with this data set reports the error
     return {
         key: os.path.abspath(os.path.expanduser(place)) if isinstance(place, str) else None
-        for key, place in found.items()
+        for key, place in places.items()
     }
 
 
 def root_line(root: str | None) -> str:
-    """A data set's root and what is there."""
+    """One line: the root of a data set and its size."""
     return f"root {short(root)}: {present(root)}" if root else "root: named by data.root=DIR"
 
 
 def cache_lines(caches: Iterable[str]) -> Iterator[str]:
-    """For each cache folder, what is kept there: a folder for each data set."""
+    """A line for each cache folder with the size of each prepared data set."""
     for cache in dict.fromkeys(caches):
         try:
-            folders = sorted(e.name for e in os.scandir(cache) if e.is_dir())
-            held = [f"{name} {present(os.path.join(cache, name))}" for name in folders]
-            yield f"prepared, in {short(cache)}: {', '.join(held) or 'nothing yet'}"
+            names = sorted(entry.name for entry in os.scandir(cache) if entry.is_dir())
+            sizes = [f"{name} {present(os.path.join(cache, name))}" for name in names]
+            yield f"prepared, in {short(cache)}: {', '.join(sizes) or 'nothing yet'}"
         except OSError:
             yield f"prepared, in {short(cache)}: {present(cache)}"
 
 
 def present(path: str) -> str:
-    """The size of a file or folder in words."""
+    """Size of a file or folder as text: `1.2 MB`, `nothing yet`, or why it cannot be read."""
     try:
         size = measure(path)
     except FileNotFoundError:
         return "nothing yet"
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
-    return str(size) if size.bytes else "nothing yet"  # a lock file is nothing
+    return str(size) if size.bytes else "nothing yet"  # empty lock files do not count
 
 
 def measure(path: str) -> Size:
-    """The size of a file, or of all files below a folder, as far as they can be read.
-
-    Links inside the folder are not followed.
+    """Size of a file, or of all readable files below a folder. Links in it are not followed.
 
     Raises:
-        OSError: it is not there or cannot be opened.
+        OSError: the path is missing or cannot be opened.
     """
     if not os.path.isdir(path):
         return Size(os.stat(path).st_size, 1)
     total = files = 0
-    more, left = False, [os.scandir(path)]
-    while left:
-        with left.pop() as entries:
+    more, pending = False, [os.scandir(path)]
+    while pending:
+        with pending.pop() as entries:
             for entry in entries:
                 try:
                     if entry.is_dir(follow_symlinks=False):
-                        left.append(os.scandir(entry.path))
+                        pending.append(os.scandir(entry.path))
                     elif entry.is_file(follow_symlinks=False):
                         total, files = total + entry.stat(follow_symlinks=False).st_size, files + 1
                 except OSError:
                     more = True
                 if files >= MOST:
-                    for opened in left:
+                    for opened in pending:
                         opened.close()
                     return Size(total, files, True)
     return Size(total, files, more)
 
 
 def short(path: str) -> str:
-    """The path with one's home as `~`."""
+    """The path with the home folder written as `~`."""
     home = str(Path.home())
     return f"~{path[len(home) :]}" if path == home or path.startswith(home + os.sep) else path

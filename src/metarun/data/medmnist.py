@@ -17,34 +17,34 @@ from pydantic import BeforeValidator
 from metarun.data.classes import Facts, Split, select
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.checksums import Checksums, warn_of
-from metarun.data.preparation.download import existing, fetch
+from metarun.data.preparation.download import fetch, require_root
 from metarun.data.preparation.images import Class
 from metarun.data.preparation.medmnist_files import classes_of, labels_of
 from metarun.data.preparation.medmnist_members import MEMBERS, SAME_SCANS, unfit
 from metarun.errors import Refused
 
-PREPARATION = 1  # raise it when the prepared array changes for equal files
-# one name stands for a list of one
+PREPARATION = 1  # increase it when the array prepared from the same files changes
+# a single name is accepted as a list
 Names = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
 
 
 class MedMNIST:
-    """Classes of several members of MedMNIST, pooled; each member's in one split only.
+    """Classes of several MedMNIST members; all classes of a member are in the same split.
 
-    Few-shot splits hold out classes, so a member's own three portions are put together. Its classes
-    are named `pathmnist/adipose`. An episode draws its classes from all members of its split; where
-    a split has several, telling their kinds of image apart is part of the task.
+    Few-shot splits hold out classes, so the three portions of a member are pooled. Classes have
+    names such as `pathmnist/adipose`. The classes of an episode are drawn from all members of its
+    split; if a split has several, an episode may mix different kinds of images.
 
-    The axial, coronal and sagittal organs come from the same CT scans and so go into one split.
-    `retinamnist` can be named; its classes are grades of one disease. `chestmnist` has several
-    labels an image, and the members in three dimensions have no images: neither can be named.
+    The axial, coronal and sagittal organ members show the same CT scans and must be in one split.
+    The classes of `retinamnist` are grades of one disease. `chestmnist`, with several labels per
+    image, and the 3D members are not available.
 
     Args:
-        root, cache, url: as of any data set; `root` holds `pathmnist.npz`, ….
-        train, val, test: names of members, or one name.
-        size: height and width in pixels; above 28 the files are `pathmnist_64.npz` and so on.
-        colour: (3, size, size), grey images being repeated; or (1, size, size), colours being
-            weighed as in ITU-R BT.601.
+        root, cache, url: see `metarun.data`; `root` holds `pathmnist.npz`, ….
+        train, val, test: names of members, or a single name.
+        size: height and width in pixels; files of sizes above 28 are named `pathmnist_64.npz`.
+        colour: items of (3, size, size), with the channel of grey images repeated, or of
+            (1, size, size), with colours converted to grey by ITU-R BT.601.
     """
 
     def __init__(
@@ -61,54 +61,54 @@ class MedMNIST:
     ) -> None:
         self.root = Path(root).expanduser()
         self.folder = Path(cache).expanduser() / "medmnist"
-        given = {"train": train, "val": val, "test": test}
-        self.members = {k: [v] if isinstance(v, str) else list(v) for k, v in given.items()}
+        names = {"train": train, "val": val, "test": test}
+        self.members = {k: [v] if isinstance(v, str) else list(v) for k, v in names.items()}
         if mistakes := unfit(self.members):
             raise Refused(*mistakes)
         self.size, self.colour = size, colour
         self.url = url.rstrip("/")
 
     def facts(self) -> dict[str, Facts | None]:
-        """Classes of each split; of the smallest no more is known than that it is below the mean.
+        """Classes of each split, and an upper bound of the size of its smallest class.
 
-        How many images a class really has is known from the files.
+        The bound is the smallest mean class size of a member; exact sizes require the files.
         """
         facts = {}
         for split, members in self.members.items():
-            known = [(len(MEMBERS[m]["labels"]), MEMBERS[m]["images"]) for m in members]
-            facts[split] = Facts(sum(k for k, _ in known), min(n // k for k, n in known))
+            sizes = [(len(MEMBERS[m]["labels"]), MEMBERS[m]["images"]) for m in members]
+            facts[split] = Facts(sum(k for k, _ in sizes), min(n // k for k, n in sizes))
         return facts
 
     def load(self) -> dict[str, Split]:
-        """The three splits; the first call reads the files, for a minute.
+        """The three splits; the first call reads the files, which takes a minute.
 
-        Other files of the same form are taken too, with a warning.
+        Files of the same form with other content are accepted with a warning.
 
         Raises:
-            Refused: files are missing or broken, or the cache cannot be written to.
+            Refused: files are missing or damaged, or the cache is not writable.
         """
         members = sorted(itertools.chain.from_iterable(self.members.values()))
-        existing(self.root, self.folder.parent, self._by_hand(members))
+        require_root(self.root, self.folder.parent, self._by_hand(members))
         official = {m: MEMBERS[m]["md5"][str(self.size)] for m in members}
         files, sums = {m: self.root / self._file(m) for m in members}, Checksums(self.folder)
-        present = {m: path for m, path in files.items() if self._there(path)}
-        found = official | {m: sums.of(path) for m, path in present.items()}
-        made = " ".join(f"{m}:{md5}" for m, md5 in sorted(found.items()))
+        present = {m: path for m, path in files.items() if self._exists(path)}
+        md5s = official | {m: sums.of(path) for m, path in present.items()}
+        sources = " ".join(f"{m}:{md5}" for m, md5 in sorted(md5s.items()))
         kind = "colour" if self.colour else "grey"
-        key = f"medmnist {self.size} {kind} {made} {PREPARATION}"
+        key = f"medmnist {self.size} {kind} {sources} {PREPARATION}"
         images = prepared(self.folder, key, lambda: self._prepare(files))
         sums.keep(present.values())
-        if others := [present[m].name for m in members if found[m] != official[m]]:
+        if others := [present[m].name for m in members if md5s[m] != official[m]]:
             warn_of(self.root, f"{', '.join(others)} of MedMNIST")
         return {
-            split: select(images, [f"{m}/{name}" for m in some for name in MEMBERS[m]["labels"]])
-            for split, some in self.members.items()
+            split: select(images, [f"{m}/{name}" for m in names for name in MEMBERS[m]["labels"]])
+            for split, names in self.members.items()
         }
 
     def _file(self, member: str) -> str:
         return f"{member}.npz" if self.size == 28 else f"{member}_{self.size}.npz"
 
-    def _there(self, path: Path) -> bool:
+    def _exists(self, path: Path) -> bool:
         try:
             return path.exists()
         except OSError as error:
@@ -119,18 +119,18 @@ class MedMNIST:
         return f"put {files} from {self.url} into data.root={self.root}"
 
     def _prepare(self, files: dict[str, Path]) -> Iterator[Class]:
-        missing = [m for m, path in files.items() if not self._there(path)]
-        labels = self._examined({m: p for m, p in files.items() if m not in missing})
+        missing = [m for m, path in files.items() if not self._exists(path)]
+        labels = self._labels({m: p for m, p in files.items() if m not in missing})
         for member in missing:
             url, md5 = f"{self.url}/{self._file(member)}", MEMBERS[member]["md5"][str(self.size)]
             advice = self._by_hand(missing)
             fetch(f"{url}?download=1", files[member], f"md5:{md5}", by_hand=advice)
-        labels |= self._examined({m: files[m] for m in missing})
+        labels |= self._labels({m: files[m] for m in missing})
         for member, path in files.items():
             yield from classes_of(member, path, labels[member], self.size, self.colour)
 
-    def _examined(self, files: dict[str, Path]) -> dict[str, list[np.ndarray]]:
-        """Labels of each member, portion by portion; all members' mistakes are said at once."""
+    def _labels(self, files: dict[str, Path]) -> dict[str, list[np.ndarray]]:
+        """Labels of each member by portion; raises the mistakes of all members together."""
         labels, mistakes = {}, []
         for member, path in files.items():
             try:

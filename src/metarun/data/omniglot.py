@@ -15,40 +15,40 @@ from metarun.data.class_splits import SPLITS, published_list
 from metarun.data.classes import Facts, Split, select
 from metarun.data.duplicates import counted
 from metarun.data.preparation.cache import prepared
-from metarun.data.preparation.download import existing, fetch, put
+from metarun.data.preparation.download import fetch, put_advice, require_root
 from metarun.data.preparation.images import Class
 from metarun.data.preparation.omniglot_images import content_hash, decode, present, shrink
 from metarun.errors import Refused
 
-PREPARATION = 1  # raise it when the prepared array changes for equal files
-ARCHIVES = {  # MD5 of the official containers, for downloads only: others hold the same images
+PREPARATION = 1  # increase it when the array prepared from the same files changes
+ARCHIVES = {  # MD5 of the official archives, for downloads only: others hold the same images
     "images_background": "md5:68d2efa1b9178cc56df9314c21c6e718",
     "images_evaluation": "md5:6b91aef0f799c5bb55b94e3f2daec811",
 }
 # content_hash of the whole data set
 CONTENT = "0ee83dbd9563c52640f85677dccd80dc9d8149a39b9ee2ca7f8237b9b4e1bc21"
-DRAWINGS = 20  # of each class
+DRAWINGS = 20  # per class
 TURNS = {"classes": (0, 1, 2, 3), "episode": (0,), "none": (0,)}
 
 
 class Omniglot:
-    """Omniglot at (1, 28, 28), ink 255 on paper 0.
+    """Omniglot at (1, 28, 28), ink 255 on a background of 0.
 
-    The classes are named as in the archives, `Greek/character01`. The images come from the two
-    official zip files, or the folders they unpack to, in `root`; what is missing is downloaded.
-    They are known by their content, whatever the container.
+    Classes have the names in the archives, e.g. `Greek/character01`. The images are read from the
+    two official zip files, or the unpacked folders, in `root`; missing ones are downloaded. They
+    are verified by the hash of their content, so other containers are accepted.
 
     Args:
-        root, cache, url: as of any data set.
-        split: which characters train, validate and test:
-            `vinyals`, 1,028 / 172 / 423 (Vinyals et al., 2016), which cuts through an alphabet;
-            `background_evaluation`, 792 / 172 / 659, the authors' own: test is the 20 evaluation
-            alphabets, val five whole ones of the 30 background alphabets, those that validate in
-            `vinyals`; `alphabets`, 894 / 186 / 543, whole alphabets over all 50, with related
-            scripts together: test on the 14 Brahmic scripts, which training has none of.
-        rotations: `classes` makes the copies turned by 90°, 180° and 270° classes of their own,
-            after the split (four times as many); `episode` turns each class of an episode by a
-            random multiple of 90°; `none` leaves them upright.
+        root, cache, url: see `metarun.data`.
+        split: the numbers are characters in train / val / test:
+            `vinyals`, 1,028 / 172 / 423 (Vinyals et al., 2016), with one alphabet in two splits;
+            `background_evaluation`, 792 / 172 / 659, the split of the authors: test is the 20
+            evaluation alphabets; val is 5 of the 30 background alphabets, the same as in `vinyals`;
+            `alphabets`, 894 / 186 / 543, whole alphabets of all 50, with related scripts in the
+            same split: test is the 14 Brahmic scripts.
+        rotations: `classes` adds copies rotated by 90°, 180° and 270° as separate classes, after
+            the split (four times as many); `episode` rotates each class of an episode by a random
+            multiple of 90°; `none` leaves all upright.
     """
 
     def __init__(
@@ -67,17 +67,17 @@ class Omniglot:
         self.url = url.rstrip("/")
 
     def facts(self) -> dict[str, Facts | None]:
-        """Classes of each split, known without the images; each has 20 images."""
+        """Classes of each split, each with 20 images; reads no file."""
         turns = len(TURNS[self.rotations])
         return {name: Facts(len(c) * turns, DRAWINGS) for name, c in self.classes.items()}
 
     def load(self) -> dict[str, Split]:
-        """The three splits; the first call reads 32,460 images, for seconds.
+        """The three splits; the first call reads 32,460 images, which takes seconds.
 
         Raises:
-            Refused: images are missing, altered or broken, or the cache cannot be written to.
+            Refused: images are missing, altered or damaged, or the cache is not writable.
         """
-        existing(self.root, self.folder.parent, self._by_hand(ARCHIVES))
+        require_root(self.root, self.folder.parent, self._by_hand(ARCHIVES))
         images = prepared(self.folder, f"omniglot {CONTENT} {PREPARATION}", self._prepare)
         spin = self.rotations == "episode"
         return {
@@ -88,7 +88,7 @@ class Omniglot:
     def _prepare(self) -> Iterator[Class]:
         drawings = decode(self._sources())
         expected = sorted(name for names in self.classes.values() for name in names)
-        if mistakes := _unlike(drawings, expected):
+        if mistakes := _differences(drawings, expected):
             raise Refused(f"data.root={self.root}: {mistakes}; {self._by_hand(ARCHIVES)}")
         for name in expected:
             files = sorted(drawings[name])
@@ -96,21 +96,21 @@ class Omniglot:
             yield Class(name, small[:, None], files)
 
     def _sources(self) -> list[Path]:
-        """The zip file or the folder of each archive, downloaded if there is neither."""
-        # torchvision puts them into a folder `omniglot-py`
-        found = {archive: present(self.root, "omniglot-py", archive) for archive in ARCHIVES}
-        missing = [archive for archive, path in found.items() if path is None]
+        """The zip file or the folder of each archive; downloads archives that have neither."""
+        # torchvision uses the folder `omniglot-py`
+        sources = {archive: present(self.root, "omniglot-py", archive) for archive in ARCHIVES}
+        missing = [archive for archive, path in sources.items() if path is None]
         for archive in missing:
             url, path = f"{self.url}/{archive}.zip", self.root / f"{archive}.zip"
-            found[archive] = fetch(url, path, ARCHIVES[archive], by_hand=self._by_hand(missing))
-        return list(found.values())
+            sources[archive] = fetch(url, path, ARCHIVES[archive], by_hand=self._by_hand(missing))
+        return list(sources.values())
 
     def _by_hand(self, archives: Iterable[str]) -> str:
-        return put(self.root, (f"{self.url}/{archive}.zip" for archive in archives))
+        return put_advice(self.root, (f"{self.url}/{archive}.zip" for archive in archives))
 
 
 def published(split: str) -> dict[str, list[str]]:
-    """Class names of `train`, `val` and `test` in a published split."""
+    """Class names of `train`, `val` and `test` in the published split `split`."""
     content = published_list(f"omniglot_{split}")
     return {
         name: [f"{alphabet}/character{n:02d}" for alphabet, ns in content[name].items() for n in ns]
@@ -118,8 +118,8 @@ def published(split: str) -> dict[str, list[str]]:
     }
 
 
-def _unlike(drawings: dict[str, dict[str, np.ndarray]], expected: list[str]) -> str:
-    """What is missing from the official data set, or too much; empty if nothing is."""
+def _differences(drawings: dict[str, dict[str, np.ndarray]], expected: list[str]) -> str:
+    """Differences from the official data set as text; empty if there are none."""
     kinds = {
         f"of {len(expected)} classes missing": [n for n in expected if n not in drawings],
         "classes unknown": sorted(set(drawings) - set(expected)),

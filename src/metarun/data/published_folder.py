@@ -1,4 +1,4 @@
-"""Published sets of pictures that everyone has to fetch: a folder for each class, a known split."""
+"""Published sets of pictures that users must obtain themselves, with published splits."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from metarun.data.preparation import picture_classes
 from metarun.data.preparation.class_folders import File, Listing, pictures, subfolders
 from metarun.errors import Refused
 
-# Where the folders of classes may lie below data.root; the first that has a class is taken.
+# Folders below data.root that may hold class folders; for each class, the first match is used.
 PLACES = (".", "images", "CUB_200_2011/images", "train", "val", "test")
 
 log = logging.getLogger(__name__)
 
 
 class PublishedFolder:
-    """mini-ImageNet, tiered-ImageNet or CUB, by the published lists of classes in `splits/`.
+    """mini-ImageNet, tiered-ImageNet or CUB, split by the published lists of classes in `splits/`.
 
-    The classes are taken from their folders (`n01532829/*.jpg`) in `root` or its folders `images`,
-    `train`, `val`, `test`, whichever these are: the published list says the split. Where `root` has
-    `train.csv`, `val.csv` and `test.csv` (`filename,label`), the files are those, in `images`.
+    Class folders (`n01532829/*.jpg`) are looked for in `root` and in its folders `images`, `train`,
+    `val` and `test`; only the published list decides the split of a class. If `root` has
+    `train.csv`, `val.csv` and `test.csv` (`filename,label`), they list the files, in `images`.
 
-    Each picture is cut to its central square and scaled, see `pictures.picture`; bounding boxes, as
-    CUB has them, are not used, as in Chen et al., 2019.
+    Each picture is cropped to its central square and scaled, see `pictures.picture`. The bounding
+    boxes of CUB are not used, as in Chen et al., 2019.
 
     Args:
-        root: folder with the pictures, which cannot be downloaded for you.
-        cache: folder for the prepared array; it holds a folder called as the set.
-        name: which set.
+        root: folder of the pictures; they cannot be downloaded automatically.
+        cache: folder of prepared data sets; the array is kept in its subfolder `name`.
+        name: name of the set.
         size: height and width of a prepared picture, in pixels.
     """
 
@@ -52,11 +52,11 @@ class PublishedFolder:
         self.cache = Path(cache).expanduser() / name
         self.name, self.size = name, size
         self.published: dict[str, Any] = published_list(name)
-        self.wanted = [name for split in SPLITS for name in self.published[split]]
-        self.steps = f"{name} cannot be downloaded for you: {self.published['steps']}"
+        self.class_names = [name for split in SPLITS for name in self.published[split]]
+        self.advice = f"{name} cannot be downloaded for you: {self.published['steps']}"
 
     def facts(self) -> dict[str, Facts | None]:
-        """Classes and items as published, known without the pictures."""
+        """Published number of classes and of items in the smallest class; reads no file."""
         smallest = self.published["smallest"]
         return {split: Facts(len(self.published[split]), smallest) for split in SPLITS}
 
@@ -64,61 +64,64 @@ class PublishedFolder:
         """The splits `train`, `val` and `test`; the first call reads all pictures.
 
         Raises:
-            Refused: classes are missing, files cannot be used, or the cache cannot be written to.
+            Refused: classes are missing, files are unusable, or the cache is not writable.
         """
-        images = picture_classes.prepare(self.cache, self.found, self.size, colour=True)
+        images = picture_classes.prepare(self.cache, self.listing, self.size, colour=True)
         if sum(images.counts) != self.published["images"]:
             log.warning(
-                "data=%s: %s has %d pictures, the published set %d; figures are not comparable",
-                *(self.name, self.root, sum(images.counts), self.published["images"]),
+                "data=%s: %s has %d pictures, the published set %d; results are not comparable",
+                self.name,
+                self.root,
+                sum(images.counts),
+                self.published["images"],
             )
         return {split: select(images, self.published[split]) for split in SPLITS}
 
     @cached_property
-    def found(self) -> Listing:
+    def listing(self) -> Listing:
         """The files of all published classes.
 
         Raises:
-            Refused: the folder or some of its classes are not there.
+            Refused: the folder or some of the classes are missing.
         """
         if not self.root.is_dir():
-            raise Refused(f"data.root={self.root}: no such folder; {self.steps}")
-        found = Listing(self.root)
+            raise Refused(f"data.root={self.root}: no such folder; {self.advice}")
+        listing = Listing(self.root)
         tables = [self.root / f"{split}.csv" for split in SPLITS]
         by_tables = all(table.is_file() for table in tables)
-        there = self._in_tables(tables, found) if by_tables else self._in_folders(found)
-        if missing := [name for name in self.wanted if name not in there]:
-            which = f"{len(missing)} of {len(self.wanted)} classes missing ({named(missing)})"
-            raise Refused(f"data.root={self.root}: {which}; {self.steps}")
-        for name in sorted(self.wanted):
-            found.enter(name, *there[name])
-        return found
+        classes = self._in_tables(tables, listing) if by_tables else self._in_folders(listing)
+        if missing := [name for name in self.class_names if name not in classes]:
+            which = f"{len(missing)} of {len(self.class_names)} classes missing ({named(missing)})"
+            raise Refused(f"data.root={self.root}: {which}; {self.advice}")
+        for name in sorted(self.class_names):
+            listing.add(name, *classes[name])
+        return listing
 
-    def _in_folders(self, found: Listing) -> dict[str, tuple[str, list[File]]]:
-        """Folder and files of each published class that has a folder."""
-        wanted = set(self.wanted)
+    def _in_folders(self, listing: Listing) -> dict[str, tuple[str, list[File]]]:
+        """Class → its folder and files, for each published class that has a folder."""
+        published = set(self.class_names)
         places = [self.root / place for place in PLACES if (self.root / place).is_dir()]
-        # The places in turn: what an earlier one has replaces the same class of a later one.
-        where = {n: str(p / n) for p in reversed(places) for n in subfolders(p) if n in wanted}
-        return {n: (path, pictures(path, set(), found.mistakes)) for n, path in where.items()}
+        # In reverse order, so that earlier places take precedence.
+        folders = {n: str(p / n) for p in reversed(places) for n in subfolders(p) if n in published}
+        return {n: (path, pictures(path, set(), listing.mistakes)) for n, path in folders.items()}
 
-    def _in_tables(self, tables: list[Path], found: Listing) -> dict[str, tuple[str, list[File]]]:
-        """The table and the files of each class that the tables name."""
+    def _in_tables(self, tables: list[Path], listing: Listing) -> dict[str, tuple[str, list[File]]]:
+        """Class → its place for messages and its files, for each class in the tables."""
         folder = self.root / "images"
-        there = {file.name: file for file in pictures(str(folder), set(), found.mistakes)}
+        present = {file.name: file for file in pictures(str(folder), set(), listing.mistakes)}
         classes: dict[str, tuple[str, dict[str, File]]] = {}
         for table in tables:
             for file, label in _rows(table):
                 _, files = classes.setdefault(label, (f"{table}: {label}", {}))
-                if file in there:
-                    files[file] = there[file]
+                if file in present:
+                    files[file] = present[file]
                 else:
-                    found.mistakes.append(f"{folder / file}: not there, and {table.name} names it")
+                    listing.mistakes.append(f"{folder / file}: missing, but listed in {table.name}")
         return {name: (place, list(files.values())) for name, (place, files) in classes.items()}
 
 
 def _rows(table: Path) -> list[tuple[str, str]]:
-    """File name and label of each line below `filename,label`."""
+    """File name and label of each row of a table with the header `filename,label`."""
     try:
         with table.open(newline="", encoding="utf-8-sig") as lines:
             rows = list(csv.DictReader(lines, strict=True))

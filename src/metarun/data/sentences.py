@@ -1,8 +1,7 @@
-"""Sentences grouped by intent: read as text, known by their content, turned into hashed n-grams.
+"""Base class of sentence data sets: intents as classes, hashed n-grams as features.
 
-A data set of this kind names its official files and how to take them apart; the rest is here.
-Hashing (Weinberger et al. 2009) knows no vocabulary, so nothing of the classes held out gets into
-the features of the others.
+Subclasses define the official files and parse them. Feature hashing (Weinberger et al. 2009) needs
+no vocabulary, so no information on held-out classes enters the features.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from pydantic import Field, NonNegativeInt
 from metarun.data.classes import Facts, Split, select
 from metarun.data.duplicates import counted
 from metarun.data.preparation.cache import prepared
-from metarun.data.preparation.download import existing, fetch, put
+from metarun.data.preparation.download import fetch, put_advice, require_root
 from metarun.data.preparation.images import Class
 from metarun.errors import Refused
 from metarun.files import read_or_refuse
 
-PREPARATION = 1  # raise it when the prepared array changes for equal sentences
-LIMIT = 32 << 20  # bytes of a file; the official ones have 3 MB at most
-SHOWN = 60  # letters of a sentence in a message
+PREPARATION = 1  # increase it when the array prepared from the same sentences changes
+LIMIT = 32 << 20  # bytes per file; the official files have at most 3 MB
+SHOWN = 60  # characters of a sentence in a message
 
 Features = Annotated[int, Field(ge=16, le=65536)]
 Words = Annotated[NonNegativeInt, Field(le=5)]
@@ -34,21 +33,21 @@ Characters = list[Annotated[int, Field(ge=1, le=10)]] | None
 
 
 class Sentences(ABC):
-    """Sentences as vectors (features,), float16, not negative, of length 1, grouped by intent.
+    """Sentences as non-negative float16 vectors (features,) of norm 1, with intents as classes.
 
     Args:
-        root, cache, url: as of any data set.
-        features: length of a vector: how many values the n-grams are hashed to.
-        words: longest run of words that counts as an n-gram; 0: none.
-        characters: shortest and longest run of letters within a word, its ends marked by a blank;
-            `None`: none.
+        root, cache, url: see `metarun.data`.
+        features: size of a vector, i.e. number of hash values of n-grams.
+        words: maximum length of word n-grams; 0 for none.
+        characters: minimum and maximum length of character n-grams, taken within words that are
+            padded with a blank on both sides; `None` for none.
 
     Raises:
-        Refused: there are no n-grams with these keys.
+        Refused: the keys are invalid or select no n-grams.
     """
 
     name: ClassVar[str]
-    files: ClassVar[Mapping[str, str]]  # file → sha256 of the official one, for downloads only
+    files: ClassVar[Mapping[str, str]]  # file → sha256 of the official file, for downloads only
     content: ClassVar[str]  # content_hash of the whole data set
     counts: ClassVar[Mapping[str, int]]  # class → sentences
 
@@ -62,9 +61,9 @@ class Sentences(ABC):
         url: str,
     ) -> None:
         if characters is not None and (len(characters) != 2 or characters[0] > characters[1]):
-            given = ",".join(map(str, characters))
+            lengths = ",".join(map(str, characters))
             raise Refused(
-                f"data.characters=[{given}]: should be the shortest and the longest run of "
+                f"data.characters=[{lengths}]: should be the shortest and the longest run of "
                 "letters, e.g. [3,4], or null"
             )
         if not words and characters is None:
@@ -84,22 +83,22 @@ class Sentences(ABC):
 
     @abstractmethod
     def parse(self, paths: Mapping[str, Path]) -> dict[str, list[str]]:
-        """Class name → its sentences, from the official files."""
+        """Class name → its sentences, read from the official files at `paths`."""
 
     def facts(self) -> dict[str, Facts | None]:
-        """Classes of each split, and sentences in the smallest, known without the files."""
+        """Classes of each split, and sentences in the smallest class; reads no file."""
         return {
             split: Facts(len(names), min(self.counts[name] for name in names))
             for split, names in self.classes().items()
         }
 
     def load(self) -> dict[str, Split]:
-        """The three splits; the first call hashes all sentences, for seconds.
+        """The three splits; the first call hashes all sentences, which takes seconds.
 
         Raises:
-            Refused: files are missing, altered or broken, or the cache cannot be written to.
+            Refused: files are missing, altered or damaged, or the cache is not writable.
         """
-        existing(self.root, self.folder.parent, self._by_hand())
+        require_root(self.root, self.folder.parent, self._by_hand())
         settings = f"features={self.features} words={self.words} characters={self.characters}"
         key = f"{self.name} {self.content} {PREPARATION} {settings}"
         vectors = prepared(self.folder, key, self._prepare)
@@ -107,22 +106,22 @@ class Sentences(ABC):
 
     def _prepare(self) -> Iterator[Class]:
         sentences = self.parse({file: self._source(file) for file in self.files})
-        if mistakes := self._unlike(sentences):
+        if mistakes := self._differences(sentences):
             raise Refused(f"data.root={self.root}: {mistakes}; {self._by_hand()}")
         for name in sorted(sentences):
-            mine = sorted(sentences[name])  # whatever their order in the files
-            items = vectors(mine, self.features, self.words, self.characters)
-            yield Class(name, items, [shown(sentence) for sentence in mine])
+            ordered = sorted(sentences[name])  # independent of the order in the files
+            items = vectors(ordered, self.features, self.words, self.characters)
+            yield Class(name, items, [shown(sentence) for sentence in ordered])
 
     def _source(self, file: str) -> Path:
         checksum = f"sha256:{self.files[file]}"
         return fetch(f"{self.url}/{file}", self.root / file, checksum, by_hand=self._by_hand())
 
     def _by_hand(self) -> str:
-        return put(self.root, (f"{self.url}/{file}" for file in self.files))
+        return put_advice(self.root, (f"{self.url}/{file}" for file in self.files))
 
-    def _unlike(self, sentences: Mapping[str, Sequence[str]]) -> str:
-        """What is missing from the official data set, or too much; empty if nothing is."""
+    def _differences(self, sentences: Mapping[str, Sequence[str]]) -> str:
+        """Differences from the official data set as text; empty if there are none."""
         kinds = {
             f"of {len(self.counts)} intents missing": sorted(set(self.counts) - set(sentences)),
             "intents unknown": [repr(shown(n)) for n in sorted(set(sentences) - set(self.counts))],
@@ -137,10 +136,10 @@ class Sentences(ABC):
 
 
 def text(path: Path) -> str:
-    """The content of a text file in UTF-8, line ends as they are.
+    """Read a UTF-8 text file; line ends are kept.
 
     Raises:
-        Refused: it cannot be read, is implausibly large, empty, or not UTF-8.
+        Refused: the file cannot be read, is too large, empty, or not UTF-8.
     """
     content = read_or_refuse(path, LIMIT)
     if not content.strip():
@@ -154,17 +153,17 @@ def text(path: Path) -> str:
 def vectors(
     sentences: Sequence[str], features: int, words: int, characters: Sequence[int] | None
 ) -> np.ndarray:
-    """(n, features) float16: counts of hashed n-grams, each row of length 1.
+    """Counts of hashed n-grams, (n, features) float16, each row scaled to norm 1.
 
-    Runs of words and runs of letters count as much as each other where there are both. A sentence
-    without any n-gram, such as "?", is a row of zeros.
+    Word and character n-grams have equal weight if both are used. A sentence without n-grams, such
+    as "?", gives a row of zeros.
     """
     from sklearn.feature_extraction.text import HashingVectorizer  # takes a second to import
 
-    # Without alternating signs the values are counts, so a learner may weigh them.
+    # Without alternating signs, the values are counts, which learners may weight.
     kinds = []
     if words:
-        word = r"(?u)\b\w+\b"  # single letters, too: "i" and "a" are words
+        word = r"(?u)\b\w+\b"  # single letters too: "i" and "a" are words
         kinds.append({"analyzer": "word", "token_pattern": word, "ngram_range": (1, words)})
     if characters:
         kinds.append({"analyzer": "char_wb", "ngram_range": tuple(characters)})
@@ -178,7 +177,7 @@ def vectors(
 
 
 def content_hash(sentences: Mapping[str, Iterable[str]]) -> str:
-    """sha256 over intents and sentences in sorted order: line ends and layout do not matter."""
+    """sha256 of the sorted intents and sentences, independent of line ends and file layout."""
     digest = hashlib.sha256()
     for name in sorted(sentences):
         for sentence in sorted(sentences[name]):
@@ -187,4 +186,5 @@ def content_hash(sentences: Mapping[str, Iterable[str]]) -> str:
 
 
 def shown(sentence: str) -> str:
+    """The sentence, truncated to `SHOWN` characters."""
     return sentence if len(sentence) <= SHOWN else f"{sentence[: SHOWN - 1]}…"

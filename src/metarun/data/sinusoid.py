@@ -1,4 +1,4 @@
-"""Sine waves: regression tasks that are drawn, not stored."""
+"""Sine waves: regression tasks generated on the fly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AMPLITUDE, PHASE, INPUT = (0.1, 5.0), (0.0, np.pi), (-5.0, 5.0)
 
 
 class Wave(NamedTuple):
-    """One task, y = A·sin(x − φ), and the points that are drawn from it."""
+    """One task, y = A·sin(x − φ), with its sampled points."""
 
     amplitude: np.ndarray  # ()
     phase: np.ndarray  # ()
@@ -24,12 +24,12 @@ class Wave(NamedTuple):
 
 
 class Waves:
-    """The distribution over tasks; training, validation and test draw from it by other streams.
+    """The distribution over tasks, the same for training, validation and test.
 
     Attributes:
-        facts: `None`: no classes.
+        facts: `None`, as there are no classes.
         outputs: size of a target.
-        domain: where x lies.
+        domain: interval of x.
     """
 
     facts: None = None
@@ -40,7 +40,7 @@ class Waves:
     sha256 = hashlib.sha256(f"sinusoid {AMPLITUDE} {PHASE} {INPUT}".encode()).hexdigest()
 
     def pick(self, rng: np.random.Generator, ways: int, shots: int, queries: int) -> Wave:
-        """Draw a wave, K support points and Q query points of it; `ways` is 1."""
+        """Draw a wave with K support points and Q query points; `ways` is 1."""
         amplitude, phase = rng.uniform(*AMPLITUDE), rng.uniform(*PHASE)
         x = rng.uniform(*INPUT, (shots + queries, 1))
         return Wave(np.asarray(amplitude), np.asarray(phase), x)
@@ -54,19 +54,19 @@ class Waves:
         return x[:, :shots], y[:, :shots], x[:, shots:], y[:, shots:]
 
     def truth(self, wave: Wave, x: np.ndarray) -> np.ndarray:
-        """The function that a learner should find, at any x."""
+        """The target function at `x`."""
         return wave.amplitude * np.sin(x - wave.phase)
 
 
 class Sinusoid:
-    """Sine waves of amplitude 0.1 to 5 and phase 0 to π, seen at points −5 to 5.
+    """Sine waves with amplitude in [0.1, 5], phase in [0, π] and x in [−5, 5].
 
-    Finn et al. 2017, section 5.1. The sign of the phase is that of the authors' code, x − φ; the
-    paper does not say. All splits have the same distribution: a test wave is new as any other is.
+    Finn et al. 2017, section 5.1. The paper does not state the sign of the phase; x − φ is taken
+    from the authors' code. All splits have the same distribution.
     """
 
     def facts(self) -> dict[str, Facts | None]:
-        """Nothing to be said: there are no classes."""
+        """`None` for each split, as there are no classes."""
         return dict.fromkeys(SPLITS)
 
     def load(self) -> dict[str, Waves]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metarun.data.preparation.class_folders import Listing, listing, subfolders
+from metarun.data.preparation.class_folders import Listing, list_classes, subfolders
 from metarun.errors import Refused
 
 
@@ -30,7 +30,7 @@ def names(found: Listing) -> dict[str, list[str]]:
 
 def test_a_folder_is_a_class_with_all_pictures_below(put):
     root = put("dog/b.png", "dog/a.jpg", "cat/in/1.png", "cat/out/deep/2.png", "cat/0.png")
-    assert names(listing(root)) == {
+    assert names(list_classes(root)) == {
         "cat": ["0.png", "in/1.png", "out/deep/2.png"],
         "dog": ["a.jpg", "b.png"],
     }
@@ -38,28 +38,28 @@ def test_a_folder_is_a_class_with_all_pictures_below(put):
 
 def test_classes_may_lie_deeper(put):
     root = put(*(f"{a}/{c}/{k}.png" for a in ("Greek", "Latin") for c in "ab" for k in (1, 2)))
-    assert list(names(listing(root, depth=2))) == ["Greek/a", "Greek/b", "Latin/a", "Latin/b"]
-    assert list(names(listing(root, depth=1))) == ["Greek", "Latin"]
+    assert list(names(list_classes(root, depth=2))) == ["Greek/a", "Greek/b", "Latin/a", "Latin/b"]
+    assert list(names(list_classes(root, depth=1))) == ["Greek", "Latin"]
 
 
 def test_what_is_not_called_as_a_picture_is_passed_over(put):
     put("cat/1.PNG", "cat/2.JpEg", "cat/README.txt", "cat/Thumbs.db", "cat/.DS_Store", "cat/x")
     put("cat/.3.png", ".git/4.png", "cat/.cache/5.png", "notes.txt")
     root = put("__MACOSX/cat/1.png", "cat/@eaDir/1.png/THUMB.jpg")
-    found = listing(root)
+    found = list_classes(root)
     assert names(found) == {"cat": ["1.PNG", "2.JpEg"]}
     assert found.mistakes == found.stray == []
 
 
 def test_pictures_in_no_class_are_noted(put):
-    found = listing(put("cat/1.png", "cat/2.png", "preview.png"))
+    found = list_classes(put("cat/1.png", "cat/2.png", "preview.png"))
     assert [Path(path).name for path in found.stray] == ["preview.png"]
     assert list(found.classes) == ["cat"]
 
 
 def test_a_class_needs_two_pictures(put):
     root = put("cat/1.png", "cat/2.png", "dog/1.png", "empty/readme.txt")
-    found = listing(root)
+    found = list_classes(root)
     assert list(found.classes) == ["cat"]
     assert found.mistakes == [
         f"{root}/dog: 1 picture; a class needs 2 at least",
@@ -73,7 +73,7 @@ def test_files_that_hold_nothing_or_are_none_are_named(put):
     (root / "cat" / "4.png").symlink_to(root / "gone.png")
     os.mkfifo(root / "cat" / "5.png")  # to open it would wait for ever
     (root / "cat" / "6.png").symlink_to(root / "cat" / "6.png")
-    mistakes = [line.removeprefix(f"{root}/cat/") for line in listing(root).mistakes]
+    mistakes = [line.removeprefix(f"{root}/cat/") for line in list_classes(root).mistakes]
     assert mistakes[0] == "3.png: empty"
     assert mistakes[1] == "4.png: cannot be read (No such file or directory)"
     assert mistakes[2] == "5.png: not a file"
@@ -88,7 +88,7 @@ def test_loops_of_links_end(put):
     (root / "dog" / "top").symlink_to("/")
     (root / "again").symlink_to(root)
     (root / "above").symlink_to(root.parent)
-    found = listing(root)
+    found = list_classes(root)
     assert names(found) == {"cat": ["1.png", "2.png"], "dog": ["1.png", "2.png"]}
     assert found.mistakes == []
 
@@ -100,12 +100,15 @@ def test_links_to_pictures_elsewhere_are_followed(put, tmp_path):
         (tmp_path / "far" / name).write_bytes(b"?")
     (root / "dog").symlink_to(tmp_path / "far")
     (root / "cat" / "5.png").symlink_to(tmp_path / "far" / "3.png")
-    assert names(listing(root)) == {"cat": ["1.png", "2.png", "5.png"], "dog": ["3.png", "4.png"]}
+    assert names(list_classes(root)) == {
+        "cat": ["1.png", "2.png", "5.png"],
+        "dog": ["3.png", "4.png"],
+    }
 
 
 def test_the_order_is_not_the_file_systems(put, monkeypatch):
     root = put(*(f"{c}/{k}.png" for c in "edcba" for k in (2, 10, 1)))
-    expected = listing(root)
+    expected = list_classes(root)
     real = os.scandir
 
     class Backwards:
@@ -120,8 +123,8 @@ def test_the_order_is_not_the_file_systems(put, monkeypatch):
             pass
 
     monkeypatch.setattr(os, "scandir", Backwards)
-    assert listing(root) == expected
-    assert list(expected.classes.items()) == list(listing(root).classes.items())
+    assert list_classes(root) == expected
+    assert list(expected.classes.items()) == list(list_classes(root).classes.items())
 
 
 def test_names_in_any_script_and_of_any_bytes(put):
@@ -130,13 +133,13 @@ def test_names_in_any_script_and_of_any_bytes(put):
     os.mkdir(folder)
     for name in (b"1\xff.png", b"2.png"):
         Path(os.fsdecode(folder + b"/" + name)).write_bytes(b"?")
-    found = listing(root)
+    found = list_classes(root)
     assert list(found.classes) == ["caf\\xe9", "größe [1], a=b"]
     assert all(os.path.exists(f.path) for files in found.classes.values() for f in files)
 
 
 def test_one_class_does_not_hide_another_of_the_same_name(put):
-    found = listing(
+    found = list_classes(
         put("caf\u00e9/1.png", "caf\u00e9/2.png", "cafe\u0301/1.png", "cafe\u0301/2.png")
     )
     assert list(found.classes) == ["caf\u00e9"]
@@ -148,7 +151,7 @@ def test_folders_without_rights_are_named(put):
     root = put("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")
     (root / "dog").chmod(0)
     try:
-        assert f"{root}/dog: cannot be read (Permission denied)" in listing(root).mistakes
+        assert f"{root}/dog: cannot be read (Permission denied)" in list_classes(root).mistakes
         root.chmod(0)
         with pytest.raises((Refused, PermissionError)):
             subfolders(root)
@@ -167,6 +170,6 @@ def test_a_folder_that_cannot_be_read_is_named(put, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    found = listing(root)
+    found = list_classes(root)
     assert found.mistakes[0] == f"{root}/dog: cannot be read (Permission denied)"
     assert list(found.classes) == ["cat"]

@@ -185,7 +185,7 @@ def test_what_pillow_would_read_wrongly_is_refused(
 def test_a_range_for_a_pgm_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.pgm").write_bytes(b"P5 40 40 4095\n" + values(12).astype(">u2").tobytes())
     (found,) = read_pictures([str(tmp_path / "x.pgm")], 40, False, Span(0, 4095, typed=True))
-    assert "says itself what white is" in str(found)
+    assert "define white themselves" in str(found)
 
 
 def test_a_pgm_says_itself_what_white_is(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ class TestDataSet:
         for _ in range(2):
             train = load(root)["train"]
             (line,) = said(caplog)
-            assert line.startswith(f"data.root={root}: pictures use numbers of different size: ")
+            assert line.startswith(f"data.root={root}: pictures have different bit depths: ")
             assert "12 of 16 bits in 18 (c0/0.png, …), 10 of 16 bits in 3 (dark/0.png, …)" in line
             assert "from 0 (black) to 4095 (white)" in line
             assert train.notes["range"] == [0, 4095]
@@ -309,14 +309,14 @@ class TestDataSet:
         masks = {f"c{k}": list(values(2, (3, 40, 40), k).astype(np.uint8)) for k in range(6)}
         root = folder(tmp_path / "masks", masks)
         load(root)
-        assert "no pixel is lighter than 3 of 255" in said(caplog)[0]
+        assert "no pixel is brighter than 3 of 255" in said(caplog)[0]
         assert set(np.unique(items(root, pixel_range=[0, 3]))) == {0, 85, 170, 255}
         assert said(caplog) == []
 
     def test_numbers_beyond_the_range_are_counted(self, tmp_path: Path, caplog: Any) -> None:
         root = grey(tmp_path / "mine", 12)
         load(root, pixel_range=[0, 1000])
-        assert "pixel_range=[0,1000]: 18 pictures have numbers beyond it" in said(caplog)[0]
+        assert "pixel_range=[0,1000]: 18 pictures have values outside it" in said(caplog)[0]
         load(root, pixel_range=[0, 4095])
         assert said(caplog) == []
 

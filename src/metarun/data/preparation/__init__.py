@@ -1,5 +1,5 @@
-"""Source files become arrays on disk; see `cache`.
+"""Preparation of source files as arrays on disk; see `cache`.
 
-Whatever is wrong with a file is raised as `metarun.errors.Refused`, in one line that names it: it
-cannot be read, is damaged, is not what it should be, or unpacks to more than is plausible.
+A file that cannot be read, is damaged, has another format than expected, or unpacks to too much
+raises `metarun.errors.Refused`, with one line that names the file.
 """

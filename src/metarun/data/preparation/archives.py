@@ -1,4 +1,4 @@
-"""Reading archives from strangers: members go to memory, nothing is ever extracted to disk."""
+"""Safe reading of untrusted archives: into memory only, with limits on the unpacked size."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ MEGABYTE = 1 << 20
 
 def members(
     path: Path,
-    wanted: Callable[[str], bool],
+    accepts: Callable[[str], bool],
     *,
     member_limit: int = 16 * MEGABYTE,
     total_limit: int = 4096 * MEGABYTE,
 ) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each member of a zip file that is `wanted`, sorted by name.
+    """Name and content of each member of a zip file whose name is accepted, sorted by name.
 
-    A name is only ever compared, never used as a path, so one that climbs out (`../x`) is harmless.
+    Names are only compared and never used as paths, so path traversal (`../x`) is harmless.
 
     Args:
-        member_limit, total_limit: most bytes that one member, and all together, may unpack to;
-            counted while unpacking, as the sizes in the file may lie.
+        accepts: whether to read the member of a given name.
+        member_limit, total_limit: maximum unpacked bytes of one member and of all together;
+            counted while unpacking, as the sizes in the file may be wrong.
 
     Raises:
         Refused: the file cannot be read, is not a zip file, is damaged, or unpacks to too much.
     """
     left = total_limit
-    with whole(path, "zip"), zipfile.ZipFile(path) as archive:
-        entries = [e for e in archive.infolist() if not e.is_dir() and wanted(e.filename)]
+    with archive_errors(path, "zip"), zipfile.ZipFile(path) as archive:
+        entries = [e for e in archive.infolist() if not e.is_dir() and accepts(e.filename)]
         for entry in sorted(entries, key=lambda e: e.filename):
             with archive.open(entry) as stream:
                 content = stream.read(min(member_limit, left) + 1)
@@ -51,57 +52,65 @@ def members(
 
 def tar_members(
     path: Path,
-    wanted: Callable[[str], bool],
+    accepts: Callable[[str], bool],
     *,
     member_limit: int = 16 * MEGABYTE,
     total_limit: int = 4096 * MEGABYTE,
 ) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each file of a `.tar.gz` that is `wanted`, in the archive's order.
+    """Name and content of each file of a `.tar.gz` whose name is accepted, in archive order.
 
-    As `members`: names are only compared. Links, devices and sparse files are passed over.
+    Names are only compared, as in `members`. Links, devices and sparse files are skipped.
 
     Args:
-        member_limit: most bytes that a wanted file may have.
-        total_limit: most bytes that the archive may unpack to, whatever is wanted of it; counted
-            while unpacking, the headers included.
+        accepts: whether to read the file of a given name.
+        member_limit: maximum bytes of one file.
+        total_limit: maximum unpacked bytes of the whole archive, including headers and files that
+            are not read; counted while unpacking.
 
     Raises:
         Refused: the file cannot be read, is not a tar.gz file, is damaged, or unpacks to too much.
     """
-    with whole(path, "tar.gz"), gzip.open(path) as stream:
+    with archive_errors(path, "tar.gz"), gzip.open(path) as stream:
         bounded = _Bounded(stream, total_limit, path)
         with tarfile.open(fileobj=bounded, mode="r|") as archive:
             for entry in archive:
-                if not entry.isreg() or entry.issparse() or not wanted(entry.name):
+                if not entry.isreg() or entry.issparse() or not accepts(entry.name):
                     continue
                 if entry.size > member_limit:
                     raise Refused(f"{path}: {entry.name} unpacks to more than is plausible")
                 yield entry.name, archive.extractfile(entry).read()
-        while bounded.read(MEGABYTE):  # to the end, where the checksum is
+        while bounded.read(MEGABYTE):  # read to the end, so that the checksum is verified
             pass
 
 
 @contextlib.contextmanager
-def whole(path: Path, kind: str) -> Iterator[None]:
-    """Whatever is wrong with the archive `path` becomes one line that names it.
+def archive_errors(path: Path, kind: str) -> Iterator[None]:
+    """Convert the errors of reading an archive to one line that names it.
 
     Args:
-        kind: what it should be: `zip`, `tar.gz`.
+        kind: expected format, e.g. `zip` or `tar.gz`.
 
     Raises:
-        Refused: in place of the many errors that reading an archive ends with.
+        Refused: in place of the various exceptions of the archive libraries.
     """
     try:
         yield
     except OSError as error:
-        # without a number: a library's own, e.g. gzip's; the other: an offset before the beginning
+        # None: raised by a library such as gzip; EINVAL: an offset before the start of the file
         if error.errno in (None, errno.EINVAL):
             raise Refused(f"{path}: not a whole {kind} file ({_reason(error)})") from error
         raise Refused(f"{path}: cannot be read ({error.strerror or error})") from error
     except (
-        *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
-        *(EOFError, ValueError, OverflowError, struct.error),
-        *(NotImplementedError, RuntimeError),  # how it is packed; a password, or headers in headers
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        ValueError,
+        OverflowError,
+        struct.error,
+        NotImplementedError,  # unsupported compression
+        RuntimeError,  # a password, or nested headers
     ) as error:
         raise Refused(f"{path}: not a whole {kind} file ({_reason(error)})") from error
 
@@ -111,7 +120,7 @@ def _reason(error: Exception) -> str:
 
 
 class _Bounded(io.RawIOBase):
-    """Passes on what `stream` unpacks to, `limit` bytes at most."""
+    """Reads from `stream`, and raises `Refused` after `limit` bytes."""
 
     def __init__(self, stream: gzip.GzipFile, limit: int, path: Path) -> None:
         self.stream, self.left, self.path = stream, limit, path

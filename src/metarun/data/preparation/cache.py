@@ -1,11 +1,10 @@
-"""Prepared data sets on disk: made once, under a lock, memory-mapped ever after.
+"""Cache of prepared data sets on disk: prepared once, under a lock, then memory-mapped.
 
-A data set's folder holds `metarun_items.npy` (M × the shape of an item) and `metarun_index.json`:
-the names, counts and digests of its classes, equal items, the key it was made for, and the size and
-time of the array's file. The array is written class by class, so a data set may be larger than
-memory. Each file is replaced in one step, the index last: an index that does not describe its array
-counts as no data set, so a reader sees the old data set or the new one. Other files in the folder
-are left alone.
+The folder of a data set holds `metarun_items.npy` (M, *item shape) and `metarun_index.json`: names,
+counts and digests of the classes, equal items, the cache key, and size and modification time of the
+array file. The array is written class by class, so a data set may be larger than memory. Each file
+is replaced atomically, the index last, and an index that does not match the array is ignored, so a
+reader sees the old or the new data set. Other files in the folder are not touched.
 """
 
 from __future__ import annotations
@@ -38,31 +37,31 @@ def prepared(
     make: Callable[[], Iterable[Class]],
     notes: Mapping[str, Any] = MappingProxyType({}),
 ) -> Images:
-    """The data set kept in `folder`, made first if it is not there.
+    """The data set cached in `folder`; prepares it first if it is missing.
 
-    Processes that ask at the same time wait for the one that makes it; the lock ends with its
-    holder, however that dies.
+    Concurrent processes wait for the one that prepares it. The operating system releases the lock
+    if that process dies.
 
     Args:
-        key: identifies source and preparation; another key than the stored one makes it anew.
-        make: prepares the data set, a class after the other, all of one shape and type; what it
-            raises is passed on and leaves the folder as it was.
-        notes: what to keep beside the data set, plain containers; read when `make` has ended.
+        key: identifies source and preparation; the data set is prepared again if it changes.
+        make: yields the classes one by one, with items of equal shape and type; its exceptions are
+            passed on and leave the folder unchanged.
+        notes: plain containers to store with the data set; read after `make` has ended.
 
     Returns:
-        the data set, `items` being a read-only memory map.
+        The data set, with `items` as a read-only memory map.
 
     Raises:
-        Refused: the folder cannot be written to.
+        Refused: the folder is not writable.
     """
     if (images := stored(folder, key)) is not None:
         return images
-    with _locked(folder):  # another process may have made it while this one waited
+    with _locked(folder):  # another process may have prepared it in the meantime
         if (images := stored(folder, key)) is not None:
             return images
         log.info("preparing %s, once", folder)
         try:
-            with _naming_the_key(folder):
+            with _cache_errors(folder):
                 _write(folder, key, _from_source(make), notes)
                 images = stored(folder, key)
         except _SourceError as error:
@@ -73,20 +72,20 @@ def prepared(
 
 
 def stored(folder: Path, key: str) -> Images | None:
-    """The data set in `folder` if it is whole and was made for `key`, else None.
+    """The data set in `folder` if it is intact and was prepared for `key`, else `None`.
 
-    A file of the recorded size and time is taken for the recorded one; another time (a copy, or
-    damage) has every class compared with its digest.
+    If the modification time of the array differs from the recorded one, as in a copy or after
+    damage, the digests of all classes are verified; otherwise only the file size is.
     """
     try:
         index = json.loads((folder / INDEX).read_bytes())
-        seal = index.pop("sha256")
-        if seal != _seal(index) or (index["format"], index["key"]) != (FORMAT, key):
+        checksum = index.pop("sha256")
+        if checksum != _index_hash(index) or (index["format"], index["key"]) != (FORMAT, key):
             return None
         path = folder / ARRAY
         items = np.load(path, mmap_mode="r", allow_pickle=False)
-        known = Images(
-            np.asarray(items),  # still mapped; indexing a plain array is quicker than a memmap
+        images = Images(
+            np.asarray(items),  # still memory-mapped; indexing is faster than on a np.memmap
             tuple(index["names"]),
             tuple(index["counts"]),
             tuple(index["digests"]),
@@ -94,23 +93,23 @@ def stored(folder: Path, key: str) -> Images | None:
             index["notes"],
         )
         stat = path.stat()
-        about = (list(items.shape), str(items.dtype), stat.st_size)
-        if about != (index["shape"], index["dtype"], index["bytes"]):
+        layout = (list(items.shape), str(items.dtype), stat.st_size)
+        if layout != (index["shape"], index["dtype"], index["bytes"]):
             return None
         if stat.st_mtime_ns != index["mtime_ns"]:
-            found = Images.of(known.items, known.names, known.counts)
-            return known if found.digests == known.digests else None
-        return known
+            current = Images.of(images.items, images.names, images.counts)
+            return images if current.digests == images.digests else None
+        return images
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None
 
 
-def _seal(index: dict[str, object]) -> str:
+def _index_hash(index: dict[str, object]) -> str:
     return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
 
 
 class _SourceError(Exception):
-    """What went wrong while the data was read, as opposed to written."""
+    """Wraps an error of reading the source data, as opposed to writing the cache."""
 
     def __init__(self, cause: BaseException) -> None:
         self.cause = cause
@@ -124,8 +123,8 @@ def _from_source(make: Callable[[], Iterable[Class]]) -> Iterator[Class]:
 
 
 @contextlib.contextmanager
-def _naming_the_key(folder: Path) -> Iterator[None]:
-    """Trouble with the cache folder becomes one line that names the key to change."""
+def _cache_errors(folder: Path) -> Iterator[None]:
+    """Convert errors of the cache folder to one line that names the config key."""
     try:
         yield
     except (OSError, NotImplementedError) as error:
@@ -141,7 +140,7 @@ def _locked(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / LOCK)
-    with _naming_the_key(folder):
+    with _cache_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0.1)
@@ -170,31 +169,34 @@ def _write(folder: Path, key: str, classes: Iterable[Class], notes: Mapping[str,
         "bytes": stat.st_size,
         "mtime_ns": stat.st_mtime_ns,
     }
-    index["sha256"] = _seal(index)
+    index["sha256"] = _index_hash(index)
     write_whole(folder / INDEX, json.dumps(index, indent=1))
 
 
 def _append(file: BinaryIO, classes: Iterable[Class]) -> tuple[Ledger, list[int], str]:
-    """Write the items of all classes as one array whose length is known at the end only."""
+    """Write all items as one array, whose length is known only at the end."""
     ledger, shape, dtype, start = Ledger(), None, None, 0
-    for some in classes:
-        items = ledger.enter(some)
+    for current in classes:
+        items = ledger.add(current)
         if shape is None:
             shape, dtype = items.shape[1:], items.dtype
             start = _header(file, (0, *shape), dtype)
         if (items.shape[1:], items.dtype) != (shape, dtype) or str(dtype) not in DTYPES:
-            raise ValueError(f"{some.name}: {items.dtype} {items.shape[1:]} after {dtype} {shape}")
+            raise ValueError(
+                f"{current.name}: {items.dtype} {items.shape[1:]} after {dtype} {shape}"
+            )
         file.write(items.data)
     if shape is None or dtype is None:
-        raise ValueError("no classes to be kept")
-    whole = [sum(ledger.counts), *shape]
+        raise ValueError("no classes")
+    full_shape = [sum(ledger.counts), *shape]
     file.seek(0)
-    if _header(file, tuple(whole), dtype) != start:  # numpy leaves room for a length that grows
-        raise ValueError("the header of the array has outgrown its room")
-    return ledger, whole, str(dtype)
+    if _header(file, tuple(full_shape), dtype) != start:  # numpy pads headers for a growing length
+        raise ValueError("the array header has changed its size")
+    return ledger, full_shape, str(dtype)
 
 
 def _header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> int:
-    about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, about)
+    """Write an npy header and return the position after it."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
     return file.tell()

@@ -1,4 +1,4 @@
-"""MD5s of source files, by which a cache knows what it was made from; each file is read once."""
+"""MD5 sums of source files, which identify the source of a cached data set."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ MD5 = functools.partial(hashlib.md5, usedforsecurity=False)
 
 
 class Checksums:
-    """MD5s of files, noted with their size and time in `folder`, beside the prepared array.
+    """MD5 sums of files, cached in `folder` with file size and modification time.
 
-    MD5 is what the data sets publish. It tells an official file from another one by mistake, not
-    from a forgery.
+    The data sets publish MD5 sums. These detect accidental differences from the official files, but
+    not forgeries.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NOTES
-        self.noted: dict[str, list[object]] = {}
+        self.records: dict[str, list[object]] = {}  # path → [size, modification time, MD5]
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            known = json.loads(self.path.read_bytes())
-            self.noted = {p: n for p, n in known.items() if isinstance(n, list) and len(n) == 3}
+            stored = json.loads(self.path.read_bytes())
+            self.records = {p: r for p, r in stored.items() if isinstance(r, list) and len(r) == 3}
         self.changed = False
 
     def of(self, file: Path) -> str:
-        """The MD5 of `file`, in hexadecimal.
+        """The MD5 sum of `file` in hexadecimal.
 
         Raises:
             Refused: the file cannot be read.
@@ -43,27 +43,27 @@ class Checksums:
         try:
             stat, name = file.stat(), str(file.absolute())
             stamp = [stat.st_size, stat.st_mtime_ns]
-            if name not in self.noted or self.noted[name][:2] != stamp:
+            if name not in self.records or self.records[name][:2] != stamp:
                 with file.open("rb") as stream:
                     md5 = hashlib.file_digest(stream, MD5).hexdigest()
-                self.noted[name], self.changed = [*stamp, md5], True
-            return str(self.noted[name][2])
+                self.records[name], self.changed = [*stamp, md5], True
+            return str(self.records[name][2])
         except OSError as error:
             raise Refused(f"{file}: cannot be read ({error.strerror or error})") from error
 
     def keep(self, used: Iterable[Path]) -> None:
-        """Note the MD5s of the files `used`, once the data set made from them is in the cache.
+        """Store the MD5 sums of the files `used`; to be called when the data set is cached.
 
-        What cannot be noted is computed again next time.
+        If they cannot be stored, they are computed again next time.
         """
         names = {str(file.absolute()) for file in used}
-        current = {name: note for name, note in self.noted.items() if name in names}
+        current = {name: record for name, record in self.records.items() if name in names}
         if self.changed:
             with contextlib.suppress(OSError):
                 write_whole(self.path, json.dumps(current, indent=1))
 
 
 def warn_of(root: Path, files: str) -> None:
-    """Say that files which are prepared all the same are not the official `files`."""
-    text = "not the official %s (other MD5s); figures on them compare with no published ones"
+    """Warn that the accepted files in `root` are not the official `files`."""
+    text = "not the official %s (other MD5 sums); results are not comparable with published ones"
     log.warning(f"data.root=%s: {text}", root, files)

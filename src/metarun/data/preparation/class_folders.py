@@ -1,4 +1,4 @@
-"""What lies in a folder of pictures: its classes, their files, and what cannot be one."""
+"""Listing of a folder of pictures: classes, files, and mistakes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import NamedTuple
 from metarun.data.preparation.pictures import SUFFIXES
 from metarun.errors import Refused
 
-LEFT_ALONE = ("__MACOSX", "@eaDir")  # made by systems: previews and attributes, not pictures
-FEWEST = 2  # pictures of a class: one to learn from, one to be asked
+IGNORED = ("__MACOSX", "@eaDir")  # made by systems for previews and attributes
+MIN_PICTURES = 2  # per class: a support and a query item
 
 
 class File(NamedTuple):
-    """Where a picture's file is, its name within its class, and what tells its versions apart."""
+    """Path of a picture, its name within the class, and size and time to detect changes."""
 
     path: str
     name: str
@@ -29,13 +29,13 @@ class File(NamedTuple):
 
 @dataclass
 class Listing:
-    """Classes and files by name, in an order that no file system decides.
+    """Classes and their files, in an order that does not depend on the file system.
 
     Attributes:
-        root: what was listed.
+        root: the listed folder.
         classes: name (`cat`, or `Greek/character01`) → files.
-        mistakes: a line for each file or class that cannot be used, with its path.
-        stray: pictures that lie above the folders of classes.
+        mistakes: a line for each unusable file or class, with its path.
+        stray: pictures above the class folders.
     """
 
     root: Path
@@ -43,60 +43,62 @@ class Listing:
     mistakes: list[str] = field(default_factory=list)
     stray: list[str] = field(default_factory=list)
 
-    def enter(self, name: str, path: str, files: list[File]) -> None:
-        """Take note of a class, or of why it is none."""
-        name = unicodedata.normalize("NFC", told(name))  # macOS writes é as two characters
+    def add(self, name: str, path: str, files: list[File]) -> None:
+        """Add a class, or a mistake if it cannot be used."""
+        name = unicodedata.normalize("NFC", printable(name))  # macOS stores é as two characters
         if name in self.classes:
-            self.mistakes.append(f"{told(path)}: a second folder of this name in Unicode")
-        elif len(files) < FEWEST:
+            self.mistakes.append(f"{printable(path)}: another folder has the same name in Unicode")
+        elif len(files) < MIN_PICTURES:
             count = f"{len(files)} picture" + "s" * (len(files) != 1)
-            self.mistakes.append(f"{told(path)}: {count}; a class needs {FEWEST} at least")
+            self.mistakes.append(
+                f"{printable(path)}: {count}; a class needs {MIN_PICTURES} at least"
+            )
         else:
             self.classes[name] = sorted(files, key=lambda file: file.name)
 
 
-def listing(root: Path, depth: int = 1) -> Listing:
-    """The classes below `root`, `depth` folders down; all pictures below such a folder are its own.
+def list_classes(root: Path, depth: int = 1) -> Listing:
+    """List the classes: the folders `depth` levels below `root`, with all pictures below them.
 
-    Names that begin with a dot and files that are not called as pictures are passed over. Links are
-    followed, each folder of a class once, and never upwards: a loop ends where it began.
+    Names that start with a dot and files without a picture suffix are skipped. Links are followed,
+    but a class visits each folder once and no parent of `root`, so loops end.
     """
-    found = Listing(root)
+    listing = Listing(root)
     above = {_identity(path) for path in (root.resolve(), *root.resolve().parents)}
-    for name, path in _folders(str(root), "", depth, above, found):
-        found.enter(name, path, pictures(path, above, found.mistakes))
-    return found
+    for name, path in _folders(str(root), "", depth, above, listing):
+        listing.add(name, path, pictures(path, above, listing.mistakes))
+    return listing
 
 
 def pictures(folder: str, above: set[tuple[int, int]], mistakes: list[str]) -> list[File]:
-    """All pictures in `folder` and below; what is called so and is none goes to `mistakes`."""
+    """All pictures in `folder` and below; unusable files are added to `mistakes`."""
     files: list[File] = []
     seen = {*above, _identity(folder)}
-    below = [("", folder)]
-    while below:
-        prefix, path = below.pop()
+    pending = [("", folder)]
+    while pending:
+        prefix, path = pending.pop()
         for entry in _entries(path, mistakes):
             name = f"{prefix}{entry.name}"
             with _noting(entry.path, mistakes):
                 if entry.is_dir():
                     if (identity := _identity(entry.path)) not in seen:
                         seen.add(identity)
-                        below.append((f"{name}/", entry.path))
+                        pending.append((f"{name}/", entry.path))
                 elif is_picture(entry.name):
-                    known = entry.stat()
-                    if stat.S_ISREG(known.st_mode) and known.st_size:
-                        files.append(File(entry.path, name, known.st_size, known.st_mtime_ns))
-                    else:  # a pipe or a device might never end
-                        reason = "empty" if stat.S_ISREG(known.st_mode) else "not a file"
-                        mistakes.append(f"{told(entry.path)}: {reason}")
+                    info = entry.stat()
+                    if stat.S_ISREG(info.st_mode) and info.st_size:
+                        files.append(File(entry.path, name, info.st_size, info.st_mtime_ns))
+                    else:  # reading a pipe or a device may never end
+                        reason = "empty" if stat.S_ISREG(info.st_mode) else "not a file"
+                        mistakes.append(f"{printable(entry.path)}: {reason}")
     return files
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in `folder` that may be classes or splits, sorted.
+    """Names of the folders in `folder`, sorted, without ignored ones.
 
     Raises:
-        Refused: it cannot be read.
+        Refused: the folder cannot be read.
     """
     mistakes: list[str] = []
     names = [entry.name for entry in _entries(str(folder), mistakes) if os.path.isdir(entry.path)]
@@ -106,49 +108,50 @@ def subfolders(folder: Path) -> list[str]:
 
 
 def is_picture(name: str) -> bool:
-    """By its suffix, in upper or lower case."""
+    """Whether the name has a picture suffix, in upper or lower case."""
     return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def told(name: str) -> str:
-    """A file's name as it can be written down: bytes that are no text become `\\xNN`."""
+def printable(name: str) -> str:
+    """A file name as valid text: undecodable bytes become `\\xNN`."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 @contextlib.contextmanager
 def _noting(path: str, mistakes: list[str]) -> Iterator[None]:
-    """What cannot be read goes to `mistakes`."""
+    """Add an `OSError` to `mistakes` instead of raising it."""
     try:
         yield
     except OSError as error:
-        mistakes.append(f"{told(path)}: cannot be read ({error.strerror})")
+        mistakes.append(f"{printable(path)}: cannot be read ({error.strerror})")
 
 
 def _folders(
-    path: str, name: str, depth: int, above: set[tuple[int, int]], found: Listing
+    path: str, name: str, depth: int, above: set[tuple[int, int]], listing: Listing
 ) -> Iterator[tuple[str, str]]:
-    """Name and path of each folder `depth` levels down."""
-    for entry in _entries(path, found.mistakes):
-        with _noting(entry.path, found.mistakes):
+    """Name and path of each folder `depth` levels below `path`; pictures on the way are stray."""
+    for entry in _entries(path, listing.mistakes):
+        with _noting(entry.path, listing.mistakes):
             if not entry.is_dir():
                 if is_picture(entry.name):
-                    found.stray.append(told(entry.path))
+                    listing.stray.append(printable(entry.path))
             elif _identity(entry.path) in above:
                 continue
             elif depth == 1:
                 yield f"{name}{entry.name}", entry.path
             else:
-                yield from _folders(entry.path, f"{name}{entry.name}/", depth - 1, above, found)
+                yield from _folders(entry.path, f"{name}{entry.name}/", depth - 1, above, listing)
 
 
 def _entries(path: str, mistakes: list[str]) -> list[os.DirEntry[str]]:
-    shown: list[os.DirEntry[str]] = []
+    """Entries of a folder sorted by name, without hidden and ignored ones."""
+    visible: list[os.DirEntry[str]] = []
     with _noting(path, mistakes), os.scandir(path) as entries:
-        shown = [e for e in entries if e.name[0] != "." and e.name not in LEFT_ALONE]
-    return sorted(shown, key=lambda entry: entry.name)
+        visible = [e for e in entries if e.name[0] != "." and e.name not in IGNORED]
+    return sorted(visible, key=lambda entry: entry.name)
 
 
 def _identity(path: str | Path) -> tuple[int, int]:
-    """The same for a folder and every link to it."""
-    known = os.stat(path)
-    return known.st_dev, known.st_ino
+    """Device and inode, equal for a folder and all links to it."""
+    info = os.stat(path)
+    return info.st_dev, info.st_ino

@@ -1,7 +1,7 @@
-"""Drawing a letter again and again, each time a little differently.
+"""Random distortions of drawn letters.
 
-Random numbers fix a few whole numbers per drawing; from there on all arithmetic is on integers, so
-the pixels do not depend on the processor or the build of numpy.
+The random parameters of a drawing are rounded to integers and all further arithmetic is on
+integers, so that the pixels do not depend on the processor or the build of numpy.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ FINE_BITS = 1
 FINE = 1 << FINE_BITS  # each pixel is the mean of FINE × FINE samples
 BITS = 8
 ONE = 1 << BITS  # fixed point: one pixel of the source
-KNOTS = 4  # the elastic field is bent at KNOTS × KNOTS places
+KNOTS = 4  # the elastic field has KNOTS × KNOTS knots
 SOURCE = 96  # pixels: height and width of the source bitmap
 
 
 class Strength(NamedTuple):
-    """How far drawings differ. Each value is drawn evenly from −x … x, or from low … high."""
+    """Strength of the distortions: each is uniform in [−x, x], or in [low, high]."""
 
     turn: float = 15.0  # degrees
     shear: float = 0.25
-    extent: tuple[float, float] = (15.0, 22.0)  # pixels of the drawing that the longer side spans
-    aspect: float = 0.2  # natural logarithm of width over height, beside the letter's own
+    extent: tuple[float, float] = (15.0, 22.0)  # length of the longer side in pixels of the drawing
+    aspect: float = 0.2  # natural logarithm of the change of width over height
     shift: float = 2.0  # pixels of the drawing
     bend: float = 1.5  # pixels of the drawing, at each knot of the elastic field
 
@@ -35,7 +35,7 @@ USUAL = Strength()
 
 
 def _spline() -> np.ndarray:
-    """Weights (samples, KNOTS) in 1/ONE that carry knots to samples, smoothly (cosine)."""
+    """Weights (samples, KNOTS) of cosine interpolation from knots to samples, in 1/ONE."""
     at = (np.arange(SIZE * FINE) + 0.5) / (SIZE * FINE) * (KNOTS - 1)
     left = np.minimum(at.astype(int), KNOTS - 2)
     part = (1 - np.cos((at - left) * math.pi)) / 2
@@ -51,24 +51,24 @@ SPLINE = _spline()
 def coordinates(
     rng: np.random.Generator, longer: int, strength: Strength
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where in the source each sample of one drawing lies: rows, columns (samples, samples), 1/ONE.
+    """Random source rows and columns of a drawing's samples, each (samples, samples), in 1/ONE.
 
     Args:
-        longer: pixels of the source that the letter's longer side spans.
+        longer: length of the letter's longer side in source pixels.
     """
     s = strength
     turn = math.radians(rng.uniform(-s.turn, s.turn))
     shear = rng.uniform(-s.shear, s.shear)
     stretch = math.exp(rng.uniform(-s.aspect, s.aspect) / 2)
-    scale = longer / rng.uniform(*s.extent)  # source pixels in a pixel of the drawing
+    scale = longer / rng.uniform(*s.extent)  # source pixels per pixel of the drawing
     shift = rng.uniform(-s.shift, s.shift, 2)
     knots = rng.uniform(-s.bend, s.bend, (2, KNOTS, KNOTS))
 
     cos, sin = math.cos(turn), math.sin(turn)
-    # (row, column) of the drawing, from its middle, → of the source: turn, then shear and stretch
+    # (row, column) from the centre, of the drawing → of the source: rotate, shear, stretch
     matrix = np.array([[cos, sin], [-sin, cos]]) @ np.array([[1, 0], [shear, 1]])
     matrix = np.diag([stretch, 1 / stretch]) @ matrix * scale
-    a = np.rint(matrix * ONE).astype(np.int32)  # 1/ONE source pixels a pixel
+    a = np.rint(matrix * ONE).astype(np.int32)  # 1/ONE source pixels per pixel
     move = np.rint(shift * 2 * FINE).astype(np.int32)  # half samples
     field = np.rint(knots * scale * ONE).astype(np.int32)
 

@@ -1,4 +1,4 @@
-"""Fetching a file: whole and as expected, or one line that says what to do by hand."""
+"""Verified downloads; an error is one line that tells how to get the file by hand."""
 
 from __future__ import annotations
 
@@ -15,40 +15,39 @@ from metarun.errors import Refused
 
 log = logging.getLogger(__name__)
 
-TIMEOUT = 30.0  # seconds without a byte
+TIMEOUT = 30.0  # seconds without data
 
 
 def fetch(
     url: str, target: Path, checksum: str, *, by_hand: str = "", timeout: float = TIMEOUT
 ) -> Path:
-    """Download `url` to `target` unless something is there already.
+    """Download `url` to `target` unless `target` exists.
 
-    The file appears under its name only when it is complete and its checksum fits; until then it
-    lives in a folder of its own beside, which is removed whatever happens, as is a folder that was
-    made for nothing.
+    The file is written to a temporary folder beside `target` and renamed after its checksum is
+    verified. After a failure, the temporary folder and a new, empty parent folder are removed.
 
     Args:
-        checksum: of the file, as `md5:…` or `sha256:…`.
-        by_hand: what to do without the download; default: put the file at `target`.
+        checksum: `md5:…` or `sha256:…` of the file.
+        by_hand: advice for a failed download; by default, to put the file at `target`.
 
     Raises:
-        Refused: one line with the URL, the reason, and what to do by hand.
+        Refused: one line with the URL, the reason and the advice.
     """
     try:
-        there = target.exists()
+        exists = target.exists()
     except OSError as error:
         raise Refused(f"{target}: cannot be read ({error.strerror or error})") from error
-    if there:
+    if exists:
         return target
-    # pooch and requests take a quarter of a second to import, and most runs download nothing
+    # slow imports, and most runs download nothing
     import pooch
     import requests
 
     pooch.get_logger().setLevel(logging.WARNING)
     advice = by_hand or f"put it at {target} by hand"
     progress = _Progress(target.name) if sys.stderr.isatty() else False
-    answers: list[requests.Response] = []  # pooch leaves the answer open when it fails
-    ours = not target.parent.exists()
+    responses: list[requests.Response] = []  # pooch does not close the response if it fails
+    new_folder = not target.parent.exists()
     log.info("downloading %s to %s", url, target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -62,49 +61,52 @@ def fetch(
                     progressbar=progress,
                     chunk_size=1 << 16,
                     timeout=timeout,
-                    hooks={"response": lambda answer, **_: answers.append(answer)},
+                    hooks={"response": lambda response, **_: responses.append(response)},
                 ),
             )
             os.replace(Path(part) / target.name, target)
     except requests.RequestException as error:
         raise Refused(f"{url}: {_reason(error)}; {advice}") from error
-    except ValueError as error:  # pooch's word for a hash that does not match
+    except ValueError as error:  # raised by pooch for a wrong checksum
         kind, _, expected = checksum.rpartition(":")
         raise Refused(
-            f"{url}: what arrived is not the expected file ({kind.upper()} is not {expected}); "
+            f"{url}: the download is not the expected file ({kind.upper()} is not {expected}); "
             f"{advice}"
         ) from error
     except OSError as error:
         reason = error.strerror or error
         raise Refused(f"{target.parent}: cannot write there ({reason}); {advice}") from error
     finally:
-        for answer in answers:
-            answer.close()
+        for response in responses:
+            response.close()
         if progress:
             progress.close()
-        if ours and not target.exists():
+        if new_folder and not target.exists():
             with contextlib.suppress(OSError):
                 target.parent.rmdir()
     return target
 
 
-def put(root: Path, urls: Iterable[str]) -> str:
-    """What to do by hand instead of downloading `urls`."""
+def put_advice(root: Path, urls: Iterable[str]) -> str:
+    """Advice to put the files at `urls` into `root` by hand."""
     return f"put {' and '.join(urls)} into data.root={root}"
 
 
-def existing(root: Path, cache: Path, by_hand: str) -> None:
-    """Refuse a `data.root` that somebody typed and that is not there, whatever the cache holds.
+def require_root(root: Path, cache: Path, by_hand: str) -> None:
+    """Refuse a missing `data.root`, even if the data set is cached.
 
-    Our own place, beside the cache, may be made by a download.
+    The default root, beside the cache, may be missing: a download creates it.
+
+    Raises:
+        Refused: `root` is missing or cannot be read.
     """
     advice = f"{by_hand}, or leave data.root out to have them downloaded"
-    ours = root.absolute().parent == cache.absolute().parent
+    is_default = root.absolute().parent == cache.absolute().parent
     try:
-        there = ours or root.is_dir()
-    except OSError as error:  # a name that is too long, or a folder above without rights
+        allowed = is_default or root.is_dir()
+    except OSError as error:  # e.g. a name that is too long, or no permission
         raise Refused(f"data.root={root}: {error.strerror or error}; {advice}") from error
-    if not there:
+    if not allowed:
         raise Refused(f"data.root={root}: no such folder; {advice}")
 
 
@@ -126,17 +128,17 @@ def _reason(error: Exception) -> str:
 
 
 class _Progress:
-    """One line on the terminal, rewritten a few times a second; pooch calls these methods."""
+    """Progress line on the terminal, updated a few times per second; called by pooch."""
 
     total = 0
 
     def __init__(self, name: str) -> None:
-        self.name, self.done, self.shown, self.open = name, 0, 0.0, True
+        self.name, self.done, self.updated, self.open = name, 0, 0.0, True
 
     def update(self, count: int) -> None:
         self.done += count
-        if time.monotonic() - self.shown > 0.2 or self.done == self.total:
-            self.shown = time.monotonic()
+        if time.monotonic() - self.updated > 0.2 or self.done == self.total:
+            self.updated = time.monotonic()
             done = min(self.done, self.total) if self.total else self.done
             of = f" of {self.total / 1e6:.1f}" if self.total else ""
             print(f"\r{self.name}: {done / 1e6:.1f}{of} MB", end="", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Letters of a font: which there are, by script, and which of them look different."""
+"""Letters of a font: their scripts, bitmaps and visual similarity."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 from metarun.errors import Refused
 
 RASTER = 100  # font size in pixels at which letters are compared
-SIDE = 32  # pixels: letters are compared with their longer side brought to this
-ALIKE = 0.88  # overlap (Dice) from which two letters count as one
+SIDE = 32  # pixels: length of the longer side of letters in comparisons
+ALIKE = 0.88  # minimum Dice overlap of letters that look alike
 
 
 class Face:
@@ -26,7 +26,7 @@ class Face:
 
     @cached_property
     def points(self) -> frozenset[int]:
-        """Code points that the font draws with a glyph of its own."""
+        """Code points for which the font has a glyph."""
         from fontTools.ttLib import TTFont
 
         with TTFont(self.path, lazy=True) as font:
@@ -34,7 +34,7 @@ class Face:
             return frozenset(point for point, glyph in table.items() if glyph != ".notdef")
 
     def bitmap(self, point: int, size: float = RASTER, stroke: int = 0) -> np.ndarray:
-        """The letter cropped to its ink, (h, w) uint8, ink 255; (0, 0) if it has none.
+        """The letter cropped to its ink, (h, w) uint8, ink 255; (0, 0) without ink.
 
         Args:
             size: font size in pixels.
@@ -42,7 +42,7 @@ class Face:
         """
         from PIL import Image, ImageDraw, ImageFont
 
-        # the basic layout needs no text shaping library, which Pillow may lack
+        # the basic layout works without a text shaping library, which Pillow may lack
         font = ImageFont.truetype(self.path, size, layout_engine=ImageFont.Layout.BASIC)
         left, top, right, bottom = font.getbbox(chr(point), stroke_width=stroke)
         canvas = Image.new("L", (math.ceil(right - left) + 2, math.ceil(bottom - top) + 2))
@@ -53,19 +53,19 @@ class Face:
 
 
 def font_folder() -> Path:
-    """Where matplotlib keeps its fonts, found without importing it (which takes a second)."""
+    """Font folder of matplotlib, found without the slow import of matplotlib."""
     spec = importlib.util.find_spec("matplotlib")
     if spec is None or spec.origin is None:
-        raise Refused("data=glyphs: matplotlib, whose fonts it draws, is not installed")
+        raise Refused("data=glyphs: needs the fonts of matplotlib, which is not installed")
     return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
 
 
 def letters(points: Iterable[int]) -> dict[int, str]:
-    """Script (ISO 15924, e.g. `Grek`) of each letter among `points`, in code point order.
+    """Script (ISO 15924, e.g. `Grek`) of each letter in `points`, sorted by code point.
 
-    Letters that Unicode takes apart (À = A and an accent, ﬁ = f i, ﻉ = ع at the start of a word)
-    are left out: they would flood Latin, Greek and Arabic with variants that differ in a pixel or
-    two at 28×28.
+    Letters with a Unicode decomposition (À = A and an accent, ﬁ = f i, ﻉ = ع at the start of a
+    word) are left out: they would add many variants to Latin, Greek and Arabic that differ in only
+    a few pixels at 28×28.
     """
     from fontTools.unicodedata import script
 
@@ -78,31 +78,31 @@ def letters(points: Iterable[int]) -> dict[int, str]:
 
 
 def overlaps(bitmaps: Sequence[np.ndarray]) -> np.ndarray:
-    """Dice overlap of each pair of letters, (n, n) in 0…1, wherever they stand and however large.
+    """Dice overlap of each pair of letters, (n, n) in [0, 1], regardless of position and size.
 
-    Case pairs such as `s S` and `o O` overlap nearly fully: drawings vary in size and position, so
-    nobody could tell them apart.
+    Case pairs such as `s S` and `o O` overlap almost fully: as drawings vary in size and position,
+    they are not distinguishable.
     """
-    # whole numbers, so that the products are exact whatever library multiplies them
+    # integer values in float64, so that the products are exact with every BLAS library
     flat = np.stack([_standard(bitmap) for bitmap in bitmaps]).reshape(len(bitmaps), -1)
     ink = (flat * flat).sum(axis=1)
     return 2 * (flat @ flat.T) / (ink[:, None] + ink[None, :])
 
 
 def distinct(overlap: np.ndarray, alike: float = ALIKE) -> list[int]:
-    """Positions of the letters that look unlike every earlier one kept.
+    """Greedy selection of letters that do not look like any letter selected before; positions.
 
-    A letter is compared with those kept only, so no chain of small steps merges what is unlike.
+    A letter is compared with selected letters only, so chains of similar letters do not merge.
     """
-    kept: list[int] = []
+    selected: list[int] = []
     for i in range(len(overlap)):
-        if not kept or overlap[i, kept].max() < alike:
-            kept.append(i)
-    return kept
+        if not selected or overlap[i, selected].max() < alike:
+            selected.append(i)
+    return selected
 
 
 def _standard(bitmap: np.ndarray) -> np.ndarray:
-    """(SIDE, SIDE) float, 0…255: the longer side fills the square, the ink is centred in it."""
+    """The letter scaled to fill a square and centred, (SIDE, SIDE) float in [0, 255]."""
     from PIL import Image
 
     height, width = bitmap.shape

@@ -1,6 +1,6 @@
-"""The members of MedMNIST: what is known of each, and which may stand in which split.
+"""The members of MedMNIST, and checks of their assignment to splits.
 
-`medmnist.json` holds their labels, channels, numbers of images, licences and checksums.
+`medmnist.json` holds labels, channels, numbers of images, licences and checksums of each member.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ MEMBERS: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parent / "medmnist.json").read_text(encoding="utf-8")
 )["members"]
 SAME_SCANS = ("organamnist", "organcmnist", "organsmnist")
-OTHERS = {"chestmnist": "its images have several labels at once, so they make no classes"}
+UNSUPPORTED = {"chestmnist": "its images have several labels each, so they form no classes"}
 
 
 def unfit(members: dict[str, list[str]]) -> list[str]:
-    """What is wrong with the members chosen for each split, a line each."""
+    """A line for each mistake in the choice of members for the splits."""
     lines = []
     for split, names in members.items():
         if not names:
@@ -29,18 +29,18 @@ def unfit(members: dict[str, list[str]]) -> list[str]:
                 lines.append(f"data.{split}={name}: named twice")
             if name not in MEMBERS:
                 close = difflib.get_close_matches(name, MEMBERS, n=1)
-                meant = f"; did you mean {close[0]}?" if close else ""
-                why = OTHERS.get(name, f"no such member{meant}")
-                lines.append(f"data.{split}={name}: {why} ({', '.join(MEMBERS)})")
-    for (one, a), (two, b) in itertools.combinations(members.items(), 2):
+                hint = f"; did you mean {close[0]}?" if close else ""
+                reason = UNSUPPORTED.get(name, f"no such member{hint}")
+                lines.append(f"data.{split}={name}: {reason} ({', '.join(MEMBERS)})")
+    for (split, a), (other, b) in itertools.combinations(members.items(), 2):
         lines += [
-            f"data.{one} and data.{two}: {name} is in both; a member may be in one split only"
+            f"data.{split} and data.{other}: {name} is in both; a member may be in one split only"
             for name in MEMBERS
             if name in a and name in b
         ]
         scans = [(x, y) for x in a for y in b if x != y and {x, y} <= set(SAME_SCANS)]
         lines += [
-            f"data.{one} and data.{two}: {x} and {y} are views of the same patients' scans; "
+            f"data.{split} and data.{other}: {x} and {y} are views of the same patients' scans; "
             "they go into one split"
             for x, y in scans[:1]
         ]

@@ -1,4 +1,4 @@
-"""Arrays of an `.npz` file from a stranger, piece by piece: nothing in it is unpickled."""
+"""Safe reading of arrays from untrusted `.npz` files, piece by piece and without unpickling."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from metarun.data.preparation.archives import MEGABYTE, whole
+from metarun.data.preparation.archives import MEGABYTE, archive_errors
 from metarun.errors import Refused
 
-PIECE = 16 * MEGABYTE  # bytes that are unpacked at a time
+PIECE = 16 * MEGABYTE  # maximum bytes unpacked at a time
 HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -22,7 +22,7 @@ HEADERS = {
 
 
 class Header(NamedTuple):
-    """What an array says of itself before any of it is unpacked."""
+    """Shape and type in the header of an array."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -35,38 +35,38 @@ def header(path: Path, name: str) -> Header:
     """Shape and type of the array `name`.
 
     Raises:
-        Refused: the file cannot be read, is no whole npz file, lacks the array, or the array holds
-            something else than numbers.
+        Refused: the file cannot be read, is not an intact npz file, lacks the array, or the array
+            holds anything else than numbers.
     """
-    with _opened(path, name) as (about, _):
-        return about
+    with _opened(path, name) as (info, _):
+        return info
 
 
 def pieces(path: Path, name: str) -> Iterator[np.ndarray]:
-    """The rows of the array `name`, in order, as read-only arrays of `PIECE` bytes or less.
+    """The rows of the array `name`, in order, as read-only arrays of at most `PIECE` bytes.
 
-    Whatever size the file says it unpacks to, no more memory is taken than that (and a row).
+    Memory use is limited to the larger of `PIECE` and one row, whatever size the header states.
 
     Raises:
-        Refused: as `header`; or the array is cut off or damaged.
+        Refused: as in `header`, or the array is cut off or damaged.
     """
-    with _opened(path, name) as (about, stream):
-        row = math.prod(about.shape[1:]) * about.dtype.itemsize
-        left, each = about.shape[0], max(1, PIECE // max(1, row))
+    with _opened(path, name) as (info, stream):
+        row = math.prod(info.shape[1:]) * info.dtype.itemsize
+        left, rows = info.shape[0], max(1, PIECE // max(1, row))
         while left:
-            count = min(each, left)
+            count = min(rows, left)
             content = stream.read(count * row)
             if len(content) < count * row:
                 raise EOFError(f"{name} is cut off")
-            yield np.frombuffer(content, about.dtype).reshape(count, *about.shape[1:])
+            yield np.frombuffer(content, info.dtype).reshape(count, *info.shape[1:])
             left -= count
-        if stream.read(1):  # at the end, the checksum is compared
-            raise ValueError(f"{name} is longer than it says")
+        if stream.read(1):  # reading to the end verifies the checksum
+            raise ValueError(f"{name} is longer than its header states")
 
 
 @contextlib.contextmanager
 def _opened(path: Path, name: str) -> Iterator[tuple[Header, BinaryIO]]:
-    with whole(path, "npz"), zipfile.ZipFile(path) as archive:
+    with archive_errors(path, "npz"), zipfile.ZipFile(path) as archive:
         if f"{name}.npy" not in archive.namelist():
             raise Refused(f"{path}: lacks {name}")
         with archive.open(f"{name}.npy") as stream:
@@ -76,13 +76,13 @@ def _opened(path: Path, name: str) -> Iterator[tuple[Header, BinaryIO]]:
 def _header(path: Path, name: str, stream: BinaryIO) -> Header:
     version = np.lib.format.read_magic(stream)
     if version not in HEADERS:
-        raise ValueError(f"{name} is of version {version}")
+        raise ValueError(f"{name} has the unknown format version {version}")
     try:
         shape, columns, dtype = HEADERS[version](stream)
-    except Exception as error:  # numpy parses a literal, which ends in many ways
+    except Exception as error:  # numpy parses a Python literal and raises various exceptions
         raise ValueError(f"{name} has a header that cannot be read") from error
     if dtype.hasobject:
-        raise Refused(f"{path}: {name} holds Python objects, which are never read; only numbers")
+        raise Refused(f"{path}: {name} holds Python objects; only arrays of numbers are read")
     if dtype.kind not in "biuf" or columns or not shape:
-        raise Refused(f"{path}: {name} should be an array of numbers, row by row")
+        raise Refused(f"{path}: {name} should be an array of numbers in row-major order")
     return Header(shape, dtype)

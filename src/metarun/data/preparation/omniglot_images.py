@@ -1,4 +1,4 @@
-"""Omniglot's image files: read from zip files or folders, known by their ink, made small."""
+"""Reading, hashing and downscaling of Omniglot's images."""
 
 from __future__ import annotations
 
@@ -20,53 +20,53 @@ LIMITS = {"member_limit": MEGABYTE, "total_limit": 256 * MEGABYTE}  # of a zip f
 
 
 def present(root: Path, below: str, archive: str) -> Path | None:
-    """The zip file or the folder `archive`, in `root` or in the folder `below` of it."""
+    """Path of the zip file or folder `archive` in `root` or `root/below`; `None` if missing."""
     names = (f"{archive}.zip", archive)
     paths = (base / name for base in (root, root / below) for name in names)
     return next((path for path in paths if path.exists()), None)
 
 
 def decode(sources: list[Path]) -> dict[str, dict[str, np.ndarray]]:
-    """Class name → file name → ink, (105, 105) bool, of all images in the zip files and folders.
+    """Class name → file name → ink (105, 105) bool, for all images in the zip files and folders.
 
     Raises:
-        Refused: a file cannot be read, or is not an image of that size.
+        Refused: a file cannot be read or is not an image of this size.
     """
-    found: dict[str, dict[str, np.ndarray]] = {}
+    drawings: dict[str, dict[str, np.ndarray]] = {}
     for source, path, content in ((s, *file) for s in sources for file in _files(s)):
         alphabet, character, name = path.split("/")[-3:]
-        found.setdefault(f"{alphabet}/{character}", {})[name] = ink(content, f"{source}: {path}")
-    return found
+        drawings.setdefault(f"{alphabet}/{character}", {})[name] = ink(content, f"{source}: {path}")
+    return drawings
 
 
 def ink(content: bytes, place: str) -> np.ndarray:
-    """Where there is ink, (105, 105) bool, in a PNG of any mode.
+    """Ink, (105, 105) bool, of a PNG of any mode.
 
     Args:
-        place: what the image is called, for messages.
+        place: the image in error messages.
 
     Raises:
-        Refused: it is not an image of that size.
+        Refused: the content is not an image of this size.
     """
     from PIL import Image
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # Pillow warns of images that would unpack to gigabytes
+        warnings.simplefilter("error")  # Pillow only warns of decompression bombs
         try:
             image = Image.open(io.BytesIO(content), formats=["PNG"])
             if image.size != (SIDE, SIDE):
                 raise ValueError(f"{image.width}×{image.height} pixels, not {SIDE}×{SIDE}")
             return np.asarray(image.convert("L")) <= 127
-        except Exception as error:  # Pillow raises nearly anything on broken files
+        except Exception as error:  # Pillow raises various exceptions for damaged files
             reason = "not a PNG" if "BytesIO" in str(error) else error
             raise Refused(f"{place} cannot be read ({reason})") from error
 
 
 def shrink(ink: np.ndarray) -> np.ndarray:
-    """(M, 105, 105) bool → (M, 28, 28) uint8, 0…255: each pixel the share of ink in its area.
+    """Downscale ink by area: (M, 105, 105) bool → (M, 28, 28) uint8, share of ink in 0…255.
 
-    Areas are counted in quarters of a pixel, as 105 · 4 = 28 · 15: whole numbers, exact in
-    float32, so the result depends on no imaging library and no processor.
+    Areas are integer numbers of quarter pixels, as 105 · 4 = 28 · 15. These are exact in float32,
+    so the result does not depend on the processor or an imaging library.
     """
     quarters = np.arange(SIDE * 4)
     weights = np.zeros((SMALL, SIDE), np.float32)
@@ -76,7 +76,7 @@ def shrink(ink: np.ndarray) -> np.ndarray:
 
 
 def content_hash(drawings: dict[str, dict[str, np.ndarray]]) -> str:
-    """sha256 over class names, file names and ink, in sorted order."""
+    """sha256 of class names, file names and ink, sorted by name."""
     digest = hashlib.sha256()
     for name in sorted(drawings):
         for file in sorted(drawings[name]):

@@ -1,4 +1,4 @@
-"""One picture file → one array, whatever the file's mode, orientation and size."""
+"""Reading of picture files of any mode, orientation and size as arrays of one form."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from metarun.data.preparation.pixels import FULL_SPAN, Broken, Depth, Span, dept
 if TYPE_CHECKING:
     from PIL import Image
 
-# What is opened, whatever a file is called. Not EPS: to read one is to run its program.
+# Formats that are opened, regardless of the suffix. Reading EPS would run a program.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-# Names that promise a picture, those of formats that are not opened included: none is passed over.
+# Suffixes of pictures, including formats that cannot be opened, so that none is silently skipped.
 SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
-    *(".pbm", ".pgm", ".ppm", ".pnm", ".avif", ".heic", ".heif", ".jp2", ".jxl"),
-)
-WORKERS = min(4, os.cpu_count() or 1)  # Pillow decodes without holding the interpreter
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp",
+    ".pbm", ".pgm", ".ppm", ".pnm", ".avif", ".heic", ".heif", ".jp2", ".jxl",
+)  # fmt: skip
+WORKERS = min(4, os.cpu_count() or 1)  # Pillow releases the GIL while decoding
 ORIENTATION = 0x0112  # the EXIF tag
 
 Result = TypeVar("Result")
 
 
 def depths(files: Sequence[str]) -> list[Depth | Broken]:
-    """What numbers each file holds, or why it cannot be read."""
+    """Bit depth and range of each file, or why it cannot be read."""
 
-    def measured(file: str) -> Depth:
+    def measure(file: str) -> Depth:
         with _opened(file) as image:
             return depth(image, file)
 
-    return _each(measured, files)
+    return _map_files(measure, files)
 
 
 def read_pictures(
     files: Sequence[str], size: int, colour: bool, span: Span = FULL_SPAN
 ) -> list[np.ndarray | Broken]:
     """Each file as (C, size, size) uint8, see `picture`, or why it cannot be read."""
-    return _each(lambda file: picture(file, size, colour, span), files)
+    return _map_files(lambda file: picture(file, size, colour, span), files)
 
 
-def _each(function: Callable[[str], Result], files: Sequence[str]) -> list[Result | Broken]:
-    """Apply the function to each file, on a few threads."""
+def _map_files(function: Callable[[str], Result], files: Sequence[str]) -> list[Result | Broken]:
+    """Apply `function` to each file, in threads; `Broken` is returned, not raised."""
 
     def attempt(file: str) -> Result | Broken:
         try:
@@ -57,26 +57,26 @@ def _each(function: Callable[[str], Result], files: Sequence[str]) -> list[Resul
 
     pool = ThreadPoolExecutor(WORKERS)
     try:
-        with _no_bombs():
+        with _bombs_as_errors():
             return list(pool.map(attempt, files))
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for thousands of files
 
 
 def picture(file: str, size: int, colour: bool, span: Span = FULL_SPAN) -> np.ndarray:
-    """The file's (first) picture, (C, size, size) uint8.
+    """The (first) picture of the file, (C, size, size) uint8.
 
-    It is brought to 8 bits, laid on white where it is transparent, turned as EXIF says, cut to its
-    central square and scaled to `size` by Pillow's bilinear filter, which averages over all source
-    pixels when a picture gets smaller (antialiasing).
+    It is converted to 8 bits, blended with white where it is transparent, oriented by its EXIF tag,
+    cropped to its central square and scaled to `size` by Pillow's bilinear filter with
+    antialiasing.
 
     Args:
-        colour: C is 3, red, green and blue; else 1, grey.
-        span: what numbers become black and white.
+        colour: C is 3, RGB, if true; else 1, grey.
+        span: pixel values of black and white.
 
     Raises:
-        Broken: the file cannot be read, is cut off, holds more pixels than Pillow thinks safe, or
-            numbers of which the span does not say what they mean.
+        Broken: the file cannot be read, is cut off, exceeds Pillow's limit of pixels, or has pixel
+            values for which the span is not defined.
     """
     from PIL import Image, ImageOps
 
@@ -93,10 +93,10 @@ def picture(file: str, size: int, colour: bool, span: Span = FULL_SPAN) -> np.nd
 
 @contextmanager
 def _opened(file: str) -> Iterator[Image.Image]:
-    """The file's picture, whose pixels are not decoded yet.
+    """Open the file; its pixels are not decoded yet.
 
     Raises:
-        Broken: for whatever goes wrong here or while it is entered.
+        Broken: in place of any error here or in the body of the `with` statement.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -109,13 +109,13 @@ def _opened(file: str) -> Iterator[Image.Image]:
         raise Broken(f"not a picture in {', '.join(FORMATS)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Broken(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from error
-    except Exception as error:  # Pillow raises nearly anything on broken files
+    except Exception as error:  # Pillow raises various exceptions for damaged files
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise Broken(reason) from error
 
 
 def _opaque(image: Image.Image, colour: bool) -> Image.Image:
-    """A picture of 8 bits in mode RGB or L."""
+    """Convert an 8-bit picture to mode RGB or L, blending transparent pixels with white."""
     from PIL import Image
 
     if image.has_transparency_data:
@@ -128,29 +128,34 @@ def _opaque(image: Image.Image, colour: bool) -> Image.Image:
 
 
 def _upright(image: Image.Image, source: Image.Image) -> Image.Image:
-    """Turned and mirrored as the EXIF data of its source says, if there is any that can be read."""
+    """Rotate and mirror a picture by the EXIF orientation of `source`, if readable."""
     from PIL.Image import Transpose as T
 
     try:
-        told = source.getexif().get(ORIENTATION)
-    except Exception:  # a picture does not become unusable by what a camera noted beside it
+        orientation = source.getexif().get(ORIENTATION)
+    except Exception:  # invalid EXIF data does not make a picture unusable
         return image
     turn = {
-        **{2: T.FLIP_LEFT_RIGHT, 3: T.ROTATE_180, 4: T.FLIP_TOP_BOTTOM, 5: T.TRANSPOSE},
-        **{6: T.ROTATE_270, 7: T.TRANSVERSE, 8: T.ROTATE_90},
-    }.get(told)
+        2: T.FLIP_LEFT_RIGHT,
+        3: T.ROTATE_180,
+        4: T.FLIP_TOP_BOTTOM,
+        5: T.TRANSPOSE,
+        6: T.ROTATE_270,
+        7: T.TRANSVERSE,
+        8: T.ROTATE_90,
+    }.get(orientation)
     return image if turn is None else image.transpose(turn)
 
 
 @contextmanager
-def _no_bombs() -> Iterator[None]:
-    """Pillow's warning of an implausibly large picture is an error, its other warnings are silent.
+def _bombs_as_errors() -> Iterator[None]:
+    """Raise Pillow's decompression bomb warning as an error and silence its other warnings.
 
-    Filters of warnings hold for all threads, so they are set around the pool and not in it.
+    Warning filters apply to all threads, so they are set around the pool, not in its threads.
     """
     from PIL import Image
 
-    Image.init()  # all formats at once: not by several threads
+    Image.init()  # loads all formats; not thread-safe
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)

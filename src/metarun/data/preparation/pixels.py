@@ -1,4 +1,4 @@
-"""The numbers in a picture's file: those of more than 8 bits, and what becomes black and white."""
+"""Pixel values of picture files: more than 8 bits, and conversion to 8 bits."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
-FULL = 0xFFFF  # white in a file of 16 bits
-# Pillow's raw modes that give the upper and the lower byte of each number: a big-endian file read
-# as a little-endian one gives the lower. N is the machine's own order.
-OTHER = {"B": "L", "L": "B", "N": {"little": "B", "big": "L"}[sys.byteorder]}
+FULL = 0xFFFF  # white in a 16-bit file
+# Pillow's raw modes that give the upper and the lower byte of each value: with swapped byte order,
+# Pillow reads the lower byte in place of the upper one. N is the native order.
+SWAPPED = {"B": "L", "L": "B", "N": {"little": "B", "big": "L"}[sys.byteorder]}
 HALVES = {
-    f"{mode};16{order}": (f"{mode};16{order}", f"{mode};16{other}")
+    f"{mode};16{order}": (f"{mode};16{order}", f"{mode};16{swapped}")
     for mode in ("RGB", "RGBA")
-    for order, other in OTHER.items()
+    for order, swapped in SWAPPED.items()
 } | {"LA;16B": ("RGBA", "RGBA")}
-PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # tags of a TIFF, and values of theirs
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # tags of TIFF files, and their values
 PLANES, SEPARATE = 284, 2
-PNG_DEPTH, TIFF_DEPTH = 24, 258  # where a PNG says its bits (a byte), and a TIFF (a tag)
+PNG_DEPTH, TIFF_DEPTH = 24, 258  # position of the bit depth: byte of a PNG, tag of a TIFF
 UNKNOWN = "their range is not known"
-DARK = 64  # of 255: where no pixel of a data set is lighter, something is wrong with its range
+DARK = 64  # of 255: if no pixel of a data set is brighter, its range is probably wrong
 
 
 class Broken(ValueError):
-    """A file that is not a picture that can be used; its text is the reason."""
+    """An unusable picture file; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """The numbers that become 0 and 255, the same for every picture of a data set.
+    """Pixel values that become 0 and 255, the same for all pictures of a data set.
 
     Attributes:
-        typed: somebody said so: it holds for numbers of any kind, those of 8 bits included. Else it
-            holds for whole numbers of 16 bits, and those of 8 bits stay as they are.
+        low, high: the two values.
+        typed: whether the user set the span. If so, it applies to all values, also of 8 bits;
+            otherwise to 16-bit integers only, and 8-bit values are not changed.
     """
 
     low: float = 0
@@ -46,7 +47,7 @@ class Span:
     typed: bool = False
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Numbers of any kind → uint8, rounded; beyond the span is 0 or 255."""
+        """Scale values of any type to uint8, rounded and clipped to the span."""
         share = (values.astype(np.float64) - self.low) / (self.high - self.low)
         return np.rint(share.clip(0, 1) * 255).astype(np.uint8)
 
@@ -55,13 +56,13 @@ FULL_SPAN = Span()
 
 
 class Depth(NamedTuple):
-    """What numbers a file holds.
+    """Bit depth and range of the pixel values in a file.
 
     Attributes:
-        wide: more than 8 bits each.
-        bits: in use: 8; or, of whole numbers in a wide file, the fewest of 8, 10, 12, 14, 16 that
-            hold all of them; 0 if they are all 0, or of another kind.
-        low, high: the smallest and the largest in a wide file.
+        wide: whether values have more than 8 bits.
+        bits: bits in use: 8; for integers in a wide file, the smallest of 8, 10, 12, 14 and 16 that
+            holds all values; 0 if all are 0, or for other values.
+        low, high: smallest and largest value in a wide file.
     """
 
     wide: bool
@@ -70,53 +71,53 @@ class Depth(NamedTuple):
     high: float = 255
 
     @property
-    def known(self) -> bool:
-        """Whether such numbers can be read without somebody saying what they mean."""
+    def range_known(self) -> bool:
+        """Whether the values can be converted without a span set by the user."""
         return self.bits > 0 or (self.low, self.high) == (0, 0)
 
 
 def depth(image: Image.Image, file: str) -> Depth:
-    """Of an opened picture; one of 8 bits is not decoded."""
+    """Bit depth and range of an opened picture; 8-bit pictures are not decoded."""
     values = wide(image, file)
     if values is None:
         return Depth(False, 8)
-    if values.ndim == 3 and values.shape[2] in (2, 4):  # how opaque a pixel is does not count
+    if values.ndim == 3 and values.shape[2] in (2, 4):  # without the alpha channel
         values = values[:, :, :-1]
     low, high = float(values.min()), float(values.max())
     if image.format == "PPM" and values.dtype.kind != "f":
-        return Depth(True, 16, low, high)  # Pillow has scaled by what the file calls white
+        return Depth(True, 16, low, high)  # already scaled to 16 bits by Pillow
     whole = values.dtype.kind != "f" and low >= 0 and 0 < high <= FULL
     return Depth(True, max(8, (int(high).bit_length() + 1) // 2 * 2) if whole else 0, low, high)
 
 
 def wide(image: Image.Image, file: str) -> np.ndarray | None:
-    """(H, W) or (H, W, bands) of more than 8 bits each, or `None` for a picture of 8 bits.
+    """Pixel values (H, W) or (H, W, bands) of more than 8 bits, or `None` for an 8-bit picture.
 
     Raises:
-        Broken: some are not numbers, or it is not known how they are to be read.
+        Broken: some values are NaN or infinite, or the layout is not supported.
     """
     if not is_wide(image, file):
         return None
     if image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
-        raise Broken("0 is white in this TIFF of 16 bits; save it with 0 for black")
+        raise Broken("0 is white in this 16-bit TIFF; save it with 0 for black")
     grey = image.mode.startswith(("I", "F"))
-    values = np.asarray(image) if grey else _in_full(image, file)
-    image.load()  # a TIFF is turned as its tag says, which is then gone
+    values = np.asarray(image) if grey else _read_16_bit(image, file)
+    image.load()  # Pillow applies and removes the orientation tag of a TIFF
     if not np.isfinite(values).all():
         raise Broken("some pixels are not numbers (NaN or infinite)")
     return values
 
 
 def scaled(image: Image.Image, file: str, span: Span) -> Image.Image:
-    """The picture in 8 bits.
+    """Convert a picture to 8 bits.
 
     Raises:
-        Broken: the span does not say what its numbers mean.
+        Broken: the span is not defined for its values.
     """
     from PIL import Image
 
-    if span.typed and image.format == "PPM" and image.mode != "F":  # scaled by Pillow already
-        raise Broken("a PGM or PPM says itself what white is: leave data.pixel_range out")
+    if span.typed and image.format == "PPM" and image.mode != "F":  # already scaled by Pillow
+        raise Broken("PGM and PPM files define white themselves; leave data.pixel_range out")
     values = wide(image, file)
     if values is None:
         return image
@@ -125,22 +126,22 @@ def scaled(image: Image.Image, file: str, span: Span) -> Image.Image:
         kind = "floating-point" if values.dtype.kind == "f" else "whole"
         raise Broken(f"{kind} numbers from {low:g} to {high:g}: {UNKNOWN}")
     eight = span(values)
-    if values.ndim == 3 and values.shape[2] in (2, 4):  # how opaque is no matter of brightness
+    if values.ndim == 3 and values.shape[2] in (2, 4):  # alpha is not scaled by the span
         eight[:, :, -1] = values[:, :, -1] >> 8
     return Image.fromarray(eight)
 
 
 def common(depths: Iterable[Depth]) -> Span:
-    """The span of a data set: white is the largest number of the fewest bits that hold all."""
+    """The span of a data set: 0 to the maximum of the smallest bit depth that holds all values."""
     bits = max((depth.bits for depth in depths if depth.wide), default=0)
     return Span(0, 2**bits - 1) if bits else Span()
 
 
 def summary(depths: Mapping[str, Depth], span: Span) -> dict[str, Any]:
-    """What to remember of the pictures of a data set, by name; plain numbers and strings.
+    """Summary of the pictures of a data set, given by name; plain containers.
 
-    `range`: the span, or None if all have 8 bits; `bits`: those in use → how many pictures and the
-    first of them; `beyond`: how many have numbers beyond the span.
+    `range`: the span, or `None` if all have 8 bits; `bits`: bit depth → number of pictures and
+    name of the first; `beyond`: number of pictures with values outside the span.
     """
     bits: dict[str, list[Any]] = {}
     for name, depth in depths.items():
@@ -154,31 +155,31 @@ def summary(depths: Mapping[str, Depth], span: Span) -> dict[str, Any]:
 
 
 def warnings(summary: Mapping[str, Any]) -> list[str]:
-    """What to say of the pictures whenever they are used."""
+    """Warnings about the pictures, given at every start."""
     lines, bits = [], summary["bits"]
     low, high = summary["range"] or (0, 255)
     if len(bits) > 1:
         kinds = [f"{used} in {count} ({first}, …)" for used, (count, first) in bits.items()]
         lines.append(
-            f"pictures use numbers of different size: {', '.join(kinds)}; those of more than 8 "
-            f"bits are all read from {low:g} (black) to {high:g} (white): if their devices differ, "
-            "scale them beforehand"
+            f"pictures have different bit depths: {', '.join(kinds)}; all values of more than 8 "
+            f"bits are read from {low:g} (black) to {high:g} (white): if the pictures come from "
+            "different devices, scale them beforehand"
         )
     if summary["beyond"]:
         lines.append(
-            f"data.pixel_range=[{low:g},{high:g}]: {summary['beyond']} pictures have numbers "
-            "beyond it, which become black or white"
+            f"data.pixel_range=[{low:g},{high:g}]: {summary['beyond']} pictures have values "
+            "outside it, which become black or white"
         )
     if summary["lightest"] < DARK:
         lines.append(
-            f"no pixel is lighter than {summary['lightest']} of 255; if white is less than "
-            f"{high:g} in the files, say so: data.pixel_range=[LOW,HIGH]"
+            f"no pixel is brighter than {summary['lightest']} of 255; if white is less than "
+            f"{high:g} in the files, set data.pixel_range=[LOW,HIGH]"
         )
     return lines
 
 
 def is_wide(image: Image.Image, file: str) -> bool:
-    """Whether the file has more than 8 bits for a number; from its header."""
+    """Whether the header states more than 8 bits per value."""
     if image.mode.startswith(("I", "F")):
         return True
     if image.format == "PNG":
@@ -189,26 +190,26 @@ def is_wide(image: Image.Image, file: str) -> bool:
     return False
 
 
-def _in_full(image: Image.Image, file: str) -> np.ndarray:
-    """(H, W, bands) uint16. Pillow has colours of 8 bits only: it is asked for each half of 16.
+def _read_16_bit(image: Image.Image, file: str) -> np.ndarray:
+    """Read 16-bit colours, (H, W, bands) uint16. Pillow supports 8 bits: each byte is read apart.
 
     Raises:
-        Broken: the bytes of a pixel lie in another order than the known ones.
+        Broken: the layout of the pixels is not supported.
     """
     kinds = {tile.args if isinstance(tile.args, str) else tile.args[0] for tile in image.tile}
     planes = image.format == "TIFF" and image.tag_v2.get(PLANES) == SEPARATE
     kind = kinds.pop() if len(kinds) == 1 and not planes else ""
     upper, lower = HALVES.get(kind, ("", ""))
     if not upper:
-        raise Broken("colours of 16 bits in a layout that is not known; save it as PNG")
+        raise Broken("16-bit colours in an unsupported layout; save it as PNG")
     high, low = (np.asarray(_read_as(kind, file), np.uint16) for kind in (upper, lower))
-    if kind.startswith("LA"):  # four bytes a pixel: both halves of the grey, both of the opacity
+    if kind.startswith("LA"):  # four bytes per pixel: two of grey, two of alpha
         return high[:, :, 0::2] << 8 | high[:, :, 1::2]
     return high << 8 | low
 
 
 def _read_as(kind: str, file: str) -> Image.Image:
-    """The picture, its bytes taken for one of Pillow's raw modes."""
+    """Open the file and decode its pixels as Pillow's raw mode `kind`."""
     from PIL import Image
 
     with Image.open(file, formats=["PNG", "TIFF"]) as image:
