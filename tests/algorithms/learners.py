@@ -1,4 +1,4 @@
-"""The learners that must have every property, all in `conf/algo`, and tasks made by hand."""
+"""Helpers for tests of learners: the learners in `conf/algo` and tasks with given items."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STATISTICS = ("transductive", "inductive")
 
 
 def spec(outputs: int = 3, classes: int = 0, objective: Objective = CLASSIFICATION) -> Spec:
-    """What the learner of a test is built from, besides its backbone."""
+    """Return the spec of tasks with items of 6 numbers."""
     return Spec((6,), outputs, objective, classes=classes)
 
 
@@ -44,7 +44,7 @@ def task_of(
     classes: Sequence[int] | None = None,
     objective: Objective = CLASSIFICATION,
 ) -> Task:
-    """A task of these items and labels, which are numbers for an objective without classes."""
+    """Return a task with these items and labels (or real-valued targets)."""
     support_y, query_y = torch.as_tensor(support_y), torch.as_tensor(query_y)
     labels = int(support_y.max()) + 1 if objective is CLASSIFICATION else 0
     return Task(
@@ -54,27 +54,27 @@ def task_of(
     )
 
 
-def predict(learner: Learner, given: Sequence[Task]) -> Tensor:
-    """Outputs (T, N·Q, N) as in evaluation, where the learner is then left."""
-    return testing.predict(learner.eval(), given)
+def predict(learner: Learner, batch: Sequence[Task]) -> Tensor:
+    """Return outputs (T, N·Q, N) in evaluation mode; the learner stays in this mode."""
+    return testing.predict(learner.eval(), batch)
 
 
-def relabelled(given: Sequence[Task], new: Tensor) -> list[Task]:
-    """Tasks whose supports have the label `new[y]` for y."""
-    return [replace(t, support=replace(t.support, y=new[t.support.y])) for t in given]
+def relabelled(batch: Sequence[Task], new: Tensor) -> list[Task]:
+    """Return the tasks with each support label y replaced by `new[y]`."""
+    return [replace(t, support=replace(t.support, y=new[t.support.y])) for t in batch]
 
 
-def support_in_order(given: Task, order: Sequence[int]) -> Task:
-    return replace(given, support=given.support[torch.tensor(order)])
+def support_in_order(task: Task, order: Sequence[int]) -> Task:
+    return replace(task, support=task.support[torch.tensor(order)])
 
 
 def ragged(
     shape: tuple[int, ...] = (6,), ways: int = 3, dtype: torch.dtype = torch.float64
 ) -> list[Task]:
-    """Tasks of different sizes; in the last the classes have 1, 2 and 3 items of support."""
+    """Return tasks of different sizes; in the last one, classes have 1, 2 and 3 support items."""
     sizes = enumerate(((1, 3), (4, 2), (3, 4)))
-    given = [
+    batch = [
         replace(testing.tasks(1, ways, shots, queries, shape, seed, dtype)[0], number=seed)
         for seed, (shots, queries) in sizes
     ]
-    return [*given[:2], support_in_order(given[2], [0, 3, 4, 6, 7, 8])]
+    return [*batch[:2], support_in_order(batch[2], [0, 3, 4, 6, 7, 8])]

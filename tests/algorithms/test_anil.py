@@ -1,4 +1,4 @@
-"""ANIL's meta-gradient against finite differences and learn2learn, and what adapts."""
+"""The meta-gradient of ANIL, against finite differences and learn2learn, and its adaptation."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tests.algorithms.learners import predict
 from tests.conftest import scores_of
 
 learner = partial(smooth, ANIL)
-both = pytest.mark.parametrize("batch_norm", ["transductive", "inductive"])
+both_statistics = pytest.mark.parametrize("batch_norm", ["transductive", "inductive"])
 
 
-@both
+@both_statistics
 @pytest.mark.parametrize("inner_steps", [1, 3])
-def test_the_meta_gradient_is_that_of_finite_differences(inner_steps: int, batch_norm: str) -> None:
+def test_the_meta_gradient_equals_finite_differences(inner_steps: int, batch_norm: str) -> None:
     model = learner(inner_lr=0.5, inner_steps=inner_steps, batch_norm=batch_norm)
     expected = finite_differences(model, small())
     torch.testing.assert_close(gradient(model, small()), expected, rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize("first_order", [False, True])
-def test_it_is_learn2learns_maml_round_the_head(first_order: bool) -> None:
+def test_it_equals_learn2learns_maml_applied_to_the_head(first_order: bool) -> None:
     model = learner(inner_lr=0.5, inner_steps=3, first_order=first_order)
-    found = gradient(model, small())
+    actual = gradient(model, small())
     body = copy.deepcopy(model.backbone)
     wrapper = l2l.algorithms.MAML(copy.deepcopy(model.head), lr=0.5, first_order=first_order)
     parameters = [*body.parameters(), *wrapper.parameters()]
@@ -44,21 +44,21 @@ def test_it_is_learn2learns_maml_round_the_head(first_order: bool) -> None:
                 head.adapt(F.cross_entropy(head(body(task.support.x)), task.support.y))
             (F.cross_entropy(head(body(task.query.x)), task.query.y) / 2).backward()
     expected = torch.cat([p.grad.flatten() for p in parameters])
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)
 
 
-def test_the_first_order_gradient_is_another_in_the_body() -> None:
-    """The support's features are part of the exact gradient only."""
+def test_the_first_order_gradient_differs_in_the_body() -> None:
+    """Only the exact gradient depends on the features of the support."""
     exact, first = (learner(inner_lr=0.5, first_order=f) for f in (False, True))
     gradient(exact, small())
     gradient(first, small())
     for a, b in zip(exact.backbone.parameters(), first.backbone.parameters(), strict=True):
-        if a.grad.norm() > 1e-6:  # not the biases before batch normalisation
+        if a.grad.norm() > 1e-6:  # biases before batch normalisation have no gradient
             assert (a.grad - b.grad).norm() > 0.01 * a.grad.norm()
 
 
-@both
-def test_prediction_is_gradient_descent_on_the_head_over_fixed_features(batch_norm: str) -> None:
+@both_statistics
+def test_prediction_is_gradient_descent_of_the_head_on_fixed_features(batch_norm: str) -> None:
     model = learner(inner_lr=0.5, inner_steps=1, test_inner_steps=4, batch_norm=batch_norm)
     (task,) = small(1)
     sx, qx = task.support.x, task.query.x

@@ -1,4 +1,4 @@
-"""How support and queries are embedded, and what follows for every learner that compares them."""
+"""Embedding of support and queries, and properties of all metric learners."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def trained(batch_norm: str = "inductive") -> ProtoNet:
     return learner
 
 
-def test_in_training_support_and_queries_of_a_task_are_one_batch() -> None:
-    learner, given = trained(), tasks(seed=1, dtype=torch.float64)
+def test_support_and_queries_are_one_batch_in_training() -> None:
+    learner, batch = trained(), tasks(seed=1, dtype=torch.float64)
     net = learner.backbone
     norm = net.blocks[1]
     before = norm.num_batches_tracked.item()
-    embedded = [learner.embed_together(task) for task in given]
-    assert norm.num_batches_tracked == before + 2  # a batch for each task
-    for task, (support, query) in zip(given, embedded, strict=True):
+    embedded = [learner.embed_together(task) for task in batch]
+    assert norm.num_batches_tracked == before + 2  # one batch per task
+    for task, (support, query) in zip(batch, embedded, strict=True):
         together = net(torch.cat([task.support.x, task.query.x]))
         torch.testing.assert_close(torch.cat([support, query]), together)
         assert len(support) == len(task.support)
@@ -36,17 +36,15 @@ def test_in_training_support_and_queries_of_a_task_are_one_batch() -> None:
 
 
 @pytest.mark.parametrize("batch_norm", STATISTICS)
-def test_a_task_is_embedded_and_labelled_the_same_to_the_bit_in_any_company(
-    batch_norm: str,
-) -> None:
-    learner, given = trained(batch_norm).float().eval(), tasks(3, seed=1)
-    for task, model in zip(given, adapt(learner, given), strict=True):
+def test_outputs_are_bitwise_independent_of_other_tasks(batch_norm: str) -> None:
+    learner, batch = trained(batch_norm).float().eval(), tasks(3, seed=1)
+    for task, model in zip(batch, adapt(learner, batch), strict=True):
         (alone,) = adapt(learner, [task])
         with torch.no_grad():
             assert torch.equal(alone(task.query.x), model(task.query.x))
 
 
-def test_whose_statistics_normalise() -> None:
+def test_statistics_of_embeddings_in_evaluation() -> None:
     for batch_norm, training in (("inductive", False), ("transductive", True)):
         learner, task = trained(batch_norm).eval(), tasks(seed=1, dtype=torch.float64)[1]
         support, query = learner.embed(task.support.x), learner.embed(task.query.x)
@@ -57,30 +55,29 @@ def test_whose_statistics_normalise() -> None:
 
 @pytest.mark.parametrize("batch_norm", STATISTICS)
 @pytest.mark.parametrize("name", METRIC)
-def test_it_does_not_matter_which_label_a_class_has(name: str, batch_norm: str) -> None:
-    learner, given = build(name, batch_norm), tasks(seed=1, dtype=torch.float64)
-    logits = predict(learner, given)
+def test_predictions_do_not_depend_on_the_labels_of_classes(name: str, batch_norm: str) -> None:
+    learner, batch = build(name, batch_norm), tasks(seed=1, dtype=torch.float64)
+    logits = predict(learner, batch)
     new = torch.tensor([2, 0, 1])  # label 0 becomes 2, …
-    torch.testing.assert_close(predict(learner, relabelled(given, new))[..., new], logits)
+    torch.testing.assert_close(predict(learner, relabelled(batch, new))[..., new], logits)
 
 
 @pytest.mark.parametrize("name", METRIC)
-def test_training_goes_on_after_a_validation(name: str) -> None:
-    """Evaluation leaves no statistics behind; the running averages follow training again."""
-    learner, given = build(name, "inductive"), tasks(seed=1, dtype=torch.float64)
-    predict(learner, given)
+def test_running_averages_are_updated_again_after_validation(name: str) -> None:
+    learner, batch = build(name, "inductive"), tasks(seed=1, dtype=torch.float64)
+    predict(learner, batch)
     before = {k: v.clone() for k, v in learner.named_buffers()}
-    scores_of(learner.train(), given)
+    scores_of(learner.train(), batch)
     averages = [k for k in before if "running" in k]
     assert averages
     assert not any(torch.equal(learner.get_buffer(k), before[k]) for k in averages)
 
 
 @pytest.mark.parametrize("name", METRIC)
-def test_the_scores_of_training_are_those_of_validation(name: str) -> None:
-    """So that curves compare: cross-entropy and accuracy of N-way prediction, whatever is trained.
+def test_training_reports_the_same_scores_as_validation(name: str) -> None:
+    """Both report cross-entropy and accuracy of N-way prediction, for comparable curves.
 
-    With a batch of one task and its statistics as running averages both see the same network.
+    With a momentum of 1 and a single task, both use the same batch-norm statistics.
     """
     learner, (task,) = build(name, "inductive"), tasks(1, seed=1, dtype=torch.float64)
     for layer in learner.modules():

@@ -1,4 +1,4 @@
-"""What holds for every learner, the ones in `conf/algo` and those of one's own."""
+"""Properties of all learners: those in `conf/algo` and a custom one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metarun.testing import Make, build
 from tests.algorithms.learners import SHIPPED, STATISTICS, predict, relabelled
 from tests.conftest import OWN
 
-test_ones_own = testing.of("nearest_item", config_dir=str(OWN))
+test_custom = testing.of("nearest_item", config_dir=str(OWN))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -28,13 +28,11 @@ def test_shipped(check: Callable[[Make, str], None], batch_norm: str, name: str)
 
 @pytest.mark.parametrize("name", SHIPPED)
 @pytest.mark.parametrize("batch_norm", STATISTICS)
-def test_a_model_does_not_depend_on_the_tasks_adapted_beside_its_own(
-    batch_norm: str, name: str
-) -> None:
-    learner, given = build(name, batch_norm), testing.tasks(3, seed=1)
+def test_a_model_does_not_depend_on_other_tasks_of_its_batch(batch_norm: str, name: str) -> None:
+    learner, batch = build(name, batch_norm), testing.tasks(3, seed=1)
     with torch.no_grad():
-        together = learner.adapt_all([task.support for task in given])
-        for task, model in zip(given, together, strict=True):
+        models = learner.adapt_all([task.support for task in batch])
+        for task, model in zip(batch, models, strict=True):
             alone = learner.adapt(task.support)
             torch.testing.assert_close(model(task.query.x), alone(task.query.x))
 
@@ -44,7 +42,7 @@ BASELINES = ("baseline", "baseline_pp")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_learner_says_what_it_needs_and_cannot_do(name: str) -> None:
+def test_attributes_of_a_learner(name: str) -> None:
     learner = build(name, "inductive")
     assert learner.per_label_head == (name in GRADIENT_BASED)
     assert learner.needs_labels == (name not in GRADIENT_BASED)
@@ -56,15 +54,15 @@ def test_a_learner_says_what_it_needs_and_cannot_do(name: str) -> None:
     assert build(name, "transductive").batch_norm == "transductive"
 
 
-def test_a_metric_learner_does_not_care_which_label_a_class_has() -> None:
-    learner, given = build("protonet", "inductive"), testing.tasks(seed=1)
-    logits = predict(learner, given)
+def test_a_metric_learner_does_not_depend_on_the_labels_of_classes() -> None:
+    learner, batch = build("protonet", "inductive"), testing.tasks(seed=1)
+    logits = predict(learner, batch)
     new = torch.tensor([2, 0, 1])  # label 0 becomes 2, …
-    torch.testing.assert_close(predict(learner, relabelled(given, new))[..., new], logits)
+    torch.testing.assert_close(predict(learner, relabelled(batch, new))[..., new], logits)
 
 
 class Faulty(Learner):
-    """A learner with a defect for each check to find."""
+    """A learner with a choice of defects, one for each check."""
 
     def __init__(self, fault: str) -> None:
         super().__init__()
@@ -82,7 +80,8 @@ class Faulty(Learner):
         if self.fault == "remembers":
             self.seen += 1
         models = self.inner.adapt_all(supports)
-        return [partial(self.outputs, *own, models) for own in zip(supports, models, strict=True)]
+        pairs = zip(supports, models, strict=True)
+        return [partial(self.outputs, *pair, models) for pair in pairs]
 
     def outputs(self, support: Examples, model: Model, models: list[Model], x: Inputs) -> Tensor:
         logits = model(x)

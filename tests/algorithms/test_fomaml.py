@@ -1,4 +1,4 @@
-"""First-order MAML: its gradient in closed form, and what its configuration says."""
+"""First-order MAML: its gradient in closed form, and its configuration."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from tests.algorithms.gradients import gradient, small, smooth
 from tests.conftest import scores_of
 
 
-def test_it_is_maml_but_for_the_second_derivatives() -> None:
+def test_its_configuration_differs_from_maml_only_in_first_order() -> None:
     fomaml, maml = (plain(compose([f"algo={name}"]))["algo"] for name in ("fomaml", "maml"))
     assert fomaml == {**maml, "first_order": True}
     assert maml["first_order"] is False
 
 
-def test_first_order_is_another_gradient_of_the_same_loss() -> None:
-    """Trap: first order by accident."""
+def test_first_order_has_the_same_loss_but_another_gradient() -> None:
     exact, first = (smooth(MAML, inner_lr=0.3, first_order=f) for f in (False, True))
     a, b = gradient(exact, small()), gradient(first, small())
     assert (a - b).norm() > 0.01 * a.norm()
@@ -26,8 +25,7 @@ def test_first_order_is_another_gradient_of_the_same_loss() -> None:
     assert torch.equal(*losses)
 
 
-def test_first_order_on_softmax_regression_is_its_closed_form() -> None:
-    """Without hidden layers the adapted weights and the gradient at them can be written down."""
+def test_first_order_gradient_of_softmax_regression_has_its_closed_form() -> None:
     alpha, (task,) = 0.7, small(1)
     model = smooth(MAML, hidden=(), inner_lr=alpha, first_order=True)
     weight = model.net[1].weight.detach().numpy()

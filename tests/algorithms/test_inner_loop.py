@@ -1,4 +1,4 @@
-"""The inner loop and the loop over tasks."""
+"""The inner loop, and the gradient of a batch of tasks."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ def net() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 4), BatchNorm(4), nn.Tanh(), nn.Linear(4, 3)).double()
 
 
-def test_adapting_is_gradient_descent_on_the_mean_loss_and_leaves_the_network() -> None:
+def test_adaptation_is_gradient_descent_on_a_copy() -> None:
     model, support = net(), tasks(shape=(6,))[0].support
     before = [p.detach().clone() for p in model.parameters()]
-    found = adapted(model, support, steps=2, lr=0.3, first_order=True)
+    actual = adapted(model, support, steps=2, lr=0.3, first_order=True)
     plain = net()
     for _ in range(2):
         loss = F.cross_entropy(plain(support.x), support.y)
-        slopes = torch.autograd.grad(loss, [*plain.parameters()])
+        gradients = torch.autograd.grad(loss, [*plain.parameters()])
         with torch.no_grad():
-            for p, g in zip(plain.parameters(), slopes, strict=True):
+            for p, g in zip(plain.parameters(), gradients, strict=True):
                 p -= 0.3 * g
-    for p, q in zip(found.parameters(), plain.parameters(), strict=True):
+    for p, q in zip(actual.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(p, q)
     assert all(torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
 
 
-def test_a_step_size_for_each_number_reaches_only_that_number() -> None:
+def test_each_parameter_entry_has_its_own_step_size() -> None:
     model, support = net(), tasks(shape=(6,))[0].support
     lrs = [torch.zeros_like(p) for p in model.parameters()]
     lrs[0][1, 2] = 0.5
-    some = adapted(model, support, steps=1, lr=lrs, first_order=True)
+    one = adapted(model, support, steps=1, lr=lrs, first_order=True)
     every = adapted(model, support, steps=1, lr=0.5, first_order=True)
-    for own, a, b in zip(model.parameters(), some.parameters(), every.parameters(), strict=True):
-        expected = own.detach().clone()
-        if own is model[0].weight:
+    for p, a, b in zip(model.parameters(), one.parameters(), every.parameters(), strict=True):
+        expected = p.detach().clone()
+        if p is model[0].weight:
             expected[1, 2] = b[1, 2]
         torch.testing.assert_close(a.detach(), expected)
 
 
-def test_it_adapts_where_gradients_are_off() -> None:
+def test_it_adapts_under_no_grad() -> None:
     model, task = net(), tasks(shape=(6,))[0]
     options = {"steps": 1, "lr": 0.3, "first_order": True}
     with torch.no_grad():
-        found = adapted(model, task.support, **options)
-        assert not Normalised(found, task.support, "inductive")(task.query.x).requires_grad
+        actual = adapted(model, task.support, **options)
+        assert not Normalised(actual, task.support, "inductive")(task.query.x).requires_grad
     expected = adapted(model, task.support, **options)
-    assert torch.equal(found[0].weight, expected[0].weight)
+    assert torch.equal(actual[0].weight, expected[0].weight)
 
 
 class Unadapted(Learner):
-    """A layer that takes no notice of the support."""
+    """A layer that ignores the support."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,17 +69,17 @@ class Unadapted(Learner):
         return self.net
 
 
-def test_each_task_has_its_share_of_the_gradient_and_its_own_scores() -> None:
-    """Trap: a sum over tasks would scale the outer step with the meta-batch."""
-    learner, given = Unadapted(), tasks(3, shape=(6,))
-    scores = scores_of(learner, given)
-    logits = [learner.net(task.query.x) for task in given]
+def test_the_gradient_is_the_mean_over_tasks_and_each_task_has_scores() -> None:
+    """A sum over tasks would make the outer step proportional to the meta-batch."""
+    learner, batch = Unadapted(), tasks(3, shape=(6,))
+    scores = scores_of(learner, batch)
+    logits = [learner.net(task.query.x) for task in batch]
     losses = torch.stack(
-        [F.cross_entropy(z, t.query.y) for z, t in zip(logits, given, strict=True)]
+        [F.cross_entropy(z, t.query.y) for z, t in zip(logits, batch, strict=True)]
     )
     torch.testing.assert_close(scores["loss"], losses.detach())
     (expected,) = torch.autograd.grad(losses.mean(), learner.net.weight)
     torch.testing.assert_close(learner.net.weight.grad, expected)
-    found = predict(learner, given)
-    torch.testing.assert_close(found, torch.stack(logits).detach())
-    assert not found.requires_grad
+    actual = predict(learner, batch)
+    torch.testing.assert_close(actual, torch.stack(logits).detach())
+    assert not actual.requires_grad

@@ -1,4 +1,4 @@
-"""The meta-learner LSTM against its equations written out, and against finite differences."""
+"""The LSTM meta-learner, against its equations and finite differences."""
 
 from __future__ import annotations
 
@@ -28,17 +28,19 @@ class Identity(nn.Module):
 
 
 def learner(hidden: tuple[int, ...] = (3,), **options: object) -> LSTM:
-    """A smooth learner, whose meta-learner reads more into its inputs than it does at first."""
+    """Return a smooth learner with large gate weights, so that inputs have an effect."""
     torch.manual_seed(0)
     net = MLP((3,), hidden=list(hidden))
     for layer in net.modules():
-        if isinstance(layer, nn.ReLU):  # a kink within a difference's reach would spoil it
+        if isinstance(layer, nn.ReLU):  # finite differences across a kink are wrong
             layer.forward = F.softplus
-    return lively(LSTM(net, spec(), **{"inner_steps": 2, "hidden": 2, **options}).double())
+    return with_random_gates(
+        LSTM(net, spec(), **{"inner_steps": 2, "hidden": 2, **options}).double()
+    )
 
 
-def lively(model: LSTM) -> LSTM:
-    """Gates half open, that depend on all they are given."""
+def with_random_gates(model: LSTM) -> LSTM:
+    """Draw gate weights so that gates are about half open and depend on all inputs."""
     torch.manual_seed(1)
     for gate in (model.meta.forget, model.meta.input):
         nn.init.normal_(gate.weight, std=0.5)
@@ -64,14 +66,12 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
         (0.0, (-1.0, 0.0)),
     ],
 )
-def test_large_numbers_become_a_logarithm_and_small_ones_are_stretched(
-    x: float, expected: tuple[float, float]
-) -> None:
-    found = preprocess(torch.tensor([x], dtype=torch.float64))
-    torch.testing.assert_close(found, torch.tensor([expected], dtype=torch.float64))
+def test_preprocessing_by_hand(x: float, expected: tuple[float, float]) -> None:
+    actual = preprocess(torch.tensor([x], dtype=torch.float64))
+    torch.testing.assert_close(actual, torch.tensor([expected], dtype=torch.float64))
 
 
-def test_preprocessing_is_continuous_where_the_cases_meet() -> None:
+def test_preprocessing_is_continuous_at_the_threshold() -> None:
     edge = math.exp(-10)
     near = torch.tensor([edge * (1 - 1e-9), edge * (1 + 1e-9)], dtype=torch.float64)
     below, above = preprocess(near)
@@ -79,9 +79,9 @@ def test_preprocessing_is_continuous_where_the_cases_meet() -> None:
 
 
 def test_two_updates_of_three_parameters_by_hand() -> None:
-    """A line through the plane: its gradients, the LSTM and the gates in plain numpy."""
+    """Linear regression: gradients, LSTM and gates written in NumPy."""
     torch.manual_seed(3)
-    model = lively(
+    model = with_random_gates(
         LSTM(Identity(), spec(1, objective=REGRESSION), inner_steps=2, hidden=2).double()
     )
     rng = np.random.default_rng(0)
@@ -103,67 +103,67 @@ def test_two_updates_of_three_parameters_by_hand() -> None:
         gradient = np.append(2 * error @ x, 2 * error.sum()) / 4
         theta_next = np.empty(3)
         for j in range(3):
-            told = np.array([*prep(gradient[j]), *prep(loss)])
-            z = w["first.weight_ih"] @ told + w["first.bias_ih"]
+            inputs = np.array([*prep(gradient[j]), *prep(loss)])
+            z = w["first.weight_ih"] @ inputs + w["first.bias_ih"]
             z += w["first.weight_hh"] @ h[j] + w["first.bias_hh"]
-            enter, keep, new, leave = z[:2], z[2:4], z[4:6], z[6:]
-            c[j] = sigmoid(keep) * c[j] + sigmoid(enter) * np.tanh(new)
-            h[j] = sigmoid(leave) * np.tanh(c[j])
+            in_gate, forget_gate, new, out_gate = z[:2], z[2:4], z[4:6], z[6:]
+            c[j] = sigmoid(forget_gate) * c[j] + sigmoid(in_gate) * np.tanh(new)
+            h[j] = sigmoid(out_gate) * np.tanh(c[j])
             i[j] = w["input.weight"][0] @ np.array([*h[j], theta[j], i[j]]) + w["input.bias"][0]
             f[j] = w["forget.weight"][0] @ np.array([*h[j], theta[j], f[j]]) + w["forget.bias"][0]
             theta_next[j] = sigmoid(f[j]) * theta[j] - sigmoid(i[j]) * gradient[j]
         theta = theta_next
 
     items = (torch.from_numpy(a) for a in (x, y, query))
-    found = predict(model, [task_of(*items, torch.zeros(5, 1), objective=REGRESSION)])
-    np.testing.assert_allclose(found[0, :, 0].numpy(), query @ theta[:2] + theta[2], rtol=1e-10)
+    actual = predict(model, [task_of(*items, torch.zeros(5, 1), objective=REGRESSION)])
+    np.testing.assert_allclose(actual[0, :, 0].numpy(), query @ theta[:2] + theta[2], rtol=1e-10)
 
 
-def test_with_gates_that_read_nothing_it_is_gradient_descent_with_decay() -> None:
-    model, (line,) = learner(hidden=(), inner_steps=3), small(1)
+def test_constant_gates_give_gradient_descent_with_decay() -> None:
+    model, (task,) = learner(hidden=(), inner_steps=3), small(1)
     for gate, bias in ((model.meta.forget, 2.0), (model.meta.input, -0.5)):
         nn.init.zeros_(gate.weight)
         nn.init.constant_(gate.bias, bias)
     w, b = (p.detach().clone().requires_grad_() for p in model.net[1].parameters())
     keep, lr = torch.sigmoid(torch.tensor([2.0, -0.5], dtype=torch.float64))
     for _ in range(3):
-        loss = F.cross_entropy(line.support.x @ w.T + b, line.support.y)
+        loss = F.cross_entropy(task.support.x @ w.T + b, task.support.y)
         dw, db = torch.autograd.grad(loss, (w, b))
         w = (keep * w - lr * dw).detach().requires_grad_()
         b = (keep * b - lr * db).detach().requires_grad_()
-    torch.testing.assert_close(predict(model, [line])[0], (line.query.x @ w.T + b).detach())
+    torch.testing.assert_close(predict(model, [task])[0], (task.query.x @ w.T + b).detach())
 
 
 @pytest.mark.parametrize("batch_norm", ["transductive", "inductive"])
-def test_the_meta_gradient_is_that_of_finite_differences_with_the_gradients_held(
+def test_the_meta_gradient_equals_finite_differences_with_constant_inputs(
     batch_norm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Gradient independence (section 3.3): what the LSTM reads is recorded once, then replayed."""
-    model, given = learner(batch_norm=batch_norm), small()
-    real, tape = model.loss_and_gradient, []
+    """Gradient independence (section 3.3): the inputs of the LSTM are recorded and replayed."""
+    model, batch = learner(batch_norm=batch_norm), small()
+    original, tape = model.loss_and_gradient, []
 
     def record(*args: Tensor) -> tuple[Tensor, Tensor]:
-        tape.append(real(*args))
+        tape.append(original(*args))
         return tape[-1]
 
     monkeypatch.setattr(model, "loss_and_gradient", record)
-    found = gradient(model, given)
+    actual = gradient(model, batch)
     assert len(tape) == 2 * 2  # tasks, updates
     assert not any(t.requires_grad for pair in tape for t in pair)
 
     calls = iter(range(10**9))
     monkeypatch.setattr(model, "loss_and_gradient", lambda *_: tape[next(calls) % len(tape)])
-    torch.testing.assert_close(found, finite_differences(model, given), rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(actual, finite_differences(model, batch), rtol=1e-5, atol=1e-8)
 
 
 def test_the_meta_gradient_leaves_second_derivatives_out() -> None:
-    """Without the tape the differences see how gradients depend on the parameters."""
-    model, given = learner(), small(1)
-    found, true = gradient(model, given), finite_differences(model, given)
-    assert (found - true).norm() > 0.01 * true.norm()
+    """Finite differences include the dependence of inner gradients on the parameters."""
+    model, batch = learner(), small(1)
+    actual, exact = gradient(model, batch), finite_differences(model, batch)
+    assert (actual - exact).norm() > 0.01 * exact.norm()
 
 
-def test_the_starting_point_and_the_optimizer_are_both_learned() -> None:
+def test_initial_weights_and_optimizer_are_both_learned() -> None:
     model = learner()
     gradient(model, small())
     assert model.net[1].weight.grad.abs().sum() > 0
@@ -171,17 +171,17 @@ def test_the_starting_point_and_the_optimizer_are_both_learned() -> None:
     assert all(p.grad.abs().sum() > 0 for p in model.meta.parameters())
 
 
-def test_gates_start_near_gradient_descent_with_a_small_rate() -> None:
-    """Trap: forget bias 4 to 6, input bias −5 to −4."""
+def test_initial_gates_are_close_to_gradient_descent_with_a_small_rate() -> None:
+    """Forget bias 4 to 6, input bias −5 to −4."""
     biases = []
     for seed in range(20):
         torch.manual_seed(seed)
         meta = MetaLSTM(20)
         biases.append((meta.forget.bias.item(), meta.input.bias.item()))
         assert max(meta.forget.weight.abs().max(), meta.input.weight.abs().max()) <= 0.01
-    forget, enter = zip(*biases, strict=True)
+    forget, input = zip(*biases, strict=True)
     assert 4 <= min(forget) < max(forget) <= 6
-    assert -5 <= min(enter) < max(enter) <= -4
+    assert -5 <= min(input) < max(input) <= -4
 
 
 def test_coordinates_share_the_optimizer_but_not_its_state() -> None:
@@ -196,14 +196,14 @@ def test_coordinates_share_the_optimizer_but_not_its_state() -> None:
 
 
 def test_the_outer_loss_is_the_mean_over_tasks() -> None:
-    """Trap: a sum would scale the outer step with the meta-batch."""
-    model, both = learner(), small(2)
-    separate = torch.stack([gradient(model, [one]) for one in both]).mean(0)
-    torch.testing.assert_close(gradient(model, both), separate)
+    """A sum would make the outer step proportional to the meta-batch."""
+    model, batch = learner(), small(2)
+    separate = torch.stack([gradient(model, [task]) for task in batch]).mean(0)
+    torch.testing.assert_close(gradient(model, batch), separate)
 
 
-def test_no_statistics_go_from_one_task_to_the_next() -> None:
-    """Trap: batch-norm statistics are reset for each task; no buffer is written at all."""
+def test_no_batch_norm_statistics_pass_from_task_to_task() -> None:
+    """No buffer is modified."""
     model = learner()
     before = {k: v.clone() for k, v in model.named_buffers()}
     scores_of(model, small())

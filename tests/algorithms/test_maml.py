@@ -1,4 +1,4 @@
-"""MAML's meta-gradient against finite differences and closed forms, in float64."""
+"""The meta-gradient of MAML, against finite differences and closed forms in float64."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ learner = partial(smooth, MAML)
 
 @pytest.mark.parametrize("batch_norm", ["transductive", "inductive"])
 @pytest.mark.parametrize("inner_steps", [1, 3])
-def test_the_meta_gradient_is_that_of_finite_differences(inner_steps: int, batch_norm: str) -> None:
+def test_the_meta_gradient_equals_finite_differences(inner_steps: int, batch_norm: str) -> None:
     model = learner(inner_lr=0.3, inner_steps=inner_steps, batch_norm=batch_norm)
     expected = finite_differences(model, small())
     torch.testing.assert_close(gradient(model, small()), expected, rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize("first_order", [False, True])
-def test_the_meta_gradient_is_that_of_learn2learns_wrapper(first_order: bool) -> None:
+def test_the_meta_gradient_equals_that_of_the_learn2learn_wrapper(first_order: bool) -> None:
     model = learner(inner_lr=0.3, inner_steps=2, first_order=first_order)
     wrapper = l2l.algorithms.MAML(copy.deepcopy(model.net), lr=0.3, first_order=first_order)
     same_as_wrapper(model, wrapper, [*wrapper.parameters()], steps=2)
 
 
 def test_the_outer_loss_is_the_mean_over_tasks() -> None:
-    """Trap: a sum would scale the outer step with the meta-batch."""
-    model, both = learner(), small(2)
-    separate = torch.stack([gradient(model, [task]) for task in both]).mean(0)
-    torch.testing.assert_close(gradient(model, both), separate)
+    """A sum would make the outer step proportional to the meta-batch."""
+    model, batch = learner(), small(2)
+    separate = torch.stack([gradient(model, [task]) for task in batch]).mean(0)
+    torch.testing.assert_close(gradient(model, batch), separate)
 
 
 def test_without_inner_steps_maml_is_ordinary_training() -> None:
     model, (task,) = learner(inner_steps=0), small(1)
-    found = gradient(model, [task])
+    actual = gradient(model, [task])
     for layer in model.modules():
         if isinstance(layer, BatchNorm):
             layer.statistics = "batch"
     loss = F.cross_entropy(model.net(task.query.x), task.query.y)
     expected = torch.cat([g.flatten() for g in torch.autograd.grad(loss, [*model.parameters()])])
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)
 
 
-def test_prediction_adapts_by_the_steps_of_evaluation() -> None:
-    """Three plain gradient steps written out give the same logits."""
+def test_prediction_uses_the_inner_steps_of_evaluation() -> None:
+    """Three explicit gradient steps give the same logits."""
     model, (task,) = learner(hidden=(), inner_lr=0.5, test_inner_steps=3), small(1)
     w, b = (p.detach().clone().requires_grad_() for p in model.net[1].parameters())
     for _ in range(3):
@@ -63,9 +63,9 @@ def test_prediction_adapts_by_the_steps_of_evaluation() -> None:
 
 
 @pytest.mark.parametrize("batch_norm", ["transductive", "inductive"])
-def test_tasks_of_different_sizes_weigh_alike(batch_norm: str) -> None:
-    model, given = learner(inner_lr=0.3, batch_norm=batch_norm), ragged()
-    found = gradient(model, given)
-    torch.testing.assert_close(found, finite_differences(model, given), rtol=1e-5, atol=1e-8)
-    separate = torch.stack([gradient(model, [task]) for task in given]).mean(0)
-    torch.testing.assert_close(found, separate)
+def test_tasks_of_different_sizes_have_equal_weight(batch_norm: str) -> None:
+    model, batch = learner(inner_lr=0.3, batch_norm=batch_norm), ragged()
+    actual = gradient(model, batch)
+    torch.testing.assert_close(actual, finite_differences(model, batch), rtol=1e-5, atol=1e-8)
+    separate = torch.stack([gradient(model, [task]) for task in batch]).mean(0)
+    torch.testing.assert_close(actual, separate)

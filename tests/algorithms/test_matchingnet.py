@@ -1,4 +1,4 @@
-"""Attention, label probabilities and full context embeddings, by hand and in plain NumPy."""
+"""Attention, probabilities and full context embeddings, against hand-worked values and NumPy."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tests.conftest import scores_of, tasks
 
 
 def by_hand() -> Task:
-    """Support at 0° (label 0), 60° and 90° (label 1), whatever their lengths; a query at 0°.
+    """Support at 0° (label 0), 60° and 90° (label 1) with different lengths; a query at 0°.
 
-    Cosines 1, ½ and 0: with temperature ½ the attention goes as e², e and 1.
+    The cosines are 1, ½ and 0: with temperature ½ the attention is proportional to e², e and 1.
     """
     support = torch.tensor([[5.0, 0.0], [1.0, math.sqrt(3)], [0.0, 0.1]])
     return task_of(support, [0, 1, 1], torch.tensor([[3.0, 0.0]]), [1])
 
 
-def test_the_case_by_hand() -> None:
+def test_probabilities_and_loss_by_hand() -> None:
     learner = MatchingNet(Identity(), spec(2), temperature=0.5)
     total = math.e**2 + math.e + 1
     expected = torch.tensor([[[math.e**2 / total, (math.e + 1) / total]]])
@@ -37,27 +37,27 @@ def test_the_case_by_hand() -> None:
 
 
 def test_outputs_are_log_probabilities() -> None:
-    """Trap: probabilities taken for logits; their cross-entropy is the negative log likelihood."""
-    found = predict(MatchingNet(Conv4((1, 28, 28), filters=4), spec()), tasks())
-    torch.testing.assert_close(found.exp().sum(-1), torch.ones(2, 12))
-    torch.testing.assert_close(found.log_softmax(-1), found)
+    """Log-softmax does not change them, so cross-entropy is the negative log-likelihood."""
+    actual = predict(MatchingNet(Conv4((1, 28, 28), filters=4), spec()), tasks())
+    torch.testing.assert_close(actual.exp().sum(-1), torch.ones(2, 12))
+    torch.testing.assert_close(actual.log_softmax(-1), actual)
 
 
-def test_a_probability_too_small_for_a_float_keeps_its_logarithm_and_gradient() -> None:
+def test_log_of_a_tiny_probability_is_exact_and_has_a_gradient() -> None:
     query = torch.tensor([[1.0, 0.0]], requires_grad=True)
     support = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    found = log_probabilities(query, support, torch.tensor([0, 1]), 2, temperature=0.005)
-    torch.testing.assert_close(found, torch.tensor([[0.0, -200.0]]))
-    found[0, 1].backward()
+    actual = log_probabilities(query, support, torch.tensor([0, 1]), 2, temperature=0.005)
+    torch.testing.assert_close(actual, torch.tensor([[0.0, -200.0]]))
+    actual[0, 1].backward()
     assert query.grad[0, 1].item() == pytest.approx(200, rel=1e-4)
 
 
-def test_without_a_temperature_even_a_perfect_embedding_stays_unsure() -> None:
-    """Trap: cosines lie within ±1, so the loss cannot fall below log(1 + 19/e²) at 20 ways."""
+def test_without_a_temperature_probabilities_stay_low() -> None:
+    """Cosines are within ±1, so the 20-way loss is at least log(1 + 19/e²)."""
     support, labels = torch.eye(20), torch.arange(20)
-    sure = [log_probabilities(support, support, labels, 20, t)[0, 0].exp() for t in (1.0, 0.1)]
-    assert sure[0] < 0.15
-    assert sure[1] > 0.99
+    warm, cold = (log_probabilities(support, support, labels, 20, t)[0, 0] for t in (1.0, 0.1))
+    assert warm.exp() < 0.15
+    assert cold.exp() > 0.99
     assert MatchingNet(Identity(), spec(2)).temperature == 0.1
 
 
@@ -68,19 +68,19 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 def lstm(
     w: np.ndarray, u: np.ndarray, b: np.ndarray, x: np.ndarray, h: np.ndarray, c: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One step: gates input, forget, cell, output in this order."""
+    """One step of an LSTM with gates in the order input, forget, cell, output."""
     i, f, g, o = np.split(w @ x + u @ h + b, 4)
     c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
     return sigmoid(o) * np.tanh(c), c
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-def test_full_context_embeddings_are_the_papers_equations(steps: int) -> None:
+def test_full_context_embeddings_follow_the_equations_of_the_paper(steps: int) -> None:
     torch.manual_seed(0)
     d, shots, queries = 3, 4, 2
     context = FullContext(d, steps).double()
     s, q = torch.randn(shots, d).double(), torch.randn(queries, d).double()
-    found_g, found_f = (z.detach().numpy() for z in context(s, q))
+    actual_g, actual_f = (z.detach().numpy() for z in context(s, q))
 
     p = {name: value.detach().numpy() for name, value in context.named_parameters()}
     items = s.numpy()
@@ -92,12 +92,12 @@ def test_full_context_embeddings_are_the_papers_equations(steps: int) -> None:
         for i in order:
             h, c = lstm(w, u, b, items[i], h, c)
             g[i] += h
-    np.testing.assert_allclose(found_g, g, rtol=1e-9)
+    np.testing.assert_allclose(actual_g, g, rtol=1e-9)
 
-    # Equation 3 with its hidden state [h, r]: the read-out's columns belong to u, not to w.
-    w, of_read = np.split(p["f.weight_ih"], 2, axis=1)
-    u, b = np.hstack([p["f.weight_hh"], of_read]), p["f.bias_ih"] + p["f.bias_hh"]
-    for row, x in zip(found_f, q.numpy(), strict=True):
+    # The hidden state of equation 3 is [h, r], so the columns of the read-out belong to u.
+    w, u_read = np.split(p["f.weight_ih"], 2, axis=1)
+    u, b = np.hstack([p["f.weight_hh"], u_read]), p["f.bias_ih"] + p["f.bias_hh"]
+    for row, x in zip(actual_f, q.numpy(), strict=True):
         h, c = x, np.zeros(d)
         for _ in range(steps):
             a = np.exp(g @ h)
@@ -117,32 +117,32 @@ def vectors(seed: int = 0) -> list[Task]:
     return tasks(shape=(6,), seed=seed, dtype=torch.float64)
 
 
-def test_context_depends_on_the_order_of_the_support_but_on_no_other_query() -> None:
-    learner, given = with_context(), vectors()
-    scores_of(learner, given)
-    found = predict(learner, given)
-    alone = predict(learner, [replace(task, query=task.query[3:4]) for task in given])
-    torch.testing.assert_close(alone, found[:, 3:4])
-    turned = predict(learner, [support_in_order(task, [5, 4, 3, 2, 1, 0]) for task in given])
-    assert not torch.allclose(turned, found, atol=1e-3)
+def test_full_context_depends_on_support_order_but_not_on_other_queries() -> None:
+    learner, batch = with_context(), vectors()
+    scores_of(learner, batch)
+    actual = predict(learner, batch)
+    alone = predict(learner, [replace(task, query=task.query[3:4]) for task in batch])
+    torch.testing.assert_close(alone, actual[:, 3:4])
+    backwards = [support_in_order(task, [5, 4, 3, 2, 1, 0]) for task in batch]
+    assert not torch.allclose(predict(learner, backwards), actual, atol=1e-3)
 
 
-def test_context_learns_and_is_left_alone_by_evaluation() -> None:
-    learner, given = with_context(), vectors()
+def test_full_context_learns_and_evaluation_does_not_change_it() -> None:
+    learner, batch = with_context(), vectors()
     optimizer = torch.optim.Adam(learner.parameters(), 1e-2)
     losses = []
     for _ in range(30):
         optimizer.zero_grad()
-        losses.append(scores_of(learner, given)["loss"].mean().item())
+        losses.append(scores_of(learner, batch)["loss"].mean().item())
         assert all(p.grad.any() for p in learner.context.parameters())
         optimizer.step()
     assert losses[-1] < 0.7 * losses[0]
     before = {k: v.clone() for k, v in learner.state_dict().items()}
-    predict(learner, given)
+    predict(learner, batch)
     assert all(torch.equal(v, before[k]) for k, v in learner.state_dict().items())
 
 
-def test_any_number_of_ways_and_shots_without_parameters_of_its_own() -> None:
+def test_ways_and_shots_may_change_and_there_are_no_extra_parameters() -> None:
     learner = MatchingNet(Conv4((1, 28, 28), filters=4), spec())
     assert predict(learner, tasks(ways=7, shots=3)).shape == (2, 28, 7)
     assert all(name.startswith("backbone.") for name in learner.state_dict())

@@ -1,4 +1,4 @@
-"""Meta-SGD's gradients in weights and step sizes, against finite differences and learn2learn."""
+"""Gradients of Meta-SGD in weights and step sizes, against finite differences and learn2learn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.conftest import scores_of
 
 
 def learner(**options: object) -> MetaSGD:
-    """With step sizes that differ from each other, one of them negative."""
+    """Return a learner with distinct step sizes, one of them negative."""
     model = smooth(MetaSGD, inner_lr=0.3, **options)
     with torch.no_grad():
         for lr in model.lrs:
@@ -29,8 +29,8 @@ def learner(**options: object) -> MetaSGD:
 
 @pytest.mark.parametrize("batch_norm", ["transductive", "inductive"])
 @pytest.mark.parametrize("inner_steps", [1, 2])
-def test_the_meta_gradient_is_that_of_finite_differences(inner_steps: int, batch_norm: str) -> None:
-    """In each weight and each step size."""
+def test_the_meta_gradient_equals_finite_differences(inner_steps: int, batch_norm: str) -> None:
+    """With respect to all weights and all step sizes."""
     model = learner(inner_steps=inner_steps, batch_norm=batch_norm)
     expected = finite_differences(model, small())
     assert len(expected) == 2 * sum(p.numel() for p in model.net.parameters())
@@ -38,7 +38,7 @@ def test_the_meta_gradient_is_that_of_finite_differences(inner_steps: int, batch
 
 
 @pytest.mark.parametrize("first_order", [False, True])
-def test_the_meta_gradient_is_that_of_learn2learns_wrapper(first_order: bool) -> None:
+def test_the_meta_gradient_equals_that_of_the_learn2learn_wrapper(first_order: bool) -> None:
     model = learner(first_order=first_order)
     wrapper = l2l.algorithms.MetaSGD(copy.deepcopy(model.net), first_order=first_order)
     wrapper.lrs = nn.ParameterList(nn.Parameter(lr.detach().clone()) for lr in model.lrs)
@@ -46,8 +46,8 @@ def test_the_meta_gradient_is_that_of_learn2learns_wrapper(first_order: bool) ->
 
 
 @pytest.mark.parametrize("first_order", [False, True])
-def test_one_step_is_that_of_the_paper(first_order: bool) -> None:
-    """θ' = θ − α∘g, and first order takes g for a constant: d loss/dα = −g∘(d loss/dθ')."""
+def test_one_step_follows_the_equation_of_the_paper(first_order: bool) -> None:
+    """θ' = θ − α∘g, where g is a constant in first order, so d loss/dα = −g∘(d loss/dθ')."""
     model = smooth(MetaSGD, hidden=(), first_order=first_order)
     (task,), (w, b) = small(1), model.net[1].parameters()
     gw, gb = torch.autograd.grad(
@@ -58,12 +58,12 @@ def test_one_step_is_that_of_the_paper(first_order: bool) -> None:
     aw, ab = (lr.detach().clone().requires_grad_() for lr in model.lrs)
     logits = task.query.x @ (w - aw * gw).T + b - ab * gb
     expected = torch.autograd.grad(F.cross_entropy(logits, task.query.y), (w, b, aw, ab))
-    found = gradient(model, [task])
-    torch.testing.assert_close(found, torch.cat([g.flatten() for g in expected]))
+    actual = gradient(model, [task])
+    torch.testing.assert_close(actual, torch.cat([g.flatten() for g in expected]))
     torch.testing.assert_close(predict(model, [task])[0], logits.detach())
 
 
-def test_equal_step_sizes_make_it_maml() -> None:
+def test_with_equal_step_sizes_it_equals_maml() -> None:
     ours, maml = smooth(MetaSGD, inner_lr=0.3), smooth(MAML, inner_lr=0.3)
     expected = gradient(maml, small())
     torch.testing.assert_close(gradient(ours, small())[: len(expected)], expected)
@@ -77,5 +77,5 @@ def test_step_sizes_start_at_the_inner_lr_and_are_trained() -> None:
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     scores_of(model, small())
     optimizer.step()
-    moved = [(lr != was).all() for lr, was in zip(model.lrs, before, strict=True)]
-    assert sum(moved) >= len(moved) - 1  # the biases before batch normalisation have no slope
+    changed = [(lr != old).all() for lr, old in zip(model.lrs, before, strict=True)]
+    assert sum(changed) >= len(changed) - 1  # biases before batch normalisation have no gradient

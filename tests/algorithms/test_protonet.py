@@ -1,4 +1,4 @@
-"""Prototypes, distances and the loss, against a case worked by hand and direct formulas."""
+"""Prototypes, distances and loss, against hand-worked values and direct formulas."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.conftest import scores_of, tasks
 
 
 class Identity(nn.Module):
-    """Embeds a vector as itself, times a learnable 1."""
+    """Identity times a learnable factor, initially 1."""
 
     def __init__(self, features: int = 2) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ def by_hand(query: tuple[float, float] = (1.0, 1.0)) -> Task:
     return task_of(support, [0, 0, 1, 1], torch.tensor([query]), [0])
 
 
-def test_prototypes_are_class_means_whatever_the_order() -> None:
+def test_prototypes_are_class_means_in_any_order() -> None:
     expected = torch.tensor([[1.0, 0.0], [0.0, 3.0]])
     for order in ([0, 1, 2, 3], [3, 0, 2, 1]):
         support = support_in_order(by_hand(), order).support
@@ -50,24 +50,24 @@ def test_prototypes_are_class_means_whatever_the_order() -> None:
         ("cosine", (10 / math.sqrt(2), 10 / math.sqrt(2))),  # temperature 0.1
     ],
 )
-def test_logits_and_loss_of_the_case_by_hand(distance: str, logits: tuple[float, float]) -> None:
+def test_logits_and_loss_by_hand(distance: str, logits: tuple[float, float]) -> None:
     learner = ProtoNet(Identity(), spec(2), distance=distance)
-    found = predict(learner, [by_hand()])
-    torch.testing.assert_close(found, torch.tensor([[logits]]))
+    actual = predict(learner, [by_hand()])
+    torch.testing.assert_close(actual, torch.tensor([[logits]]))
     loss = math.log(1 + math.exp(logits[1] - logits[0]))
     scores = scores_of(learner.train(), [by_hand()])
     assert scores["loss"].item() == pytest.approx(loss, rel=1e-5)
 
 
-def test_the_gradient_of_the_case_by_hand() -> None:
-    """Scaling the plane by s makes the logits −s² and −5s²: d loss/ds = −8·p₁ at s = 1."""
+def test_gradient_by_hand() -> None:
+    """With scale s the logits are −s² and −5s², so d loss/ds = −8·p₁ at s = 1."""
     learner = ProtoNet(Identity(), spec(2))
     scores_of(learner, [by_hand()])
     p1 = 1 / (1 + math.exp(4))
     assert learner.backbone.scale.grad.item() == pytest.approx(-8 * p1, rel=1e-5)
 
 
-def test_squared_and_plain_distance_agree_on_the_nearest_but_not_on_the_loss() -> None:
+def test_squared_distance_has_the_same_arg_max_as_plain_distance_but_another_loss() -> None:
     z, centres = torch.randn(30, 5), torch.randn(4, 5)
     squared = similarity(z, centres, "squared_euclidean")
     plain = similarity(z, centres, "euclidean")
@@ -77,7 +77,7 @@ def test_squared_and_plain_distance_agree_on_the_nearest_but_not_on_the_loss() -
     assert not torch.allclose(squared.softmax(-1), plain.softmax(-1), atol=0.01)
 
 
-def test_a_query_on_its_prototype_has_a_finite_gradient() -> None:
+def test_gradient_is_finite_for_a_query_equal_to_its_prototype() -> None:
     learner = ProtoNet(Identity(), spec(2), distance="euclidean")
     scores_of(learner, [by_hand((1.0, 0.0))])
     assert learner.backbone.scale.grad.isfinite()
@@ -88,12 +88,12 @@ def test_temperature_divides_the_logits() -> None:
     torch.testing.assert_close(warm, torch.tensor([[[-0.25, -1.25]]]))
 
 
-def test_evaluation_ways_need_not_be_those_of_training() -> None:
+def test_ways_may_differ_between_training_and_evaluation() -> None:
     learner = ProtoNet(Conv4((1, 28, 28), filters=4), spec=spec())
     assert predict(learner, tasks(ways=7)).shape == (2, 28, 7)
 
 
-def test_running_averages_follow_training_and_rest_in_evaluation() -> None:
+def test_only_training_updates_running_averages() -> None:
     learner = ProtoNet(Conv4((1, 28, 28), filters=4), spec())
     norm = learner.backbone.blocks[1]
     scores_of(learner, tasks())
@@ -103,11 +103,11 @@ def test_running_averages_follow_training_and_rest_in_evaluation() -> None:
     assert torch.equal(norm.running_mean, trained)
 
 
-def test_a_learned_temperature_starts_as_given_and_gets_its_gradient() -> None:
-    """At temperature τ the loss is log(1 + exp(−4/τ)): d loss/d log τ = p₁·4/τ."""
+def test_learned_temperature_has_its_initial_value_and_gradient() -> None:
+    """With temperature τ the loss is log(1 + exp(−4/τ)), so d loss/d log τ = p₁·4/τ."""
     learner = ProtoNet(Identity(), spec(2), temperature=2.0, learn_temperature=True)
-    found = predict(learner, [by_hand()])
-    torch.testing.assert_close(found, torch.tensor([[[-0.5, -2.5]]]))
+    actual = predict(learner, [by_hand()])
+    torch.testing.assert_close(actual, torch.tensor([[[-0.5, -2.5]]]))
     scores_of(learner.train(), [by_hand()])
     p1 = 1 / (1 + math.exp(2))
     assert learner.log_temperature.grad.item() == pytest.approx(2 * p1, rel=1e-5)
@@ -116,27 +116,27 @@ def test_a_learned_temperature_starts_as_given_and_gets_its_gradient() -> None:
     assert learner.temperature > 0
 
 
-def test_a_fixed_temperature_is_no_parameter() -> None:
+def test_a_fixed_temperature_is_not_a_parameter() -> None:
     assert list(ProtoNet(Identity(), spec(2)).state_dict()) == ["backbone.scale"]
 
 
-def test_transductive_queries_are_normalised_by_themselves_and_support_by_itself() -> None:
+def test_transductive_batch_norm_uses_separate_statistics_for_support_and_queries() -> None:
     torch.manual_seed(0)
     net = Conv4((1, 28, 28), filters=4).double()
     (task,) = tasks(1, dtype=torch.float64)
-    (found,) = predict(ProtoNet(net, spec(), batch_norm="transductive"), [task])
+    (actual,) = predict(ProtoNet(net, spec(), batch_norm="transductive"), [task])
     net.train()
     z, centres = net(task.query.x), net(task.support.x).unflatten(0, (3, 2)).mean(1)
-    torch.testing.assert_close(found, -torch.cdist(z, centres).square())
+    torch.testing.assert_close(actual, -torch.cdist(z, centres).square())
 
 
-def test_tasks_of_different_sizes_weigh_alike_and_have_prototypes_of_their_own() -> None:
-    """Also with another number of items for each class."""
-    learner, given = ProtoNet(Identity(6), spec()).double(), ragged()
-    separate = torch.stack([gradient(learner, [task]) for task in given]).mean(0)
-    torch.testing.assert_close(gradient(learner, given), separate)
-    for task, model in zip(given, adapt(learner.eval(), given), strict=True):
+def test_tasks_of_different_sizes_have_equal_weight_and_separate_prototypes() -> None:
+    """Also if the classes of a task have different numbers of items."""
+    learner, batch = ProtoNet(Identity(6), spec()).double(), ragged()
+    separate = torch.stack([gradient(learner, [task]) for task in batch]).mean(0)
+    torch.testing.assert_close(gradient(learner, batch), separate)
+    for task, model in zip(batch, adapt(learner.eval(), batch), strict=True):
         centres = torch.stack([task.support.x[task.support.y == n].mean(0) for n in range(3)])
         expected = -torch.cdist(task.query.x, centres).square()
         torch.testing.assert_close(model(task.query.x), expected)
-    assert torch.bincount(given[2].support.y).tolist() == [1, 2, 3]
+    assert torch.bincount(batch[2].support.y).tolist() == [1, 2, 3]

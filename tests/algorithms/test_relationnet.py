@@ -1,4 +1,4 @@
-"""Relation scores and losses, by hand and against the published formula written out."""
+"""Relation scores and losses, against hand-worked values and the published formula."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.conftest import scores_of, tasks
 
 
 class Maps(nn.Module):
-    """Takes the input, of 1×4×4, for the feature maps."""
+    """Uses the input (1×4×4) as the feature maps, times a learnable factor."""
 
     features, maps = 16, (1, 4, 4)
 
@@ -33,11 +33,11 @@ class Maps(nn.Module):
 
 
 def by_hand(**options: object) -> tuple[RelationNet, Task]:
-    """A module with one filter, whose convolutions act on each place alone.
+    """A module with one filter, in which only the centre of each kernel is not 0.
 
-    Maps are constant: support 1 and 2 (summed: 3) for label 0, 4 and 2 (6) for label 1; one query
-    at 4. The first convolution gives 5 + class − query, 4 and 7; the second hands it on; the linear
-    layers give 8 − 2·that: 0 and −6.
+    Maps are constant: 1 and 2 (sum 3) for label 0, 4 and 2 (sum 6) for label 1, 4 for the query.
+    The first convolution computes 5 + class − query, which is 4 and 7. The second is the identity.
+    The linear layers compute 8 − 2·x, which is 0 and −6.
     """
     learner = RelationNet(Maps(), spec(2), filters=1, hidden=1, **options)
     relation = learner.relation
@@ -52,7 +52,7 @@ def by_hand(**options: object) -> tuple[RelationNet, Task]:
         last.weight.fill_(-2.0)
         last.bias.fill_(8.0)
         for layer in relation.modules():
-            if isinstance(layer, BatchNorm):  # running averages 0 and 1: hands on what it gets
+            if isinstance(layer, BatchNorm):  # the identity for running averages 0 and 1
                 layer.weight.fill_(math.sqrt(1 + layer.eps))
     levels = torch.tensor([1.0, 2.0, 4.0, 2.0]).view(4, 1, 1, 1).expand(4, 1, 4, 4)
     return learner, task_of(levels, [0, 0, 1, 1], torch.full((1, 1, 4, 4), 4.0), [0])
@@ -60,8 +60,8 @@ def by_hand(**options: object) -> tuple[RelationNet, Task]:
 
 def test_scores_by_hand() -> None:
     learner, task = by_hand()
-    for given in (task, support_in_order(task, [2, 0, 3, 1])):
-        torch.testing.assert_close(predict(learner, [given]), torch.tensor([[[0.0, -6.0]]]))
+    for variant in (task, support_in_order(task, [2, 0, 3, 1])):
+        torch.testing.assert_close(predict(learner, [variant]), torch.tensor([[[0.0, -6.0]]]))
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_scores_by_hand() -> None:
     ],
 )
 def test_losses_by_hand(loss: str, value: float) -> None:
-    """In training both blocks normalise the two pairs, 4 and 7, to −1 and 1, and cut to 0 and 1.
+    """In training, both blocks normalise the two pairs, 4 and 7, to −1 and 1; ReLU gives 0 and 1.
 
-    With linear layers 1 − 3·that the scores are 1 and −2.
+    The linear layers compute 1 − 3·x, so the scores are 1 and −2.
     """
     learner, task = by_hand(loss=loss)
     with torch.no_grad():
@@ -88,11 +88,11 @@ def test_losses_by_hand(loss: str, value: float) -> None:
 def reference(
     net: Relation, padding: int, classes: Tensor, query: Tensor, training: bool
 ) -> Tensor:
-    """g(C(f(xᵢ), f(xⱼ))) with every pair's maps really put one behind the other."""
-    rows = [torch.cat([c, q]) for q in query for c in classes]
+    """g(C(f(xᵢ), f(xⱼ))) with the maps of each pair concatenated explicitly."""
+    pairs = [torch.cat([c, q]) for q in query for c in classes]
     w = dict(net.named_parameters())
     buffers = dict(net.named_buffers())
-    maps = torch.stack(rows)
+    maps = torch.stack(pairs)
     for convolution, norm in (("first", "rest.0"), ("rest.3", "rest.4")):
         maps = F.conv2d(maps, w[f"{convolution}.weight"], w[f"{convolution}.bias"], padding=padding)
         if training:
@@ -109,10 +109,10 @@ def reference(
 
 @pytest.mark.parametrize(("size", "padding"), [((4, 4), 1), ((7, 9), 1), ((10, 11), 0)])
 @pytest.mark.parametrize("training", [True, False])
-def test_the_module_is_the_published_one(
+def test_the_module_agrees_with_the_published_formula(
     size: tuple[int, int], padding: int, training: bool
 ) -> None:
-    """Two convolutions added are that of the maps one behind the other, pairs in their order."""
+    """The sum of two convolutions equals the convolution of concatenated maps."""
     torch.manual_seed(0)
     net = Relation((3, *size), filters=5, hidden=4).double()
     net(torch.randn(2, 3, *size).double(), torch.randn(4, 3, *size).double())
@@ -124,50 +124,50 @@ def test_the_module_is_the_published_one(
 
 @pytest.mark.parametrize(("shape", "flat"), [((1, 28, 28), 64), ((3, 84, 84), 576)])
 def test_published_sizes(shape: tuple[int, ...], flat: int) -> None:
-    """H of section 3.4: what the linear layers get."""
+    """H of section 3.4: the input size of the linear layers."""
     learner = RelationNet(Conv4(shape, pools=2), spec(5))
     assert learner.relation.rest[8].in_features == flat
     convolutions = (128 * 9 + 1) * 64 + (64 * 9 + 1) * 64
     linear = (flat + 1) * 8 + 9
-    found = sum(p.numel() for p in learner.relation.parameters())
-    assert found == convolutions + 2 * 128 + linear
+    parameters = sum(p.numel() for p in learner.relation.parameters())
+    assert parameters == convolutions + 2 * 128 + linear
 
 
-def test_support_of_a_class_is_summed_not_averaged() -> None:
+def test_support_maps_of_a_class_are_summed() -> None:
     torch.manual_seed(0)
-    learner, given = RelationNet(Maps(), spec()).double(), maps(shots=2)
+    learner, batch = RelationNet(Maps(), spec()).double(), maps(shots=2)
     summed = [
         task_of(task.support.x.unflatten(0, (3, 2)).sum(1), [0, 1, 2], task.query.x, task.query.y)
-        for task in given
+        for task in batch
     ]
-    torch.testing.assert_close(predict(learner, given), predict(learner, summed))
+    torch.testing.assert_close(predict(learner, batch), predict(learner, summed))
 
 
 def maps(count: int = 2, **options: object) -> list[Task]:
     return tasks(count, shape=(1, 4, 4), dtype=torch.float64, **options)
 
 
-def test_the_gradient_is_that_of_the_mean_squared_error() -> None:
+def test_the_gradient_is_the_gradient_of_the_mean_squared_error() -> None:
     torch.manual_seed(0)
     learner, (task,) = RelationNet(Maps(), spec(), filters=4).double(), maps(1)
     scores_of(learner, [task])
-    found = [p.grad.clone() for p in learner.parameters()]
+    gradients = [p.grad.clone() for p in learner.parameters()]
     scale = learner.backbone.scale
     classes = (scale * task.support.x).unflatten(0, (3, 2)).sum(1)
     scores = reference(learner.relation, 1, classes, scale * task.query.x, training=True)
-    wanted = (torch.arange(3) == task.query.y.unsqueeze(1)).double()
-    (scores.sigmoid() - wanted).square().mean().backward(inputs=list(learner.parameters()))
-    for ours, p in zip(found, learner.parameters(), strict=True):
-        torch.testing.assert_close(ours, p.grad - ours)  # backward adds to what was there
+    targets = (torch.arange(3) == task.query.y.unsqueeze(1)).double()
+    (scores.sigmoid() - targets).square().mean().backward(inputs=list(learner.parameters()))
+    for g, p in zip(gradients, learner.parameters(), strict=True):
+        torch.testing.assert_close(g, p.grad - g)  # backward adds to the existing gradient
 
 
-def test_transductive_pairs_are_normalised_by_the_tasks_own() -> None:
+def test_transductive_batch_norm_uses_statistics_of_the_pairs_of_a_task() -> None:
     torch.manual_seed(0)
-    learner, given = RelationNet(Maps(), spec(), batch_norm="transductive").double(), maps()
-    for task, found in zip(given, predict(learner, given), strict=True):
+    learner, batch = RelationNet(Maps(), spec(), batch_norm="transductive").double(), maps()
+    for task, actual in zip(batch, predict(learner, batch), strict=True):
         classes = task.support.x.unflatten(0, (3, 2)).sum(1)
         expected = reference(learner.relation, 1, classes, task.query.x, training=True)
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(actual, expected)
 
 
 def test_any_number_of_ways() -> None:

@@ -1,4 +1,4 @@
-"""Reptile's direction, the life of its inner Adam, its mini-batches and its evaluation."""
+"""Reptile: its update, the state of the inner Adam, mini-batches and evaluation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ regression = partial(smooth, Reptile, hidden=(), inner_lr=0.1, inner_beta2=0.9)
 
 
 class Adam:
-    """Adam with β₁ = 0 on softmax regression, written out in numpy."""
+    """Adam with β₁ = 0 on softmax regression, in NumPy."""
 
     def __init__(self, size: int) -> None:
         self.v, self.t = np.zeros(size), 0
@@ -42,35 +42,35 @@ class Adam:
         return theta
 
 
-def supports(given: list[Task]) -> list[tuple[np.ndarray, np.ndarray]]:
-    return [(task.support.x.numpy(), task.support.y.numpy()) for task in given]
+def supports(batch: list[Task]) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(task.support.x.numpy(), task.support.y.numpy()) for task in batch]
 
 
 def flat(model: Reptile) -> np.ndarray:
     return torch.cat([p.detach().flatten() for p in model.parameters()]).numpy().copy()
 
 
-def test_the_direction_over_two_tasks_is_that_worked_out_in_numpy() -> None:
-    """Each task starts from θ, but Adam's moments and count run on from the first to the second.
+def test_the_update_over_two_tasks_agrees_with_numpy() -> None:
+    """Each task starts from θ, but the moments and step count of Adam carry over.
 
-    A mini-batch of 6 is the whole support, so that nothing is left to chance.
+    A mini-batch of 6 is the whole support, so the result is deterministic.
     """
-    model, given = regression(inner_batch=6, inner_steps=3), small(2)
+    model, batch = regression(inner_batch=6, inner_steps=3), small(2)
     theta, adam = flat(model), Adam(21)
-    for _ in range(2):  # the second time the state is that of the first
-        phi = [adam.train(theta, x, y, 3) for x, y in supports(given)]
-        np.testing.assert_allclose(gradient(model, given), theta - np.mean(phi, 0), rtol=1e-9)
+    for _ in range(2):  # the second pass continues with the state of the first
+        phi = [adam.train(theta, x, y, 3) for x, y in supports(batch)]
+        np.testing.assert_allclose(gradient(model, batch), theta - np.mean(phi, 0), rtol=1e-9)
     np.testing.assert_allclose(model.second_moments, adam.v, rtol=1e-9)
     assert model.steps_taken == 12
     assert np.array_equal(flat(model), theta)
 
-    fresh = Adam(21).train(theta, *supports(given)[1], 3)  # the trap: a new Adam for each task
+    fresh = Adam(21).train(theta, *supports(batch)[1], 3)  # with a new Adam for each task
     assert np.linalg.norm(phi[1] - fresh) > 0.01 * np.linalg.norm(fresh - theta)
 
 
-def test_the_inner_loop_is_torchs_adam_without_its_first_moment() -> None:
+def test_the_inner_loop_equals_torchs_adam_without_first_moment() -> None:
     model, (task,) = learner(inner_batch=6, inner_steps=4, inner_lr=0.01), small(1)
-    found, net = gradient(model, [task]), smooth(Reptile).net
+    actual, net = gradient(model, [task]), smooth(Reptile).net
     start = torch.cat([p.detach().flatten() for p in net.parameters()])
     adam = torch.optim.Adam(net.parameters(), 0.01, betas=(0.0, 0.999))
     with normalised_by(net, "batch"):
@@ -79,11 +79,11 @@ def test_the_inner_loop_is_torchs_adam_without_its_first_moment() -> None:
             F.cross_entropy(net(task.support.x), task.support.y).backward()
             adam.step()
     end = torch.cat([p.detach().flatten() for p in net.parameters()])
-    torch.testing.assert_close(found, start - end, rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(actual, start - end, rtol=1e-5, atol=1e-9)
 
 
-def test_of_the_first_order_the_direction_is_the_gradient_of_the_loss() -> None:
-    """For one step, and second moments so large that Adam scales all slopes alike."""
+def test_for_one_step_the_update_is_proportional_to_the_gradient() -> None:
+    """If the second moments are so large that Adam scales all gradients equally."""
     model, (task,) = learner(inner_batch=6, inner_steps=1), small(1)
     model.second_moments.fill_(1e4)
     model.steps_taken.fill_(10**9)
@@ -101,40 +101,40 @@ def test_of_the_first_order_the_direction_is_the_gradient_of_the_loss() -> None:
     torch.testing.assert_close(gradient(model, [task]), expected, rtol=1e-5, atol=1e-12)
 
 
-def test_the_outer_step_is_the_published_one_and_anneals_to_zero() -> None:
+def test_the_outer_step_is_as_published_and_anneals_to_zero() -> None:
     """θ ← θ + ε·mean(φ − θ) with ε = 1, 3/4, 1/2, 1/4 in a run of four steps."""
     node = plain(compose(["algo=reptile"]))["optimizer"]
     options = {k: v for k, v in node.items() if k != "_target_"}
-    model, given = regression(inner_batch=6, inner_steps=3), small(2)
+    model, batch = regression(inner_batch=6, inner_steps=3), small(2)
     outer, adam = sgd(model.parameters(), 4, **options), Adam(21)
     for step, epsilon in enumerate([1.0, 0.75, 0.5, 0.25]):
         theta = flat(model)
-        phi = np.mean([adam.train(theta, x, y, 3) for x, y in supports(given)], 0)
-        scores_of(model, given)
+        phi = np.mean([adam.train(theta, x, y, 3) for x, y in supports(batch)], 0)
+        scores_of(model, batch)
         outer.step(step)
         np.testing.assert_allclose(flat(model), theta + epsilon * (phi - theta), rtol=1e-9)
 
 
-def test_evaluation_starts_each_task_from_the_state_of_training_and_leaves_it() -> None:
+def test_evaluation_starts_each_task_from_a_copy_of_the_training_state() -> None:
     model = regression(inner_batch=6, inner_steps=3, test_inner_batch=6, test_inner_steps=5)
-    given, new = small(2), small(2, seed=1)
-    scores_of(model, given)
+    batch, new = small(2), small(2, seed=1)
+    scores_of(model, batch)
     adam, theta = Adam(21), flat(model)
-    for x, y in supports(given):
+    for x, y in supports(batch):
         adam.train(theta, x, y, 3)
     state = {k: v.clone() for k, v in model.state_dict().items()}
-    found = predict(model, new)
+    actual = predict(model, new)
     assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
     for t in range(2):
-        own = Adam(21)
-        own.v, own.t = adam.v, adam.t
-        phi = own.train(theta, *supports(new)[t], 5)
+        copied = Adam(21)
+        copied.v, copied.t = adam.v, adam.t
+        phi = copied.train(theta, *supports(new)[t], 5)
         logits = new[t].query.x.numpy() @ phi[:18].reshape(3, 6).T + phi[18:]
-        np.testing.assert_allclose(found[t], logits, rtol=1e-9)
+        np.testing.assert_allclose(actual[t], logits, rtol=1e-9)
 
 
-def test_training_goes_on_from_a_checkpoint_to_the_bit() -> None:
-    """Trap: an inner Adam that starts again on resume."""
+def test_training_resumes_from_a_checkpoint_bitwise() -> None:
+    """The checkpoint includes the state of the inner Adam."""
 
     def step(model: Reptile, number: int) -> None:
         model.zero_grad()
@@ -147,7 +147,7 @@ def test_training_goes_on_from_a_checkpoint_to_the_bit() -> None:
     step(first, 0)
     step(first, 1)
     second.load_state_dict(first.state_dict())
-    predict(second, small(seed=9))  # validation leaves no trace
+    predict(second, small(seed=9))  # validation does not change the learner
     step(second, 2)
     step(second, 3)
     for name, value in whole.state_dict().items():
@@ -155,7 +155,7 @@ def test_training_goes_on_from_a_checkpoint_to_the_bit() -> None:
 
 
 @pytest.mark.parametrize(("items", "size", "count"), [(50, 10, 5), (6, 4, 5), (5, 10, 3)])
-def test_mini_batches_are_shuffled_passes_end_to_end(items: int, size: int, count: int) -> None:
+def test_mini_batches_are_consecutive_shuffled_passes(items: int, size: int, count: int) -> None:
     rows = mini_batches(items, size, count)
     assert rows.shape == (count, size)
     flat = rows.flatten()
@@ -164,11 +164,11 @@ def test_mini_batches_are_shuffled_passes_end_to_end(items: int, size: int, coun
     assert not torch.equal(rows, mini_batches(items, size, count))
 
 
-def test_an_inductive_query_shares_its_batch_with_the_whole_support_and_no_other_query() -> None:
-    """The batched forward is the loop over queries of the authors' code."""
+def test_each_inductive_query_is_in_one_batch_with_the_support_only() -> None:
+    """The vectorised forward pass equals the loop over queries in the authors' code."""
     model = learner(batch_norm="inductive", test_inner_batch=6, test_inner_steps=4)
     (task,) = small(1)
-    (found,) = predict(model, [task])
+    (actual,) = predict(model, [task])
     net = smooth(Reptile).net
     adam = torch.optim.Adam(net.parameters(), 1e-3, betas=(0.0, 0.999))
     with normalised_by(net, "batch"):
@@ -179,12 +179,12 @@ def test_an_inductive_query_shares_its_batch_with_the_whole_support_and_no_other
         with torch.no_grad():
             rows = [net(torch.cat([task.support.x, q.unsqueeze(0)]))[-1] for q in task.query.x]
             together = net(torch.cat([task.support.x, task.query.x]))[6:]
-    torch.testing.assert_close(found, torch.stack(rows), rtol=1e-6, atol=1e-6)
-    assert not torch.allclose(found, together, atol=1e-3)
+    torch.testing.assert_close(actual, torch.stack(rows), rtol=1e-6, atol=1e-6)
+    assert not torch.allclose(actual, together, atol=1e-3)
 
 
-def test_how_queries_are_normalised_is_a_matter_of_evaluation_alone() -> None:
-    """One training run serves both figures, and measuring costs no forward pass for each query."""
+def test_batch_norm_setting_has_no_effect_on_training() -> None:
+    """The same training run can be evaluated with both settings."""
     states = []
     for batch_norm in ("transductive", "inductive"):
         model = learner(batch_norm=batch_norm)
@@ -193,7 +193,7 @@ def test_how_queries_are_normalised_is_a_matter_of_evaluation_alone() -> None:
     assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
 
 
-def test_the_meta_gradient_is_added_to_what_is_there() -> None:
+def test_the_meta_gradient_is_added_to_existing_gradients() -> None:
     once = gradient(regression(inner_batch=6), small())
     model = regression(inner_batch=6)
     for p in model.parameters():
@@ -211,26 +211,26 @@ def test_evaluation_uses_its_own_mini_batches() -> None:
     assert not torch.allclose(a, c, atol=1e-3)
 
 
-def test_the_draws_of_a_task_depend_on_the_seed_and_its_number_but_on_no_task_before_it(
+def test_mini_batches_depend_on_seed_and_task_number_but_not_on_previous_tasks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model, (before, task), drawn = learner(inner_batch=4), small(2), []
+    model, (previous, task), recorded = learner(inner_batch=4), small(2), []
 
     def record(*args: int) -> torch.Tensor:
-        drawn.append(mini_batches(*args))
-        return drawn[-1]
+        recorded.append(mini_batches(*args))
+        return recorded[-1]
 
     monkeypatch.setattr(reptile, "mini_batches", record)
-    for given, seed in (
-        ([before, task], 0),
+    for batch, seed in (
+        ([previous, task], 0),
         ([task], 0),
         ([replace(task, number=7)], 0),
         ([task], 1),
     ):
-        gradient(model, given, seed)
-    first, second, alone, numbered, seeded = drawn
+        gradient(model, batch, seed)
+    first, second, alone, other_number, other_seed = recorded
     assert torch.equal(second, alone)
-    assert not any(torch.equal(alone, other) for other in (first, numbered, seeded))
+    assert not any(torch.equal(alone, other) for other in (first, other_number, other_seed))
 
 
 def test_the_outer_loss_is_half_the_squared_distance_to_the_trained_weights() -> None:

@@ -1,4 +1,4 @@
-"""Pairs, their loss and the choice of a class, by hand and by counting."""
+"""Pairs, their loss and class scores, against hand-worked values and frequencies."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def by_hand(**options: object) -> tuple[Siamese, Task]:
     [("max", [[0.0, -1.0], [-2.0, -1.0]]), ("mean", [[-2.0, -2.0], [-4.0, -2.0]])],
 )
 def test_similarity_to_a_class_by_hand(class_score: str, logits: list[list[float]]) -> None:
-    """To (0,0) 0, to (0,2) −4; to (1,1) −1, to (3,1) −3; for the second query −2 −6 | −3 −1."""
+    """Similarities to the items are 0, −4 | −1, −3 (query 1) and −2, −6 | −3, −1 (query 2)."""
     learner, task = by_hand(class_score=class_score)
-    for given in (task, support_in_order(task, [2, 0, 3, 1])):
-        torch.testing.assert_close(predict(learner, [given])[0], torch.tensor(logits))
+    for variant in (task, support_in_order(task, [2, 0, 3, 1])):
+        torch.testing.assert_close(predict(learner, [variant])[0], torch.tensor(logits))
 
 
-def test_the_loss_and_its_gradient_by_hand() -> None:
-    """Two classes of two items, each at one place: every pair drawn is of one kind or the other.
+def test_loss_and_gradient_by_hand() -> None:
+    """Two classes of two identical items, so that all pairs of a kind have the same similarity.
 
-    Same: similarity 1, −log σ(1). Different: 1 − 2 = −1, −log(1 − σ(−1)), which is the same; their
-    mean is log(1 + 1/e). In the bias the slopes σ(1) − 1 and σ(−1) cancel; in α₁ only the
-    different pairs count, |a₁ − b₁| = 2: ½·σ(−1)·2 = σ(−1). In both the scores are those of
-    prediction, logits 1 and −1.
+    Same class: similarity 1, loss −log σ(1). Different classes: similarity 1 − 2 = −1, loss
+    −log(1 − σ(−1)), which is the same. The mean loss is log(1 + 1/e). The gradients σ(1) − 1 and
+    σ(−1) in the bias cancel. Only different pairs contribute to the gradient in α₁:
+    |a₁ − b₁| = 2, so it is ½·σ(−1)·2 = σ(−1). The logits of the query scores are 1 and −1.
     """
     learner, _ = by_hand(pairs=7)
     items = torch.tensor([[1.0, 1.0], [3.0, 1.0]])
@@ -59,21 +59,20 @@ def test_the_loss_and_its_gradient_by_hand() -> None:
     assert learner.alpha.bias.grad.item() == pytest.approx(0.0, abs=1e-6)
 
 
-def test_the_loss_is_that_of_the_pairs_drawn() -> None:
-    """Not an episodic softmax; and each item embedded once is as good as each pair embedded."""
-    learner, given = Siamese(Identity(6), spec(), pairs=20).double(), vectors()
-    found = scores_of(learner, given, seed=5)["pair_loss"]
-    for t, task in enumerate(given):
+def test_the_loss_is_the_binary_cross_entropy_of_the_drawn_pairs() -> None:
+    learner, batch = Siamese(Identity(6), spec(), pairs=20).double(), vectors()
+    actual = scores_of(learner, batch, seed=5)["pair_loss"]
+    for t, task in enumerate(batch):
         x = torch.cat([task.support.x, task.query.x])
         seed_draws(5, task.number)
         first, second, same = draw_pairs(torch.cat([task.support.y, task.query.y]), 20)
         p = torch.sigmoid(
             (x[first] - x[second]).abs() @ learner.alpha.weight[0] + learner.alpha.bias
         )
-        torch.testing.assert_close(found[t], F.binary_cross_entropy(p, same.double()))
+        torch.testing.assert_close(actual[t], F.binary_cross_entropy(p, same.double()))
 
 
-def test_pairs_are_balanced_rightly_labelled_and_of_two_items() -> None:
+def test_pairs_are_balanced_correctly_labelled_and_of_distinct_items() -> None:
     y = torch.tensor([2, 0, 1, 1, 0, 2, 0, 1, 2, 0, 1, 2])
     first, second, same = draw_pairs(y, 500)
     assert same.tolist() == [1] * 500 + [0] * 500
@@ -81,44 +80,44 @@ def test_pairs_are_balanced_rightly_labelled_and_of_two_items() -> None:
     assert (first != second).all()
 
 
-def test_every_pair_is_drawn_as_often_as_any_other_of_its_kind() -> None:
+def test_all_pairs_of_a_kind_are_equally_likely() -> None:
     y = torch.tensor([0, 1, 0, 1, 0, 1, 2, 2, 2])
     torch.manual_seed(0)
     first, second, _ = draw_pairs(y, 54_000)
     counts = torch.zeros(9, 9).index_put_((first, second), torch.ones(()), accumulate=True)
-    alike = y.unsqueeze(0) == y.unsqueeze(1)
+    same_class = y.unsqueeze(0) == y.unsqueeze(1)
     assert not counts.diagonal().any()
-    same = counts[alike & ~torch.eye(9, dtype=torch.bool)]  # 18 ordered pairs
+    same = counts[same_class & ~torch.eye(9, dtype=torch.bool)]  # 18 ordered pairs
     assert len(same) == 18
     torch.testing.assert_close(same, torch.full_like(same, 3000), rtol=0.1, atol=0)
-    other = counts[~alike]  # 54 ordered pairs
+    other = counts[~same_class]  # 54 ordered pairs
     torch.testing.assert_close(other, torch.full_like(other, 1000), rtol=0.15, atol=0)
 
 
-def test_pairs_are_a_function_of_torchs_seed() -> None:
+def test_pairs_are_determined_by_the_seed_of_torch() -> None:
     y = torch.arange(5).repeat_interleave(4)
-    drawn = []
+    pairs = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        drawn.append(torch.stack(draw_pairs(y, 50)))
-    assert torch.equal(drawn[0], drawn[1])
-    assert not torch.equal(drawn[0], drawn[2])
+        pairs.append(torch.stack(draw_pairs(y, 50)))
+    assert torch.equal(pairs[0], pairs[1])
+    assert not torch.equal(pairs[0], pairs[2])
 
 
-def test_one_item_a_class_in_support_and_query_is_enough() -> None:
-    given = tasks(shots=1, queries=1, shape=(6,))
-    assert scores_of(Siamese(Identity(6), spec()), given)["pair_loss"].isfinite().all()
+def test_one_support_item_and_one_query_per_class_are_enough() -> None:
+    batch = tasks(shots=1, queries=1, shape=(6,))
+    assert scores_of(Siamese(Identity(6), spec()), batch)["pair_loss"].isfinite().all()
 
 
 def vectors() -> list[Task]:
     return tasks(shape=(6,), dtype=torch.float64)
 
 
-def test_the_pairs_of_a_task_depend_on_the_seed_and_its_number_but_on_no_task_before_it() -> None:
+def test_pairs_depend_on_seed_and_task_number_but_not_on_previous_tasks() -> None:
     torch.manual_seed(0)
-    learner, (before, task) = Siamese(Identity(6), spec(), pairs=5).double(), vectors()
+    learner, (previous, task) = Siamese(Identity(6), spec(), pairs=5).double(), vectors()
     alone = gradient(learner, [task])
-    after = 2 * gradient(learner, [before, task]) - gradient(learner, [before])
+    after = 2 * gradient(learner, [previous, task]) - gradient(learner, [previous])
     torch.testing.assert_close(after, alone)
     assert not torch.allclose(gradient(learner, [replace(task, number=7)]), alone, rtol=1e-3)
     assert not torch.allclose(gradient(learner, [task], seed=1), alone, rtol=1e-3)

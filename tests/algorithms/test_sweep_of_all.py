@@ -1,4 +1,4 @@
-"""One command compares every learner there is."""
+"""A sweep over all learners."""
 
 from __future__ import annotations
 
@@ -9,16 +9,26 @@ from pathlib import Path
 from tests.algorithms.learners import SHIPPED
 from tests.conftest import TINY
 
-FOUNDING = {
-    *("maml", "fomaml", "anil", "meta_sgd", "reptile", "lstm", "baseline", "baseline_pp"),
-    *("protonet", "matchingnet", "relationnet", "siamese"),
+ALGORITHMS = {
+    "anil",
+    "baseline",
+    "baseline_pp",
+    "fomaml",
+    "lstm",
+    "maml",
+    "matchingnet",
+    "meta_sgd",
+    "protonet",
+    "relationnet",
+    "reptile",
+    "siamese",
 }
 
 
-def test_every_learner_runs_through_the_same_loop_into_one_table(
+def test_one_sweep_compares_all_learners_in_one_table(
     metarun: Callable[..., tuple[int, str, list[str]]],
 ) -> None:
-    assert set(SHIPPED) >= FOUNDING
+    assert set(SHIPPED) >= ALGORITHMS
     code, out, err = metarun(
         "-m", *TINY, f"algo={','.join(SHIPPED)}", "test_episodes=4", "hydra.sweep.dir=all"
     )
@@ -26,9 +36,9 @@ def test_every_learner_runs_through_the_same_loop_into_one_table(
     rows = [line.split()[:2] for line in out.splitlines()]
     hashes = set()
     for number, name in enumerate(SHIPPED):
-        found = json.loads(Path("all", str(number), "result.json").read_text())
-        assert found["run"]["algo"] == name
-        assert found["test"]["episodes"] == 4
+        result = json.loads(Path("all", str(number), "result.json").read_text())
+        assert result["run"]["algo"] == name
+        assert result["test"]["episodes"] == 4
         assert [str(number), name] in rows
-        hashes.add(found["protocol"]["episodes_sha256"])
-    assert len(hashes) == 1  # the same frozen episodes for all
+        hashes.add(result["protocol"]["episodes_sha256"])
+    assert len(hashes) == 1  # all learners have the same test episodes
