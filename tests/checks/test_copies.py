@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from metarun.checks.copies import MOST, find_copies
+from metarun.checks.copies import MAX_PICTURES, find_copies
 from metarun.checks.likeness import fine_detail, near_copies, threshold
 from metarun.data.classes import Images, select
 from metarun.data.sinusoid import Waves
@@ -115,12 +115,12 @@ def test_near_copies_in_two_splits_are_counted() -> None:
 def test_of_a_large_set_pictures_of_one_class_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     items = noise(60)
     items[1], items[41] = encoded(items[:1], 90)[0], encoded(items[2:3], 90)[0]
-    monkeypatch.setattr("metarun.checks.copies.MOST", 50)
+    monkeypatch.setattr("metarun.checks.copies.MAX_PICTURES", 50)
     alike = find_copies(splits(items))[1]
     assert alike.values["alike"] == {"train": 2, "val": 0, "test": 0}
     assert alike.values["across"] == {}
-    assert "only pictures of one class were compared" in alike.text
-    assert MOST > 50
+    assert "only pictures of the same class were compared" in alike.text
+    assert MAX_PICTURES > 50
 
 
 def test_what_has_no_classes_or_no_pictures_is_left_out() -> None:

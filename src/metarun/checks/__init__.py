@@ -1,6 +1,6 @@
-"""Questions to a run's data, episodes and learner, each of which can be answered by "no".
+"""Audits of the data, the episodes and the learner of a run.
 
-The look that every start takes is in `metarun.data.duplicates`; these take longer.
+The fast checks of every start are in `metarun.data.duplicates`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ EPISODES = 100
 
 
 def audit(parts: Parts, episodes: int = EPISODES) -> Iterator[Finding]:
-    """All audits of these parts, one after another; learner and random numbers stay as they were.
+    """Run all audits. The learner and the random state on the CPU are left unchanged.
 
     Args:
-        episodes: test episodes that the learner is asked about.
+        episodes: number of test episodes that the learner is evaluated on.
+
+    Yields:
+        The finding of each audit as soon as it ends.
     """
     training, test, learner = parts.training(), parts.frozen("test"), parts.learner
     with torch.random.fork_rng(devices=[]):
@@ -38,16 +41,17 @@ def audit(parts: Parts, episodes: int = EPISODES) -> Iterator[Finding]:
         yield support_query_overlap(training, "train")
         yield support_query_overlap(test, "test")
         yield drift(learner, test, episodes)
-        yield transductive_gap(learner, test, episodes, both="batch_norm" in parts.config.algo)
+        both = "batch_norm" in parts.config.algo
+        yield transductive_gap(learner, test, episodes, both)
         yield relabelling(learner, test, episodes)
         yield meta_gradient(learner, training)
 
 
 def insist(parts: Parts) -> None:
-    """Refuse to begin where an audit fails.
+    """Run all audits before a training.
 
     Raises:
-        Refused: with a line for each that did.
+        Refused: with a line for each audit that failed.
     """
     failed = [f for f in audit(parts, 16) if f.status == "failed"]
     if failed:

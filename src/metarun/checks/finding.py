@@ -1,4 +1,4 @@
-"""What an audit found."""
+"""The result of an audit."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Finding:
-    """One audit's answer.
+    """The result of an audit.
 
     Attributes:
-        name: of the audit.
-        status: `passed`, `failed`, or `measured` where there is a figure and no right or wrong.
-        text: one line for a person.
-        values: the figures behind it, plain numbers and strings.
+        name: name of the audit.
+        status: `passed`, `failed`, or `measured` for a figure that is neither right nor wrong.
+        text: one line for the user.
+        values: the figures behind the result, as JSON values.
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""Pictures of runs and of episodes."""
+"""Plots of learning curves and of episodes."""

@@ -1,4 +1,4 @@
-"""Pictures of episodes, as data: what a learner is shown, before any has answered."""
+"""Draws episodes without predictions: support and query items."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from metarun.tasks.gathered import Gathered
 from metarun.tasks.sampler import Sampler
 from metarun.tasks.task import Examples, Task
 
-RIGHT, WRONG, POINT, SHOWN = "#2a9d5c", "#d1495b", "#7b2d8b", "0.6"
-WAYS, SHOTS, QUERIES = 10, 5, 10  # most that are drawn of an episode
-LEFT, LETTERS = 2.3, 34  # inches and letters for the name of a class
+CORRECT, WRONG, POINT, GREY = "#2a9d5c", "#d1495b", "#7b2d8b", "0.6"
+MAX_WAYS, MAX_SHOTS, MAX_QUERIES = 10, 5, 10  # drawn of an episode
+LEFT, MAX_NAME = 2.3, 34  # inches and characters for the name of a class
 
 
 def draw_episodes(path: Path, title: str, sampler: Sampler, numbers: Sequence[int]) -> bool:
     """Draw episodes below each other: pictures by class, or points of a known function.
 
+    Args:
+        numbers: of the episodes in the sampler.
+
     Returns:
-        whether there was something to draw; vectors are not.
+        `False` if the items are neither pictures nor points of a known function.
     """
     tasks, split = sampler.tasks(numbers), getattr(sampler.source, "split", None)
     if hasattr(split, "truth"):
@@ -46,19 +49,19 @@ def is_of_pictures(task: Task) -> bool:
 
 
 def size_of(sampler: Sampler) -> str:
-    """`5-way 1-shot`, where tasks have such sizes."""
+    """`5-way 1-shot`, or `tasks` if the sampler does not fix these sizes."""
     source = sampler.source
     return setting(source.ways, source.shots) if isinstance(source, Gathered) else "tasks"
 
 
 def by_class(examples: Examples, values: Tensor | None = None) -> list[Tensor]:
-    """The items of each class, by label, or what `values` (items, …) has for them."""
+    """The items of each class, by label; or the rows of `values` (items, …) for these items."""
     values = examples.x if values is None else values
     return [values[examples.y == label] for label in range(examples.labels)]
 
 
 def largest(tasks: Sequence[Task]) -> tuple[int, int, int]:
-    """The most ways, and the most support and query items of a class, of some tasks."""
+    """The maxima over tasks: ways, support items of a class, and query items of a class."""
     sizes = [
         [len(items) for items in by_class(part)]
         for task in tasks
@@ -69,7 +72,7 @@ def largest(tasks: Sequence[Task]) -> tuple[int, int, int]:
 
 def _pictures(sampler: Sampler, tasks: Sequence[Task]) -> Figure:
     ways, shots, queries = largest(tasks)
-    rows, columns = min(ways, WAYS), min(shots, SHOTS) + min(queries, SHOTS)
+    rows, columns = min(ways, MAX_WAYS), min(shots, MAX_SHOTS) + min(queries, MAX_SHOTS)
     height = 0.8 * rows + 0.35
     figure = Figure(figsize=(max(LEFT + 0.3 + 0.75 * columns, 5.5), height * len(tasks) + 0.5))
     top = 1 - 0.4 / figure.get_figheight()
@@ -98,37 +101,37 @@ def _pictures(sampler: Sampler, tasks: Sequence[Task]) -> Figure:
 
 
 def class_names(sampler: Sampler, task: Task) -> list[str]:
-    """What the classes of a task are called, by label."""
-    known = getattr(getattr(sampler.source, "split", None), "names", None)
-    if known is None or task.classes is None:
+    """The names of the classes of a task, by label; empty if they have none."""
+    names = getattr(getattr(sampler.source, "split", None), "names", None)
+    if names is None or task.classes is None:
         return [""] * task.support.labels
-    return [str(known[c]) for c in task.classes.tolist()]
+    return [str(names[c]) for c in task.classes.tolist()]
 
 
 def classes(grid: Any, task: Task, names: Sequence[str], predicted: Tensor | None = None) -> None:
-    """A row for each class: its name, its support, its queries.
+    """Draw a row for each class: its name, its support and its queries.
 
     Args:
-        grid: rows of axes, one for each picture; as many classes, shots and queries as it has
-            place for are drawn.
-        task: of pictures between 0 and 1.
-        predicted: (N·Q) labels that a learner gave.
+        grid: rows of axes, one for each picture; items that do not fit are left out.
+        task: a task of pictures with values between 0 and 1.
+        names: of the classes, by label.
+        predicted: (N·Q) predicted labels of the queries.
     """
     support, query = by_class(task.support), by_class(task.query)
     labels = by_class(task.query, task.query.y if predicted is None else predicted)
-    shots = min(max(map(len, support)), SHOTS)
+    shots = min(max(map(len, support)), MAX_SHOTS)
     for axes in (axes for row in grid for axes in row):
-        axes.set_axis_off()  # where there is nothing to draw
+        axes.set_axis_off()  # some axes may stay empty
     for row, axes in enumerate(grid[: len(support)]):
         for k, picture in zip(range(shots), support[row], strict=False):
-            _image(axes[k], picture, SHOWN, "")
+            _image(axes[k], picture, GREY, "")
         for q, picture in zip(range(len(axes) - shots), query[row], strict=False):
-            given = int(labels[row][q])
-            colour = "1" if predicted is None else RIGHT if given == row else WRONG
-            _image(axes[shots + q], picture, colour, "" if given == row else f"as {given}")
-        label = f"{row}  {_short(names[row])}"
+            label = int(labels[row][q])
+            colour = "1" if predicted is None else CORRECT if label == row else WRONG
+            _image(axes[shots + q], picture, colour, "" if label == row else f"as {label}")
+        title = f"{row}  {_short(names[row])}"
         style = {"rotation": 0, "ha": "right", "va": "center", "fontsize": 8}
-        axes[0].set_ylabel(label, **style, parse_math=False)  # a folder may be called $x$
+        axes[0].set_ylabel(title, **style, parse_math=False)  # class names may contain $
 
 
 def _points(sampler: Sampler, tasks: Sequence[Task]) -> Figure:
@@ -139,9 +142,9 @@ def _points(sampler: Sampler, tasks: Sequence[Task]) -> Figure:
     for task, axes in zip(tasks, panels, strict=True):
         truth = split.truth(sampler.choose(task.number), x)
         axes.plot(x, truth, color="0.1", lw=1, label="true function")
-        for name, mark, colour in (("query", "o", SHOWN), ("support", "^", POINT)):
-            at = (getattr(getattr(task, name), axis).flatten().cpu() for axis in "xy")
-            axes.plot(*at, mark, color=colour, mec="white", ms=7, label=name)
+        for name, mark, colour in (("query", "o", GREY), ("support", "^", POINT)):
+            points = (getattr(getattr(task, name), axis).flatten().cpu() for axis in "xy")
+            axes.plot(*points, mark, color=colour, mec="white", ms=7, label=name)
         axes.set_title(f"episode {task.number}", fontsize=9)
         axes.grid(alpha=0.3)
     handles, names = panels[0].get_legend_handles_labels()
@@ -163,4 +166,4 @@ def _image(axes: Any, pixels: Tensor, colour: str, text: str) -> None:
 
 def _short(name: str) -> str:
     name = " ".join(name.split())
-    return name if len(name) <= LETTERS else "…" + name[1 - LETTERS :]
+    return name if len(name) <= MAX_NAME else "…" + name[1 - MAX_NAME :]

@@ -1,4 +1,4 @@
-"""Figures as files."""
+"""Saves figures as PNG files."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ log = logging.getLogger(__name__)
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write the figure as a PNG, whole or not at all."""
+    """Write the figure as a PNG file, atomically, and return its path."""
     FigureCanvasAgg(figure)
     buffer = BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")  # a box stands in its place
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")  # drawn as a box
         figure.savefig(buffer, format="png", dpi=120)
     write_whole(path, buffer.getvalue())
     return path
 
 
 def drawn(name: str, draw: Callable[[], Path | None]) -> dict[str, Path]:
-    """The picture, if there is one; a figure is not lost because its picture is."""
+    """Draw a picture; an error is logged and not raised, so that it cannot lose a result.
+
+    Returns:
+        `{name: path}`, or nothing if there is no picture.
+    """
     try:
         path = draw()
     except Exception as error:
