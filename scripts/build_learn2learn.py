@@ -1,11 +1,11 @@
 """Build learn2learn's wheel for this Python into .wheels/, from its published source archive.
 
-Why: release 0.2.0 is the last one and a source archive only. The C files in it were generated
-for older Pythons and do not compile on 3.11 or newer, and it asks for packages that it never
-imports. So the C files are generated anew by a current Cython, and only what an import really
-needs is asked for. The Python and Cython sources stay as published.
+Why: 0.2.0 is the last release, and there is no wheel of it. The C files in the source archive were
+generated for older versions of Python and do not compile on 3.11 or newer, and the package requires
+others that it never imports. This script generates the C files again with a current Cython and
+requires only the packages that are imported. The Python and Cython sources are not changed.
 
-Use: python scripts/build_learn2learn.py   (done by `make setup`; nothing to do the second time)
+Usage: python scripts/build_learn2learn.py   (`make setup` runs it; it does nothing the second time)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PYPROJECT = """\
 requires = ["setuptools>=77", "Cython>=3.1"]
 build-backend = "setuptools.build_meta"
 """
-# The same package as upstream's setup.py describes, less `tests`, gsutil and qpth.
+# As in the original setup.py, without `tests`, gsutil and qpth.
 SETUP = f"""\
 from setuptools import Extension, find_packages, setup
 
@@ -52,11 +52,11 @@ setup(
 
 
 class CannotBuild(Exception):
-    """One line for the user: what is missing and how to get it."""
+    """A requirement is missing; the message says how to install it."""
 
 
 def is_built() -> bool:
-    """Whether there is a wheel for this Python and machine that is not older than this script."""
+    """Return whether a wheel for this Python and machine exists and is newer than this script."""
     tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
     machine = sysconfig.get_platform().replace("-", "_").replace(".", "_")
     wheel = WHEELS / f"learn2learn-{VERSION}-{tag}-{tag}-{machine}.whl"
@@ -64,7 +64,7 @@ def is_built() -> bool:
 
 
 def find_compiler() -> str:
-    """The C compiler's command, once it has compiled a line and a line with Python.h in it."""
+    """Return the command of a C compiler that works and finds Python.h."""
     configured = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
     commands = [configured] if os.environ.get("CC") else [configured, "cc", "gcc", "clang"]
     compiler = next((c for c in commands if compiles(c, "#include <stdio.h>")), None)
@@ -84,11 +84,12 @@ def find_compiler() -> str:
 
 
 def compiles(compiler: str, source: str) -> bool:
+    """Return whether the compiler accepts the C source."""
     include = sysconfig.get_path("include")
     platform_include = sysconfig.get_path("platinclude")
     command = [*shlex.split(compiler), "-I", include, "-I", platform_include]
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             [*command, "-fsyntax-only", "-xc", "-"],
             input=source,
             text=True,
@@ -96,10 +97,11 @@ def compiles(compiler: str, source: str) -> bool:
         )
     except OSError:
         return False
-    return done.returncode == 0
+    return result.returncode == 0
 
 
 def pip(*arguments: str | Path, compiler: str) -> subprocess.CompletedProcess[str]:
+    """Run pip with this C compiler."""
     return subprocess.run(
         [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", *map(str, arguments)],
         env={**os.environ, "CC": compiler},
@@ -109,28 +111,35 @@ def pip(*arguments: str | Path, compiler: str) -> subprocess.CompletedProcess[st
 
 
 def fetch(folder: Path, compiler: str) -> Path:
-    """learn2learn's source archive in `folder`, checked; pip knows the user's index and proxy."""
-    done = pip(
-        *("download", "--no-deps", "--no-binary", "learn2learn", "--retries", "2"),
-        *("--dest", folder, f"learn2learn=={VERSION}"),
+    """Download the source archive with pip, which knows the user's index and proxy; check it."""
+    result = pip(
+        "download",
+        "--no-deps",
+        "--no-binary",
+        "learn2learn",
+        "--retries",
+        "2",
+        "--dest",
+        folder,
+        f"learn2learn=={VERSION}",
         compiler=compiler,
     )
-    if done.returncode != 0:
-        said = [line.strip() for line in done.stderr.splitlines() if "ERROR: " in line] or [""]
+    if result.returncode != 0:
+        errors = [line.strip() for line in result.stderr.splitlines() if "ERROR: " in line] or [""]
         raise CannotBuild(
-            f"cannot download learn2learn {VERSION}: is there a network? pip says: {said[-1]}"
+            f"cannot download learn2learn {VERSION}: is there a network? pip says: {errors[-1]}"
         )
     archive = folder / f"learn2learn-{VERSION}.tar.gz"
-    found = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if found != SHA256:
-        raise CannotBuild(f"learn2learn's archive has sha256 {found}, not {SHA256} as expected")
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if sha256 != SHA256:
+        raise CannotBuild(f"learn2learn's archive has sha256 {sha256}; expected: {SHA256}")
     return archive
 
 
 def build(archive: Path, folder: Path, compiler: str) -> Path:
-    """The wheel, made in `folder` in an environment that pip throws away afterwards."""
+    """Build the wheel in `folder`, in a temporary environment of pip; return its path."""
     with tarfile.open(archive) as tar:
-        # Python 3.11's first releases have no filters yet.
+        # The first releases of Python 3.11 have no extraction filters.
         tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
         tar.extractall(folder)
     source = folder / f"learn2learn-{VERSION}"
@@ -138,25 +147,26 @@ def build(archive: Path, folder: Path, compiler: str) -> Path:
         generated.unlink()
     (source / "setup.py").write_text(SETUP)
     (source / "pyproject.toml").write_text(PYPROJECT)
-    done = pip("wheel", "--no-deps", "--wheel-dir", folder, source, compiler=compiler)
-    if done.returncode != 0:
-        print(done.stdout + done.stderr, file=sys.stderr)
-        raise CannotBuild(f"learn2learn {VERSION} did not compile: see above")
+    result = pip("wheel", "--no-deps", "--wheel-dir", folder, source, compiler=compiler)
+    if result.returncode != 0:
+        print(result.stdout + result.stderr, file=sys.stderr)
+        raise CannotBuild(f"learn2learn {VERSION} did not compile; see the output above")
     return next(folder.glob("*.whl"))
 
 
 def main() -> None:
+    """Build the wheel if it does not exist."""
     if is_built():
         return
     compiler = find_compiler()
-    print("building learn2learn's wheel: about half a minute", flush=True)
+    print("building learn2learn's wheel takes about half a minute", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheel = build(fetch(folder, compiler), folder, compiler)
         WHEELS.mkdir(exist_ok=True)
         part = WHEELS / f"{wheel.name}.part"
         shutil.copyfile(wheel, part)
-        part.replace(WHEELS / wheel.name)  # at once or not at all, however this is interrupted
+        part.replace(WHEELS / wheel.name)  # atomic: an interrupted copy leaves no wheel
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Kill a run at random moments, resume it until it ends, and compare it with one left alone.
+"""Kill a run at random moments, resume it until it ends, and compare it with an undisturbed run.
 
     python scripts/kill_and_resume.py ALGO [--trials N] [--seed N] [--keep DIR] [overrides …]
 
-The run is short and its data is made on the spot (tests/own/blobs.py), so that checkpoints are
-written all the time; overrides change that. Each trial starts the run, kills its process with
-SIGKILL after a time drawn uniformly from the length of the whole training and test, resumes it,
-kills it again, and so on until it ends by itself. Only kills of a process that was training or
-testing count. It must end with the same tensors and numbers in both checkpoints, the same
-metrics.jsonl, the same accuracy in each test episode and the same result, times excepted. Exit code
-1 if a trial does not.
+The run is short and its data is synthetic (tests/own/blobs.py), so that it writes checkpoints all
+the time; overrides change that. Each trial starts the run and kills its process with SIGKILL after
+a time drawn uniformly from the duration of training and test. It then resumes the run and kills it
+again, until the run completes. Only kills of a process that was training or testing count. Both
+runs must have the same tensors and numbers in their checkpoints, the same metrics.jsonl, the same
+accuracy in each test episode and, except for times, the same result. The exit code is 1 if a trial
+differs.
 """
 
 from __future__ import annotations
@@ -29,25 +29,37 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-OWN = Path(__file__).resolve().parents[1] / "tests" / "own"
+CONFIG_DIR = Path(__file__).resolve().parents[1] / "tests" / "own"
 SHORT = (
-    *("--config-dir", str(OWN), "data=blobs", "debug=tiny", "backbone.filters=8", "threads=1"),
-    *("steps=12", "eval_every=2", "log_every=3", "optimizer.schedule=cosine"),
+    "--config-dir",
+    str(CONFIG_DIR),
+    "data=blobs",
+    "debug=tiny",
+    "backbone.filters=8",
+    "threads=1",
+    "steps=12",
+    "eval_every=2",
+    "log_every=3",
+    "optimizer.schedule=cosine",
 )
-DIFFER = ("wall_seconds", "step_seconds", "id", "command", "resumed_with", "out")  # may
+MAY_DIFFER = ("wall_seconds", "step_seconds", "id", "command", "resumed_with", "out")
 
-# A parent that has imported everything and never computed: its children start in no time.
+# The parent process has imported everything and has not computed anything: children start fast.
 STARTING = multiprocessing.get_context("forkserver")
 PRELOADED = (
-    *("metarun.cli", "metarun.train", "metarun.commands.train", "metarun.testing"),
-    *("torch._dynamo", "matplotlib.backends.backend_agg"),  # imported late otherwise
+    "metarun.cli",
+    "metarun.train",
+    "metarun.commands.train",
+    "metarun.testing",
+    "torch._dynamo",  # metarun imports this one and the next only during a run
+    "matplotlib.backends.backend_agg",
 )
 STARTING.set_forkserver_preload(list(PRELOADED))
 
 
 @dataclass
 class Kill:
-    """Where a run was when it was killed: steps noted in metrics.jsonl, files half written."""
+    """The state of a killed run: its last step in metrics.jsonl, and incomplete files."""
 
     step: int
     writing: list[str] = field(default_factory=list)
@@ -56,8 +68,8 @@ class Kill:
         return f"{self.step}{'w' if self.writing else ''}"
 
 
-def command(argv: Sequence[str], folder: Path, begun: Connection | None = None) -> None:
-    """What a child does: run a command of metarun in `folder`, its output in a file there."""
+def command(argv: Sequence[str], folder: Path, started: Connection | None = None) -> None:
+    """In a child process: run metarun in `folder` and write the output to a file there."""
     os.chdir(folder)
     with open("output.txt", "a") as file:
         for stream in (1, 2):
@@ -67,8 +79,8 @@ def command(argv: Sequence[str], folder: Path, begun: Connection | None = None) 
     original = train.meta_train
 
     def meta_train(*args: Any) -> None:
-        if begun is not None:
-            begun.send(time.monotonic())
+        if started is not None:
+            started.send(time.monotonic())
         original(*args)
 
     train.meta_train = meta_train
@@ -76,143 +88,149 @@ def command(argv: Sequence[str], folder: Path, begun: Connection | None = None) 
 
 
 def start(argv: Sequence[str], folder: Path) -> tuple[BaseProcess, Connection]:
-    """A child at work, and where it says when training begins."""
-    here, there = STARTING.Pipe(duplex=False)
-    child = STARTING.Process(target=command, args=(list(argv), folder, there))
+    """Start a child process; return it and a connection that gets the time when training starts."""
+    receiver, sender = STARTING.Pipe(duplex=False)
+    child = STARTING.Process(target=command, args=(list(argv), folder, sender))
     child.start()
-    there.close()
-    return child, here
+    sender.close()
+    return child, receiver
 
 
-def whole(words: Sequence[str], folder: Path) -> float:
-    """Run without a kill in `folder/run`; how long training and test took, in seconds."""
-    child, begun = start([*words, "out=run"], folder)
+def whole(overrides: Sequence[str], folder: Path) -> float:
+    """Run in `folder/run` without a kill; return the seconds that training and test took."""
+    child, started = start([*overrides, "out=run"], folder)
     try:
-        began = begun.recv()
+        start_time = started.recv()
     except EOFError:
-        began = time.monotonic()
+        start_time = time.monotonic()
     child.join()
     if child.exitcode != 0:
-        raise SystemExit(f"the run itself fails: {(folder / 'output.txt').read_text()}")
-    return time.monotonic() - began
+        raise SystemExit(f"the undisturbed run failed: {(folder / 'output.txt').read_text()}")
+    return time.monotonic() - start_time
 
 
-def killed(words: Sequence[str], folder: Path, seconds: float, rng: random.Random) -> list[Kill]:
-    """Run with kills in `folder/run`; where they came."""
+def killed(
+    overrides: Sequence[str], folder: Path, seconds: float, rng: random.Random
+) -> list[Kill]:
+    """Run in `folder/run` with kills until the run completes; return the kills."""
     out, kills = folder / "run", []
     while True:
-        child, begun = start(next_words(words, out), folder)
+        child, started = start(next_words(overrides, out), folder)
         try:
-            begun.recv()
+            started.recv()
             child.join(rng.uniform(0, seconds))
-        except EOFError:  # ended before it began
+        except EOFError:  # the process ended before training started
             child.join()
         if child.is_alive():
             os.kill(child.pid, signal.SIGKILL)
             child.join()
         if child.exitcode == -signal.SIGKILL:
-            kills.append(where(out))
-            if finished(out):  # killed as it said good-bye: resume rightly refuses
+            kills.append(state_at_kill(out))
+            if finished(out):  # killed after the result was written: resume would refuse
                 return kills
         elif child.exitcode != 0:
-            raise SystemExit(f"cannot go on: {(folder / 'output.txt').read_text()}")
+            raise SystemExit(f"cannot resume: {(folder / 'output.txt').read_text()}")
         elif kills:
             return kills
-        else:  # it was quicker than its end: that was no trial
+        else:  # the run completed before the first kill: start another one
             out.rename(folder / f"quicker{len(list(folder.iterdir()))}")
 
 
 def finished(out: Path) -> bool:
-    """Does its result.json say so?"""
+    """Return whether the result.json of a run says that it is completed."""
     file = out / "result.json"
     return file.exists() and json.loads(file.read_text("utf-8"))["status"] == "completed"
 
 
-def next_words(words: Sequence[str], out: Path) -> list[str]:
-    """Start the run, or go on with it: it exists from the moment that its config.yaml does."""
+def next_words(overrides: Sequence[str], out: Path) -> list[str]:
+    """Return the arguments that resume the run or, if it has no config.yaml yet, start it."""
     if (out / "config.yaml").exists():
-        return [f"resume={out.name}", *own_folder(words)]
-    return [*words, f"out={out.name}"]
+        return [f"resume={out.name}", *config_dir(overrides)]
+    return [*overrides, f"out={out.name}"]
 
 
-def own_folder(words: Sequence[str]) -> list[str]:
-    """`--config-dir` and its value."""
-    at = list(words).index("--config-dir") if "--config-dir" in words else len(words)
-    return list(words[at : at + 2])
+def config_dir(overrides: Sequence[str]) -> list[str]:
+    """Return `--config-dir` and its value."""
+    overrides = list(overrides)
+    at = overrides.index("--config-dir") if "--config-dir" in overrides else len(overrides)
+    return overrides[at : at + 2]
 
 
-def where(out: Path) -> Kill:
-    """How far a killed run has come."""
-    lines = out / "metrics.jsonl"
-    noted = lines.read_bytes().splitlines() if lines.exists() else []
+def state_at_kill(out: Path) -> Kill:
+    """Return the progress of a killed run."""
+    file = out / "metrics.jsonl"
+    lines = file.read_bytes().splitlines() if file.exists() else []
     steps = [0]
-    for line in noted:
+    for line in lines:
         try:
             steps.append(json.loads(line)["step"])
-        except ValueError:  # killed while it wrote this one
+        except ValueError:  # the kill cut this line short
             continue
     return Kill(max(steps), [p.name for p in out.rglob(".*.part")])
 
 
 def differences(a: Path, b: Path) -> list[str]:
-    """What two finished runs do not share, times and names excepted."""
+    """Return the places where two finished runs differ, except for times and names."""
     import torch
 
-    found = []
+    places = []
     for name in ("metrics.jsonl", "test_episodes.csv"):
         if (a / name).read_bytes() != (b / name).read_bytes():
-            found.append(name)
+            places.append(name)
     results = [json.loads((run / "result.json").read_text("utf-8")) for run in (a, b)]
     for key in ("status", "test", "val", "protocol"):
-        found += [f"result.json: {x}" for x in unlike(*(r[key] for r in results), key)]
+        places += [f"result.json: {x}" for x in unequal(*(r[key] for r in results), key)]
     for name in ("last.pt", "best.pt"):
         states = [torch.load(run / "checkpoints" / name, weights_only=True) for run in (a, b)]
-        found += [f"{name}: {x}" for x in unlike(*states, "")]
-    return found
+        places += [f"{name}: {x}" for x in unequal(*states, "")]
+    return places
 
 
-def unlike(a: Any, b: Any, place: str) -> Iterator[str]:
-    """Places at which two states differ in a single bit."""
+def unequal(a: Any, b: Any, place: str) -> Iterator[str]:
+    """Yield the places where two states are not identical bit by bit."""
     if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
         for key in a:
-            if key not in DIFFER:
-                yield from unlike(a[key], b[key], f"{place}.{key}")
+            if key not in MAY_DIFFER:
+                yield from unequal(a[key], b[key], f"{place}.{key}")
     elif isinstance(a, list | tuple) and type(a) is type(b) and len(a) == len(b):
         for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            yield from unlike(x, y, f"{place}[{i}]")
+            yield from unequal(x, y, f"{place}[{i}]")
     elif hasattr(a, "numpy") and hasattr(b, "numpy"):
-        same = (a.dtype, a.shape) == (b.dtype, b.shape)
-        if not same or a.numpy().tobytes() != b.numpy().tobytes():
+        same_type = (a.dtype, a.shape) == (b.dtype, b.shape)
+        if not same_type or a.numpy().tobytes() != b.numpy().tobytes():
             yield place
-    elif type(a) is not type(b) or repr(a) != repr(b):  # NaN is itself here
+    elif type(a) is not type(b) or repr(a) != repr(b):  # repr: NaN equals NaN
         yield place
 
 
 def main() -> int:
+    """Run the trials and print the outcome of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("algo")
     parser.add_argument("--trials", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--keep", type=Path, help="a folder for the runs, else they are removed")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the kill times")
+    parser.add_argument(
+        "--keep", type=Path, help="folder in which the runs are kept; by default, they are removed"
+    )
     args, overrides = parser.parse_known_args()
-    words = [*SHORT, f"algo={args.algo}", *overrides]
+    overrides = [*SHORT, f"algo={args.algo}", *overrides]
     rng = random.Random(f"{args.algo} {args.seed}")
-    with tempfile.TemporaryDirectory() as passing:
-        folder = (args.keep or Path(passing)).resolve()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (args.keep or Path(temporary)).resolve()
         (folder / "whole").mkdir(parents=True)
-        seconds = whole(words, folder / "whole")
-        print(f"{args.algo}: left alone it trains and tests for {seconds:.1f} s", flush=True)
-        same, all_kills = 0, 0
+        seconds = whole(overrides, folder / "whole")
+        print(f"{args.algo}: undisturbed, training and test take {seconds:.1f} s", flush=True)
+        identical, all_kills = 0, 0
         for trial in range(args.trials):
-            here = folder / f"killed{trial}"
-            here.mkdir()
-            kills = killed(words, here, seconds, rng)
-            wrong = differences(folder / "whole" / "run", here / "run")
-            same, all_kills = same + (not wrong), all_kills + len(kills)
-            told = f"killed at step {', '.join(map(str, kills))}" if kills else "never killed"
-            print(f"  trial {trial}: {told}: {'; '.join(wrong) or 'identical'}", flush=True)
-        print(f"{args.algo}: {same} of {args.trials} identical, {all_kills} kills", flush=True)
-    return int(same < args.trials)
+            trial_folder = folder / f"killed{trial}"
+            trial_folder.mkdir()
+            kills = killed(overrides, trial_folder, seconds, rng)
+            places = differences(folder / "whole" / "run", trial_folder / "run")
+            identical, all_kills = identical + (not places), all_kills + len(kills)
+            steps = f"killed at step {', '.join(map(str, kills))}" if kills else "never killed"
+            print(f"  trial {trial}: {steps}: {'; '.join(places) or 'identical'}", flush=True)
+        print(f"{args.algo}: {identical} of {args.trials} identical, {all_kills} kills", flush=True)
+    return int(identical < args.trials)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Accuracy of the nearest class mean of the support, by raw features, on the frozen test episodes.
+"""Print the accuracy of the nearest support centroid in raw features on the frozen test episodes.
 
     .venv/bin/python scripts/nearest_centroid.py data=clinc150 shots=5
 
-Takes the keys of `metarun`. What a learner adds is what it has above this figure.
+Takes the overrides of `metarun`. A learner is useful only if its accuracy is higher.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from metarun.tasks.task import Task
 
 
 def nearest_centroid(task: Task) -> torch.Tensor:
-    """(N·Q) the label of the class whose mean support item is nearest to each query."""
+    """Return the label of the class with the nearest mean support item for each query, (N·Q)."""
     centroids = prototypes(task.support.x.flatten(1), task.support.y, task.support.labels)
     return torch.cdist(task.query.x.flatten(1), centroids).argmin(-1)
 

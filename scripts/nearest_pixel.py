@@ -1,8 +1,8 @@
-"""Accuracy of the nearest support picture, by raw pixels, on the frozen test episodes.
+"""Print the accuracy of the nearest support image in raw pixels on the frozen test episodes.
 
     .venv/bin/python scripts/nearest_pixel.py data=glyphs shots=1
 
-Takes the keys of `metarun`. A trained learner has to be far above this figure.
+Takes the overrides of `metarun`. A trained learner should be far more accurate.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from metarun.training.parts import assemble
 
 
 def nearest_item(task: Task) -> torch.Tensor:
-    """(N·Q) the label of the support picture that is nearest to each query."""
+    """Return the label of the nearest support image for each query, (N·Q)."""
     distance = torch.cdist(task.query.x.flatten(1), task.support.x.flatten(1))
     return task.support.y[distance.argmin(-1)]
 
 
 def report(
-    typed: list[str], what: str, labels: Callable[[Task], torch.Tensor] = nearest_item
+    overrides: list[str], method: str, predict: Callable[[Task], torch.Tensor] = nearest_item
 ) -> None:
-    """Print the accuracy on the frozen test episodes, with its interval.
+    """Print the accuracy on the frozen test episodes with its confidence interval.
 
     Args:
-        typed: keys of `metarun`.
-        what: the name of the method.
-        labels: of the queries of a task.
+        overrides: overrides of `metarun`.
+        method: the name of the method.
+        predict: returns the labels of the queries of a task, (N·Q).
     """
-    parts = assemble(checked(compose(typed)))
+    parts = assemble(checked(compose(overrides)))
     sampler, config = parts.frozen("test"), parts.config
-    number = config.test_episodes
-    tasks = (task for i in range(number) for task in sampler.tasks([i]))
-    scores = np.array([float((labels(t) == t.query.y).double().mean()) for t in tasks])
+    episodes = config.test_episodes
+    tasks = (task for i in range(episodes) for task in sampler.tasks([i]))
+    scores = np.array([float((predict(t) == t.query.y).double().mean()) for t in tasks])
     print(
         f"{config.choices.data} {config.ways}-way {config.shots}-shot, "
-        f"{what}: {ACCURACY.figure(interval(scores))} ({number} episodes)"
+        f"{method}: {ACCURACY.figure(interval(scores))} ({episodes} episodes)"
     )
 
 

@@ -90,7 +90,7 @@ def test_what_needs_no_torch_does_not_import_it(tmp_path: Path, argv: list[str])
         (["trian"], "trian: no such command; did you mean train? ("),
         (["--bogus"], "unrecognized arguments: --bogus; metarun --help shows"),
         (["list", "alg"], "list alg: no such group; did you mean algo? ("),
-        (["evaluate", "shots=5"], "evaluate: say which run: metarun evaluate run=RUN_DIR"),
+        (["evaluate", "shots=5"], "evaluate: name the run: metarun evaluate run=RUN_DIR"),
         (["evaluate", "run=x", "split=tset"], "split=tset: should be train, val or test"),
         (["evaluate", "run=x", "name=../y"], "name=../y: should be the name of a folder"),
         (["-m", "out=x", "shots=1,5"], "out: with -m each job has its own folder"),

@@ -1,4 +1,4 @@
-"""From argv to a command; imports nothing heavy before the request is known to be sound."""
+"""The entry point: run the command in argv. Slow packages are imported only when needed."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ metarun {version}: few-shot and meta-learning experiments
 
   metarun algo=maml data=omniglot shots=5     train, then test the best validation checkpoint
   metarun -m algo=maml,protonet shots=1,5     every combination, one table
-  metarun -m hydra/launcher=joblib …          side by side; or slurm: on a cluster
+  metarun -m hydra/launcher=joblib …          jobs in parallel; or slurm: on a cluster
   metarun -m hydra/sweeper=optuna …           a search: 'algo.inner_lr=tag(log,interval(0.01,1))'
-  metarun resume=RUN_DIR [steps=N]            go on where a run, a sweep or a search stopped
+  metarun resume=RUN_DIR [steps=N]            resume a run, a sweep or a search
   metarun evaluate run=RUN_DIR [shots=5 …]    test a trained run under another protocol
   metarun compare RUN_DIR RUN_DIR …           paired differences on the same test episodes
   metarun report DIR …                        a table of all runs, and a page: report.html
-  metarun audit run=RUN_DIR                   what a figure can be wrong by; or audit algo=… data=…
+  metarun audit run=RUN_DIR                   data leaks and other errors; or audit algo=… data=…
   metarun show data=omniglot [split=train]    a table of a data set, and a picture of its episodes
-  metarun list [GROUP]                        what can be chosen; list data: and what is there
+  metarun list [GROUP]                        the choices; list data: also the files there are
 
-Choices and values are written key=value, in any order; algo.inner_lr=0.1 sets a choice's own key.
+Set choices and values with key=value, in any order; algo.inner_lr=0.1 sets a key of the choice.
   --cfg job             print the configuration and stop
-  --info                print how it is composed and stop
-  --config-dir DIR      a folder of your own with algo/, data/, … to choose from
+  --info                print how the configuration is composed and stop
+  --config-dir DIR      add the choices in your own folder with algo/, data/, …
   -sc install=bash      print the shell's tab completion: eval "$(metarun -sc install=bash)"
-  --hydra-help          all flags of Hydra, which does the composing
+  --hydra-help          print all flags of Hydra, which composes the configuration
 
-Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted and saved.
+Exit codes: 0 success, 1 the run failed, 2 the request was invalid, 130 interrupted and saved.
 """
 
 
 def entry() -> None:
-    """The console script."""
+    """Run the console script."""
     print_anything()
     sys.exit(main(sys.argv[1:]))
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command and return the exit code."""
     try:
         with set_up():
             return _dispatch(list(argv))
@@ -55,11 +55,11 @@ def main(argv: Sequence[str]) -> int:
     except RunFailed as failed:
         complain(str(failed))
         return 1
-    except KeyboardInterrupt as stop:
-        saved = isinstance(stop, Interrupted) and str(stop)
-        complain(f"interrupted; {stop}" if saved else "interrupted")
+    except KeyboardInterrupt as interrupt:
+        has_message = isinstance(interrupt, Interrupted) and str(interrupt)
+        complain(f"interrupted; {interrupt}" if has_message else "interrupted")
         return 130
-    except BrokenPipeError:  # `metarun list | head`
+    except BrokenPipeError:  # for example in `metarun list | head`
         sys.stdout = None
         return 0
     except Exception as error:
@@ -70,6 +70,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _dispatch(argv: list[str]) -> int:
+    """Find the command in argv, by default `train`, and run it."""
     line = shlex.join(["metarun", *argv])
     if {"-h", "--help"} & set(argv) or argv == ["help"]:
         print(HELP.format(version=__version__), end="")

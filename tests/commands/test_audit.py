@@ -62,7 +62,7 @@ def test_a_failed_audit_is_exit_code_1(metarun: Metarun) -> None:
     code, out, _ = metarun("audit", *TINY, "episodes=4", "out=found.json")
     assert code == 1
     assert next(line for line in out.splitlines() if line[0] == "✗").startswith(
-        "✗ label permutation, train: labels go with classes: blob"
+        "✗ label permutation, train: labels depend on classes: blob"
     )
     assert json.loads(Path("found.json").read_text())["failed"] == AUDITS[:2]
 

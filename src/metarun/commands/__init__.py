@@ -1,7 +1,7 @@
-"""What can be typed after `metarun`, one command a file.
+"""The commands of `metarun`, one module for each.
 
-Each module has `run(request) -> int`: the exit code. A module imports nothing heavy before it knows
-that the request is sound.
+Each module has `run(request) -> int`, which returns the exit code. It checks the request before it
+imports slow packages such as torch.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from metarun.config.command_line import Request
 
 
 def names() -> list[str]:
-    """All commands."""
+    """Return the names of all commands."""
     return sorted(module.name for module in iter_modules(__path__))
 
 
 def named(name: str) -> Callable[[Request], int]:
-    """The command called `name`."""
+    """Return the function that runs the command `name`."""
     return import_module(f"{__name__}.{name}").run

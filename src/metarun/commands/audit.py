@@ -20,37 +20,40 @@ MARKS = {"passed": "✓", "failed": "✗", "measured": "·"}
 
 
 def run(request: Request) -> int:
-    """Audit a trained run, or what a training command would begin with; 1 if an audit fails."""
+    """Audit a trained run, or the untrained learner and data of a training command.
+
+    Returns:
+        The exit code: 1 if an audit fails.
+    """
     request.accept("--config-dir")
-    own, run, out = request.flags.config_dir, request.folder("run"), request.folder("out")
+    config_dir, run, out = request.flags.config_dir, request.folder("run"), request.folder("out")
     episodes = _episodes(request.take("episodes"))
     if out is not None:
-        _refuse_unfit(out)
-    folders = [Path(own)] if own else []
+        _check_out(out)
+    folders = [Path(config_dir)] if config_dir else []
     if run is None:
         from metarun.config.compose import checked, compose
         from metarun.config.groups import user_folders
 
-        cfg = compose(request.words, own)
+        cfg = compose(request.words, config_dir)
         config, folders = checked(cfg), user_folders(cfg)
     else:
         from metarun.runs import config_file
 
-        config = config_file.amend(
-            config_file.load_config(run, "run"), request.words, CHANGEABLE, "audit", own
-        )
+        saved = config_file.load_config(run, "run")
+        config = config_file.amend(saved, request.words, CHANGEABLE, "audit", config_dir)
 
     from metarun.checks import EPISODES, audit
     from metarun.runs import results
 
-    parts = _parts(config, folders, run)
-    findings = _show(audit(parts, episodes or EPISODES))
+    parts = _build_parts(config, folders, run)
+    findings = _print_findings(audit(parts, episodes or EPISODES))
     if out is None and run is not None:
         from metarun.files import new_folder
 
         out = new_folder(run / "evaluations", None, "audit") / "audit.json"
     if out is not None:
-        _keep(
+        _write(
             out,
             {
                 "command": request.line,
@@ -66,8 +69,8 @@ def run(request: Request) -> int:
     return int(any(finding.status == "failed" for finding in findings))
 
 
-def _parts(config: RunConfig, folders: list[Path], run: Path | None) -> Parts:
-    """With the weights of the run's best checkpoint, or with initial ones."""
+def _build_parts(config: RunConfig, folders: list[Path], run: Path | None) -> Parts:
+    """Build the parts with the best checkpoint of the run, or with initial weights."""
     from metarun.training.parts import assemble
 
     if run is None:
@@ -79,24 +82,26 @@ def _parts(config: RunConfig, folders: list[Path], run: Path | None) -> Parts:
     return restored(config, run, checkpoint.best(run / "checkpoints"), RUN, folders)
 
 
-def _show(findings: Iterable[Finding]) -> list[Finding]:
-    """Print each as soon as it is there."""
-    found = []
+def _print_findings(findings: Iterable[Finding]) -> list[Finding]:
+    """Print each finding as soon as its audit ends; return all findings."""
+    printed = []
     for finding in findings:
         print(f"{MARKS[finding.status]} {finding.name}: {finding.text}", flush=True)
-        found.append(finding)
-    return found
+        printed.append(finding)
+    return printed
 
 
-def _episodes(typed: str | None) -> int | None:
-    if typed is None:
+def _episodes(value: str | None) -> int | None:
+    """Return the number in `episodes=`, or `None` if it is not set."""
+    if value is None:
         return None
-    if not typed.isascii() or not typed.isdigit() or not 2 <= int(typed[:10]) <= 10**6:
-        raise Refused(f"episodes={typed}: should be a number from 2 to 1000000")
-    return int(typed)
+    if not value.isascii() or not value.isdigit() or not 2 <= int(value[:10]) <= 10**6:
+        raise Refused(f"episodes={value}: should be a number from 2 to 1000000")
+    return int(value)
 
 
-def _refuse_unfit(out: Path) -> None:
+def _check_out(out: Path) -> None:
+    """Check that `out` is the path of a new JSON file in an existing folder."""
     if out.suffix != ".json":
         raise Refused(f"out={out}: an audit writes one file: out=FILE.json")
     if out.exists() or out.is_symlink():
@@ -105,7 +110,8 @@ def _refuse_unfit(out: Path) -> None:
         raise Refused(f"out={out}: {out.parent} is not a folder")
 
 
-def _keep(out: Path, content: dict[str, Any]) -> None:
+def _write(out: Path, content: dict[str, Any]) -> None:
+    """Write the audit as JSON."""
     from metarun.files import write_whole
     from metarun.runs.results import as_json
 

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def run(request: Request) -> int:
-    """Every run and evaluation below the folders: a table, `report.csv` and `report.html`."""
+    """Print a table of all runs in the folders, and write `report.csv` and `report.html`."""
     request.accept()
     out = request.folder("out")
     folders = [Path(word).expanduser() for word in request.words]
     if not folders:
-        raise Refused("report: say where the runs lie: metarun report DIR [DIR …]")
+        raise Refused("report: name the folders of the runs: metarun report DIR [DIR …]")
     for folder in folders:
         if "=" in str(folder) and not folder.exists():
             raise Refused(f"{folder}: no such folder; report takes folders, and out=FILE.html")
@@ -31,30 +31,34 @@ def run(request: Request) -> int:
 
     page = out or folders[0] / "report.html"
     table = page.with_suffix(".csv")
-    found = ranking.rank(runs.find(folders))
-    _refuse_others(page, table)
-    _write_report(page, table, found, folders)
+    ranked = ranking.rank(runs.find(folders))
+    _check_files(page, table)
+    _write_report(page, table, ranked, folders)
 
     from metarun.training.display import console
 
     screen = console()
-    screen.print(tables.as_table(found))
-    if (over := tables.seeds_table(found)) is not None:
-        screen.print(over)
+    screen.print(tables.as_table(ranked))
+    if (seeds_table := tables.seeds_table(ranked)) is not None:
+        screen.print(seeds_table)
     for file in (table, page):
         screen.print(str(file), soft_wrap=True, markup=False)
     return 0
 
 
-def _refuse_others(page: Path, table: Path) -> None:
-    """Refuse what could not be written, and to write over what no report has left there."""
+def _check_files(page: Path, table: Path) -> None:
+    """Check that the files can be written, and that only files of an earlier report are replaced.
+
+    Raises:
+        Refused: with a line for each file.
+    """
     if not page.parent.is_dir():
         raise Refused(f"out={page}: no such folder: {page.parent}")
     mistakes = []
     for file in (page, table):
         if file.is_symlink():
             mistakes.append(f"{file}: is a link; a report replaces only its own files")
-        elif file.exists() and not _is_ours(file):
+        elif file.exists() and not _is_report(file):
             mistakes.append(
                 f"{file}: is not from metarun report; move it, or write elsewhere: out=FILE.html"
             )
@@ -64,7 +68,8 @@ def _refuse_others(page: Path, table: Path) -> None:
         raise Refused(*mistakes)
 
 
-def _is_ours(file: Path) -> bool:
+def _is_report(file: Path) -> bool:
+    """Return whether the content of a file was written by `metarun report`."""
     from metarun.files import read_whole
     from metarun.report.page import MARK
 
@@ -78,14 +83,15 @@ def _is_ours(file: Path) -> bool:
     return head.startswith("run,status,") and ",score,test,test_ci95,val,val_ci95," in head
 
 
-def _write_report(page: Path, table: Path, found: Ranking, folders: Sequence[Path]) -> None:
+def _write_report(page: Path, table: Path, ranked: Ranking, folders: Sequence[Path]) -> None:
+    """Write the table and the page."""
     from metarun.files import write_whole
     from metarun.report.page import render
     from metarun.report.tables import as_csv
 
-    text = render(found, folders, page.parent)
+    text = render(ranked, folders, page.parent)
     try:
-        write_whole(table, as_csv(found))
+        write_whole(table, as_csv(ranked))
         write_whole(page, text)
     except OSError as error:
         raise Refused(

@@ -19,10 +19,10 @@ Inputs = tuple[int, ...] | Mapping[str, tuple[int, ...]]
 
 
 def run(request: Request) -> int:
-    """Print a table of the splits, and draw the first episodes that a run would see of one.
+    """Print a table of the splits, and draw the first episodes of one split.
 
-    Everything that can be typed for a run can be typed here: `split=train` shows the training
-    episodes of that run, augmented if they are, `val` and `test` its frozen ones.
+    The command takes the same overrides as `train`. `split=train` draws the training episodes of
+    that run, with its augmentation; `val` and `test` draw its frozen episodes.
     """
     from metarun.config.compose import checked, compose
     from metarun.config.groups import user_folders
@@ -31,7 +31,7 @@ def run(request: Request) -> int:
     split = request.take("split") or "test"
     if split not in ("train", "val", "test"):
         raise Refused(f"split={split}: should be train, val or test")
-    typed = _file(request.take("out"))
+    out = _check_out(request.take("out"))
     cfg = compose(request.words, request.flags.config_dir)
     config, folders = checked(cfg), user_folders(cfg)
 
@@ -59,18 +59,18 @@ def run(request: Request) -> int:
         sampler = Sampler.training(source, config.seed, augment)
     else:
         sampler = Sampler.frozen(source, split, config.eval_seed)
-    path = typed or _free(Path(f"{name.replace('/', '_')}_{split}.png"))
+    path = out or _unused(Path(f"{name.replace('/', '_')}_{split}.png"))
     try:
         drawn = episodes.draw_episodes(path, f"{name}, {split} split", sampler, range(EPISODES))
     except OSError as error:
         raise Refused(f"out={path}: cannot be written to ({error.strerror or error})") from error
-    said = str(path) if drawn else f"items are {_items(source.spec.inputs)}: no picture"
-    screen.print(said, soft_wrap=True, markup=False)
+    line = str(path) if drawn else f"items are {_describe(source.spec.inputs)}: no picture"
+    screen.print(line, soft_wrap=True, markup=False)
     return 0
 
 
 def table(splits: Mapping[str, Any]) -> Table:
-    """One line a split: what it holds, and the start of its sha256."""
+    """Return a table with a row for each split: its size and the start of its sha256."""
     from rich import box
     from rich.table import Table
 
@@ -80,50 +80,53 @@ def table(splits: Mapping[str, Any]) -> Table:
     for name, tasks in splits.items():
         counts = getattr(tasks, "counts", None)
         items = getattr(tasks, "items", None)
-        held = ["–", "drawn", "–"]
+        sizes = ["–", "drawn", "–"]
         if tasks.facts is not None:
-            held = [f"{tasks.facts.classes:,}", "–", f"{tasks.facts.smallest:,} at least"]
+            sizes = [f"{tasks.facts.classes:,}", "–", f"{tasks.facts.smallest:,} at least"]
         if counts is not None and len(counts):
-            few, many = int(counts.min()), int(counts.max())
-            held[1:] = [
+            smallest, largest = int(counts.min()), int(counts.max())
+            sizes[1:] = [
                 f"{int(counts.sum()):,}",
-                f"{few:,}" if few == many else f"{few:,}–{many:,}",
+                f"{smallest:,}" if smallest == largest else f"{smallest:,}–{largest:,}",
             ]
-        kind = "–" if items is None else str(items.dtype)
-        grid.add_row(name, *held, _by(_shape(tasks)), kind, tasks.sha256[:12])
+        dtype = "–" if items is None else str(items.dtype)
+        grid.add_row(name, *sizes, _shape_text(_shape(tasks)), dtype, tasks.sha256[:12])
     return grid
 
 
 def _shape(tasks: Any) -> Inputs:
+    """Return the shape of an item, or the shapes by name."""
     return tasks.shape if hasattr(tasks, "shape") else tasks.spec.inputs
 
 
-def _by(shape: Inputs) -> str:
+def _shape_text(shape: Inputs) -> str:
     return ", ".join(shape) if isinstance(shape, Mapping) else "×".join(map(str, shape))
 
 
-def _items(shape: Inputs) -> str:
-    return _by(shape) if isinstance(shape, Mapping) else f"vectors of {_by(shape)} numbers"
+def _describe(shape: Inputs) -> str:
+    """Describe items that are not images."""
+    text = _shape_text(shape)
+    return text if isinstance(shape, Mapping) else f"vectors of {text} numbers"
 
 
-def _file(typed: str | None) -> Path | None:
-    """Where the picture is asked to go; nothing that is there is written over."""
-    if typed is None:
+def _check_out(value: str | None) -> Path | None:
+    """Return the path in `out=`; it must be a new PNG file."""
+    if value is None:
         return None
-    path = Path(typed).expanduser()
+    path = Path(value).expanduser()
     if path.suffix.lower() != ".png":
-        raise Refused(f"out={typed}: should be the name of a picture: out=FILE.png")
+        raise Refused(f"out={value}: should be the name of a picture: out=FILE.png")
     if not path.parent.is_dir():
-        raise Refused(f"out={typed}: no such folder: {path.parent}")
+        raise Refused(f"out={value}: no such folder: {path.parent}")
     if path.exists():
-        raise Refused(f"out={typed}: is there already; choose another name")
+        raise Refused(f"out={value}: is there already; choose another name")
     return path
 
 
-def _free(path: Path) -> Path:
-    """The path, or with the first number, from 2 on, under which there is nothing."""
-    number, free = 1, path
-    while free.exists() or free.is_symlink():
+def _unused(path: Path) -> Path:
+    """Return `path`, or, if it exists, the path with the first unused number, from 2."""
+    number, unused = 1, path
+    while unused.exists() or unused.is_symlink():
         number += 1
-        free = path.with_stem(f"{path.stem}_{number}")
-    return free
+        unused = path.with_stem(f"{path.stem}_{number}")
+    return unused
