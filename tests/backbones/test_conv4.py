@@ -1,4 +1,4 @@
-"""The published forms, by their shapes and parameter counts."""
+"""Conv4: shapes, parameter counts and the order of layers in the published variants."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from metarun.errors import Refused
         ((1, 9, 9), {"pools": 1, "downsample": "stride", "filters": 2}, 2 * 5 * 5, 150),
     ],
 )
-def test_shapes_and_sizes(
+def test_feature_and_parameter_counts(
     shape: tuple[int, ...], options: dict, features: int, parameters: int
 ) -> None:
     net = Conv4(shape, **options)
@@ -32,7 +32,7 @@ def test_shapes_and_sizes(
     assert sum(p.numel() for p in net.parameters()) == parameters
 
 
-def test_features_are_maps_side_by_side() -> None:
+def test_features_are_flattened_maps() -> None:
     net = Conv4((1, 30, 22), filters=3, pools=2).eval()
     x = torch.rand(2, 1, 30, 22)
     assert net.maps == (3, 7, 5)
@@ -42,12 +42,12 @@ def test_features_are_maps_side_by_side() -> None:
 
 @pytest.mark.parametrize("pools", [2, 4])
 def test_blocks_are_convolution_normalisation_relu_and_pooling(pools: int) -> None:
-    """The published order, written out: the net may pool before the ReLU only if none can tell."""
+    """Pooling before the ReLU gives the same outputs and gradients as the published order."""
     torch.manual_seed(0)
     net = Conv4((1, 28, 28), filters=5, pools=pools).double()
     x = torch.randn(6, 1, 28, 28, dtype=torch.float64)
     net(x).square().sum().backward()
-    found = [p.grad.clone() for p in net.parameters()]
+    gradients = [p.grad.clone() for p in net.parameters()]
     net.zero_grad()
     maps, parameters = x, list(net.parameters())
     for block in range(4):
@@ -58,12 +58,12 @@ def test_blocks_are_convolution_normalisation_relu_and_pooling(pools: int) -> No
             maps = F.max_pool2d(maps, 2)
     torch.testing.assert_close(net(x), maps.flatten(1))
     maps.square().sum().backward()
-    for ours, p in zip(found, parameters, strict=True):
-        torch.testing.assert_close(ours, p.grad)
+    for gradient, p in zip(gradients, parameters, strict=True):
+        torch.testing.assert_close(gradient, p.grad)
 
 
-def test_names_of_the_weights_stay_as_they_are() -> None:
-    """Checkpoints hold them."""
+def test_parameter_names_do_not_change() -> None:
+    """Checkpoints contain them."""
     layers = {name.rsplit(".", 1)[0] for name, _ in Conv4((1, 28, 28)).named_parameters()}
     assert layers == {f"blocks.{i}" for i in (0, 1, 4, 5, 8, 9, 12, 13)}
     strided = Conv4((1, 28, 28), downsample="stride")
@@ -71,13 +71,13 @@ def test_names_of_the_weights_stay_as_they_are() -> None:
     assert layers == {f"blocks.{i}" for i in (0, 1, 3, 4, 6, 7, 9, 10)}
 
 
-def test_a_picture_too_small_to_pool_is_refused_with_the_way_out() -> None:
+def test_images_too_small_for_pooling_are_refused() -> None:
     with pytest.raises(Refused, match=r"12×12.*downsample=stride"):
         Conv4((1, 12, 12))
     assert Conv4((1, 12, 12), downsample="stride").features == 64
     assert Conv4((1, 12, 12), pools=3).features == 64
 
 
-def test_what_is_not_a_picture_is_refused() -> None:
+def test_items_that_are_not_images_are_refused() -> None:
     with pytest.raises(Refused, match=r"backbone: .*pictures"):
         Conv4((12,))

@@ -1,4 +1,4 @@
-"""Counts of n-grams, weighed, and a layer beside them."""
+"""NGrams: weighted counts and the hidden layer."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from metarun.backbones.ngrams import NGrams
 from metarun.errors import Refused
 
 
-def test_before_it_has_learned_the_counts_keep_their_angles() -> None:
+def test_initially_features_are_scaled_counts() -> None:
     net, x = NGrams((50,), hidden=0, scale=2.0), torch.rand(6, 50)
     unit = torch.nn.functional.normalize(x)
     torch.testing.assert_close(net(x), 2 * unit)
 
 
-def test_a_weight_makes_an_ngram_count_more() -> None:
+def test_counts_are_multiplied_by_weights() -> None:
     net = NGrams((3,), hidden=0, scale=1.0)
     net.weight.data = torch.tensor([2.0, 1.0, 0.0])
     expected = torch.tensor([[2.0, 1.0, 0.0]]) / 5**0.5
     torch.testing.assert_close(net(torch.ones(1, 3)), expected)
 
 
-def test_the_layer_has_its_share_of_the_length() -> None:
+def test_norms_of_counts_and_hidden_layer() -> None:
     net, x = NGrams((50,), hidden=20, share=0.5, scale=3.0), torch.rand(6, 50)
     counts, layer = net(x).split([50, 20], dim=1)
     assert net.features == 70
@@ -31,7 +31,7 @@ def test_the_layer_has_its_share_of_the_length() -> None:
 
 
 def test_a_sentence_without_ngrams_has_finite_second_derivatives() -> None:
-    """MAML differentiates twice; the length of a vector of zeros has no derivative."""
+    """MAML differentiates twice, and the norm has no derivative at zero."""
     net = NGrams((5,), hidden=3).double()
     x = torch.zeros(2, 5, dtype=torch.float64)
     first = torch.autograd.grad(
@@ -42,7 +42,7 @@ def test_a_sentence_without_ngrams_has_finite_second_derivatives() -> None:
     assert all(g.isfinite().all() for g in (*first, *second) if g is not None)
 
 
-def test_its_derivatives_are_those_of_finite_differences() -> None:
+def test_derivatives_equal_finite_differences() -> None:
     net = NGrams((4,), hidden=3).double()
     x = torch.rand(5, 4, dtype=torch.float64)
 
@@ -54,6 +54,6 @@ def test_its_derivatives_are_those_of_finite_differences() -> None:
     assert torch.autograd.gradgradcheck(scores, (weight,))
 
 
-def test_pictures_are_refused() -> None:
+def test_images_are_refused() -> None:
     with pytest.raises(Refused, match=r"takes vectors \(D,\), the data has \(1, 28, 28\)"):
         NGrams((1, 28, 28))

@@ -1,4 +1,4 @@
-"""The published sizes and shapes, and that it learns with the learners there are."""
+"""ResNet-12: published sizes, shapes, and training with two learners."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALL = [4, 6, 8, 10]
 @pytest.mark.parametrize(
     ("options", "parameters"),
     [
-        ({}, 12_424_320),  # "12.4M" in the literature; a profiler's count of MetaOptNet's network
+        ({}, 12_424_320),  # "12.4M"; counted in the code of MetaOptNet
         ({"filters": [64, 128, 256, 512]}, 7_996_800),  # "8.0M"
     ],
 )
@@ -59,24 +59,24 @@ def test_the_default_has_640_features() -> None:
         assert ResNet12((3, 84, 84), readout="flatten").features == 16_000  # MetaOptNet's
 
 
-def test_a_block_adds_its_shortcut_before_the_last_slope() -> None:
-    """With a path of zeros what is left is the pooled, leaky, normalised 1×1 convolution."""
+def test_a_block_adds_its_shortcut_before_the_last_activation() -> None:
+    """If the path outputs 0, the block is max-pool(LeakyReLU(norm(1×1 convolution)))."""
     block = Block(2, 3).eval()
     nn.init.zeros_(block.path[-1].weight)
     x = torch.randn(2, 2, 5, 4)
     kernel = block.shortcut[0].weight[:, :, 0, 0]
     linear = torch.einsum("oc,bchw->bohw", kernel, x) / (1 + 1e-5) ** 0.5
     leaky = torch.where(linear > 0, linear, 0.1 * linear)
-    best = leaky[..., :4, :].unflatten(2, (2, 2)).unflatten(4, (2, 2)).amax((3, 5))
-    torch.testing.assert_close(block(x), best)
+    pooled = leaky[..., :4, :].unflatten(2, (2, 2)).unflatten(4, (2, 2)).amax((3, 5))
+    torch.testing.assert_close(block(x), pooled)
 
 
-def test_every_normalisation_can_be_told_its_statistics() -> None:
-    """Trap: a plain BatchNorm2d would keep running averages that leak from task to task."""
+def test_all_normalisation_layers_have_selectable_statistics() -> None:
+    """A plain BatchNorm2d would carry running averages from task to task."""
     net = ResNet12((1, 28, 28), filters=SMALL)
-    found = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    assert len(found) == 16
-    assert all(isinstance(m, BatchNorm) for m in found)
+    layers = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    assert len(layers) == 16
+    assert all(isinstance(m, BatchNorm) for m in layers)
 
 
 @pytest.mark.parametrize("learner", [ProtoNet, MAML])
@@ -84,16 +84,16 @@ def test_a_training_step_reaches_every_weight_and_lowers_the_loss(learner: type[
     torch.manual_seed(0)
     model = learner(ResNet12((1, 28, 28), filters=SMALL), Spec((1, 28, 28), 3, CLASSIFICATION))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    given, losses = tasks(), []
+    batch, losses = tasks(), []
     for _ in range(8):
         optimizer.zero_grad()
-        losses.append(scores_of(model, given)["loss"].mean().item())
+        losses.append(scores_of(model, batch)["loss"].mean().item())
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
         optimizer.step()
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_unsuitable_items_and_filters_are_refused() -> None:
     with pytest.raises(Refused, match=r"12×20 are too small"):
         ResNet12((1, 12, 20))
     with pytest.raises(Refused, match=r"^backbone: .*pictures .*; backbone=mlp takes"):

@@ -1,4 +1,4 @@
-"""Training pictures are changed as said, each by its own draw; test pictures never are."""
+"""Augmentation changes training images as configured, and never test images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TARGET = "metarun.tasks.augmentation.ImageAugmentation"
 STILL = {"crop": 0, "flip": False, "jitter": 0.0, "rotation": 0.0}
 
 
-def pictures(items: int, *shape: int) -> torch.Tensor:
+def images(items: int, *shape: int) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(items).random((items, *shape), np.float32))
 
 
@@ -41,54 +41,54 @@ moves = st.lists(
 
 @given(moves, st.integers(1, 3))
 @settings(max_examples=50, deadline=None)
-def test_a_crop_and_a_mirror_image_are_slices_to_the_bit(moves: list, channels: int) -> None:
-    x = pictures(len(moves), channels, 9, 7)
+def test_crop_and_flip_are_exact_slices(moves: list, channels: int) -> None:
+    x = images(len(moves), channels, 9, 7)
     down, right, mirrored = (np.array(part) for part in zip(*moves, strict=True))
-    found = shifted(x, down, right, mirrored)
-    for picture, (d, r, flip), seen in zip(x.numpy(), moves, found.numpy(), strict=True):
-        window = np.pad(picture, ((0, 0), (5, 5), (5, 5)))[:, 5 + d : 14 + d, 5 + r : 12 + r]
-        np.testing.assert_array_equal(seen, window[..., ::-1] if flip else window)
+    outputs = shifted(x, down, right, mirrored).numpy()
+    for image, (d, r, flip), output in zip(x.numpy(), moves, outputs, strict=True):
+        window = np.pad(image, ((0, 0), (5, 5), (5, 5)))[:, 5 + d : 14 + d, 5 + r : 12 + r]
+        np.testing.assert_array_equal(output, window[..., ::-1] if flip else window)
 
 
 @given(moves)
 @settings(max_examples=50, deadline=None)
-def test_without_an_angle_turning_only_shifts(moves: list) -> None:
-    x = pictures(len(moves), 3, 9, 7)
+def test_rotation_by_zero_only_shifts(moves: list) -> None:
+    x = images(len(moves), 3, 9, 7)
     down, right, mirrored = (np.array(part) for part in zip(*moves, strict=True))
-    found = turned(x, np.zeros(len(x)), down, right, mirrored)
-    torch.testing.assert_close(found, shifted(x, down, right, mirrored), rtol=0, atol=2e-6)
+    actual = turned(x, np.zeros(len(x)), down, right, mirrored)
+    torch.testing.assert_close(actual, shifted(x, down, right, mirrored), rtol=0, atol=2e-6)
 
 
-def test_a_picture_is_turned_as_torchvision_turns_it_and_then_shifted() -> None:
-    x = pictures(6, 3, 20, 17)
+def test_rotation_agrees_with_torchvision() -> None:
+    x = images(6, 3, 20, 17)
     degrees = np.array([0.0, 30, -70, 90, 180, 10])
     down, right = np.array([0, 0, 0, 0, 0, 3]), np.array([0, 0, 0, 0, 0, -2])
     mirrored = np.array([0, 0, 0, 0, 0, 1], bool)
-    found = turned(x, np.deg2rad(degrees), down, right, mirrored)
+    actual = turned(x, np.deg2rad(degrees), down, right, mirrored)
     bilinear = TF.InterpolationMode.BILINEAR
     expected = torch.stack(
         [TF.rotate(p, a, bilinear) for p, a in zip(x, degrees.tolist(), strict=True)]
     )
-    # A window into a turned picture shows what the turn would have cut off, hence a wider canvas.
+    # The shifted window contains pixels that rotation would cut off, so the image is padded first.
     wide = TF.rotate(TF.pad(x[5], 10), 10.0, bilinear)[:, 13:33, 8:25]
     expected[5] = wide.flip(-1)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_colours_change_as_torchvision_changes_them(channels: int) -> None:
-    x = pictures(5, channels, 6, 6)
+def test_colour_jitter_agrees_with_torchvision(channels: int) -> None:
+    x = images(5, channels, 6, 6)
     factors = np.random.default_rng(1).uniform(0, 2, (5, 3))
-    for picture, (brightness, contrast, saturation), found in zip(
+    for image, (brightness, contrast, saturation), actual in zip(
         x, factors, jittered(x, factors), strict=True
     ):
-        expected = TF.adjust_contrast(TF.adjust_brightness(picture, brightness), contrast)
+        expected = TF.adjust_contrast(TF.adjust_brightness(image, brightness), contrast)
         expected = TF.adjust_saturation(expected, saturation)
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-6)
 
 
 def test_factors_of_one_change_nothing() -> None:
-    x = pictures(3, 3, 5, 5)
+    x = images(3, 3, 5, 5)
     assert torch.equal(jittered(x, np.ones((3, 3))), x)
     assert torch.equal(augmented(x), x)
 
@@ -96,35 +96,38 @@ def test_factors_of_one_change_nothing() -> None:
 @pytest.mark.parametrize("key", ["crop", "flip", "jitter", "rotation"])
 @pytest.mark.parametrize("channels", [1, 2, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_each_key_acts_by_itself_within_the_range(key: str, channels: int, dtype: object) -> None:
+def test_each_key_works_alone_and_outputs_stay_in_range(
+    key: str, channels: int, dtype: object
+) -> None:
     value = {"crop": 4, "flip": True, "jitter": 1.0, "rotation": 30}[key]
-    x = pictures(40, channels, 8, 9).to(dtype)
-    found = augmented(x, **{key: value})
-    assert (found.shape, found.dtype) == (x.shape, x.dtype)
-    assert found.min() >= 0 and found.max() <= 1
-    changed = (found != x).flatten(1).any(1).double().mean()
+    x = images(40, channels, 8, 9).to(dtype)
+    output = augmented(x, **{key: value})
+    assert (output.shape, output.dtype) == (x.shape, x.dtype)
+    assert output.min() >= 0 and output.max() <= 1
+    changed = (output != x).flatten(1).any(1).double().mean()
     assert 0.2 < changed < 0.8 if key == "flip" else changed > 0.9
 
 
-def test_a_shift_reaches_as_far_as_it_may_and_no_further() -> None:
+def test_all_shifts_up_to_the_maximum_occur() -> None:
     x = torch.zeros(2000, 1, 9, 9)
     x[:, 0, 4, 4] = 1
-    where = augmented(x, crop=3).flatten(2).argmax(-1)
-    assert set((where // 9).ravel().tolist()) == set((where % 9).ravel().tolist()) == {*range(1, 8)}
-    assert np.bincount((where // 9).ravel())[1:].min() > 220  # 286 expected
+    position = augmented(x, crop=3).flatten(2).argmax(-1).ravel()
+    rows, columns = position // 9, position % 9
+    assert set(rows.tolist()) == set(columns.tolist()) == set(range(1, 8))
+    assert np.bincount(rows)[1:].min() > 220  # 286 expected
 
 
-def test_a_picture_depends_on_its_own_draw_alone() -> None:
-    x = pictures(6, 3, 12, 12)
+def test_each_image_depends_only_on_its_own_draws() -> None:
+    x = images(6, 3, 12, 12)
     augment = ImageAugmentation((3, 12, 12), crop=4, rotation=20)
-    drawn = augment.draw(np.random.default_rng(0), 6)
-    together = augment(x, drawn)
+    draws = augment.draw(np.random.default_rng(0), 6)
+    batch = augment(x, draws)
     for k in range(6):
-        assert torch.equal(augment(x[k : k + 1], drawn[k : k + 1])[0], together[k])
+        assert torch.equal(augment(x[k : k + 1], draws[k : k + 1])[0], batch[k])
 
 
-def test_the_input_is_left_as_it_was() -> None:
-    x = pictures(6, 3, 12, 12)
+def test_the_input_is_not_modified() -> None:
+    x = images(6, 3, 12, 12)
     before = x.clone()
     augmented(x, crop=4, flip=True, jitter=0.4, rotation=20)
     augmented(x, jitter=0.4)
@@ -144,14 +147,14 @@ def test_the_input_is_left_as_it_was() -> None:
         ("colour", 1, "augmentation.colour: no such key"),
     ],
 )
-def test_a_wrong_key_is_named(key: str, value: object, line: str) -> None:
+def test_invalid_values_and_unknown_keys_are_named(key: str, value: object, line: str) -> None:
     with pytest.raises(Refused) as refused:
         blueprint("augmentation", {"_target_": TARGET, **STILL, key: value})
-    (found,) = refused.value.mistakes
-    assert found.startswith(line)
+    (mistake,) = refused.value.mistakes
+    assert mistake.startswith(line)
 
 
-def test_what_are_no_pictures_is_refused() -> None:
+def test_unsuitable_items_are_refused() -> None:
     with pytest.raises(Refused, match=r"^augmentation: takes pictures .* the data has \(7,\)"):
         ImageAugmentation((7,))
     with pytest.raises(Refused, match=r"^augmentation.crop=6: for pictures of 10×20 .* at most 5$"):
@@ -170,20 +173,20 @@ def protocol(run: str) -> dict:
     return json.loads(Path(run, "result.json").read_text())["protocol"]
 
 
-def test_the_protocol_says_what_training_pictures_went_through(metarun: Metarun) -> None:
+def test_the_protocol_contains_the_augmentation(metarun: Metarun) -> None:
     metarun(*TINY, "out=plain")
     assert protocol("plain")["augmentation"] == "none"
     assert metarun(*TINY, "augmentation=images", "augmentation.rotation=10", "out=run")[0] == 0
-    found = protocol("run")
+    entry = protocol("run")
     expected = {"images": {"crop": 4, "flip": True, "jitter": 0.4, "rotation": 10}}
-    assert found["augmentation"] == expected
-    assert found["normalisation"].startswith("uint8 / 255")
-    assert found["episodes_sha256"] == protocol("plain")["episodes_sha256"]
+    assert entry["augmentation"] == expected
+    assert entry["normalisation"].startswith("uint8 / 255")
+    assert entry["episodes_sha256"] == protocol("plain")["episodes_sha256"]
     assert metarun("evaluate", "run=run", "name=again", *TINY[:2])[0] == 0
-    assert protocol("run/evaluations/again") == found
+    assert protocol("run/evaluations/again") == entry
 
 
-def test_training_differs_and_a_resumed_run_is_the_same_to_the_bit(metarun: Metarun) -> None:
+def test_augmentation_changes_training_and_resumed_runs_are_bitwise_equal(metarun: Metarun) -> None:
     words = [*TINY, "augmentation=images", "augmentation.rotation=10", "steps=5"]
     metarun(*TINY, "steps=5", "out=plain")
     metarun(*words, "out=whole")
@@ -199,13 +202,13 @@ def test_training_differs_and_a_resumed_run_is_the_same_to_the_bit(metarun: Meta
     assert not all(torch.equal(whole[k], plain[k]) for k in whole)
 
 
-def test_resume_does_not_change_it_and_evaluate_does_not_either(metarun: Metarun) -> None:
+def test_resume_and_evaluate_cannot_change_the_augmentation(metarun: Metarun) -> None:
     metarun(*TINY, "augmentation=images", "out=run")
     for command in (("resume=run", "steps=9"), ("evaluate", "run=run")):
-        for typed in ("augmentation=none", "augmentation.crop=1"):
-            code, _, err = metarun(*command, typed, *TINY[:2])
+        for override in ("augmentation=none", "augmentation.crop=1"):
+            code, _, err = metarun(*command, override, *TINY[:2])
             assert (code, len(err)) == (2, 1)
-            assert err[0].startswith(f"metarun: {typed.partition('=')[0]}: ")
+            assert err[0].startswith(f"metarun: {override.partition('=')[0]}: ")
     file = Path("run/config.yaml")
     file.write_text(file.read_text().replace("crop: 4", "crop: 2"))
     code, _, err = metarun("resume=run", "steps=9", *TINY[:2])
@@ -213,13 +216,15 @@ def test_resume_does_not_change_it_and_evaluate_does_not_either(metarun: Metarun
     assert err == [f"metarun: {file}: augmentation.crop=2: the run was trained with 4"]
 
 
-def test_a_run_of_before_there_was_any_can_still_be_tested_and_goes_on(metarun: Metarun) -> None:
+def test_old_runs_without_an_augmentation_key_can_be_evaluated_and_resumed(
+    metarun: Metarun,
+) -> None:
     metarun(*TINY, "out=run")
     file, last = Path("run/config.yaml"), Path("run/checkpoints/last.pt")
-    before = yaml.safe_load(file.read_text())
-    del before["augmentation"], before["choices"]["augmentation"]
-    file.write_text(yaml.safe_dump(before))
-    checkpoint.save(last, {**checkpoint.load_state(last), "config": before})
+    old_config = yaml.safe_load(file.read_text())
+    del old_config["augmentation"], old_config["choices"]["augmentation"]
+    file.write_text(yaml.safe_dump(old_config))
+    checkpoint.save(last, {**checkpoint.load_state(last), "config": old_config})
     assert metarun("evaluate", "run=run", "name=again", *TINY[:2])[0] == 0
     assert protocol("run/evaluations/again")["augmentation"] == "none"
     assert metarun("resume=run", "steps=5", *TINY[:2])[0] == 0

@@ -1,4 +1,4 @@
-"""Which score learners are judged by, as files say it, and how its figures are written."""
+"""Headlines: reading them from results, comparison and formatting."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metarun.tasks.headline import ACCURACY, MSE, UNKNOWN, Headline
 RETURN = Headline("return", higher_is_better=True, title="return of an episode")
 
 
-def test_accuracy_is_a_percentage_on_screens_and_others_are_not() -> None:
+def test_accuracy_is_formatted_as_a_percentage() -> None:
     assert ACCURACY.figure({"mean": 0.98412, "ci95": 0.00301}) == "98.41 ± 0.30 %"
     assert ACCURACY.figure({"mean": 0.5, "ci95": None}) == "50.00 %"
     assert ACCURACY.text(0.98412) == "98.4 %"
@@ -27,12 +27,12 @@ def test_accuracy_is_a_percentage_on_screens_and_others_are_not() -> None:
 @pytest.mark.parametrize(
     "stat", [None, 1, "x", [], {}, {"mean": None}, {"mean": "1"}, {"mean": True}, {"mean": 10**400}]
 )
-def test_what_is_no_figure_is_a_dash(stat: Any) -> None:
+def test_invalid_values_are_formatted_as_a_dash(stat: Any) -> None:
     assert ACCURACY.figure(stat) == ACCURACY.figure_in({"accuracy": stat}) == "–"
     assert UNKNOWN.figure_in({"accuracy": {"mean": 1.0}}) == UNKNOWN.figure_in(stat) == "–"
 
 
-def test_better_follows_the_direction_and_a_tie_keeps_the_old_one() -> None:
+def test_better_respects_the_direction_and_is_false_for_ties() -> None:
     assert ACCURACY.better(0.6, 0.5) and RETURN.better(-1, -2) and MSE.better(0.5, 0.6)
     for headline in (ACCURACY, MSE, RETURN):
         assert not headline.better(0.5, 0.5)
@@ -42,36 +42,44 @@ def test_better_follows_the_direction_and_a_tie_keeps_the_old_one() -> None:
         assert headline.better(2, 1) == (headline.worth(2) > headline.worth(1))
 
 
-def test_a_result_says_it_or_has_one_of_the_older_scores() -> None:
-    told = json.loads(json.dumps({"protocol": {"headline": RETURN.as_dict()}, "test": {"mse": 1}}))
-    assert Headline.of(told) == RETURN
-    assert Headline.of(told).name == "return of an episode"
+def test_the_headline_is_read_or_derived_from_the_scores() -> None:
+    result = {"protocol": {"headline": RETURN.as_dict()}, "test": {"mse": 1}}
+    result = json.loads(json.dumps(result))
+    assert Headline.of(result) == RETURN
+    assert Headline.of(result).name == "return of an episode"
     assert Headline.of({"test": {"loss": 1, "mse": {}}}) == MSE
     assert Headline.of({"test": None, "val": {"accuracy": {}}}) == ACCURACY
     assert not Headline.of({"val": {"loss": 1}})
     assert MSE.selection == "lowest validation mse"
 
 
-def test_a_title_makes_no_other_score() -> None:
+def test_equality_ignores_the_title() -> None:
     assert Headline("mse", False, title="squared error of amplitudes") == MSE
     assert Headline("mse", True) != MSE
 
 
 @pytest.mark.parametrize(
-    "said",
+    "entry",
     [
-        *(None, [], "return", {}, {"score": "return"}, {"higher_is_better": True}),
-        *(
-            {"score": s, "higher_is_better": True}
-            for s in ("", 1, ["a"], "a\n", "\u202ea", "x" * 99)
-        ),
+        None,
+        [],
+        "return",
+        {},
+        {"score": "return"},
+        {"higher_is_better": True},
+        {"score": "", "higher_is_better": True},
+        {"score": 1, "higher_is_better": True},
+        {"score": ["a"], "higher_is_better": True},
+        {"score": "a\n", "higher_is_better": True},
+        {"score": "\u202ea", "higher_is_better": True},
+        {"score": "x" * 99, "higher_is_better": True},
         {"score": "return", "higher_is_better": 1},
         {"score": "return", "higher_is_better": True, "percent": "yes"},
     ],
 )
-def test_what_says_nothing_is_passed_over(said: Any) -> None:
-    assert Headline.of({"protocol": {"headline": said}, "val": {"accuracy": {}}}) == ACCURACY
-    assert Headline.of({"protocol": {"headline": said}}) == UNKNOWN
+def test_invalid_entries_are_ignored(entry: Any) -> None:
+    assert Headline.of({"protocol": {"headline": entry}, "val": {"accuracy": {}}}) == ACCURACY
+    assert Headline.of({"protocol": {"headline": entry}}) == UNKNOWN
 
 
 JSON = st.recursive(
@@ -79,17 +87,15 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
     max_leaves=6,
 )
-SAID = st.fixed_dictionaries(
+ENTRY = st.fixed_dictionaries(
     {"score": JSON, "higher_is_better": st.booleans() | JSON},
     optional={"percent": JSON, "title": JSON},
 )
 
 
-@given(JSON | st.fixed_dictionaries({"headline": SAID | JSON}), JSON, JSON)
-def test_whatever_a_result_holds_its_words_are_short_and_plain(
-    protocol: Any, test: Any, val: Any
-) -> None:
-    found = Headline.of({"protocol": protocol, "test": test, "val": val})
-    assert f"{found.score}{found.name}".isprintable()
-    assert len(found.name) <= 80
-    found.figure_in(test)
+@given(JSON | st.fixed_dictionaries({"headline": ENTRY | JSON}), JSON, JSON)
+def test_names_are_short_and_printable_for_any_result(protocol: Any, test: Any, val: Any) -> None:
+    headline = Headline.of({"protocol": protocol, "test": test, "val": val})
+    assert f"{headline.score}{headline.name}".isprintable()
+    assert len(headline.name) <= 80
+    headline.figure_in(test)
