@@ -51,7 +51,7 @@ def test_first_order_by_accident_is_found(name: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(f"{module}.adapted", without_second_derivatives)
     finding = meta_gradient(build(name, "transductive"), in_double())
     assert finding.status == "failed"
-    assert "not the slope of the outer loss" in finding.text
+    assert "not the gradient of the outer loss" in finding.text
 
 
 def test_a_learner_that_minimises_no_loss_says_so() -> None:

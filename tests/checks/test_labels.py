@@ -59,7 +59,7 @@ def test_many_classes_are_seen_often_enough() -> None:
 def test_labels_that_go_with_classes_are_found(defect) -> None:
     finding = label_permutation(sampler(Doctored(split(), defect)), "train")
     assert finding.status == "failed"
-    assert "labels go with classes: c" in finding.text
+    assert "labels depend on classes: c" in finding.text
 
 
 def test_an_item_under_the_label_of_another_class_is_found() -> None:
@@ -70,7 +70,7 @@ def test_an_item_under_the_label_of_another_class_is_found() -> None:
 
     finding = label_permutation(sampler(Doctored(split(), swapped)), "train")
     assert finding.status == "failed"
-    assert "under the label of another" in finding.text
+    assert "with the label of another class" in finding.text
 
 
 def test_tasks_without_classes_have_nothing_to_permute() -> None:

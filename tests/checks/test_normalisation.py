@@ -27,7 +27,7 @@ def test_shipped_learners_are_as_they_were(name: str) -> None:
         ("follows the batches", "running_mean"),
         ("trains in evaluation", "evaluation changed inner.backbone"),
         ("leaves a gradient", ".grad"),
-        ("remembers beside its buffers", "predicted otherwise"),
+        ("remembers beside its buffers", "changed the predictions for the first ones"),
     ],
 )
 def test_drift_is_found(fault: str, says: str) -> None:
@@ -68,5 +68,5 @@ def test_what_is_called_inductive_has_to_be(own: str) -> None:
 
 
 def test_a_learner_with_one_kind_says_so() -> None:
-    finding = transductive_gap(build("protonet", "inductive"), in_double(), 4, both=False)
+    finding = transductive_gap(build("protonet", "inductive"), in_double(), 4, supports_both=False)
     assert (finding.status, finding.values) == ("measured", {"batch_norm": "inductive"})

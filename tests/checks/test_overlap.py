@@ -64,8 +64,6 @@ def test_queries_of_their_own_pass() -> None:
 
 
 def test_a_query_from_the_support_is_found() -> None:
-    """Trap 17."""
-
     def overlapping(pick: Pick) -> Pick:
         items = pick.items.copy()
         items[1, 4] = items[1, 0]  # 2 shots, 3 queries
@@ -120,7 +118,7 @@ def test_twins_in_the_data_are_counted() -> None:
     finding = support_query_overlap(sampler(twins), "test", 30)
     assert finding.status == "failed"
     assert finding.values["copies_in_data"] > 5
-    assert "of 270 queries have a twin in their support, which the data holds twice" in finding.text
+    assert "of 270 queries equal a support item: copies in the data set" in finding.text
     many = images(3, 40)
     items = many.items.copy()
     items[1] = items[0]

@@ -41,8 +41,8 @@ def audit(parts: Parts, episodes: int = EPISODES) -> Iterator[Finding]:
         yield support_query_overlap(training, "train")
         yield support_query_overlap(test, "test")
         yield drift(learner, test, episodes)
-        both = "batch_norm" in parts.config.algo
-        yield transductive_gap(learner, test, episodes, both)
+        supports_both = "batch_norm" in parts.config.algo
+        yield transductive_gap(learner, test, episodes, supports_both)
         yield relabelling(learner, test, episodes)
         yield meta_gradient(learner, training)
 

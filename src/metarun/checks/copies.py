@@ -49,7 +49,7 @@ def _find_equal(splits: Mapping[str, Split]) -> Finding:
         values[name] = {"items": copies.items, **copies.counts}
         failed |= bool(copies.without_own) or sum(copies.counts.values()) > TOLERATED * copies.items
     status = "failed" if failed else "measured" if lines else "passed"
-    text = "; ".join(lines) or "no two items of a split have equal bytes"
+    text = "; ".join(lines) or "no two items of a split are equal"
     return Finding("copies", status, text, values)
 
 

@@ -1,4 +1,4 @@
-"""The meta-gradient of a learner, against finite differences of its outer loss."""
+"""Compares the meta-gradient of a learner with finite differences of its outer loss."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from metarun.tasks.sampler import Sampler
 from metarun.tasks.task import Task
 from metarun.training.gradient import accumulate, seed_draws
 
-TASKS = 2  # so that a sum over tasks is not taken for their mean
-WAYS = 3  # of the small tasks at most, each with 1 shot and 1 query
+TASKS = 2  # more than one, to detect a sum over tasks instead of a mean
+MAX_WAYS = 3  # of the small tasks, which have 1 shot and 1 query
 DIRECTIONS = 3  # random ones
 STEPS = (1e-5, 1e-6, 1e-7, 1e-8)
-NEAR = 1e-3  # of the slope
-FLAT = 1e-7  # below this, rounding decides about a difference
+TOLERANCE = 1e-3  # relative
+FLAT = 1e-7  # smaller finite differences are dominated by rounding
 
 
 def meta_gradient(learner: Learner, sampler: Sampler) -> Finding:
-    """The meta-gradient is the slope of the mean outer loss over tasks.
+    """Check that the meta-gradient is the gradient of the mean outer loss over tasks.
 
-    In double precision, on two small tasks, along the gradient itself and along random directions
-    that move every tensor alike. A central difference is taken over several step sizes and the one
-    that agrees best counts: across the kink of a ReLU or the switch of a maximum no difference is
-    right, and small steps cross fewer of them. A wrong gradient agrees at none.
+    Directional derivatives are compared with central differences in double precision, on two small
+    tasks, along the gradient and along random directions that give every tensor equal weight. Of
+    several step sizes, the difference nearest to the derivative counts: a step across the kink of a
+    ReLU or of a maximum gives a wrong difference, and small steps cross fewer kinks. A wrong
+    gradient agrees with none of them.
 
-    A learner whose gradient is no slope by design says so: by `slope = False`, or by `first_order`
-    with inner steps; so does the objective of the tasks. It is measured how far off that is, and
-    not judged.
+    The error is measured but not judged if the gradient is not exact by design: if the learner has
+    `slope = False`, or `first_order` with inner steps, or if the objective is not differentiable.
     """
     learner, name = copy.deepcopy(learner).to("cpu", torch.float64).train(), "meta-gradient"
     learner.zero_grad()
-    tasks = small(sampler, whole=learner.per_label_head)
+    tasks = small(sampler, all_ways=learner.per_label_head)
     gradient = gradient_of(learner, tasks)
-    why = by_design(learner)
+    reason = by_design(learner)
     if not sampler.source.spec.objective.differentiable:
-        why = f"{sampler.source.spec.objective.name} is sampled"
+        reason = f"{sampler.source.spec.objective.name} is sampled"
     length = torch.cat([g.flatten() for g in gradient]).norm()
     if not torch.isfinite(length):
-        return Finding(name, "failed", "it is not finite", {})
+        return Finding(name, "failed", "the meta-gradient is not finite", {})
     torch.manual_seed(0)
     directions = [
         [torch.randn_like(g) / g.numel() ** 0.5 for g in gradient] for _ in range(DIRECTIONS)
@@ -58,28 +58,28 @@ def meta_gradient(learner: Learner, sampler: Sampler) -> Finding:
     differences = [
         _difference(learner, tasks, d, slope) for d, slope in zip(directions, slopes, strict=True)
     ]
-    both = list(zip(slopes, differences, strict=True))
-    typical = median(max(abs(s), abs(d)) for s, d in both[:DIRECTIONS])
-    worst = max(abs(s - d) / max(abs(s), abs(d), typical, FLAT) for s, d in both)
-    values = {"largest_relative_error": worst, "gradient_norm": float(length)}
-    if why:
-        text = f"not the slope of a loss by design ({why}); off by {worst:.2g} of it"
-        return Finding(name, "measured", text, {**values, "by_design": why})
+    pairs = list(zip(slopes, differences, strict=True))
+    typical = median(max(abs(s), abs(d)) for s, d in pairs[:DIRECTIONS])
+    error = max(abs(s - d) / max(abs(s), abs(d), typical, FLAT) for s, d in pairs)
+    values = {"largest_relative_error": error, "gradient_norm": float(length)}
+    if reason:
+        text = f"not the gradient of a loss by design ({reason}); relative error {error:.2g}"
+        return Finding(name, "measured", text, {**values, "by_design": reason})
     if max(map(abs, (*slopes, *differences))) < FLAT:
-        text = f"the outer loss is flat here, no slope is above {FLAT:g}: nothing to compare"
+        text = f"the outer loss is flat: no directional derivative reaches {FLAT:g}"
         return Finding(name, "measured", text, values)
-    if worst > NEAR:
+    if error > TOLERANCE:
         text = (
-            f"not the slope of the outer loss: off by {worst:.2g} of it; a learner whose gradient "
-            "is none by design says slope = False"
+            f"not the gradient of the outer loss: relative error {error:.2g}; if this is by "
+            "design, set slope = False on the learner"
         )
         return Finding(name, "failed", text, values)
-    text = f"the slope of the loss, to {worst:.1g} of it, along {len(directions)} directions"
-    return Finding(name, "passed", text, values)
+    text = f"the gradient of the outer loss along {len(directions)} directions"
+    return Finding(name, "passed", f"{text}; relative error {error:.1g}", values)
 
 
 def by_design(learner: Learner) -> str | None:
-    """What the learner says of itself that makes its gradient no slope of a loss."""
+    """The setting by which a learner's gradient is not that of a loss, or `None`."""
     if not learner.slope:
         return f"{type(learner).__name__}.slope is False"
     if getattr(learner, "first_order", False) and getattr(learner, "inner_steps", 1) > 0:
@@ -87,22 +87,22 @@ def by_design(learner: Learner) -> str | None:
     return None
 
 
-def small(sampler: Sampler, whole: bool) -> list[Task]:
-    """Two small tasks of the sampler's in double precision, not augmented.
+def small(sampler: Sampler, all_ways: bool) -> list[Task]:
+    """Two small tasks of the sampler in double precision, without augmentation.
 
     Args:
-        whole: with all its ways.
+        all_ways: keep the number of ways of the sampler.
     """
     source = sampler.source.to("cpu", torch.float64)
     if dataclasses.is_dataclass(source) and {"ways", "shots", "queries"} <= vars(source).keys():
-        ways = source.ways if whole else min(source.ways, WAYS)
+        ways = source.ways if all_ways else min(source.ways, MAX_WAYS)
         source = dataclasses.replace(source, ways=ways, shots=1, queries=1)
     return Sampler(source, sampler.key).tasks(range(TASKS))
 
 
 def moved(learner: Learner, direction: Sequence[Tensor], step: float) -> Learner:
-    """A copy of the learner whose trained parameters are moved by step·direction."""
-    model = copy.deepcopy(learner)  # running averages of training stay as they are
+    """A copy of the learner with its trained parameters moved by step·direction."""
+    model = copy.deepcopy(learner)  # the running averages of the learner must not change
     weights = [p for p in model.parameters() if p.requires_grad]
     for p, v in zip(weights, direction, strict=True):
         p.data.add_(v, alpha=step)
@@ -110,7 +110,7 @@ def moved(learner: Learner, direction: Sequence[Tensor], step: float) -> Learner
 
 
 def gradient_of(learner: Learner, tasks: Sequence[Task]) -> list[Tensor]:
-    """The meta-gradient: a tensor for each trained parameter."""
+    """The meta-gradient: one tensor for each trained parameter."""
     model = copy.deepcopy(learner)
     accumulate(model, tasks, 0)
     weights = [p for p in model.parameters() if p.requires_grad]
@@ -118,7 +118,7 @@ def gradient_of(learner: Learner, tasks: Sequence[Task]) -> list[Tensor]:
 
 
 def mean_loss(learner: Learner, tasks: Sequence[Task]) -> float:
-    """The mean outer loss, with the draws that the meta-gradient was taken with."""
+    """The mean outer loss, with the same random draws as in `gradient_of`."""
     model, losses = copy.deepcopy(learner), []
     if model.joint:
         seed_draws(0, tasks[0].number)
@@ -133,11 +133,11 @@ def mean_loss(learner: Learner, tasks: Sequence[Task]) -> float:
 def _difference(
     learner: Learner, tasks: Sequence[Task], direction: Sequence[Tensor], slope: float
 ) -> float:
-    """The central difference along `direction` that comes nearest to `slope`."""
+    """The central difference along `direction`, of all step sizes, that is nearest to `slope`."""
     nearest = float("inf")
     for step in STEPS:
         up, down = (mean_loss(moved(learner, direction, s * step), tasks) for s in (1, -1))
-        nearest = min(nearest, (up - down) / (2 * step), key=lambda found: abs(found - slope))
-        if abs(nearest - slope) < NEAR / 10 * abs(slope):
+        nearest = min(nearest, (up - down) / (2 * step), key=lambda value: abs(value - slope))
+        if abs(nearest - slope) < TOLERANCE / 10 * abs(slope):
             break
     return nearest

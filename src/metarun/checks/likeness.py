@@ -36,7 +36,7 @@ def fine_detail(pictures: np.ndarray) -> Tensor:
 
 
 def threshold(classes: Sequence[Tensor]) -> float:
-    """The correlation above which two pictures count as near-copies.
+    """The minimal correlation of two near-copies.
 
     At most 0.95: drawings and photographs keep this correlation in JPEG of quality 75. It is lower,
     down to 0.65, if the pictures of a class correlate less: noise loses more in JPEG.

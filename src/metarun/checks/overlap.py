@@ -1,4 +1,4 @@
-"""Nothing is seen that should be new: classes of other splits, queries among the support."""
+"""Checks that splits share no classes, and that no query is in the support of its episode."""
 
 from __future__ import annotations
 
@@ -20,45 +20,45 @@ EPISODES = 200
 
 
 def class_overlap(splits: Mapping[str, Any]) -> list[Finding]:
-    """No class is in two splits, by name or by its items; equal items in two splits are counted.
+    """Check that no class is in two splits, by name or by its items, and count shared items.
 
-    Unlike the look that every start takes, it also compares the contents of splits that do not
-    come from one array.
+    Unlike the check of every start, it also compares the contents of splits that are stored in
+    different arrays.
     """
     name = "class overlap"
-    made = {split: tasks for split, tasks in splits.items() if isinstance(tasks, Split)}
-    if not made:
+    of_classes = {name: split for name, split in splits.items() if isinstance(split, Split)}
+    if not of_classes:
         return [Finding(name, "passed", "the tasks are not made of classes")]
-    lines = shared_classes(splits) + _equal_classes(made)
-    sizes = {split: tasks.facts.classes for split, tasks in made.items()}
-    words = ", ".join(f"{count} in {split}" for split, count in sizes.items())
+    lines = shared_classes(splits) + _equal_classes(of_classes)
+    sizes = {name: split.facts.classes for name, split in of_classes.items()}
+    counts = ", ".join(f"{count} in {split}" for split, count in sizes.items())
     overlap = Finding(
         name,
         "failed" if lines else "passed",
-        "; ".join(lines) or f"no class is in two splits: {words}",
+        "; ".join(lines) or f"no class is in two splits: {counts}",
         {"classes": sizes, "shared": lines},
     )
-    items = shared_items(splits) + _equal_items(made)
-    text = "; ".join(items) or "no item is in two splits, to the byte"
+    items = shared_items(splits) + _equal_items(of_classes)
+    text = "; ".join(items) or "no item is in two splits"
     return [overlap, Finding("item overlap", "measured", text, {"shared": items})]
 
 
 def support_query_overlap(sampler: Sampler, split: str, episodes: int = EPISODES) -> Finding:
-    """No query of an episode is in its support: by its number, and by its bytes.
+    """Check that no query of an episode is in its support, by position and by content.
 
-    Queries whose twin is there because the data itself holds that item twice are counted; it fails
-    where they are more than `TOLERATED` of all queries.
+    A query may equal a support item because the data set contains that item twice. These are
+    counted, and the audit fails if they are more than `TOLERATED` of all queries.
     """
     name = f"support–query overlap, {split}"
     if not isinstance(sampler.source, Gathered):
-        return Finding(name, "passed", "its tasks are not made of the items of a split")
-    sampler = Sampler(sampler.source, sampler.key)  # augmented, equal items would look different
-    own_split, shots = sampler.source.split, sampler.source.shots
-    same = twins = unexplained = queries = 0
+        return Finding(name, "passed", "the tasks are not made of the items of a split")
+    sampler = Sampler(sampler.source, sampler.key)  # without augmentation, which hides copies
+    source_split, shots = sampler.source.split, sampler.source.shots
+    same = duplicates = unexplained = queries = 0
     for i in range(episodes):
         pick = sampler.choose(i)
         items = getattr(pick, "items", None)
-        if items is not None:  # a turned copy of an item, in a class of its own, is another item
+        if items is not None:  # a rotated item belongs to another class, so it is another item
             items = items * 4 + pick.turns[:, None]
             support, query = items[:, :shots].ravel(), items[:, shots:].ravel()
             same += np.isin(query, support).sum()
@@ -67,73 +67,71 @@ def support_query_overlap(sampler: Sampler, split: str, episodes: int = EPISODES
         digests = [[row.tobytes() for row in x] for x in rows]
         for k, digest in enumerate(digests[1]):
             equal = [j for j, other in enumerate(digests[0]) if other == digest]
-            known = items is not None and all(
-                _known_copies(own_split, support[j], query[k]) for j in equal
+            explained = items is not None and all(
+                _are_copies(source_split, support[j], query[k]) for j in equal
             )
-            twins, unexplained = (
-                twins + bool(equal and known),
-                unexplained + bool(equal and not known),
-            )
+            duplicates += bool(equal and explained)
+            unexplained += bool(equal and not explained)
         queries += len(digests[1])
     values = {"episodes": episodes, "queries": queries, "same_item": int(same)}
-    values |= {"equal_bytes": unexplained, "copies_in_data": twins}
+    values |= {"equal_bytes": unexplained, "copies_in_data": duplicates}
     if same or unexplained:
         text = f"{max(int(same), unexplained)} queries of {episodes} episodes are in their support"
         return Finding(name, "failed", text, values)
-    if twins:
-        text = (
-            f"{twins} of {queries} queries have a twin in their support, which the data holds twice"
-        )
-        return Finding(name, "failed" if twins > TOLERATED * queries else "measured", text, values)
+    if duplicates:
+        text = f"{duplicates} of {queries} queries equal a support item: copies in the data set"
+        status = "failed" if duplicates > TOLERATED * queries else "measured"
+        return Finding(name, status, text, values)
     return Finding(name, "passed", f"no query is in its support, {episodes} episodes", values)
 
 
-def _known_copies(tasks: Any, one: int, two: int) -> bool:
-    """Whether the data itself holds two equal items here, each given as place · 4 + turns.
+def _are_copies(split: Any, a: int, b: int) -> bool:
+    """Whether the data explains that two items are equal.
 
-    Items that are turned differently are equal where the drawing is symmetric.
+    Args:
+        a, b: position · 4 + quarter turns. Items with different turns may be equal by symmetry.
     """
-    (first, turned), (second, other) = divmod(int(one), 4), divmod(int(two), 4)
-    return turned != other or any(
-        first != second and {first, second} <= {place for place, _ in group}
-        for group in getattr(tasks, "copies", ())
+    (position_a, turns_a), (position_b, turns_b) = divmod(int(a), 4), divmod(int(b), 4)
+    return turns_a != turns_b or any(
+        position_a != position_b and {position_a, position_b} <= {position for position, _ in group}
+        for group in getattr(split, "copies", ())
     )
 
 
 def _equal_classes(splits: Mapping[str, Split]) -> list[str]:
     lines = []
-    for one, two in _apart(splits):
-        theirs = {frozenset(own): name for name, own in _digests(splits[two]).items()}
-        both = [
-            f"{name} = {theirs[frozenset(own)]}"
-            for name, own in _digests(splits[one]).items()
-            if frozenset(own) in theirs
+    for a, b in _in_different_arrays(splits):
+        names_in_b = {frozenset(items): name for name, items in _digests(splits[b]).items()}
+        pairs = [
+            f"{name} = {names_in_b[frozenset(items)]}"
+            for name, items in _digests(splits[a]).items()
+            if frozenset(items) in names_in_b
         ]
-        if both:
-            lines.append(f"{named(both)}: classes of {one} and {two} with the same items")
+        if pairs:
+            lines.append(f"{named(pairs)}: classes of {a} and {b} with the same items")
     return lines
 
 
 def _equal_items(splits: Mapping[str, Split]) -> list[str]:
     lines = []
-    for one, two in _apart(splits):
-        a, b = (
+    for a, b in _in_different_arrays(splits):
+        items_a, items_b = (
             {
-                d: f"{name}/{k}"
-                for name, own in _digests(splits[s]).items()
-                for k, d in enumerate(own)
+                digest: f"{name}/{k}"
+                for name, digests in _digests(splits[split]).items()
+                for k, digest in enumerate(digests)
             }
-            for s in (one, two)
+            for split in (a, b)
         )
-        if both := [f"{a[d]} = {b[d]}" for d in a.keys() & b.keys()]:
-            lines.append(f"{len(both)} items of {one} are in {two} too, to the byte: {named(both)}")
+        if pairs := [f"{items_a[d]} = {items_b[d]}" for d in items_a.keys() & items_b.keys()]:
+            lines.append(f"{len(pairs)} items of {a} are in {b} too, to the byte: {named(pairs)}")
     return lines
 
 
-def _apart(splits: Mapping[str, Split]) -> list[tuple[str, str]]:
-    """Pairs of splits whose items do not lie in one array, where positions do not tell."""
-    both = combinations(splits, 2)
-    return [(one, two) for one, two in both if splits[one].items is not splits[two].items]
+def _in_different_arrays(splits: Mapping[str, Split]) -> list[tuple[str, str]]:
+    """Pairs of splits that are stored in different arrays, whose positions cannot be compared."""
+    pairs = combinations(splits, 2)
+    return [(a, b) for a, b in pairs if splits[a].items is not splits[b].items]
 
 
 def _digests(split: Split) -> dict[str, list[bytes]]:
