@@ -1,4 +1,4 @@
-"""Splits, samplers and learners that are sound, for the tests to plant defects in."""
+"""Valid splits, samplers and learners, with options to introduce defects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copies and near-copies: found where they were planted, and nowhere else."""
+"""Planted copies and near-copies are found, and no others."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def verdicts(items: np.ndarray) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("items", [noise(120), noise(60, 84), strokes(240)])
-def test_pictures_of_their_own_pass(items: np.ndarray) -> None:
+def test_different_pictures_pass(items: np.ndarray) -> None:
     assert verdicts(items) == {"copies": "passed", "near-copies": "passed"}
 
 
-def test_each_picture_twice_fails_and_classes_are_named() -> None:
+def test_duplicated_pictures_fail_and_their_classes_are_named() -> None:
     equal, alike = find_copies(splits(np.repeat(noise(60), 2, axis=0)))
     assert equal.status == "failed"
     assert "20 of 40 items of test equal another item of their class, to the byte" in equal.text
@@ -73,7 +73,7 @@ def test_each_picture_twice_fails_and_classes_are_named() -> None:
     assert alike.status == "passed"
 
 
-def test_a_class_of_another_ones_pictures_fails_however_large_the_split() -> None:
+def test_a_class_with_only_pictures_of_another_class_fails() -> None:
     items = noise(1200, 8, 1)
     items[20:22] = items[0:2]
     known = Images.of(items, [f"c{k}" for k in range(600)], [2] * 600)
@@ -83,7 +83,7 @@ def test_a_class_of_another_ones_pictures_fails_however_large_the_split() -> Non
     assert "c0 = c10: 2" in equal.text
 
 
-def test_one_copy_among_many_is_told_and_does_not_fail() -> None:
+def test_one_copy_among_many_items_is_measured() -> None:
     items = noise(600, 8, 1)
     items[1] = items[0]
     assert verdicts(items)["copies"] == "measured"
@@ -112,7 +112,7 @@ def test_near_copies_in_two_splits_are_counted() -> None:
     assert "c0/0 ~ c4/0" in alike.text
 
 
-def test_of_a_large_set_pictures_of_one_class_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_data_sets_are_compared_class_by_class(monkeypatch: pytest.MonkeyPatch) -> None:
     items = noise(60)
     items[1], items[41] = encoded(items[:1], 90)[0], encoded(items[2:3], 90)[0]
     monkeypatch.setattr("metarun.checks.copies.MAX_PICTURES", 50)
@@ -123,13 +123,13 @@ def test_of_a_large_set_pictures_of_one_class_are_compared(monkeypatch: pytest.M
     assert MAX_PICTURES > 50
 
 
-def test_what_has_no_classes_or_no_pictures_is_left_out() -> None:
+def test_data_without_classes_or_pictures_is_skipped() -> None:
     assert find_copies({"train": Waves(), "test": Waves()}) == []
     vectors = Images.of(np.random.default_rng(0).random((6, 9), np.float32), ["a", "b"], [3, 3])
     assert [f.name for f in find_copies({"test": select(vectors, "ab")})] == ["copies"]
 
 
-def test_fine_detail_is_what_scipy_says() -> None:
+def test_fine_detail_agrees_with_scipy() -> None:
     from scipy.ndimage import uniform_filter
 
     grey = noise(1, 20, 1)[0, 0].astype(float)
@@ -138,19 +138,19 @@ def test_fine_detail_is_what_scipy_says() -> None:
     assert np.allclose(found / np.linalg.norm(found), expected / np.linalg.norm(expected))
 
 
-def test_pictures_of_one_colour_are_like_nothing() -> None:
+def test_pictures_of_one_colour_have_no_near_copies() -> None:
     flat = np.stack([np.full((1, 8, 8), v, np.uint8) for v in (0, 7, 255)])
     assert list(near_copies(fine_detail(flat), 0.6)) == []
 
 
-def test_pairs_are_those_of_the_whole_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blockwise_pairs_agree_with_the_full_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metarun.checks.likeness.BLOCK", 7)
     rows = torch.nn.functional.normalize(torch.randn(40, 3, generator=torch.manual_seed(0)))
     expected = torch.nonzero(torch.triu(rows @ rows.T >= 0.8, 1)).tolist()
     assert sorted(near_copies(rows, 0.8)) == [tuple(pair) for pair in expected]
 
 
-def test_the_threshold_follows_what_the_pictures_have_in_common() -> None:
+def test_the_threshold_increases_with_the_correlation_of_pictures() -> None:
     assert threshold(fine_detail(noise(100)).split(20)) == pytest.approx(0.65, abs=0.1)
     alike = strokes(1) // 2 + noise(100, channels=1) // 4
     assert threshold(fine_detail(alike).split(20)) == pytest.approx(0.95)

@@ -1,4 +1,4 @@
-"""The meta-gradient against finite differences: right ones pass, planted defects are found."""
+"""Correct meta-gradients pass; planted defects are found."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_first_order_by_design_is_measured(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["maml", "anil", "meta_sgd"])
-def test_first_order_by_accident_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_second_derivative_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def without_second_derivatives(*args: Any, **options: Any) -> nn.Module:
         return adapted(*args, **{**options, "first_order": True})
 
@@ -54,7 +54,7 @@ def test_first_order_by_accident_is_found(name: str, monkeypatch: pytest.MonkeyP
     assert "not the gradient of the outer loss" in finding.text
 
 
-def test_a_learner_that_minimises_no_loss_says_so() -> None:
+def test_a_learner_with_slope_false_is_measured() -> None:
     learner = Faulty("is a little off")
     learner.slope = False
     finding = meta_gradient(learner, in_double())
@@ -62,7 +62,7 @@ def test_a_learner_that_minimises_no_loss_says_so() -> None:
     assert "Faulty.slope is False" in finding.text
 
 
-def test_the_learner_is_left_alone() -> None:
+def test_the_learner_is_not_changed() -> None:
     learner = build("protonet", "inductive")
     before = {k: v.clone() for k, v in learner.state_dict().items()}
     meta_gradient(learner, in_double())
@@ -70,7 +70,7 @@ def test_the_learner_is_left_alone() -> None:
     assert all(p.grad is None for p in learner.parameters())
 
 
-def test_where_the_loss_is_flat_there_is_nothing_to_compare() -> None:
+def test_a_flat_loss_is_measured() -> None:
     learner = build("protonet", "inductive")
     learner.start = 1e12  # the temperature: all logits alike
     finding = meta_gradient(learner, in_double())

@@ -1,4 +1,4 @@
-"""Label permutation and relabelling: sound episodes pass, planted defects are found."""
+"""Label permutation and relabelling: valid episodes pass, planted defects are found."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def now_and_then_by_class(pick: Pick) -> Pick:
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(2, 12), st.integers(0, 10**6))
-def test_what_the_sampler_draws_passes(ways: int, eval_seed: int) -> None:
+def test_episodes_of_the_sampler_pass(ways: int, eval_seed: int) -> None:
     drawn = Sampler.frozen(source_of(split(), (ways, 1, 1)), "test", eval_seed)
     finding = label_permutation(drawn, "test")
     assert finding.status == "passed", finding
 
 
-def test_many_classes_are_seen_often_enough() -> None:
+def test_the_number_of_episodes_grows_with_the_number_of_classes() -> None:
     names = [f"{i}" for i in range(700)]
     many = type(images()).of(np.arange(1400, dtype=np.uint8).reshape(-1, 1, 1, 1), names, [2] * 700)
     finding = label_permutation(sampler(split(many), ways=5, shots=1, queries=1), "train")
@@ -56,13 +56,13 @@ def test_many_classes_are_seen_often_enough() -> None:
 @pytest.mark.parametrize(
     "defect", [by_class, by_class_backwards, by_a_secret_rank, now_and_then_by_class]
 )
-def test_labels_that_go_with_classes_are_found(defect) -> None:
+def test_labels_that_depend_on_classes_are_found(defect) -> None:
     finding = label_permutation(sampler(Doctored(split(), defect)), "train")
     assert finding.status == "failed"
     assert "labels depend on classes: c" in finding.text
 
 
-def test_an_item_under_the_label_of_another_class_is_found() -> None:
+def test_an_item_with_the_label_of_another_class_is_found() -> None:
     def swapped(pick: Pick) -> Pick:
         items = pick.items.copy()
         items[0, -1], items[1, -1] = items[1, -1], items[0, -1]
@@ -91,7 +91,7 @@ def test_relabelling_changes_the_labels_and_nothing_else(order: list[int]) -> No
         assert found.classes[order[label]] == task.classes[label]
 
 
-def test_a_metric_learner_does_not_move_and_one_that_prefers_a_label_does() -> None:
+def test_learners_that_relabelling_does_not_affect() -> None:
     sound = relabelling(Faulty("none"), in_double(), 10)
     assert (sound.status, sound.values["range"]["mean"]) == ("measured", 0)
     # A third of the queries is right, whichever class is the label's: each relabelling the same.

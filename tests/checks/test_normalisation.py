@@ -14,7 +14,7 @@ from tests.checks.planted import Faulty, in_double
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_learners_are_as_they_were(name: str) -> None:
+def test_shipped_learners_are_unchanged(name: str) -> None:
     learner = build(name, "transductive")
     finding = drift(learner, in_double(), 10)
     assert finding.status == "passed", finding
@@ -46,7 +46,7 @@ def test_the_audit_works_on_a_copy() -> None:
 
 
 @pytest.mark.parametrize("own", ["inductive", "transductive"])
-def test_the_gap_is_paired_over_the_same_episodes(own: str) -> None:
+def test_the_gap_is_a_paired_difference(own: str) -> None:
     learner = build("protonet", own)
     finding = transductive_gap(learner, in_double(), 20)
     assert finding.status == "measured"
@@ -60,13 +60,13 @@ def test_the_gap_is_paired_over_the_same_episodes(own: str) -> None:
 
 
 @pytest.mark.parametrize("own", ["inductive", "transductive"])
-def test_what_is_called_inductive_has_to_be(own: str) -> None:
+def test_dependence_on_other_queries_fails(own: str) -> None:
     finding = transductive_gap(Faulty("looks at other queries", own), in_double(), 4)
     assert finding.status == "failed"
     assert "depends on other queries" in finding.text
     assert transductive_gap(Faulty("none", own), in_double(), 4).status == "measured"
 
 
-def test_a_learner_with_one_kind_says_so() -> None:
+def test_a_learner_with_one_normalisation_is_measured() -> None:
     finding = transductive_gap(build("protonet", "inductive"), in_double(), 4, supports_both=False)
     assert (finding.status, finding.values) == ("measured", {"batch_norm": "inductive"})

@@ -1,4 +1,4 @@
-"""Class overlap and support–query overlap: what is shared is found and named."""
+"""Class overlap and support–query overlap are found and named."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def thirds(known: Images) -> dict:
     }
 
 
-def test_splits_of_their_own_pass() -> None:
+def test_disjoint_splits_pass() -> None:
     classes, items = class_overlap(thirds(images()))
     assert (classes.status, items.status) == ("passed", "measured")
     assert classes.text == "no class is in two splits: 4 in train, 4 in val, 4 in test"
@@ -59,7 +59,7 @@ def test_waves_have_no_classes() -> None:
     assert support_query_overlap(sampler(Waves(), ways=1), "test", 20).status == "passed"
 
 
-def test_queries_of_their_own_pass() -> None:
+def test_disjoint_support_and_queries_pass() -> None:
     assert support_query_overlap(sampler(), "test", 50).status == "passed"
 
 
@@ -74,13 +74,13 @@ def test_a_query_from_the_support_is_found() -> None:
     assert finding.text == "20 queries of 20 episodes are in their support"
 
 
-def test_a_turned_copy_in_a_class_of_its_own_is_another_item() -> None:
+def test_rotated_copies_in_other_classes_are_different_items() -> None:
     known = images(2, 5)
     turned = select(known, known.names, (0, 1, 2, 3))
     assert support_query_overlap(sampler(turned, ways=8), "test", 50).status == "passed"
 
 
-def test_a_symmetric_item_has_twins_among_turned_classes() -> None:
+def test_symmetric_items_equal_their_rotated_copies() -> None:
     known = images(3, 5)
     items = known.items.copy()
     items[0] = 7
@@ -90,7 +90,7 @@ def test_a_symmetric_item_has_twins_among_turned_classes() -> None:
     assert finding.values["copies_in_data"] > 0
 
 
-def test_equal_bytes_that_the_picks_do_not_explain_are_found() -> None:
+def test_equal_items_that_the_data_does_not_explain_are_found() -> None:
     class Repeats:
         """Gathers the support's first items as queries, whatever was picked."""
 
@@ -110,7 +110,7 @@ def test_equal_bytes_that_the_picks_do_not_explain_are_found() -> None:
     assert finding.values["same_item"] == 0
 
 
-def test_twins_in_the_data_are_counted() -> None:
+def test_copies_in_the_data_are_counted() -> None:
     known = images(3, 5)
     items = known.items.copy()
     items[1] = items[0]

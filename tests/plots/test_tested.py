@@ -1,4 +1,4 @@
-"""What pictures are made of, before they are drawn."""
+"""Contents of the figures, before they are saved."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_curve_for_each_number_of_inner_steps(monkeypatch) -> None:
         np.testing.assert_allclose(np.ravel(lines["4 steps"].get_ydata()), adapted, rtol=1e-4)
 
 
-def test_drawing_leaves_the_learner_as_it_was(tmp_path: Path) -> None:
+def test_drawing_does_not_change_the_learner(tmp_path: Path) -> None:
     model = learner()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     path = draw_tested(tmp_path, model, sampler())
@@ -91,7 +91,7 @@ def test_a_learner_without_inner_steps_has_one_curve(monkeypatch) -> None:
     assert names == ["true function", "adapted", "support"]
 
 
-def test_curves_show_the_error_once_and_accuracy_beside_the_loss(tmp_path, monkeypatch) -> None:
+def test_the_loss_has_its_own_axes_only_if_it_differs_from_the_score(tmp_path, monkeypatch) -> None:
     config = checked(compose(["algo=maml", "data=sinusoid", "shots=10", "train_shots=5"]))
     metrics.append(tmp_path, 1, "train", {"loss": 2.0, "mse": 2.0})
     metrics.append(tmp_path, 1, "val", {"loss": 3.0, "mse": 3.0, "ci95": 0.5})
@@ -109,7 +109,7 @@ def test_curves_show_the_error_once_and_accuracy_beside_the_loss(tmp_path, monke
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy"]
 
 
-def test_curves_show_the_headline_that_the_run_names(tmp_path, monkeypatch) -> None:
+def test_curves_show_a_custom_headline(tmp_path, monkeypatch) -> None:
     config = checked(compose(["algo=maml", "data=sinusoid"]))
     told = Headline("return", higher_is_better=True).as_dict()
     results.write(tmp_path, {"status": "running", "protocol": {"headline": told}})
@@ -122,7 +122,7 @@ def test_curves_show_the_headline_that_the_run_names(tmp_path, monkeypatch) -> N
     assert (low, high) == (-4.5, -3.5)
 
 
-def test_pictures_of_classes_are_drawn_as_before(tmp_path: Path) -> None:
+def test_episodes_of_pictures_are_drawn(tmp_path: Path) -> None:
     split = Blobs().load()["test"]
     tasks = Sampler.frozen(source_of(split, (3, 1, 2)), "test", 0)
     model = ProtoNet(MLP((1, 28, 28), hidden=[4]), Spec((1, 28, 28), 3, CLASSIFICATION))

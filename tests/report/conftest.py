@@ -1,4 +1,4 @@
-"""What tests of the report share."""
+"""Fixtures for the tests of the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run folders as runs leave them, without the runs."""
+"""Creates small run folders without training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run folders of somebody who wants the reader's browser to do something."""
+"""Creates run folders that try to inject HTML and scripts into the page."""
 
 from __future__ import annotations
 

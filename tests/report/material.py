@@ -1,4 +1,4 @@
-"""Whole run folders: figures, episodes, curves and a picture."""
+"""Creates complete run folders: results, episodes, curves and a picture."""
 
 from __future__ import annotations
 

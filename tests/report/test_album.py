@@ -21,7 +21,7 @@ def decoded(webp: bytes) -> Image.Image:
     return Image.open(io.BytesIO(webp), formats=["WEBP"])
 
 
-def test_a_picture_keeps_what_it_shows() -> None:
+def test_pixels_are_preserved() -> None:
     pixels = np.zeros((40, 60, 3), np.uint8)
     pixels[:, :30] = (200, 20, 20)
     file = io.BytesIO()
@@ -36,7 +36,7 @@ def test_a_large_picture_is_made_smaller() -> None:
     assert decoded(to_webp(png(SIDE * 2, 100))).size == (SIDE, 50)
 
 
-def test_text_in_the_file_does_not_get_through() -> None:
+def test_metadata_is_dropped() -> None:
     extra = PngImagePlugin.PngInfo()
     extra.add_text("Comment", "<script>alert(1)</script>")
     file = io.BytesIO()
@@ -65,11 +65,11 @@ def bomb() -> bytes:
     ],
     ids=["empty", "svg", "gif", "cut short", "damaged", "bomb", "noise"],
 )
-def test_what_is_no_sound_png_is_not_shown(data: bytes) -> None:
+def test_files_that_are_not_valid_png_are_rejected(data: bytes) -> None:
     assert to_webp(data) is None
 
 
-def test_a_jpeg_of_that_name_is_not_shown() -> None:
+def test_a_jpeg_is_rejected() -> None:
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "JPEG")
     assert to_webp(file.getvalue()) is None
@@ -81,7 +81,7 @@ def test_too_many_pixels_are_not_decoded() -> None:
     assert to_webp(file.getvalue()) is None
 
 
-def test_the_album_ends_where_its_room_does(tmp_path: Path) -> None:
+def test_pictures_beyond_the_size_budget_are_omitted(tmp_path: Path) -> None:
     for i in range(3):
         (tmp_path / str(i)).mkdir()
         (tmp_path / str(i) / "episodes.png").write_bytes(png(seed=i))
@@ -94,7 +94,7 @@ def test_the_album_ends_where_its_room_does(tmp_path: Path) -> None:
     assert album.omitted == 1
 
 
-def test_no_picture_and_none_of_the_runs_own(tmp_path: Path) -> None:
+def test_missing_pictures_links_and_pipes_give_no_picture(tmp_path: Path) -> None:
     assert Album().take(tmp_path) == ("", "")
     (tmp_path / "real.png").write_bytes(png())
     (tmp_path / "episodes.png").symlink_to(tmp_path / "real.png")

@@ -1,4 +1,4 @@
-"""The page in a real browser, opened from disk, as a reader would use it."""
+"""The page in a real browser, opened from disk."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
-def test_opens_without_a_complaint_and_without_a_request(reader: Reader, page: Path) -> None:
+def test_opens_without_console_errors_and_requests(reader: Reader, page: Path) -> None:
     reader.opens(page)
     assert reader.js("document.querySelectorAll('#table tbody tr').length") == 11
     assert reader.js("document.querySelectorAll('.plot .main-svg').length") >= 4
@@ -144,9 +144,7 @@ def test_opens_without_a_complaint_and_without_a_request(reader: Reader, page: P
     assert reader.requests() == ([page.resolve().as_uri()], [])
 
 
-def test_a_header_sorts_numbers_as_numbers_and_what_is_missing_last(
-    reader: Reader, page: Path
-) -> None:
+def test_headers_sort_numerically_with_missing_values_last(reader: Reader, page: Path) -> None:
     reader.opens(page)
     for wanted, reverse in (("descending", True), ("ascending", False)):
         assert reader.sort("test") == wanted
@@ -163,7 +161,7 @@ def test_a_header_sorts_numbers_as_numbers_and_what_is_missing_last(
     assert [t for t in reader.column("algo") if t == "maml"] == reader.column("algo")[:7]
 
 
-def test_a_header_is_reached_and_pressed_from_the_keyboard(reader: Reader, page: Path) -> None:
+def test_headers_work_with_the_keyboard(reader: Reader, page: Path) -> None:
     from selenium.webdriver.common.keys import Keys
 
     reader.opens(page)
@@ -173,7 +171,7 @@ def test_a_header_is_reached_and_pressed_from_the_keyboard(reader: Reader, page:
     assert reader.column("#") == before[::-1]
 
 
-def test_filters_hold_for_the_table_and_the_plots(reader: Reader, page: Path) -> None:
+def test_filters_apply_to_the_table_and_the_plots(reader: Reader, page: Path) -> None:
     dots = "document.querySelector('[data-plot=dots][data-name=accuracy]').data"
     drawn = f"{dots}.reduce((n, trace) => n + trace.x.length, 0)"
     reader.opens(page)
@@ -191,7 +189,7 @@ def test_filters_hold_for_the_table_and_the_plots(reader: Reader, page: Path) ->
 
 
 @pytest.mark.parametrize(("score", "best"), [("return", max), ("mae", min)])
-def test_a_headline_of_its_own_is_drawn_the_best_on_top(
+def test_a_custom_headline_is_plotted_with_the_best_run_on_top(
     reader: Reader, tmp_path: Path, score: str, best: Any
 ) -> None:
     for seed in range(3):
@@ -215,7 +213,7 @@ def test_a_headline_of_its_own_is_drawn_the_best_on_top(
     assert reader.complaints == []
 
 
-def test_an_interval_over_seeds_ends_where_accuracies_do(reader: Reader, tmp_path: Path) -> None:
+def test_the_accuracy_axis_is_limited_to_0_to_100(reader: Reader, tmp_path: Path) -> None:
     for seed, mean in enumerate((0.2, 0.9)):
         file = learned(tmp_path / str(seed), seed) / "result.json"
         result = json.loads(file.read_text())
@@ -229,7 +227,7 @@ def test_an_interval_over_seeds_ends_where_accuracies_do(reader: Reader, tmp_pat
     assert (low, high) == (-1, 101)
 
 
-def test_a_ticked_run_stands_out(reader: Reader, page: Path) -> None:
+def test_a_ticked_run_is_highlighted(reader: Reader, page: Path) -> None:
     width = (
         "document.querySelector('[data-plot=curves][data-name=accuracy]').data"
         ".filter(t => t.mode === 'lines+markers').map(t => [t.line.width, t.opacity])"
@@ -255,7 +253,7 @@ def test_a_run_opens_from_its_row_and_its_command_can_be_copied(reader: Reader, 
     assert shown == 60
 
 
-def test_a_cell_of_the_matrix_says_what_it_means(reader: Reader, page: Path) -> None:
+def test_a_selected_matrix_cell_is_described_below_the_table(reader: Reader, page: Path) -> None:
     from selenium.webdriver.common.keys import Keys
 
     reader.opens(page)
@@ -270,13 +268,13 @@ def test_a_cell_of_the_matrix_says_what_it_means(reader: Reader, page: Path) -> 
 
 
 @pytest.mark.parametrize("width", [390, 1600])
-def test_nothing_makes_the_page_scroll_sideways(reader: Reader, page: Path, width: int) -> None:
+def test_the_page_does_not_scroll_horizontally(reader: Reader, page: Path, width: int) -> None:
     reader.opens(page, width)
     reader.js("document.querySelectorAll('details').forEach(d => { d.open = true })")
     assert reader.settled("document.documentElement.scrollWidth") <= width
 
 
-def test_a_plot_is_saved_as_a_picture_under_the_policy(reader: Reader, page: Path) -> None:
+def test_a_plot_can_be_exported_under_the_policy(reader: Reader, page: Path) -> None:
     reader.opens(page)
     made = (
         "const done = arguments[0]; Plotly.toImage(document.querySelector('.plot'), "
@@ -286,7 +284,7 @@ def test_a_plot_is_saved_as_a_picture_under_the_policy(reader: Reader, page: Pat
     assert reader.complaints == []
 
 
-def test_dark_is_dark_and_print_is_light(reader: Reader, page: Path) -> None:
+def test_dark_mode_on_screen_and_light_colours_in_print(reader: Reader, page: Path) -> None:
     def media(kind: str) -> str:
         dark = [{"name": "prefers-color-scheme", "value": "dark"}]
         asked = {"media": kind, "features": dark}
@@ -301,7 +299,7 @@ def test_dark_is_dark_and_print_is_light(reader: Reader, page: Path) -> None:
         reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
 
 
-def test_a_hostile_folder_does_nothing(reader: Reader, tmp_path: Path) -> None:
+def test_a_hostile_folder_cannot_inject_anything(reader: Reader, tmp_path: Path) -> None:
     folder = tmp_path / "<script>window.injected=1<⁄script>"
     folder.mkdir()
     hostile(folder)
@@ -327,7 +325,7 @@ def test_a_hostile_folder_does_nothing(reader: Reader, tmp_path: Path) -> None:
     assert reader.requests() == ([page.resolve().as_uri()], [])
 
 
-def test_what_is_injected_in_spite_of_all_is_stopped(reader: Reader, page: Path) -> None:
+def test_the_policy_blocks_injected_elements(reader: Reader, page: Path) -> None:
     """As if escaping had failed: the page's policy is what is left."""
     reader.opens(page)
     reader.js(

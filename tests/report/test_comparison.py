@@ -1,4 +1,4 @@
-"""Runs are compared where their protocols agree, and their files are read with suspicion."""
+"""Comparison of runs by protocol, and validation of their files."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def test_every_pair_is_compared_once_by_the_paired_t_test(tmp_path: Path) -> Non
         ("an entry of later versions", "another"),
     ],
 )
-def test_another_protocol_is_refused_with_both_values(tmp_path: Path, key: str, other: Any) -> None:
+def test_different_protocols_are_refused_with_both_values(
+    tmp_path: Path, key: str, other: Any
+) -> None:
     later = {"an entry of later versions": "one"}
     a, _ = finished(tmp_path / "a", **later)
     b, _ = finished(tmp_path / "b", **{**later, key: other})
@@ -104,7 +106,7 @@ def test_another_protocol_is_refused_with_both_values(tmp_path: Path, key: str, 
     assert line.endswith("not the same protocol")
 
 
-def test_all_differences_are_said_at_once_with_the_way_out(tmp_path: Path) -> None:
+def test_all_differences_are_reported_with_a_command_that_removes_them(tmp_path: Path) -> None:
     a, _ = finished(tmp_path / "a")
     b, _ = finished(tmp_path / "b", shots=5, batch_norm="transductive", episodes_sha256="d" * 64)
     lines = refusal(a, b)
@@ -116,7 +118,7 @@ def test_all_differences_are_said_at_once_with_the_way_out(tmp_path: Path) -> No
     assert lines[3].endswith("metarun evaluate run=RUN_DIR shots=1 algo.batch_norm=inductive")
 
 
-def test_the_learner_may_differ_and_what_it_learned_from_is_noted(tmp_path: Path) -> None:
+def test_learners_may_differ_and_different_training_data_is_noted(tmp_path: Path) -> None:
     a, _ = finished(tmp_path / "a")
     b, _ = finished(tmp_path / "b", 1, algo={"_target_": "x"}, backbone={"filters": 3})
     assert compare([read_test(a), read_test(b)])[1] == []
@@ -137,7 +139,7 @@ def test_regression_is_compared_by_its_squared_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("headline", [RETURN, MAE])
-def test_runs_are_compared_by_the_headline_that_they_name(tmp_path: Path, headline: Any) -> None:
+def test_runs_are_compared_by_the_headline_in_their_protocol(tmp_path: Path, headline: Any) -> None:
     score = headline.score
     a, b = (read_test(finished(tmp_path / name, s, score)[0]) for name, s in (("a", 0), ("b", 1)))
     ((pair,), notes) = compare([a, b])
@@ -149,7 +151,7 @@ def test_runs_are_compared_by_the_headline_that_they_name(tmp_path: Path, headli
         compare([a, c])
 
 
-def test_older_results_that_name_no_headline_are_the_same_test(tmp_path: Path) -> None:
+def test_results_without_a_headline_are_compatible(tmp_path: Path) -> None:
     told = {**ACCURACY.as_dict(), "title": "share of queries"}
     a, b = (
         read_test(finished(tmp_path / "a")[0]),
@@ -185,7 +187,7 @@ def test_the_table_as_csv(tmp_path: Path) -> None:
         ("9" * 10_000, "cannot be read"),
     ],
 )
-def test_a_result_that_is_none(tmp_path: Path, content: str | bytes, says: str) -> None:
+def test_a_malformed_result_is_refused(tmp_path: Path, content: str | bytes, says: str) -> None:
     folder, _ = finished(tmp_path / "a")
     data = content.encode() if isinstance(content, str) else content
     (folder / "result.json").write_bytes(data)
@@ -197,7 +199,7 @@ def test_a_result_that_is_none(tmp_path: Path, content: str | bytes, says: str) 
 
 
 @pytest.mark.parametrize("mean", [None, "0.5", True, 10**400, float("nan"), {}, []])
-def test_a_mean_that_is_no_number(tmp_path: Path, mean: Any) -> None:
+def test_a_mean_that_is_not_a_number_is_refused(tmp_path: Path, mean: Any) -> None:
     folder, result = finished(tmp_path / "a")
     result["test"]["accuracy"]["mean"] = mean
     (folder / "result.json").write_text(json.dumps(result))
@@ -206,7 +208,7 @@ def test_a_mean_that_is_no_number(tmp_path: Path, mean: Any) -> None:
 
 
 @pytest.mark.parametrize("episodes", [1, 0, -1, 10**30, 29, 31, "30", True, 30.0, [30]])
-def test_a_number_of_episodes_that_does_not_fit(tmp_path: Path, episodes: Any) -> None:
+def test_a_wrong_number_of_episodes_is_refused(tmp_path: Path, episodes: Any) -> None:
     folder, result = finished(tmp_path / "a")
     result["protocol"]["episodes"] = episodes
     (folder / "result.json").write_text(json.dumps(result))
@@ -248,7 +250,7 @@ def broken(text: str, how: str) -> str:
         *("an escape", "of another run"),
     ],
 )
-def test_scores_that_are_broken(tmp_path: Path, how: str) -> None:
+def test_malformed_scores_are_refused(tmp_path: Path, how: str) -> None:
     folder, _ = finished(tmp_path / "a")
     file = folder / "test_episodes.csv"
     text = broken(file.read_text(), how)
@@ -262,7 +264,7 @@ def test_scores_that_are_broken(tmp_path: Path, how: str) -> None:
     assert len(line) < 400
 
 
-def test_a_file_too_large_to_be_one_is_not_read(tmp_path: Path) -> None:
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     folder, _ = finished(tmp_path / "a")
     with open(folder / "test_episodes.csv", "ab") as file:
         file.truncate(MAX_BYTES + 1)  # takes no room on the disk
@@ -270,7 +272,7 @@ def test_a_file_too_large_to_be_one_is_not_read(tmp_path: Path) -> None:
         read_test(folder)
 
 
-def test_what_is_not_there_or_not_a_file(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="no such folder"):
         read_test(tmp_path / "a")
     folder, _ = finished(tmp_path / "b")

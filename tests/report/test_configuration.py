@@ -1,4 +1,4 @@
-"""A configuration is read by dotted key, and a hostile one is read in little time."""
+"""Configurations are read by dotted key, hostile ones in bounded time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read(folder: Path, text: str) -> dict[str, str]:
     return settings(folder)
 
 
-def test_values_are_as_one_would_type_them(tmp_path: Path) -> None:
+def test_values_are_formatted_as_typed_on_a_command_line(tmp_path: Path) -> None:
     text = """
         seed: 3
         tags: [a, b]
@@ -50,7 +50,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
-def test_a_small_file_asks_for_no_endless_work(tmp_path: Path, text: str) -> None:
+def test_yaml_bombs_are_read_in_bounded_time(tmp_path: Path, text: str) -> None:
     found = read(tmp_path, text)  # or the tests would not end
     assert len(found) < MAX_ENTRIES
     assert all(len(key) <= 80 and len(value) <= 2000 for key, value in found.items())
@@ -62,6 +62,6 @@ def test_a_malformed_value_makes_the_file_unreadable(tmp_path: Path, text: str) 
 
 
 @given(st.text(st.sampled_from("ab0159:.,-&*<!?|>{}[]'\"#\n _xe"), max_size=60))
-def test_whatever_is_in_the_file(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_arbitrary_file_content(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     found = read(tmp_path_factory.mktemp("run"), text)
     assert all(key.isprintable() and value.isprintable() for key, value in found.items())

@@ -1,4 +1,4 @@
-"""Curves are what `metrics.jsonl` says, thinned; lines that say nothing are passed over."""
+"""Curves are read from `metrics.jsonl` and downsampled; malformed lines are skipped."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_short_curve_is_shown_point_by_point(tmp_path: Path) -> None:
     assert "ci95" not in found["train"]
 
 
-def test_a_curve_of_the_score_that_a_run_names(tmp_path: Path) -> None:
+def test_the_curve_of_a_custom_headline(tmp_path: Path) -> None:
     folder = written(tmp_path, curve("return"))
     assert list(read_curves(folder, RETURN)["val"]) == ["loss", "return", "ci95", "step"]
     assert "return" not in read_curves(folder)["val"]
@@ -41,7 +41,7 @@ def test_a_curve_of_the_score_that_a_run_names(tmp_path: Path) -> None:
     assert read_curves(folder, odd)["train"]["step"] == list(range(1, 41))
 
 
-def test_a_long_curve_becomes_means_over_neighbours(tmp_path: Path) -> None:
+def test_a_long_curve_is_downsampled_to_means(tmp_path: Path) -> None:
     steps = 10 * MAX_POINTS
     found = read_curves(written(tmp_path, curve(steps=steps)))["train"]
     exact = (2 / np.arange(1, steps + 1)).reshape(MAX_POINTS, 10).mean(1)
@@ -49,7 +49,7 @@ def test_a_long_curve_becomes_means_over_neighbours(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["step"], 5.5 + 10 * np.arange(MAX_POINTS), rtol=1e-4)
 
 
-def test_missing_numbers_are_gaps_and_other_lines_are_left_out(tmp_path: Path) -> None:
+def test_missing_numbers_are_gaps_and_malformed_lines_are_skipped(tmp_path: Path) -> None:
     text = "\n".join(
         [
             *(
@@ -69,13 +69,13 @@ def test_missing_numbers_are_gaps_and_other_lines_are_left_out(tmp_path: Path) -
 
 
 @given(st.text(max_size=200) | st.recursive(st.floats() | st.text(), st.lists).map(json.dumps))
-def test_whatever_is_in_the_file(tmp_path_factory, text: str) -> None:
+def test_arbitrary_file_content(tmp_path_factory, text: str) -> None:
     folder = tmp_path_factory.mktemp("run")
     (folder / "metrics.jsonl").write_bytes(text.encode("utf-8", "surrogatepass"))
     json.dumps(read_curves(folder), allow_nan=False)
 
 
-def test_a_file_that_is_too_large_is_said_to_be(tmp_path: Path, monkeypatch) -> None:
+def test_a_file_that_is_too_large_is_reported(tmp_path: Path, monkeypatch) -> None:
     folder = written(tmp_path, curve())
     assert left_out(folder) == ""
     monkeypatch.setattr(curves, "MAX_BYTES", len(curve()) - 1)
@@ -83,11 +83,11 @@ def test_a_file_that_is_too_large_is_said_to_be(tmp_path: Path, monkeypatch) -> 
     assert left_out(folder) == "metrics.jsonl is larger than 0 MB: its curves are left out"
 
 
-def test_no_file_no_curve(tmp_path: Path) -> None:
+def test_a_missing_file_gives_no_curves(tmp_path: Path) -> None:
     assert read_curves(tmp_path) == {}
     assert left_out(tmp_path) == ""
     assert reached({}) == 0
 
 
-def test_how_far_a_run_has_come(tmp_path: Path) -> None:
+def test_the_last_step_of_the_curves(tmp_path: Path) -> None:
     assert reached(read_curves(written(tmp_path, curve(steps=37)))) == 37

@@ -1,4 +1,4 @@
-"""The matrices say what `metarun compare` says, for many runs at once."""
+"""The matrices agree with `metarun compare`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def found(folder: Path) -> tuple[list[matrix.Group], list[str]]:
 
 
 @pytest.mark.parametrize("score", ["accuracy", "mse", "return"])
-def test_agrees_with_compare_to_the_bit(tmp_path: Path, score: str) -> None:
+def test_agrees_bitwise_with_compare(tmp_path: Path, score: str) -> None:
     for seed in range(6):
         learned(tmp_path / str(seed), seed, score=score)
     learned(tmp_path / "same as 0", 0, score=score)
@@ -47,7 +47,7 @@ def test_agrees_with_compare_to_the_bit(tmp_path: Path, score: str) -> None:
 
 @settings(max_examples=30)
 @given(arrays(float, (3, 5), elements=st.floats(0, 1)))
-def test_agrees_whatever_the_scores(values: np.ndarray) -> None:
+def test_agrees_with_stats_for_arbitrary_scores(values: np.ndarray) -> None:
     from metarun.stats import difference, holm
 
     made = matrix.matrix(list(values))
@@ -60,7 +60,7 @@ def test_agrees_whatever_the_scores(values: np.ndarray) -> None:
         assert math.isclose(made.p[a, b], p, rel_tol=1e-12)
 
 
-def test_runs_are_grouped_by_how_they_were_tested(tmp_path: Path) -> None:
+def test_runs_are_grouped_by_protocol(tmp_path: Path) -> None:
     for i, protocol in enumerate([{}, {}, {}, {"shots": 5}, {"shots": 5}, {"batch_norm": "x"}]):
         learned(tmp_path / str(i), i, **protocol)
     learned(tmp_path / "precise", 7, precision="float64")  # which compare only notes
@@ -80,7 +80,7 @@ def test_the_best_come_first(tmp_path: Path) -> None:
     assert means == sorted(means, reverse=True)
 
 
-def test_what_cannot_be_read_is_named_and_the_others_are_compared(tmp_path: Path) -> None:
+def test_unreadable_runs_are_reported_and_the_others_are_compared(tmp_path: Path) -> None:
     for seed in range(5):
         learned(tmp_path / str(seed), seed)
     (tmp_path / "1" / "test_episodes.csv").write_text("episode,accuracy\n0,9\n")
@@ -93,7 +93,9 @@ def test_what_cannot_be_read_is_named_and_the_others_are_compared(tmp_path: Path
     assert any("not a regular file" in line for line in problems)
 
 
-def test_a_large_group_is_cut_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_beyond_the_limit_of_a_group_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(matrix, "MAX_RUNS", 2)
     for seed in range(5):
         learned(tmp_path / str(seed), seed)
@@ -101,7 +103,7 @@ def test_a_large_group_is_cut_and_says_so(tmp_path: Path, monkeypatch: pytest.Mo
     assert (len(group.entries), group.left_out) == (2, 3)
 
 
-def test_too_many_scores_are_not_held_at_once(
+def test_the_number_of_scores_in_memory_is_limited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(matrix, "MAX_SCORES", 70)  # two runs of 30 episodes

@@ -1,4 +1,4 @@
-"""The page holds what the runs left, as text; its own scripts run, and nothing else does."""
+"""The page shows the content of run folders as text and runs only its own scripts."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_row_a_section_and_a_curve_for_each_run(tmp_path: Path) -> None:
     assert len(shown.all("img")) == 6
 
 
-def test_figures_sort_as_numbers_and_missing_ones_as_nothing(tmp_path: Path) -> None:
+def test_sort_values_of_figures_and_of_missing_figures(tmp_path: Path) -> None:
     learned(tmp_path / "a", 0)
     of_status(tmp_path / "b", "failed", error="no luck")
     shown = made(tmp_path)
@@ -121,7 +121,7 @@ def test_every_status_is_shown(tmp_path: Path) -> None:
     assert len([a for a in shown.all("a") if a["href"].startswith("#run-")]) >= 6
 
 
-def test_regression_has_its_own_plots_and_words(tmp_path: Path) -> None:
+def test_regression_has_its_own_plots_and_wording(tmp_path: Path) -> None:
     for seed in range(2):
         learned(tmp_path / str(seed), seed, "maml", "mse", data="sinusoid", ways=1, shots=10)
     shown = made(tmp_path)
@@ -138,7 +138,7 @@ def test_regression_has_its_own_plots_and_words(tmp_path: Path) -> None:
     assert f"#1 seed {first.seed} − #2" in better[0]
 
 
-def test_a_headline_of_its_own_is_drawn_and_told_by_what_the_run_says(tmp_path: Path) -> None:
+def test_a_custom_headline_is_plotted_and_described(tmp_path: Path) -> None:
     for seed in range(2):
         learned(tmp_path / str(seed), seed, score="return")
         learned(tmp_path / f"images {seed}", seed, data="glyphs")
@@ -160,7 +160,7 @@ def test_a_headline_of_its_own_is_drawn_and_told_by_what_the_run_says(tmp_path: 
     assert shown.data["runs"][2]["curves"]["val"]["ci95"] == [0.02] * 4
 
 
-def test_a_thousand_scores_are_no_thousand_plots(tmp_path: Path) -> None:
+def test_the_number_of_plotted_scores_is_limited(tmp_path: Path) -> None:
     for i in range(15):
         told = Headline(f"score{i}", higher_is_better=True).as_dict()
         learned(tmp_path / str(i), i, score=f"score{i}", headline=told)
@@ -172,7 +172,7 @@ def test_a_thousand_scores_are_no_thousand_plots(tmp_path: Path) -> None:
     )
 
 
-def test_what_a_cell_says_is_what_compare_finds(tmp_path: Path) -> None:
+def test_a_matrix_cell_agrees_with_compare(tmp_path: Path) -> None:
     from metarun.report import comparison, tested
 
     for seed in range(2):
@@ -186,7 +186,7 @@ def test_what_a_cell_says_is_what_compare_finds(tmp_path: Path) -> None:
     assert ("is better" in said) == pair.significant
 
 
-def test_runs_of_a_matrix_are_named_by_what_tells_those_apart(tmp_path: Path) -> None:
+def test_matrix_labels_contain_only_keys_that_differ_within_the_group(tmp_path: Path) -> None:
     for seed in range(2):
         learned(tmp_path / f"a{seed}", seed)
         learned(tmp_path / f"b{seed}", seed, "maml", data="mini")
@@ -196,7 +196,7 @@ def test_runs_of_a_matrix_are_named_by_what_tells_those_apart(tmp_path: Path) ->
     assert len(said) == 4
 
 
-def test_a_run_that_has_not_validated_has_curves_and_says_how_far_it_is(tmp_path: Path) -> None:
+def test_a_run_without_validation_has_curves_and_progress(tmp_path: Path) -> None:
     folder = of_status(tmp_path / "a", "running")
     lines = curve().splitlines(keepends=True)
     train = [line for line in lines if json.loads(line)["split"] == "train"]
@@ -207,7 +207,7 @@ def test_a_run_that_has_not_validated_has_curves_and_says_how_far_it_is(tmp_path
     assert [a for a in shown.all("div") if a.get("data-plot") == "curves"]
 
 
-def test_a_run_without_its_curves_says_so(tmp_path: Path, monkeypatch) -> None:
+def test_omitted_curves_are_reported(tmp_path: Path, monkeypatch) -> None:
     learned(tmp_path / "a")
     learned(tmp_path / "b", 1)
     (tmp_path / "b/metrics.jsonl").write_text(curve(steps=200))
@@ -217,7 +217,7 @@ def test_a_run_without_its_curves_says_so(tmp_path: Path, monkeypatch) -> None:
     assert "The curves of 1 run are left out because metrics.jsonl is too large." in words
 
 
-def test_the_best_is_said_to_be_chosen_and_of_what_tests(tmp_path: Path) -> None:
+def test_the_summary_warns_of_selection_and_of_different_tests(tmp_path: Path) -> None:
     learned(tmp_path / "a")
     assert "by chance" not in made(tmp_path).words
     learned(tmp_path / "b", 1)
@@ -228,19 +228,19 @@ def test_the_best_is_said_to_be_chosen_and_of_what_tests(tmp_path: Path) -> None
     assert told in made(tmp_path).words
 
 
-def test_one_run_alone_is_a_page(tmp_path: Path) -> None:
+def test_a_page_of_one_run(tmp_path: Path) -> None:
     shown = made(learned(tmp_path / "alone"))
     assert "1 run : 1 completed" in shown.words
     assert not [a for a in shown.all("table") if a.get("class") == "matrix"]
     assert "./result.json" in [a["href"] for a in shown.all("a")]
 
 
-def test_nothing_finished_is_a_page(tmp_path: Path) -> None:
+def test_a_page_without_finished_runs(tmp_path: Path) -> None:
     of_status(tmp_path / "a", "failed", error="no luck")
     assert not [a for a in made(tmp_path).all("div") if "data-plot" in a]
 
 
-def test_a_run_that_is_not_below_the_page_has_no_links(tmp_path: Path) -> None:
+def test_a_run_outside_the_folder_of_the_page_has_no_links(tmp_path: Path) -> None:
     run = learned(tmp_path / "run")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -248,7 +248,7 @@ def test_a_run_that_is_not_below_the_page_has_no_links(tmp_path: Path) -> None:
     assert all(a["href"].startswith("#") for a in shown.all("a"))
 
 
-def test_pictures_beyond_the_budget_are_said_to_be_left_out(
+def test_pictures_beyond_the_size_budget_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seed in range(3):
@@ -260,7 +260,7 @@ def test_pictures_beyond_the_budget_are_said_to_be_left_out(
     assert shown.words.count("the size limit for pictures on this page is reached") == 2
 
 
-def test_the_policy_names_the_page_s_own_scripts_alone(tmp_path: Path) -> None:
+def test_the_policy_allows_only_the_scripts_of_the_page(tmp_path: Path) -> None:
     shown = made(learned(tmp_path / "run"))
     (stated,) = (a["content"] for a in shown.all("meta") if "http-equiv" in a)
     rules = dict(rule.split(" ", 1) for rule in stated.split("; "))
@@ -277,7 +277,7 @@ def test_the_policy_names_the_page_s_own_scripts_alone(tmp_path: Path) -> None:
     assert [tag for tag, _ in shown.elements[:before]] == ["html", "head", "meta"]
 
 
-def test_a_hostile_folder_makes_no_element_and_no_attribute_of_its_own(tmp_path: Path) -> None:
+def test_a_hostile_folder_adds_no_elements_and_attributes(tmp_path: Path) -> None:
     for seed in range(len(PAYLOADS)):
         learned(tmp_path / "kind" / str(seed), seed, f"algo{seed}", data=f"data{seed}")
     of_status(tmp_path / "kind" / "failed", "failed", error="no luck")
@@ -298,7 +298,7 @@ def test_a_hostile_folder_makes_no_element_and_no_attribute_of_its_own(tmp_path:
     assert not set("\u202e\u2066\x00\x1b\ufeff") & set(shown.words + json.dumps(shown.data))
 
 
-def test_ten_megabytes_in_a_tag_are_cut(tmp_path: Path) -> None:
+def test_very_long_values_are_truncated(tmp_path: Path) -> None:
     folder = learned(tmp_path / "run")
     result = json.loads((folder / "result.json").read_text())
     long = "x" * 10**7
@@ -320,7 +320,7 @@ JSON = st.recursive(
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(["status", "error", "test", "val", "protocol", "run", "pruned"]), JSON)
-def test_whatever_a_part_of_the_result_is(tmp_path_factory, part: str, content: Any) -> None:
+def test_arbitrary_content_in_a_result(tmp_path_factory, part: str, content: Any) -> None:
     folder = tmp_path_factory.mktemp("runs")
     for seed in range(2):
         learned(folder / str(seed), seed)
@@ -350,7 +350,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("kind", STRANGE)
-def test_a_strange_protocol_is_a_page(tmp_path: Path, kind: str) -> None:
+def test_a_page_of_unusual_protocols(tmp_path: Path, kind: str) -> None:
     for seed in range(2):
         folder = learned(tmp_path / str(seed), seed)
         result = json.loads((folder / "result.json").read_text())
@@ -362,13 +362,13 @@ def test_a_strange_protocol_is_a_page(tmp_path: Path, kind: str) -> None:
 
 
 @given(st.recursive(st.text() | st.floats(allow_nan=False, allow_infinity=False), st.lists))
-def test_data_comes_back_as_it_was_and_ends_no_script(content: Any) -> None:
+def test_data_round_trips_and_cannot_end_the_script(content: Any) -> None:
     text = as_data(content)
     assert json.loads(text) == content
     assert not set("<>&") & set(text)
     assert text.isascii()
 
 
-def test_the_policy_of_no_script_allows_none() -> None:
+def test_the_policy_contains_the_hashes_of_the_scripts() -> None:
     assert "'unsafe" not in policy(["a"], ["b"])
     assert "script-src 'sha256-ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs='" in policy(["a"], [])

@@ -1,4 +1,4 @@
-"""The ranking as a picture: what can be read of it."""
+"""The picture of a ranking."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ def test_the_best_is_on_top(sweep: Path, tmp_path: Path, monkeypatch, headline, 
     assert axes.get_xlabel().startswith(f"test {headline.score}{less} (95 %")
 
 
-def test_no_picture_without_a_figure(sweep: Path, tmp_path: Path) -> None:
+def test_no_picture_without_a_test_figure(sweep: Path, tmp_path: Path) -> None:
     run(sweep / "0", status="failed", test=None)
     assert picture.draw(ranked(sweep), "a", tmp_path / "a.png") is None

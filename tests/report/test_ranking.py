@@ -1,4 +1,4 @@
-"""The best first; what differs is told; seeds are put together."""
+"""Order of the ranking, varied keys and seed groups."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.report.folders import ranked, run
 from tests.report.test_comparison import MAE, RETURN
 
 
-def test_the_best_comes_first_and_what_has_no_figure_last(sweep: Path) -> None:
+def test_the_best_comes_first_and_runs_without_a_figure_last(sweep: Path) -> None:
     run(sweep / "0", mean=0.5)
     run(sweep / "1", mean=0.9)
     run(sweep / "2", status="failed", test=None, val=None, error="no luck")
@@ -23,7 +23,7 @@ def test_the_best_comes_first_and_what_has_no_figure_last(sweep: Path) -> None:
     assert order == ["1", "0", "4", "3", "5", "2"]  # accuracies, then errors: the least is best
 
 
-def test_scores_are_ranked_each_by_its_own_direction(sweep: Path) -> None:
+def test_each_score_is_ranked_in_its_own_direction(sweep: Path) -> None:
     for score, headline in (("return", RETURN), ("mae", MAE), ("mse", None), ("accuracy", None)):
         told = {"protocol": {"headline": headline.as_dict()}} if headline else {}
         run(sweep / f"{score} low", mean=0.1, score=score, **told)
@@ -36,7 +36,7 @@ def test_scores_are_ranked_each_by_its_own_direction(sweep: Path) -> None:
     assert [h.score for h in found.headlines] == ["accuracy", "return", "mae", "mse"]
 
 
-def test_a_run_that_names_its_headline_is_of_the_seeds_of_older_ones(sweep: Path) -> None:
+def test_runs_with_and_without_a_headline_form_one_seed_group(sweep: Path) -> None:
     older = {"data": "glyphs", "ways": 5, "shots": 1, "batch_norm": "inductive"}
     run(sweep / "0", seed=0)
     run(sweep / "1", seed=1, protocol={**older, "headline": ACCURACY.as_dict()})
@@ -44,7 +44,7 @@ def test_a_run_that_names_its_headline_is_of_the_seeds_of_older_ones(sweep: Path
     assert group.seeds == [0, 1]
 
 
-def test_typed_keys_that_differ_are_columns(sweep: Path) -> None:
+def test_typed_keys_with_different_values_are_varied_keys(sweep: Path) -> None:
     same = "metarun data=glyphs out=x hydra.sweep.dir=y"
     run(sweep / "0", command=f"{same} steps=1 algo=maml", config={"steps": 1})
     run(sweep / "1", command=f"{same} steps=5 +tags=[a]", config={"steps": 5})
@@ -54,7 +54,7 @@ def test_typed_keys_that_differ_are_columns(sweep: Path) -> None:
     assert [found.value(e, "algo") for e in found.entries] == ["maml", "–"]
 
 
-def test_a_key_that_was_typed_once_has_the_others_default(sweep: Path) -> None:
+def test_a_key_typed_for_one_run_has_the_configured_value_in_others(sweep: Path) -> None:
     run(sweep / "0", mean=0.8, command="metarun algo.lr=0.10", config={"algo": {"lr": 0.1}})
     run(sweep / "1", mean=0.7, command="metarun", config={"algo": {"lr": 0.5}})
     found = ranked(sweep)
@@ -62,7 +62,7 @@ def test_a_key_that_was_typed_once_has_the_others_default(sweep: Path) -> None:
     assert [found.value(e, "algo.lr") for e in found.entries] == ["0.1", "0.5"]
 
 
-def test_of_two_runs_with_one_seed_the_better_is_not_picked(sweep: Path) -> None:
+def test_the_first_of_two_runs_with_the_same_seed_counts(sweep: Path) -> None:
     run(sweep / "0", seed=0, mean=0.5)
     run(sweep / "1", seed=0, mean=0.9)  # on another machine, say
     run(sweep / "2", seed=1, mean=0.7)
@@ -71,26 +71,26 @@ def test_of_two_runs_with_one_seed_the_better_is_not_picked(sweep: Path) -> None
     assert group.test.mean == pytest.approx(0.6)
 
 
-def test_a_run_alone_has_no_columns_but_its_own(sweep: Path) -> None:
+def test_a_single_run_has_no_varied_keys(sweep: Path) -> None:
     found = ranked(run(sweep / "0"))
     assert found.varied == found.differing == []
     assert found.entries[0].test == Stat(0.9, 0.01)
 
 
-def test_a_run_of_which_nothing_is_known_adds_no_columns(sweep: Path) -> None:
+def test_an_unreadable_run_adds_no_varied_keys(sweep: Path) -> None:
     run(sweep / "0", command="metarun algo.lr=1")
     run(sweep / "1", command="metarun algo.lr=1")
     (sweep / "1/result.json").write_text("{")
     assert ranked(sweep).varied == []
 
 
-def test_without_a_configuration_words_tell_settings_apart(sweep: Path) -> None:
+def test_without_a_configuration_the_command_defines_the_setting(sweep: Path) -> None:
     for seed in (0, 1):
         run(sweep / str(seed), seed=seed, command=f"metarun algo.lr={seed} seed={seed}")
     assert ranked(sweep).groups == []
 
 
-def test_a_title_repeats_no_column(sweep: Path) -> None:
+def test_the_title_omits_facts_that_have_a_column(sweep: Path) -> None:
     """One learner failed before it could say what it is: the title is not of the other alone."""
     run(sweep / "0", command="metarun algo=protonet")
     refused = {"status": "failed", "test": None, "val": None, "protocol": None}

@@ -1,4 +1,4 @@
-"""Run folders are read in any state: finished or not, ours or somebody else's."""
+"""Run folders are read in any state: finished or not, valid or malformed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def one(folder: Path) -> Entry:
     return entry
 
 
-def test_a_run_that_metarun_made_and_its_evaluation(metarun: Metarun) -> None:
+def test_a_real_run_and_its_evaluation(metarun: Metarun) -> None:
     assert metarun(*TINY, "algo.distance=cosine", "seed=3", "out=a/run")[0] == 0
     assert metarun("evaluate", "run=a/run", "shots=2", *TINY[:2])[0] == 0
     trained, evaluation = runs.find([Path("a")])
@@ -50,7 +50,7 @@ def test_a_run_that_metarun_made_and_its_evaluation(metarun: Metarun) -> None:
     assert "run" not in evaluation.words
 
 
-def test_an_evaluation_has_the_settings_that_were_typed_for_it(metarun: Metarun) -> None:
+def test_the_arguments_of_an_evaluation_override_those_of_its_run(metarun: Metarun) -> None:
     assert metarun(*TINY, "out=run")[0] == 0
     typed = ("algo.batch_norm=transductive", "episodes=9")
     assert metarun("evaluate", "run=run", *typed, *TINY[:2])[0] == 0
@@ -69,7 +69,7 @@ def test_a_run_that_did_not_finish_has_no_test_figure(tmp_path: Path, status: st
     assert entry.val == Stat(0.9, 0.01)
 
 
-def test_a_trial_that_was_stopped_early(tmp_path: Path) -> None:
+def test_a_pruned_trial(tmp_path: Path) -> None:
     entry = one(run(tmp_path / "a", status="interrupted", pruned={"step": 5}, test=None))
     assert entry.status == "pruned"
 
@@ -78,7 +78,7 @@ def holder(folder: Path, pid: int, host: str) -> None:
     (folder / HOLDER).write_text(json.dumps({"pid": pid, "host": host}))
 
 
-def test_a_run_whose_process_is_gone_was_killed(tmp_path: Path) -> None:
+def test_a_running_run_without_a_process_was_killed(tmp_path: Path) -> None:
     folder = run(tmp_path / "a", status="running", test=None)
     assert one(folder).status == "killed"
     holder(folder, os.getpid(), socket.gethostname())
@@ -90,7 +90,7 @@ def test_a_run_whose_process_is_gone_was_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
-def test_a_process_that_nobody_waits_for_is_gone(tmp_path: Path) -> None:
+def test_a_zombie_process_has_ended(tmp_path: Path) -> None:
     folder = run(tmp_path / "a", status="running", test=None)
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
@@ -103,7 +103,7 @@ def test_a_process_that_nobody_waits_for_is_gone(tmp_path: Path) -> None:
     process.communicate()
 
 
-def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
+def test_a_run_without_a_result(tmp_path: Path) -> None:
     folder = run(tmp_path / "a", config={"seed": 4, "choices": {"algo": "maml"}, "steps": 7})
     (folder / "result.json").unlink()
     entry = one(folder)
@@ -112,14 +112,14 @@ def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
     assert one(folder).status == "running"
 
 
-def test_looking_takes_no_lock_and_writes_nothing(metarun: Metarun) -> None:
+def test_finding_runs_takes_no_lock_and_writes_nothing(metarun: Metarun) -> None:
     assert metarun(*TINY, "out=a")[0] == 0
     before = {p: p.stat().st_mtime_ns for p in sorted(Path.cwd().rglob("*"))}
     runs.find([Path("a")])
     assert {p: p.stat().st_mtime_ns for p in sorted(Path.cwd().rglob("*"))} == before
 
 
-def test_each_run_once_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+def test_each_run_is_found_once_in_natural_order(tmp_path: Path) -> None:
     for name in ("10", "2", "1/evaluations/again", "1"):
         (tmp_path / "s" / name).mkdir(parents=True, exist_ok=True)
         (tmp_path / "s" / name / "result.json").write_text(json.dumps(result()))
@@ -129,7 +129,7 @@ def test_each_run_once_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     assert [e.name for e in runs.find([tmp_path / "s"])] == ["1", "1/evaluations/again", "2", "10"]
 
 
-def test_folders_without_a_run_are_named(tmp_path: Path) -> None:
+def test_folders_without_a_run_are_reported(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     places = [tmp_path / name for name in ("empty", "file", "nowhere")]
@@ -163,7 +163,7 @@ INNER = ("accuracy", "mse", "mean", "ci95", "ways", "shots", "command", "algo", 
         ),
     )
 )
-def test_whatever_a_result_holds_the_entry_is_sound(
+def test_arbitrary_results_give_valid_entries(
     tmp_path_factory: pytest.TempPathFactory, content: dict
 ) -> None:
     folder = tmp_path_factory.mktemp("stranger")
@@ -208,7 +208,7 @@ def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:
     assert one(folder).status == "unreadable"
 
 
-def test_folders_in_each_other_are_followed_to_an_end(tmp_path: Path) -> None:
+def test_the_depth_of_the_search_is_limited(tmp_path: Path) -> None:
     inside = run(tmp_path / "s/a")
     run(tmp_path.joinpath("s", *["d"] * (runs.MAX_DEPTH + 1)))
     assert one(tmp_path / "s").folder == inside

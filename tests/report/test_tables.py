@@ -1,4 +1,4 @@
-"""On a screen each fact once, and nothing that a name could do to it; in a CSV no formula."""
+"""Terminal tables and CSV files; hostile names and formulas are escaped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_interval_over_seeds_is_students_t_over_their_means(sweep: Path) -> 
     assert f"91.33 ± {50 * (high - low):.2f} %" in lines(tables.seeds_table(found))[-1]
 
 
-def test_only_what_differs_in_nothing_but_the_seed_is_put_together(sweep: Path) -> None:
+def test_seed_groups_contain_only_runs_that_differ_in_the_seed(sweep: Path) -> None:
     for i, (shots, seed, mean) in enumerate(
         [(1, 0, 0.5), (5, 0, 0.8), (1, 1, 0.6), (5, 1, 0.9), (20, 1, 0.1), (1, 1, 0.4)]
     ):
@@ -43,7 +43,7 @@ def test_only_what_differs_in_nothing_but_the_seed_is_put_together(sweep: Path) 
     assert one.endswith(" 0 1")
 
 
-def test_other_protocols_are_other_settings(sweep: Path) -> None:
+def test_runs_with_different_protocols_form_no_seed_group(sweep: Path) -> None:
     protocol = {"data": "glyphs", "ways": 5, "shots": 1, "batch_norm": "transductive"}
     run(sweep / "0", seed=0)
     run(sweep / "1", seed=1, protocol=protocol)
@@ -51,7 +51,7 @@ def test_other_protocols_are_other_settings(sweep: Path) -> None:
     assert tables.seeds_table(ranked(sweep)) is None
 
 
-def test_a_table_says_once_what_all_share(sweep: Path) -> None:
+def test_shared_facts_are_in_the_title_only(sweep: Path) -> None:
     run(sweep / "0", command="metarun algo.lr=1")
     run(sweep / "1", command="metarun algo.lr=2", status="failed", test=None, val=None)
     title, head, _, *rows = lines(tables.as_table(ranked(sweep)))
@@ -63,12 +63,12 @@ def test_a_table_says_once_what_all_share(sweep: Path) -> None:
     ]
 
 
-def test_squared_errors_are_shown_as_they_are(sweep: Path) -> None:
+def test_squared_errors_are_not_percentages(sweep: Path) -> None:
     run(sweep / "0", score="mse", mean=0.12345)
     assert "0.1235 ± 0.0100" in lines(tables.as_table(ranked(sweep)))[-1]
 
 
-def test_a_headline_of_its_own_is_shown_and_written_by_its_name(sweep: Path) -> None:
+def test_a_custom_headline_in_table_and_csv(sweep: Path) -> None:
     told = {"score": "return", "protocol": {"headline": RETURN.as_dict()}}
     for seed, mean in enumerate((-7.5, -2.5)):
         run(sweep / str(seed), seed=seed, mean=mean, **told)
@@ -79,13 +79,13 @@ def test_a_headline_of_its_own_is_shown_and_written_by_its_name(sweep: Path) -> 
     assert (best["score"], best["test"], second["test"]) == ("return", "-2.5", "-7.5")
 
 
-def test_markup_in_a_name_is_text(sweep: Path) -> None:
+def test_markup_in_a_name_is_not_interpreted(sweep: Path) -> None:
     run(sweep / "[red]a[/red]")
     run(sweep / "[/nothing]")
     assert any("[red]a[/red]" in line for line in lines(tables.as_table(ranked(sweep))))
 
 
-def test_csv_holds_fractions_and_every_run(sweep: Path) -> None:
+def test_csv_contains_fractions_and_every_run(sweep: Path) -> None:
     run(sweep / "0", seed=0, mean=0.5, config={"seed": 0})
     run(sweep / "1", seed=1, mean=0.7, config={"seed": 1})
     run(sweep / "2", status="failed", test=None, val=None, error='no "luck", so far')
@@ -98,21 +98,21 @@ def test_csv_holds_fractions_and_every_run(sweep: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1+1", "-cmd", "@SUM(A1)"])
-def test_csv_holds_no_formula(sweep: Path, text: str) -> None:
+def test_formulas_in_csv_are_escaped(sweep: Path, text: str) -> None:
     run(sweep / "0", status="failed", error=text)
     run(sweep / "1", command="metarun shots=-1")
     for row in csv.DictReader(io.StringIO(tables.as_csv(ranked(sweep)))):
         assert row["error"] in ("", f"'{text}")
 
 
-def test_a_title_of_the_csv_is_no_formula(sweep: Path) -> None:
+def test_formulas_in_csv_titles_are_escaped(sweep: Path) -> None:
     for value in "12":
         run(sweep / value, command=shlex.join(["metarun", f"@SUM(A1:A9)={value}"]))
     titles = next(csv.reader(tables.as_csv(ranked(sweep)).splitlines()))
     assert titles[:3] == ["run", "status", "'@SUM(A1:A9)"]
 
 
-def test_a_screen_has_room_for_some_keys(sweep: Path) -> None:
+def test_the_terminal_table_has_a_limited_number_of_keys(sweep: Path) -> None:
     for i in range(2):
         words = " ".join(f"key{k}={i}" for k in range(12 if i else 3))
         run(sweep / str(i), mean=i / 2, command=f"metarun {words}")
@@ -123,19 +123,19 @@ def test_a_screen_has_room_for_some_keys(sweep: Path) -> None:
     assert "key11" in tables.as_csv(ranked(sweep)).splitlines()[0]
 
 
-def test_a_screen_has_room_for_how_a_run_was_tested(sweep: Path) -> None:
+def test_keys_of_the_protocol_are_preferred_in_the_terminal_table(sweep: Path) -> None:
     for i, norm in enumerate(("inductive", "transductive")):
         words = " ".join(f"a{key}={i}" for key in range(20))
         run(sweep / str(i), command=f"metarun {words} algo.batch_norm={norm}")
     assert "algo.batch_norm" in lines(tables.as_table(ranked(sweep)))[1]
 
 
-def test_a_name_moves_no_cursor(sweep: Path) -> None:
+def test_control_characters_in_a_name_are_removed(sweep: Path) -> None:
     run(sweep / "a\x1b[2Jb")
     assert "\x1b" not in "".join(lines(tables.as_table(ranked(sweep))))
 
 
-def test_learners_that_normalise_otherwise_are_told_apart(sweep: Path) -> None:
+def test_different_batch_norm_has_a_column(sweep: Path) -> None:
     protocol = {"data": "glyphs", "ways": 5, "shots": 1, "batch_norm": "transductive"}
     run(sweep / "0", command="metarun algo=protonet")
     run(sweep / "1", command="metarun algo=maml", protocol=protocol)

@@ -1,4 +1,4 @@
-"""Of a run's folder only its own files are read, and text comes without what acts."""
+"""Only regular files of a run folder are read; text is cleaned and links are escaped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_file_of_the_folder_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder", "loop"])
-def test_what_is_no_file_of_its_own_is_not_read(tmp_path: Path, kind: str) -> None:
+def test_links_pipes_and_folders_are_not_read(tmp_path: Path, kind: str) -> None:
     outside = tmp_path / "outside"
     outside.write_text("secret")
     run = tmp_path / "run"
@@ -36,7 +36,7 @@ def test_what_is_no_file_of_its_own_is_not_read(tmp_path: Path, kind: str) -> No
     assert links(run, run) == []
 
 
-def test_text_keeps_its_lines_and_loses_control_characters() -> None:
+def test_control_characters_are_removed_and_lines_are_kept() -> None:
     assert lines("a: 1\n  b: 2\x1b[31m\u202eevil\r\nc\x00".encode(), 100) == (
         "a: 1\n  b: 2�[31m�evil\nc�"
     )
@@ -44,7 +44,7 @@ def test_text_keeps_its_lines_and_loses_control_characters() -> None:
     assert len(lines(b"x" * 10**7, 1000)) < 1100
 
 
-def test_links_are_relative_and_name_no_scheme(tmp_path: Path) -> None:
+def test_links_are_relative_urls_without_a_scheme(tmp_path: Path) -> None:
     run = tmp_path / "javascript:alert(1)" / "a b#?%<script>"
     run.mkdir(parents=True)
     (run / "result.json").touch()
