@@ -1,4 +1,4 @@
-"""`metarun evaluate`: the stored figure again, or another protocol, and nothing overwritten."""
+"""`metarun evaluate` repeats the stored figure, tests other protocols and overwrites nothing."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def test_the_stored_figure_is_repeated_exactly(metarun: Metarun, algo: str) -> N
     assert rows[0] == rows[1]
 
 
-def test_another_protocol_is_written_down(metarun: Metarun) -> None:
+def test_another_protocol_is_recorded(metarun: Metarun) -> None:
     metarun(*TINY, "out=run")
     before = read("run")
     words = ("shots=4", "ways=7", "queries=2", "episodes=5", "split=val", "eval_seed=3")
     assert metarun("evaluate", "run=run", *words, *FOLDER)[0] == 0
-    found = read("run/evaluations/val_7w4s2q_5")
+    evaluation = read("run/evaluations/val_7w4s2q_5")
     expected = {"ways": 7, "shots": 4, "queries": 2, "split": "val", "eval_seed": 3}
-    assert expected.items() <= found["protocol"].items()
-    assert found["test"]["episodes"] == 5
+    assert expected.items() <= evaluation["protocol"].items()
+    assert evaluation["test"]["episodes"] == 5
     assert read("run") == before
 
 
@@ -55,7 +55,7 @@ def test_nothing_is_overwritten(metarun: Metarun) -> None:
 
 
 @pytest.mark.parametrize("algo", ["maml", "protonet"])
-def test_both_kinds_of_batch_norm_are_reported_and_one_is_the_protocols(
+def test_both_kinds_of_batch_norm_are_reported_and_the_protocol_names_one(
     metarun: Metarun, algo: str
 ) -> None:
     metarun(*TINY, f"algo={algo}", "out=run")
@@ -72,7 +72,7 @@ def test_both_kinds_of_batch_norm_are_reported_and_one_is_the_protocols(
     assert one["test"]["loss"] != two["test"]["loss"]
 
 
-def test_what_evaluate_cannot_change_is_refused(metarun: Metarun) -> None:
+def test_keys_that_evaluate_cannot_change_are_refused(metarun: Metarun) -> None:
     metarun(*TINY, "algo=maml", "out=run")
     code, _, err = metarun("evaluate", "run=run", "steps=5", "algo=protonet", *FOLDER)
     assert code == 2
@@ -85,7 +85,7 @@ def test_what_evaluate_cannot_change_is_refused(metarun: Metarun) -> None:
     assert not Path("run/evaluations").exists()
 
 
-def test_a_run_without_a_checkpoint_says_so(metarun: Metarun) -> None:
+def test_a_run_without_a_checkpoint_is_refused(metarun: Metarun) -> None:
     metarun(*TINY, "out=run")
     Path("run/checkpoints/best.pt").unlink()
     code, _, err = metarun("evaluate", "run=run", *FOLDER)
@@ -93,7 +93,7 @@ def test_a_run_without_a_checkpoint_says_so(metarun: Metarun) -> None:
     assert "no such checkpoint" in err[0]
 
 
-def test_the_training_split_does_not_limit_what_is_tested_on_it(metarun: Metarun) -> None:
+def test_the_sizes_of_evaluation_apply_to_the_training_split(metarun: Metarun) -> None:
     metarun(*TINY, "out=run")
     code, _, err = metarun("evaluate", "run=run", "split=train", "shots=18", *FOLDER)
     assert code == 2
@@ -103,15 +103,15 @@ def test_the_training_split_does_not_limit_what_is_tested_on_it(metarun: Metarun
     ]
 
 
-def test_other_data_does_not_change_what_the_run_was_trained_on(metarun: Metarun) -> None:
+def test_other_data_does_not_change_the_recorded_training_split(metarun: Metarun) -> None:
     metarun(*TINY, "out=run")
     assert metarun("evaluate", "run=run", "data.classes=60", "name=more", *FOLDER)[0] == 0
-    own, other = read("run")["protocol"], read("run/evaluations/more")["protocol"]
-    assert own["split_sha256"] != other["split_sha256"]
-    assert own["train_split_sha256"] == other["train_split_sha256"]
+    first, other = read("run")["protocol"], read("run/evaluations/more")["protocol"]
+    assert first["split_sha256"] != other["split_sha256"]
+    assert first["train_split_sha256"] == other["train_split_sha256"]
 
 
-def test_the_configuration_of_another_run_is_noticed(metarun: Metarun) -> None:
+def test_the_configuration_of_another_run_is_refused(metarun: Metarun) -> None:
     metarun(*TINY, "algo=maml", "out=a")
     metarun(*TINY, "algo=maml", "algo.inner_lr=0.9", "out=b")
     Path("a/config.yaml").write_bytes(Path("b/config.yaml").read_bytes())

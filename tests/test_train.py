@@ -1,4 +1,4 @@
-"""A run from its parts to its result: what it writes, how it stops, and how it goes on."""
+"""A run: its files, interruption, resumption and errors."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def result(run: str | Path) -> dict[str, Any]:
 
 def without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        told = ("wall_seconds", "step_seconds", "episodes_per_second", "command", "resumed_with")
-        return {k: without_times(v) for k, v in value.items() if k not in told}
+        ignored = ("wall_seconds", "step_seconds", "episodes_per_second", "command", "resumed_with")
+        return {k: without_times(v) for k, v in value.items() if k not in ignored}
     return value
 
 
@@ -54,30 +54,30 @@ def assert_same_run(a: str, b: str) -> None:
 
 
 @pytest.mark.ink
-def test_a_run_folder_holds_what_the_contract_names(metarun: Metarun) -> None:
+def test_a_run_folder_contains_all_files(metarun: Metarun) -> None:
     code, out, err = metarun("train", *TINY, "out=run")
     assert (code, err) == (0, [])
     for name in ("config.yaml", "metrics.jsonl", "result.json", "run.log", "test_episodes.csv"):
         assert Path("run", name).is_file()
     for name in ("curves.png", "episodes.png"):
         assert Path("run", name).read_bytes().startswith(b"\x89PNG")
-    found = result("run")
-    assert found["status"] == "completed"
-    assert found["test"]["episodes"] == 8
-    assert 0 <= found["test"]["accuracy"]["mean"] <= 1
-    assert found["val"]["best_step"] in (2, 4)
-    protocol = found["protocol"]
+    contents = result("run")
+    assert contents["status"] == "completed"
+    assert contents["test"]["episodes"] == 8
+    assert 0 <= contents["test"]["accuracy"]["mean"] <= 1
+    assert contents["val"]["best_step"] in (2, 4)
+    protocol = contents["protocol"]
     expected = {"data": "blobs", "split": "test", "ways": 5, "shots": 1, "queries": 3}
     assert expected.items() <= protocol.items()
     assert protocol["batch_norm"] == "inductive"
     assert protocol["selection"] == "best validation accuracy"
     assert len(protocol["split_sha256"]) == len(protocol["episodes_sha256"]) == 64
-    assert {"command", "algo", "backbone", "parameters", "seed", "steps"} <= found["run"].keys()
-    assert {"wall_seconds", "episodes_per_second", "device", "versions"} <= found["run"].keys()
+    assert {"command", "algo", "backbone", "parameters", "seed", "steps"} <= contents["run"].keys()
+    assert {"wall_seconds", "episodes_per_second", "device", "versions"} <= contents["run"].keys()
     assert out.rstrip().endswith("result.json")
 
 
-def test_the_figure_is_the_mean_of_the_episodes_that_are_listed(metarun: Metarun) -> None:
+def test_the_figure_is_the_mean_over_the_listed_episodes(metarun: Metarun) -> None:
     metarun(*TINY, "out=run")
     rows = list(csv.DictReader(Path("run/test_episodes.csv").read_text().splitlines()))
     assert [int(r["episode"]) for r in rows] == list(range(8))
@@ -92,8 +92,8 @@ def test_metrics_have_a_line_for_each_logged_step_and_validation(metarun: Metaru
     assert lines == [(2, train), (2, val), (4, train), (4, val), (5, train), (5, val)]
 
 
-def test_the_checkpoint_that_is_tested_is_chosen_on_validation(metarun: Metarun) -> None:
-    """Trap: selecting on test."""
+def test_the_tested_checkpoint_is_chosen_on_validation(metarun: Metarun) -> None:
+    """Never on test episodes."""
     metarun(*TINY, "out=run", "steps=6", "optimizer.lr=0.1")
     vals = [x for x in read_metrics(Path("run")) if x["split"] == "val"]
     best = max(vals, key=lambda x: (x["accuracy"], -x["step"]))
@@ -110,7 +110,7 @@ def test_the_same_command_gives_the_same_run(metarun: Metarun) -> None:
     assert_same_run("a", "b")
 
 
-def test_another_seed_is_another_run_on_the_same_test(metarun: Metarun) -> None:
+def test_another_seed_gives_another_run_with_the_same_test_episodes(metarun: Metarun) -> None:
     metarun(*TINY, "out=a")
     metarun(*TINY, "out=b", "seed=1")
     a, b = result("a"), result("b")
@@ -130,14 +130,14 @@ def test_a_folder_with_a_run_is_never_written_to(metarun: Metarun) -> None:
     assert before == {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()}
 
 
-def test_what_is_refused_leaves_no_folder(metarun: Metarun) -> None:
+def test_a_refused_request_creates_no_folder(metarun: Metarun) -> None:
     for wrong in ("shots=30", "ways=13", "algo.temperature=-1", "algo.foo=1", "shots=0"):
         code, _, err = metarun(*TINY, "out=run", wrong)
         assert (code, len(err)) == (2, 1), err
         assert not Path("run").exists()
 
 
-def test_choices_that_do_not_fit_together_are_all_named(metarun: Metarun) -> None:
+def test_all_mistakes_are_reported_at_once(metarun: Metarun) -> None:
     code, _, err = metarun(*TINY, "algo=maml", "ways=13", "train_ways=4", "train_queries=30")
     assert code == 2
     assert err == [
@@ -151,7 +151,7 @@ def test_choices_that_do_not_fit_together_are_all_named(metarun: Metarun) -> Non
 
 @pytest.mark.parametrize("algo", ["protonet", "maml"])
 @pytest.mark.parametrize(("call", "number"), [(1, signal.SIGINT), (3, signal.SIGTERM)])
-def test_an_interrupted_run_goes_on_as_if_never_stopped(
+def test_an_interrupted_run_resumes_exactly(
     metarun: Metarun, algo: str, call: int, number: int
 ) -> None:
     options = [*TINY, f"algo={algo}", "steps=5", "log_every=2", "optimizer.schedule=cosine"]
@@ -171,7 +171,7 @@ def test_an_interrupted_run_goes_on_as_if_never_stopped(
 
 
 @pytest.mark.parametrize("evaluation", [1, 2, 3])
-def test_an_interrupted_validation_or_test_is_done_again(metarun: Metarun, evaluation: int) -> None:
+def test_an_interrupted_validation_or_test_is_repeated(metarun: Metarun, evaluation: int) -> None:
     """The learner adapts 9 times in each of two validations, then in the test."""
     options = [*TINY, "val_episodes=9"]
     metarun(*options, "out=whole")
@@ -191,7 +191,7 @@ def test_an_interrupted_validation_or_test_is_done_again(metarun: Metarun, evalu
     assert_same_run("whole", "halves")
 
 
-def test_more_steps_go_on_from_the_end(metarun: Metarun) -> None:
+def test_a_finished_run_continues_with_more_steps(metarun: Metarun) -> None:
     metarun(*TINY, "out=long", "steps=8")
     metarun(*TINY, "out=short", "steps=4")
     code, _, err = metarun("resume=short", *TINY[:2])
@@ -203,7 +203,7 @@ def test_more_steps_go_on_from_the_end(metarun: Metarun) -> None:
     assert_same_run("long", "short")
 
 
-def test_resume_refuses_what_would_make_it_another_run(metarun: Metarun) -> None:
+def test_resume_refuses_keys_that_would_change_the_run(metarun: Metarun) -> None:
     metarun(*TINY, "out=run")
     code, _, err = metarun("resume=run", "ways=3", "data=glyphs", "steps=9", *TINY[:2])
     assert code == 2
@@ -239,7 +239,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_within_the_step(metarun: Metaru
     assert_same_run("whole", "run")
 
 
-def test_a_failure_in_a_learner_is_one_line_and_a_traceback_in_the_log(metarun: Metarun) -> None:
+def test_an_error_in_a_learner_is_one_line_and_a_traceback_in_the_log(metarun: Metarun) -> None:
     def broken(self: Any, task: Any) -> Any:
         raise RuntimeError("out of\nmemory")
 
@@ -267,7 +267,7 @@ def test_double_precision(metarun: Metarun) -> None:
 
 @pytest.mark.parametrize("algo", ["protonet", "maml"])
 def test_training_beats_chance_on_an_easy_task(metarun: Metarun, algo: str) -> None:
-    """Not only does it run: it learns."""
+    """Training improves the accuracy."""
     noisy = [*TINY, "data.noise=90", "test_episodes=40", "eval_every=30", f"algo={algo}"]
     metarun(*noisy, "out=untrained", "steps=1", "optimizer.lr=1e-9")
     metarun(*noisy, "out=trained", "steps=30", "optimizer.lr=3e-3", "log_every=10")
@@ -298,10 +298,10 @@ def test_an_edited_configuration_is_not_resumed(metarun: Metarun) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_a_run_does_not_go_on_with_other_data(metarun: Metarun, split: str) -> None:
+def test_a_run_is_not_resumed_with_other_data(metarun: Metarun, split: str) -> None:
     metarun(*TINY, "out=run")
     state = checkpoint.load_state(Path("run/checkpoints/last.pt"))
-    state["splits"][split] = "0" * 64  # as if images had been added since
+    state["splits"][split] = "0" * 64  # as after adding images
     checkpoint.save(Path("run/checkpoints/last.pt"), state)
     code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
     assert code == 2
@@ -318,7 +318,7 @@ def test_two_processes_do_not_train_in_one_folder(metarun: Metarun) -> None:
 
 
 @pytest.mark.parametrize("name", ["curves.png", "test_episodes.csv", "run.log"])
-def test_a_users_own_files_are_not_overwritten(metarun: Metarun, name: str) -> None:
+def test_files_of_the_user_are_not_overwritten(metarun: Metarun, name: str) -> None:
     Path("figures").mkdir()
     Path("figures", name).write_text("mine")
     code, _, err = metarun(*TINY, "out=figures")
@@ -328,7 +328,7 @@ def test_a_users_own_files_are_not_overwritten(metarun: Metarun, name: str) -> N
 
 
 def test_many_test_episodes_do_not_delay_the_start(metarun: Metarun) -> None:
-    """Their hash is taken when there is a figure that it belongs to."""
+    """They are hashed after the test."""
     with pytest.MonkeyPatch.context() as patch:
         signal_in_step(patch, 1, signal.SIGINT)
         code, _, _ = metarun(*TINY, "out=run", f"test_episodes={10**9}")
@@ -336,15 +336,15 @@ def test_many_test_episodes_do_not_delay_the_start(metarun: Metarun) -> None:
     assert result("run")["protocol"]["episodes_sha256"] is None
 
 
-def test_what_was_typed_to_go_on_is_kept(metarun: Metarun) -> None:
+def test_the_command_that_resumed_a_run_is_recorded(metarun: Metarun) -> None:
     metarun(*TINY, "out=run")
     metarun("resume=run", "steps=6", *TINY[:2])
-    found = result("run")["run"]
-    assert found["command"].endswith("out=run")
-    assert found["resumed_with"] == [f"metarun resume=run steps=6 {' '.join(TINY[:2])}"]
+    record = result("run")["run"]
+    assert record["command"].endswith("out=run")
+    assert record["resumed_with"] == [f"metarun resume=run steps=6 {' '.join(TINY[:2])}"]
 
 
-def test_a_learner_without_anything_to_learn_is_refused(metarun: Metarun) -> None:
+def test_a_learner_without_parameters_is_refused(metarun: Metarun) -> None:
     words = [*TINY[:4], "backbone=mlp", "backbone.hidden=[]", "out=run"]
     code, _, err = metarun(*words)
     assert code == 2
@@ -354,7 +354,7 @@ def test_a_learner_without_anything_to_learn_is_refused(metarun: Metarun) -> Non
     assert not Path("run").exists()
 
 
-def test_a_finished_figure_stays_when_a_longer_run_fails(metarun: Metarun) -> None:
+def test_results_are_kept_when_a_finished_run_continues(metarun: Metarun) -> None:
     metarun(*TINY, "out=run")
     first = Path("run/result.json").read_bytes()
     assert metarun("resume=run", "steps=6", *TINY[:2])[0] == 0
@@ -363,7 +363,7 @@ def test_a_finished_figure_stays_when_a_longer_run_fails(metarun: Metarun) -> No
 
 
 @pytest.mark.parametrize("name", [".metarun.lock", ".metarun.holder", "run.log", "metrics.jsonl"])
-def test_a_link_in_a_strangers_run_is_not_written_to(metarun: Metarun, name: str) -> None:
+def test_links_in_a_run_folder_are_not_written_to(metarun: Metarun, name: str) -> None:
     metarun(*TINY, "out=run")
     Path("mine").write_text("precious")
     (Path("run") / name).unlink(missing_ok=True)
@@ -374,7 +374,7 @@ def test_a_link_in_a_strangers_run_is_not_written_to(metarun: Metarun, name: str
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "checkpoints/last.pt"])
-def test_a_pipe_in_a_files_place_does_not_hang(metarun: Metarun, name: str) -> None:
+def test_a_pipe_in_place_of_a_file_does_not_hang(metarun: Metarun, name: str) -> None:
     metarun(*TINY, "out=run")
     (Path("run") / name).unlink()
     os.mkfifo(Path("run") / name)

@@ -49,7 +49,7 @@ class RunFailed(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal stopped the run after it had saved its state; exit code 130.
+    """A signal stopped the run, which can be resumed; exit code 130.
 
     Like `KeyboardInterrupt`, it is not an `Exception`, so that it also ends a sweep.
     """

@@ -47,7 +47,7 @@ def train(
     Args:
         command: the command that the user typed, for `result.json`.
         folders: the user's config folders.
-        afresh: replace a run that stopped before its first checkpoint; for the jobs of a sweep.
+        afresh: accept files of an earlier attempt in `out`; for the jobs of a resumed sweep.
         trial: receives each validation, if the run belongs to a search.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the tests of faults share: short runs, their pictures left out, and how to compare them."""
+"""Short runs without pictures, and their comparison, for all tests of faults."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SHORT = [*TINY, "test_episodes=4", "eval_every=1", "optimizer.schedule=cosine"]
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take longer than all the rest."""
+    """Do not draw pictures, which would take most of the time."""
     monkeypatch.setattr(train, "draw_curves", lambda *_: None)
     monkeypatch.setattr(train, "draw_tested", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the run `whole`, and `part`, the same one stopped after 3 of 4 steps."""
+    """A folder with the run `whole` and the same run `part`, stopped after 3 of 4 steps."""
     folder, before = tmp_path_factory.mktemp("made"), Path.cwd()
     os.chdir(folder)
     try:
@@ -52,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def part(made: Path, metarun: Callable[..., Any]) -> Path:
-    """A copy of `part` in the test's own folder, to be damaged."""
+    """A copy of `part` in the folder of the test, to be damaged."""
     shutil.copytree(made / "part", "part")
     return Path("part")
 

@@ -1,4 +1,4 @@
-"""A child that kills itself between two writes."""
+"""A child process that kills itself before a write."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ WRITES = ("fsync", "replace", "link", "mkdir")
 
 
 def command(argv: Sequence[str], folder: Path, at: int | None = None) -> None:
-    """Run a command of metarun in `folder`, killed just before its `at`-th write.
+    """Run a metarun command in `folder` and kill the process before its `at`-th write.
 
-    Without `at`, `writes.txt` tells which writes there are.
+    Without `at`, list all writes in `writes.txt`.
     """
     os.chdir(folder)
     with open("output.txt", "a") as file:
@@ -33,8 +33,8 @@ def command(argv: Sequence[str], folder: Path, at: int | None = None) -> None:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             place = os.readlink(f"/proc/self/fd/{args[0]}") if name == "fsync" else args[-1]
-            if "run" in str(place):  # the cache of another library is not our business
-                writes.append(f"{name} {told(Path(place).name)}")
+            if "run" in str(place):  # ignore caches of other libraries
+                writes.append(f"{name} {final_name(Path(place).name)}")
                 if len(writes) == at:
                     os.kill(os.getpid(), signal.SIGKILL)
             return original(*args, **kwargs)
@@ -49,6 +49,6 @@ def command(argv: Sequence[str], folder: Path, at: int | None = None) -> None:
     sys.exit(code)
 
 
-def told(name: str) -> str:
-    """The name of a file, also of one that is being written: `.a.pt.metarun-x7f3.part` is a.pt."""
+def final_name(name: str) -> str:
+    """The name of a file when finished: `a.pt` for `.a.pt.metarun-x7f3.part`."""
     return name[1:].rsplit(".", 2)[0] if UNFINISHED.fullmatch(name) else name

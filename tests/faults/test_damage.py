@@ -1,4 +1,4 @@
-"""Files that are cut short, flipped or gone: a line that names them, never another figure."""
+"""Truncated, changed or missing files are reported and never change a figure."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ READ = ("config.yaml", "metrics.jsonl", "result.json", "checkpoints/last.pt", "c
 def damaged(path: Path, how: str) -> None:
     data = DAMAGE[how](path.read_bytes())
     assert data != path.read_bytes()
-    path.unlink()  # it may share its content with another name
+    path.unlink()  # the file may be hard-linked under another name
     path.write_bytes(data)
 
 
 @pytest.mark.parametrize("how", DAMAGE)
 @pytest.mark.parametrize("name", READ)
-def test_a_run_goes_on_to_the_same_figures_or_says_what_is_damaged(
+def test_a_run_resumes_to_the_same_figures_or_reports_the_damaged_file(
     metarun: Metarun, made: Path, part: Path, name: str, how: str
 ) -> None:
     damaged(part / name, how)
@@ -56,7 +56,7 @@ def test_a_run_goes_on_to_the_same_figures_or_says_what_is_damaged(
         assert [again[k] for k in ("test", "val", "protocol")] == [
             whole[k] for k in ("test", "val", "protocol")
         ]
-        if name == "metrics.jsonl":  # the one file that nothing else can make again
+        if name == "metrics.jsonl":  # the only file that cannot be restored
             assert err == [] or "metrics.jsonl: damaged" in err[0]
         else:
             assert_same(part, made / "whole")
@@ -71,7 +71,7 @@ def test_a_run_goes_on_to_the_same_figures_or_says_what_is_damaged(
 
 @pytest.mark.parametrize("how", ["half", "noise", "flipped at 62%"])
 @pytest.mark.parametrize("name", ["config.yaml", "checkpoints/best.pt"])
-def test_an_evaluation_gives_the_same_figure_or_none(
+def test_an_evaluation_gives_the_same_figure_or_is_refused(
     metarun: Metarun, made: Path, name: str, how: str
 ) -> None:
     shutil.copytree(made / "whole", "whole")
@@ -89,7 +89,7 @@ def test_an_evaluation_gives_the_same_figure_or_none(
         assert not Path("whole/evaluations").exists()
 
 
-def test_where_no_checkpoint_is_whole_nothing_is_overwritten(metarun: Metarun, part: Path) -> None:
+def test_without_an_intact_checkpoint_nothing_is_overwritten(metarun: Metarun, part: Path) -> None:
     for name in ("last.pt", "previous.pt"):
         damaged(part / "checkpoints" / name, "half")
     before = {p: p.read_bytes() for p in part.rglob("*") if p.is_file()}
@@ -100,7 +100,7 @@ def test_where_no_checkpoint_is_whole_nothing_is_overwritten(metarun: Metarun, p
     assert before == {p: p.read_bytes() for p in part.rglob("*") if p.is_file()}
 
 
-def test_best_weights_outlive_their_file_and_the_last_checkpoint(
+def test_best_weights_are_restored_from_the_previous_checkpoint(
     metarun: Metarun, made: Path, part: Path
 ) -> None:
     for name in ("last.pt", "best.pt"):
@@ -112,8 +112,10 @@ def test_best_weights_outlive_their_file_and_the_last_checkpoint(
     assert_same(part, made / "whole")
 
 
-def test_the_best_of_another_step_is_not_tested(metarun: Metarun, made: Path, part: Path) -> None:
-    """As if it had been saved and the checkpoint that knows of it had not."""
+def test_a_best_checkpoint_of_another_step_is_replaced(
+    metarun: Metarun, made: Path, part: Path
+) -> None:
+    """A kill between the two writes could leave it."""
     best = checkpoint.load_state(part / "checkpoints/best.pt")
     for weights in best["learner"].values():
         weights.zero_()
@@ -123,10 +125,8 @@ def test_the_best_of_another_step_is_not_tested(metarun: Metarun, made: Path, pa
     assert_same(part, made / "whole")
 
 
-def test_a_configuration_that_was_changed_is_told_from_one_that_was_typed(
-    metarun: Metarun, part: Path
-) -> None:
-    """`steps` may change on resume, but not by a flipped bit."""
+def test_an_edited_configuration_file_is_refused(metarun: Metarun, part: Path) -> None:
+    """`steps` may be changed on the command line, but not in the file."""
     file = part / "config.yaml"
     text = file.read_text()
     file.write_text(text.replace("steps: 4\n", "steps: 6\n"))
@@ -143,7 +143,7 @@ def test_a_configuration_that_was_changed_is_told_from_one_that_was_typed(
     ]
 
 
-def test_a_checkpoint_that_is_not_of_a_run_is_refused(metarun: Metarun, part: Path) -> None:
+def test_a_checkpoint_without_the_keys_of_a_run_is_refused(metarun: Metarun, part: Path) -> None:
     checkpoint.save(part / "checkpoints/last.pt", {"learner": {"w": torch.zeros(2)}})
     code, _, err = metarun("resume=part")
     assert (code, err) == (

@@ -1,4 +1,4 @@
-"""A disk that fills up, a folder that is not ours any more: one line, and the run can go on."""
+"""A full disk or a read-only folder gives one line, and the run can be resumed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Metarun = Callable[..., tuple[int, str, list[str]]]
 
 
 def failing_from(patch: pytest.MonkeyPatch, module: Any, name: str, first: int, code: int) -> list:
-    """From its `first` call on, a function of the system fails; the calls so far."""
+    """Make a system function fail from its `first` call on; returns the list of calls."""
     original, calls = getattr(module, name), []
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -41,7 +41,7 @@ def failing_from(patch: pytest.MonkeyPatch, module: Any, name: str, first: int, 
     [(os, "fsync", errno.ENOSPC), (tempfile, "mkstemp", errno.EACCES)],
     ids=["full", "read-only"],
 )
-def test_writes_that_fail_from_any_moment_on(
+def test_writes_that_fail_from_some_call_on(
     metarun: Metarun, made: Path, module: Any, name: str, code: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -56,7 +56,7 @@ def test_writes_that_fail_from_any_moment_on(
         assert "Traceback" not in shown + "".join(err)
         assert len(err) == 1, (first, err)
         assert os.strerror(code) in err[0]
-        if not (out / "config.yaml").exists():  # it never began, and the folder is free
+        if not (out / "config.yaml").exists():  # not started: the folder is free
             assert ended == 2
             assert metarun(*SHORT, f"out={out}")[0] == 0
         else:
@@ -64,14 +64,14 @@ def test_writes_that_fail_from_any_moment_on(
             assert f"go on with: metarun resume={out}" in err[0]
             if (results.read_result(out) or {}).get(
                 "status"
-            ) != "completed":  # else its very last sync
+            ) != "completed":  # it may fail in the last sync
                 assert metarun(f"resume={out}", *TINY[:2])[0] == 0
         assert_same(out, made / "whole")
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 100 kB, which a run of these tests fills."""
+    """A disk of 100 kB, too small for a run."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(disk)]
@@ -81,13 +81,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_a_disk_that_is_really_full(metarun: Metarun, made: Path, small_disk: Path) -> None:
+def test_a_full_disk(metarun: Metarun, made: Path, small_disk: Path) -> None:
     out = small_disk / "run"
     code, shown, err = metarun(*SHORT, f"out={out}")
     assert (code, len(err)) == (1, 1), err
     assert "No space left on device" in err[0]
     assert "Traceback" not in shown + err[0]
-    assert result(out)["status"] in ("failed", "running")  # it may not fit either
+    assert result(out)["status"] in ("failed", "running")  # the new status may not fit
     grown = ["mount", "-o", "remount,size=20m", str(small_disk)]
     subprocess.run(grown, check=True)
     assert metarun(f"resume={out}", *TINY[:2])[0] == 0
@@ -95,7 +95,7 @@ def test_a_disk_that_is_really_full(metarun: Metarun, made: Path, small_disk: Pa
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_rights(metarun: Metarun, part: Path) -> None:
+def test_a_folder_without_write_permission(metarun: Metarun, part: Path) -> None:
     part.chmod(0o500)
     try:
         code, _, err = metarun("resume=part", *TINY[:2])
@@ -106,7 +106,7 @@ def test_a_folder_without_rights(metarun: Metarun, part: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["draw_curves", "draw_tested"])
-def test_a_picture_that_cannot_be_drawn_costs_a_run_nothing(
+def test_a_picture_that_cannot_be_drawn_does_not_affect_the_run(
     metarun: Metarun, made: Path, name: str
 ) -> None:
     def broken(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""kill -9 at any moment: the run goes on and ends as if it had never been killed."""
+"""A run killed by SIGKILL at any moment resumes and ends with the same result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = [*SHORT, "steps=2"]
 
 
 def child(argv: list[str], folder: Path, at: int | None = None) -> int:
-    """Run a command in a process of its own; its exit code, −9 if it killed itself."""
+    """Run a command in a new process; returns the exit code, −9 if it killed itself."""
     process = kill_and_resume.STARTING.Process(target=killing.command, args=(argv, folder, at))
     process.start()
     process.join()
@@ -29,15 +29,17 @@ def child(argv: list[str], folder: Path, at: int | None = None) -> int:
 
 
 def whole(words: list[str], folder: Path) -> list[str]:
-    """A run that is left alone in `folder/run`; the writes it consists of."""
+    """Run without kills in `folder/run`; returns the list of its writes."""
     folder.mkdir()
     assert child([*words, "out=run"], folder) == 0, (folder / "output.txt").read_text()
     return (folder / "writes.txt").read_text().splitlines()
 
 
 def killed_at(words: list[str], folder: Path, at: int) -> None:
-    """Kill the run before its `at`-th write, then what goes on with it before its own, and so on:
-    each life is two writes longer than the one before. At last it ends."""
+    """Kill the run before its `at`-th write, and resume and kill it until it ends.
+
+    Each process may do twelve more writes than the one before.
+    """
     folder.mkdir()
     code = child([*words, "out=run"], folder, at)
     assert code == -signal.SIGKILL
@@ -48,7 +50,7 @@ def killed_at(words: list[str], folder: Path, at: int) -> None:
 
 
 def test_a_kill_in_the_middle_of_a_checkpoint(tmp_path: Path) -> None:
-    """Between the writes of the second one, which has one before it to be kept."""
+    """Kill between the writes of the second checkpoint, which keeps the first as previous."""
     writes = whole(WORDS, tmp_path / "whole")
     renamed = [i for i, name in enumerate(writes, start=1) if name == "replace last.pt"]
     assert len(renamed) == 2
@@ -73,7 +75,7 @@ def test_a_kill_between_any_two_writes(tmp_path: Path, algo: str) -> None:
 
 
 def kills(algo: str, folder: Path, least: int) -> None:
-    """Trials of the script until `least` kills have come."""
+    """Repeat the trials of the script until there were `least` kills."""
     words = [*kill_and_resume.SHORT, f"algo={algo}"]
     (folder / "whole").mkdir()
     seconds = kill_and_resume.whole(words, folder / "whole")
@@ -92,12 +94,12 @@ def test_kills_at_random_moments(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("algo", SHIPPED)
 def test_kills_at_random_moments_of_every_learner(tmp_path: Path, algo: str) -> None:
-    """At least 50 over the learners."""
+    """About 60 kills over all learners."""
     kills(algo, tmp_path, -(-60 // len(SHIPPED)))
 
 
-def test_the_comparison_sees_one_bit(made: Path, tmp_path: Path) -> None:
-    """So that the other tests of this file can fail."""
+def test_the_comparison_detects_one_changed_bit(made: Path, tmp_path: Path) -> None:
+    """Otherwise the other tests of this file could not fail."""
     run = tmp_path / "run"
     shutil.copytree(made / "whole", run)
     assert kill_and_resume.differences(made / "whole", run) == []

@@ -1,4 +1,4 @@
-"""Signals at the worst moments, and two processes that want one folder."""
+"""Signals during critical operations, and two processes in one folder."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ Metarun = Callable[..., tuple[int, str, list[str]]]
 
 @pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGINT] * 2])
 @pytest.mark.parametrize("write", [1, 4])
-def test_a_signal_inside_the_writing_of_a_checkpoint(
+def test_a_signal_while_a_checkpoint_is_written(
     metarun: Metarun, made: Path, numbers: list[int], write: int
 ) -> None:
-    """The first and the fourth renaming: before there is any, and between `last.pt` and `best`."""
+    """At the first rename, before any checkpoint, or the fourth, after `last.pt`."""
     original, calls = os.replace, []
 
     def replace(old: Any, new: Any) -> None:
@@ -56,7 +56,7 @@ def test_a_signal_inside_the_writing_of_a_checkpoint(
     assert_same(Path("run"), made / "whole")
 
 
-def test_a_finished_run_stays_finished_when_the_good_bye_is_interrupted(
+def test_a_finished_run_stays_finished_if_the_end_of_the_logger_is_interrupted(
     metarun: Metarun, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def finish(*_: object, **__: object) -> None:
@@ -67,10 +67,8 @@ def test_a_finished_run_stays_finished_when_the_good_bye_is_interrupted(
     assert_same(Path("run"), made / "whole")
 
 
-def test_of_two_started_at_once_the_second_is_told_who_has_the_folder(
-    metarun: Metarun, tmp_path: Path
-) -> None:
-    """The first one would go on for hours."""
+def test_a_second_process_in_a_folder_reports_the_first(metarun: Metarun, tmp_path: Path) -> None:
+    """The first one would train for hours."""
     words = [*SHORT, "out=run"]
     first, begun = kill_and_resume.start([*words, "steps=100000"], tmp_path)
     try:
@@ -87,8 +85,8 @@ def test_of_two_started_at_once_the_second_is_told_who_has_the_folder(
         first.join()
 
 
-def test_a_race_for_a_new_folder_has_one_winner(metarun: Metarun) -> None:
-    """The other one takes the folder after this one looked, before it began."""
+def test_only_one_process_can_start_in_a_new_folder(metarun: Metarun) -> None:
+    """The other process locks the folder between the check and the start of this one."""
     original = train.assemble
 
     def assemble(*args: Any, **kwargs: Any) -> Any:
@@ -106,13 +104,13 @@ def test_a_race_for_a_new_folder_has_one_winner(metarun: Metarun) -> None:
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
-def test_a_number_that_is_not_finite_can_be_reached_again(
+def test_a_value_that_is_not_finite_can_be_reproduced(
     metarun: Metarun, made: Path, what: str
 ) -> None:
     original = loop.accumulate
 
     def accumulate(learner: Any, tasks: Any, seed: int) -> Any:
-        """Fails in step 4 of this run, whenever that is taken: by its tasks alone."""
+        """Fails in step 4, also after resuming, because it depends on the tasks only."""
         scores = original(learner, tasks, seed)
         if tasks[1].number == 7:
             if what == "loss":

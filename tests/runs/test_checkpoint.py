@@ -1,4 +1,4 @@
-"""Checkpoints hold plain things, are whole or not there, and run nothing when read."""
+"""Checkpoints hold plain data, are written atomically and execute no code when read."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from metarun.runs import checkpoint
 STATE = {"step": 3, "learner": {"w": torch.arange(4.0)}, "best": None, "recent": [{"loss": 0.5}]}
 
 
-def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+def test_a_saved_checkpoint_is_read_back(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "a" / "last.pt", STATE)
-    found = checkpoint.load_state(tmp_path / "a" / "last.pt")
-    assert torch.equal(found.pop("learner")["w"], STATE["learner"]["w"])
-    assert found == {"format": 3, "step": 3, "best": None, "recent": [{"loss": 0.5}]}
+    state = checkpoint.load_state(tmp_path / "a" / "last.pt")
+    assert torch.equal(state.pop("learner")["w"], STATE["learner"]["w"])
+    assert state == {"format": 3, "step": 3, "best": None, "recent": [{"loss": 0.5}]}
 
 
-def test_a_write_that_fails_leaves_the_one_before(
+def test_a_failed_write_keeps_the_previous_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "last.pt"
@@ -40,7 +40,7 @@ def test_a_write_that_fails_leaves_the_one_before(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_damage_is_named(tmp_path: Path) -> None:
+def test_damage_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     checkpoint.save(path, STATE)
     data = path.read_bytes()
@@ -56,7 +56,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
         checkpoint.load_state(path)
 
 
-def test_anyone_can_read_it_with_torch_alone(tmp_path: Path) -> None:
+def test_a_checkpoint_can_be_read_with_torch_only(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     checkpoint.save(path, STATE)
     assert torch.equal(torch.load(path, weights_only=True)["learner"]["w"], STATE["learner"]["w"])
@@ -65,8 +65,8 @@ def test_anyone_can_read_it_with_torch_alone(tmp_path: Path) -> None:
         assert archive.comment.decode() == f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
-def test_every_bit_counts(tmp_path: Path) -> None:
-    """Each byte flipped in turn, and each length that a cut can leave."""
+def test_any_changed_byte_is_detected(tmp_path: Path) -> None:
+    """Changes a bit of every third byte in turn, and truncates the file to many lengths."""
     path = tmp_path / "last.pt"
     checkpoint.save(path, {"w": torch.arange(2.0)})
     data = path.read_bytes()
@@ -80,7 +80,7 @@ def test_every_bit_counts(tmp_path: Path) -> None:
             checkpoint.load_state(path)
 
 
-def test_a_later_format_is_named_and_not_called_damage(tmp_path: Path) -> None:
+def test_a_later_format_is_not_reported_as_damage(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "FORMAT", 4)
         checkpoint.save(tmp_path / "last.pt", STATE)
@@ -95,11 +95,11 @@ def save_last(folder: Path, step: int) -> None:
 
 def damage(path: Path) -> None:
     data = path.read_bytes()
-    path.unlink()  # it may share its content with another name
+    path.unlink()  # the file may be hard-linked under another name
     path.write_bytes(data[: len(data) // 2])
 
 
-def test_the_one_before_is_kept_and_used_when_the_last_is_damaged(
+def test_the_previous_checkpoint_is_used_if_the_last_is_damaged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert checkpoint.latest(tmp_path) is None
@@ -114,7 +114,7 @@ def test_the_one_before_is_kept_and_used_when_the_last_is_damaged(
     assert line.endswith("; going on from previous.pt, step 2")
 
 
-def test_a_damaged_one_never_takes_the_place_of_a_good_one(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_never_replaces_an_intact_one(tmp_path: Path) -> None:
     save_last(tmp_path, 1)
     save_last(tmp_path, 2)
     damage(tmp_path / "last.pt")
@@ -122,11 +122,11 @@ def test_a_damaged_one_never_takes_the_place_of_a_good_one(tmp_path: Path) -> No
     assert {p.name for p in tmp_path.iterdir()} == {"last.damaged.pt", "previous.pt"}
     save_last(tmp_path, 2)
     assert checkpoint.load_state(tmp_path / "previous.pt")["step"] == 1
-    checkpoint.set_aside(tmp_path)  # a good one stays where it is
+    checkpoint.set_aside(tmp_path)  # an intact checkpoint is not renamed
     assert checkpoint.load_state(tmp_path / "last.pt")["step"] == 2
 
 
-def test_nothing_whole_is_one_line_that_names_all(tmp_path: Path) -> None:
+def test_if_all_are_damaged_one_line_names_all(tmp_path: Path) -> None:
     save_last(tmp_path, 1)
     save_last(tmp_path, 2)
     for name in ("last.pt", "previous.pt"):
@@ -136,13 +136,13 @@ def test_nothing_whole_is_one_line_that_names_all(tmp_path: Path) -> None:
     assert len(refused.value.mistakes) == 1
 
 
-def test_a_strangers_file_runs_no_code(tmp_path: Path) -> None:
+def test_an_untrusted_file_executes_no_code(tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> tuple:
             return os.mkdir, (str(tmp_path / "sprung"),)
 
     (tmp_path / "raw.pt").write_bytes(pickle.dumps(Trap()))
-    checkpoint.save(tmp_path / "zip.pt", {"learner": Trap()})  # with a checksum that fits
+    checkpoint.save(tmp_path / "zip.pt", {"learner": Trap()})  # with a valid checksum
     for name in ("raw.pt", "zip.pt"):
         with pytest.raises(Refused, match="damaged, or not a metarun checkpoint"):
             checkpoint.load_state(tmp_path / name)

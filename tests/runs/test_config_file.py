@@ -1,4 +1,4 @@
-"""`config.yaml` holds the configuration as it was composed, and gives the same object back."""
+"""`config.yaml` holds the composed configuration and is read back to an equal object."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ COMPOSED = [
 
 
 @pytest.mark.parametrize("typed", COMPOSED, ids=" ".join)
-def test_the_file_is_that_of_the_composed_dictionary(tmp_path: Path, typed: list[str]) -> None:
-    """Not a byte depends on the object that the configuration was in meanwhile."""
+def test_the_file_equals_the_composed_configuration(tmp_path: Path, typed: list[str]) -> None:
+    """The conversion to `RunConfig` does not change a byte of the file."""
     cfg = compose(typed, str(OWN))
     config = checked(cfg)
     keep_config(config, tmp_path)
     body, _, _ = (tmp_path / "config.yaml").read_bytes().rpartition(MARK.encode())
-    composed = {**plain(cfg), "out": config.out}  # the time in it may be another
+    composed = {**plain(cfg), "out": config.out}  # contains the time of composition
     assert body == OmegaConf.to_yaml(OmegaConf.create(composed)).encode()
     assert list(config.model_dump()) == [key for key in cfg if key != "hydra"]
 
 
 @pytest.mark.parametrize("typed", COMPOSED, ids=" ".join)
-def test_the_file_gives_the_same_configuration_back(tmp_path: Path, typed: list[str]) -> None:
+def test_the_file_is_read_back_to_an_equal_configuration(tmp_path: Path, typed: list[str]) -> None:
     config = checked(compose(typed, str(OWN)))
     keep_config(config, tmp_path)
     assert amend(load_config(tmp_path, "run"), [], (), "resume", None) == config
@@ -42,7 +42,7 @@ def test_the_file_gives_the_same_configuration_back(tmp_path: Path, typed: list[
     assert longer == config.model_copy(update={"steps": 12345})
 
 
-def test_nothing_changes_a_configuration() -> None:
+def test_a_configuration_is_frozen() -> None:
     config = checked(compose([]))
     with pytest.raises(ValidationError, match="frozen"):
         config.steps = 1

@@ -1,4 +1,4 @@
-"""The run's own record survives a crash, and can be cut back to a checkpoint."""
+"""`metrics.jsonl` survives a crash and can be cut back to a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from metarun.runs import metrics
 
 
-def test_lines_come_back_in_order(tmp_path: Path) -> None:
+def test_lines_are_read_back_in_order(tmp_path: Path) -> None:
     metrics.append(tmp_path, 1, "train", {"loss": 0.5})
     metrics.append(tmp_path, 2, "val", {"loss": 0.25, "accuracy": 1.0})
     assert metrics.read_metrics(tmp_path) == [
@@ -20,14 +20,14 @@ def test_lines_come_back_in_order(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_not_a_number_is_null_as_json_wants_it(tmp_path: Path) -> None:
+def test_values_that_are_not_finite_become_null(tmp_path: Path) -> None:
     metrics.append(tmp_path, 1, "val", {"ci95": math.nan, "loss": math.inf})
     assert metrics.read_metrics(tmp_path) == [
         {"step": 1, "split": "val", "ci95": None, "loss": None}
     ]
 
 
-def test_a_line_that_a_crash_cut_short_is_left_out(tmp_path: Path) -> None:
+def test_a_truncated_line_is_left_out(tmp_path: Path) -> None:
     metrics.append(tmp_path, 1, "train", {"loss": 0.5})
     with (tmp_path / metrics.NAME).open("a") as file:
         file.write('{"step": 2, "spl')
@@ -45,32 +45,32 @@ def written(out: Path, steps: int = 3) -> SimpleNamespace:
     return state
 
 
-def seen(out: Path) -> list[tuple[int, str]]:
+def steps_and_splits(out: Path) -> list[tuple[int, str]]:
     return [(line["step"], line["split"]) for line in metrics.read_metrics(out)]
 
 
-def test_cutting_keeps_what_the_checkpoint_had_seen(
+def test_cut_keeps_the_lines_before_the_checkpoint(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     state = written(tmp_path)
     before = (tmp_path / metrics.NAME).read_bytes().splitlines(keepends=True)
     metrics.cut(tmp_path, state)
     assert (tmp_path / metrics.NAME).read_bytes() == b"".join(before[:3])
-    assert seen(tmp_path) == [(1, "train"), (1, "val"), (2, "train")]
+    assert steps_and_splits(tmp_path) == [(1, "train"), (1, "val"), (2, "train")]
     assert not caplog.records
 
 
 @pytest.mark.parametrize(
     ("find", "replace", "kept"),
     [
-        (b'"loss": 0.5', b'"loss": 0.7', 3),  # still JSON: only the digest tells
+        (b'"loss": 0.5', b'"loss": 0.7', 3),  # valid JSON: only the digest differs
         (b'"loss": 1.0', b'"loss": 1.0}', 1),
         (b'"train"', b'"trai\xff"', 1),
         (b'{"step": 1, "split": "val"', b"[" * 10**5, 2),
         (b'{"step": 2', b'{"step": "2"', 2),
     ],
 )
-def test_damage_is_named_and_what_can_be_read_is_kept(
+def test_damage_is_reported_and_readable_lines_are_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, find: bytes, replace: bytes, kept: int
 ) -> None:
     state, file = written(tmp_path), tmp_path / metrics.NAME
@@ -79,16 +79,16 @@ def test_damage_is_named_and_what_can_be_read_is_kept(
     (line,) = caplog.messages
     assert line.startswith(f"{file}: damaged: {kept} of its 3 lines can be read")
     assert len(metrics.read_metrics(tmp_path)) == state.metrics["lines"] == kept
-    metrics.cut(tmp_path, state)  # which is the record from now on
+    metrics.cut(tmp_path, state)  # the corrected record matches the file
     assert len(caplog.messages) == 1
 
 
-def test_a_lost_file_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     state = written(tmp_path)
     (tmp_path / metrics.NAME).unlink()
     metrics.cut(tmp_path, state)
     assert "0 of its 3 lines" in caplog.text
 
 
-def test_no_file_is_no_lines(tmp_path: Path) -> None:
+def test_without_a_file_there_are_no_lines(tmp_path: Path) -> None:
     assert metrics.read_metrics(tmp_path) == []

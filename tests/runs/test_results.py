@@ -1,4 +1,4 @@
-"""Figures as they are written down and shown."""
+"""How results are written and shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def shown(result: dict) -> str:
     return console.export_text()
 
 
-def test_json_has_no_nan(tmp_path: Path) -> None:
+def test_nan_and_infinity_become_null(tmp_path: Path) -> None:
     results.write(tmp_path, {"test": {"ci95": math.nan, "list": [math.inf, 1.5]}})
     assert json.loads((tmp_path / "result.json").read_text()) == {
         "test": {"ci95": None, "list": [None, 1.5]}
@@ -32,10 +32,10 @@ def test_a_damaged_result_is_none(tmp_path: Path) -> None:
     assert results.read_result(tmp_path) is None
 
 
-def test_a_result_is_shown_by_the_score_that_it_names() -> None:
-    told = {"score": "return", "higher_is_better": True}
+def test_a_result_is_shown_by_its_headline_score() -> None:
+    headline = {"score": "return", "higher_is_better": True}
     stat = {"loss": {"mean": 9.0}, "mse": {"mean": 8.0}, "return": {"mean": -7.25, "ci95": 0.5}}
-    result = {"status": "completed", "protocol": {"headline": told}, "test": stat, "val": None}
+    result = {"status": "completed", "protocol": {"headline": headline}, "test": stat, "val": None}
     assert "-7.2500 ± 0.5000" in shown(result)
     assert "8.0000" in shown(result | {"protocol": {}})
     assert "80.00 %" in shown({"val": {"accuracy": {"mean": 0.8, "ci95": None}}})
@@ -45,17 +45,17 @@ def test_hours_minutes_seconds() -> None:
     assert [results.clock(s) for s in (0, 59.6, 61, 3725)] == ["0:00", "1:00", "1:01", "1:02:05"]
 
 
-def test_a_run_that_did_not_finish_shows_its_status_and_no_figure() -> None:
+def test_an_unfinished_run_shows_its_status_and_no_figure() -> None:
     text = shown({"status": "interrupted", "test": {"accuracy": {"mean": 1.0}}})
     assert "interrupted" in text
     assert "100" not in text
 
 
-def test_a_row_for_each_test_episode(tmp_path: Path) -> None:
+def test_there_is_one_row_per_test_episode(tmp_path: Path) -> None:
     results.write_episodes(tmp_path, {"loss": np.array([0.5, 1 / 3]), "accuracy": np.ones(2)})
     text = (tmp_path / "test_episodes.csv").read_text()
     assert text == "episode,loss,accuracy\n0,0.5,1.0\n1,0.3333333333333333,1.0\n"
 
 
-def test_versions_name_what_computed_the_figure() -> None:
+def test_versions_contain_the_packages_that_affect_results() -> None:
     assert {"metarun", "python", "torch", "learn2learn", "numpy"} <= results.versions().keys()

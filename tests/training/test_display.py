@@ -1,4 +1,4 @@
-"""What a person sees of a run while it trains."""
+"""Console output during training."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ RETURN = Headline("return", higher_is_better=True)
     ("headline", "scores", "step", "validation"),
     [
         (ACCURACY, {"accuracy": 0.5}, "accuracy 50.0 %", "50.00 ± 10.00 %"),
-        (ACCURACY, {"mse": 0.5}, "mse 0.5000", "0.5000 ± 0.1000"),  # of a caller that names none
+        (ACCURACY, {"mse": 0.5}, "mse 0.5000", "0.5000 ± 0.1000"),  # another known score
         (RETURN, {"mse": 0.5, "return": -2.0}, "return -2.0000", "-2.0000 ± 0.1000"),
     ],
 )
-def test_a_step_and_a_validation_are_told_by_the_headline(
+def test_steps_and_validations_show_the_headline_score(
     capsys: pytest.CaptureFixture[str], headline: Headline, scores: dict, step: str, validation: str
 ) -> None:
     with Display(10, headline=headline) as display:
@@ -28,7 +28,7 @@ def test_a_step_and_a_validation_are_told_by_the_headline(
     assert f"step  5/10  loss 1.250  {step}  validation {validation}  best so far" in line
 
 
-def test_a_learner_that_trains_on_its_loss_alone_shows_that(
+def test_a_step_without_the_headline_score_shows_the_loss_only(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with Display(10, headline=RETURN) as display:

@@ -1,4 +1,4 @@
-"""The interval is over episodes; scores are those of each episode."""
+"""Scores per episode, and confidence intervals over episodes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from metarun.training.evaluation import TASKS_AT_ONCE, evaluate
 from tests.tasks.test_sampler import frozen, split
 
 
-def test_the_interval_is_students() -> None:
+def test_the_interval_is_that_of_students_t() -> None:
     values = np.random.default_rng(0).uniform(0, 1, 50)
-    found = interval(values)
+    result = interval(values)
     low, high = scipy.stats.t.interval(0.95, 49, values.mean(), scipy.stats.sem(values))
-    assert found["mean"] == pytest.approx((low + high) / 2)
-    assert found["ci95"] == pytest.approx((high - low) / 2)
+    assert result["mean"] == pytest.approx((low + high) / 2)
+    assert result["ci95"] == pytest.approx((high - low) / 2)
 
 
 def test_one_episode_has_no_interval() -> None:
@@ -30,30 +30,30 @@ def test_one_episode_has_no_interval() -> None:
 
 
 class First(Learner):
-    """Says label 0 with logit 1 to every query, so it is right once in N."""
+    """Predicts label 0 with logit 1 for every query, so its accuracy is 1/N."""
 
     def adapt(self, support: Examples) -> Model:
         return lambda x: torch.eye(5)[:1].expand(len(x), 5)
 
 
-def test_scores_are_per_episode_whatever_the_number() -> None:
+def test_scores_are_per_episode_for_any_number_of_episodes() -> None:
     sampler = frozen(split(10, 6), 5, 1, 3)
-    seen: list[int] = []
-    scores = evaluate(First(), sampler, TASKS_AT_ONCE + 3, seen.append)
-    assert seen == [TASKS_AT_ONCE, TASKS_AT_ONCE + 3]
+    progress: list[int] = []
+    scores = evaluate(First(), sampler, TASKS_AT_ONCE + 3, progress.append)
+    assert progress == [TASKS_AT_ONCE, TASKS_AT_ONCE + 3]
     assert scores["accuracy"] == pytest.approx(np.full(TASKS_AT_ONCE + 3, 0.2))
     loss = math.log(math.e + 4) - 1 / 5
     assert scores["loss"] == pytest.approx(np.full(TASKS_AT_ONCE + 3, loss))
 
 
 class Drawing(Learner):
-    """Answers at random."""
+    """Predicts at random."""
 
     def adapt(self, support: Examples) -> Model:
         return lambda x: torch.randn(len(x), 5)
 
 
-def test_what_a_learner_draws_in_evaluation_is_the_same_each_time() -> None:
+def test_random_draws_in_evaluation_are_reproducible() -> None:
     sampler = frozen(split(10, 6), 5, 1, 3)
     torch.manual_seed(5)
     first, again = (evaluate(Drawing(), sampler, 10)["loss"] for _ in range(2))
@@ -61,7 +61,7 @@ def test_what_a_learner_draws_in_evaluation_is_the_same_each_time() -> None:
     assert len(set(first.tolist())) == 10
 
 
-def test_a_learner_is_left_in_the_mode_that_it_was_in() -> None:
+def test_the_mode_of_the_learner_is_restored() -> None:
     for mode in (True, False):
         learner = First().train(mode)
         evaluate(learner, frozen(split(10, 6), 5, 1, 3), 2)

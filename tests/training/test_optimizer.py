@@ -1,4 +1,4 @@
-"""Schedules are functions of the step, clipping bounds the norm, nothing moves on a NaN."""
+"""Learning rate schedules, gradient clipping, and gradients that are not finite."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_schedules(options: dict, expected: list[float]) -> None:
     assert rates == pytest.approx(expected, rel=1e-4)
 
 
-def test_clipping_bounds_the_norm_that_it_reports() -> None:
+def test_clipping_limits_the_norm_and_reports_it_before_clipping() -> None:
     p, outer = one(lr=1.0, momentum=0.0, clip=1.0)
     p.grad = torch.tensor([30.0, 40.0])
     assert outer.step(0) == pytest.approx(50.0)
@@ -44,7 +44,7 @@ def test_clipping_bounds_the_norm_that_it_reports() -> None:
 
 @pytest.mark.parametrize("make", [adam, sgd])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_gradient_that_is_not_finite_moves_nothing(make: object, bad: float) -> None:
+def test_a_gradient_that_is_not_finite_changes_no_parameter(make: object, bad: float) -> None:
     p, outer = one(make)
     p.grad = torch.tensor([1.0, bad])
     with pytest.raises(FloatingPointError, match="meta-gradient"):
@@ -52,12 +52,12 @@ def test_a_gradient_that_is_not_finite_moves_nothing(make: object, bad: float) -
     assert p.tolist() == [3.0, 4.0]
 
 
-def test_adam_is_torchs() -> None:
+def test_adam_equals_torchs_adam() -> None:
     p, outer = one(adam, lr=0.01)
     q = nn.Parameter(p.detach().clone())
-    theirs = torch.optim.Adam([q], lr=0.01)
+    reference = torch.optim.Adam([q], lr=0.01)
     for step in range(3):
         p.grad, q.grad = p.detach() * 2, q.detach() * 2
         outer.step(step)
-        theirs.step()
+        reference.step()
     torch.testing.assert_close(p, q)

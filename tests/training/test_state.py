@@ -1,4 +1,4 @@
-"""The state of a run comes back from a checkpoint as it was saved."""
+"""The state of a run is restored from a checkpoint as it was saved."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from metarun.runs import checkpoint
 from metarun.training.state import Clock, State
 
 
-def made(**changed: object) -> State:
-    known = {"command": "metarun", "task": [5, 1, 0], "trained_on": {}, "splits": {}, "config": {}}
-    return State(**known, **changed)
+def make_state(**values: object) -> State:
+    empty = {"trained_on": {}, "splits": {}, "config": {}}
+    return State(command="metarun", task=[5, 1, 0], **empty, **values)
 
 
 def learner() -> tuple[nn.Module, torch.optim.Optimizer]:
-    """With weights of its own, after a step of its optimizer."""
+    """A module with random weights and its optimizer, after one step."""
     module = nn.Linear(2, 1)
     optimizer = torch.optim.Adam(module.parameters())
     module(torch.ones(1, 2)).sum().backward()
@@ -27,24 +27,24 @@ def learner() -> tuple[nn.Module, torch.optim.Optimizer]:
     return module, optimizer
 
 
-def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+def test_a_saved_state_is_restored(tmp_path: Path) -> None:
     first, second = learner(), learner()
-    state = made(step=3, recent=[{"loss": 0.5}], wall_seconds=1.5, trial=7)
+    state = make_state(step=3, recent=[{"loss": 0.5}], wall_seconds=1.5, trial=7)
     checkpoint.save(tmp_path / checkpoint.LAST, state.state_dict(*first))
-    found = State.restore(tmp_path)
-    assert found.load_into(*second)
-    assert found == state
+    restored = State.restore(tmp_path)
+    assert restored.load_into(*second)
+    assert restored == state
     assert torch.equal(first[0].weight, second[0].weight)
     assert str(first[1].state_dict()) == str(second[1].state_dict())
-    assert not found.load_into(*second)  # there is nothing to be loaded any more
+    assert not restored.load_into(*second)  # the state dicts have been released
 
 
-def test_no_checkpoint_is_no_state(tmp_path: Path) -> None:
+def test_without_a_checkpoint_there_is_no_state(tmp_path: Path) -> None:
     assert State.restore(tmp_path) is None
 
 
-def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path: Path) -> None:
-    saved = made().state_dict(*learner())
+def test_a_checkpoint_with_missing_keys_is_refused(tmp_path: Path) -> None:
+    saved = make_state().state_dict(*learner())
     del saved["splits"], saved["optimizer"]
     checkpoint.save(tmp_path / checkpoint.LAST, saved)
     with pytest.raises(Refused, match="not the checkpoint of a run: splits is missing"):
@@ -52,14 +52,14 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path: Path) -> None:
 
 
 def test_before_the_first_validation_there_is_no_best_checkpoint() -> None:
-    assert made().best_checkpoint() is None
+    assert make_state().best_checkpoint() is None
     weights = {"w": torch.zeros(1)}
-    best = made(step=4, best={"best_step": 2}, best_learner=weights).best_checkpoint()
+    best = make_state(step=4, best={"best_step": 2}, best_learner=weights).best_checkpoint()
     assert (best["step"], best["learner"]) == (2, weights)
 
 
-def test_the_time_of_outer_steps_is_part_of_the_whole() -> None:
-    state = made(wall_seconds=10.0)
+def test_the_time_of_outer_steps_is_part_of_the_wall_time() -> None:
+    state = make_state(wall_seconds=10.0)
     clock = Clock(state)
     clock.lap()
     assert state.wall_seconds >= 10.0
