@@ -1,4 +1,4 @@
-"""Seeds: what depends on them, and what does not."""
+"""Dependence of initial weights and episodes on the seeds."""
 
 from __future__ import annotations
 
@@ -13,69 +13,79 @@ from metarun.training.parts import Parts, assemble
 from tests.conftest import OWN
 
 
-def parts(*typed: str) -> Parts:
-    words = ["data=blobs", "debug=tiny", "backbone.filters=4", "threads=1", *typed]
-    return assemble(checked(compose(words, str(OWN))), [OWN])
+def parts(*overrides: str) -> Parts:
+    defaults = ["data=blobs", "debug=tiny", "backbone.filters=4", "threads=1"]
+    return assemble(checked(compose([*defaults, *overrides], str(OWN))), [OWN])
 
 
-def weights(*typed: str) -> dict[str, torch.Tensor]:
-    return parts(*typed).learner.state_dict()
+def weights(*overrides: str) -> dict[str, torch.Tensor]:
+    return parts(*overrides).learner.state_dict()
 
 
-def training_episodes(*typed: str) -> list[tuple[np.ndarray, ...]]:
-    sampler = parts(*typed).training()
+def training_episodes(*overrides: str) -> list[tuple[np.ndarray, ...]]:
+    sampler = parts(*overrides).training()
     return [sampler.choose(i) for i in range(5)]
 
 
-def same(one: Any, two: Any) -> bool:
-    pairs = zip(one, two, strict=True)
+def same(first: Any, second: Any) -> bool:
+    pairs = zip(first, second, strict=True)
     return all(all(map(np.array_equal, a, b)) for a, b in pairs)
 
 
-HELD = ("train_ways=5", "train_shots=1", "train_queries=3")
-ELSEWHERE = (
-    *("shots=2", "queries=1", "steps=9", "eval_seed=1", "val_episodes=2", "test_episodes=3"),
-    *("meta_batch=5", "optimizer.lr=0.5", "eval_every=1", "log_every=3"),
+TRAIN_SIZES = ("train_ways=5", "train_shots=1", "train_queries=3")
+UNRELATED = (
+    "shots=2",
+    "queries=1",
+    "steps=9",
+    "eval_seed=1",
+    "val_episodes=2",
+    "test_episodes=3",
+    "meta_batch=5",
+    "optimizer.lr=0.5",
+    "eval_every=1",
+    "log_every=3",
 )
 
 
 @pytest.mark.parametrize("algo", ["maml", "protonet", "relationnet", "lstm"])
-def test_initial_weights_depend_on_the_seed_and_the_shapes_alone(algo: str) -> None:
-    other = (*ELSEWHERE, "data.classes=60", "data.noise=1.0")
-    before, after = weights(f"algo={algo}", *HELD), weights(f"algo={algo}", *HELD, *other)
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[key], after[key]) for key in before)
+def test_initial_weights_depend_only_on_the_seed_and_the_shapes(algo: str) -> None:
+    overrides = (*UNRELATED, "data.classes=60", "data.noise=1.0")
+    first = weights(f"algo={algo}", *TRAIN_SIZES)
+    second = weights(f"algo={algo}", *TRAIN_SIZES, *overrides)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_a_backbone_starts_alike_under_every_head() -> None:
-    """More classes give `baseline` a larger head, behind the same first weights."""
-    before, after = (weights("algo=baseline", f"data.classes={n}") for n in (36, 60))
-    backbone = [key for key in before if key.startswith("backbone.")]
+def test_initial_weights_of_a_backbone_do_not_depend_on_the_head() -> None:
+    """With more classes, `baseline` has a larger head."""
+    first, second = (weights("algo=baseline", f"data.classes={n}") for n in (36, 60))
+    backbone = [key for key in first if key.startswith("backbone.")]
     assert backbone
-    assert all(torch.equal(before[key], after[key]) for key in backbone)
+    assert all(torch.equal(first[key], second[key]) for key in backbone)
 
 
 @pytest.mark.parametrize(
-    "other", [ELSEWHERE, ("ways=3",), ("algo=maml", *HELD), ("precision=float64",)]
+    "overrides", [UNRELATED, ("ways=3",), ("algo=maml", *TRAIN_SIZES), ("precision=float64",)]
 )
-def test_training_episodes_depend_on_the_seed_alone(other: tuple[str, ...]) -> None:
-    assert same(training_episodes(*HELD), training_episodes(*HELD, "meta_batch=2", *other))
+def test_training_episodes_depend_only_on_the_seed(overrides: tuple[str, ...]) -> None:
+    changed = training_episodes(*TRAIN_SIZES, "meta_batch=2", *overrides)
+    assert same(training_episodes(*TRAIN_SIZES), changed)
 
 
-def test_another_seed_is_another_start_and_other_episodes_but_the_same_test() -> None:
-    one, two = parts("seed=0"), parts("seed=1")
-    first, second = one.learner.state_dict(), two.learner.state_dict()
-    assert any(not torch.equal(first[key], second[key]) for key in first)
+def test_the_seed_changes_weights_and_training_episodes_but_not_the_evaluation() -> None:
+    first, second = parts("seed=0"), parts("seed=1")
+    a, b = first.learner.state_dict(), second.learner.state_dict()
+    assert any(not torch.equal(a[key], b[key]) for key in a)
     assert not same(training_episodes("seed=0"), training_episodes("seed=1"))
     for split in ("val", "test"):
-        assert one.frozen(split).sha256(20) == two.frozen(split).sha256(20)
+        assert first.frozen(split).sha256(20) == second.frozen(split).sha256(20)
 
 
-def test_training_episodes_are_never_those_of_an_evaluation() -> None:
-    known = parts("seed=3", "eval_seed=3")
-    training = known.training()
+def test_training_episodes_differ_from_evaluation_episodes() -> None:
+    equal_seeds = parts("seed=3", "eval_seed=3")
+    training = equal_seeds.training()
     for split in ("val", "test"):
-        frozen = known.frozen(split)
+        frozen = equal_seeds.frozen(split)
         assert not same(
             [training.choose(i) for i in range(5)], [frozen.choose(i) for i in range(5)]
         )

@@ -1,6 +1,6 @@
-"""Four kinds of tasks, trained by one learner: classes, waves, ragged users, an environment.
+"""Four kinds of tasks with one learner: classes, sine waves, users with ratings, an environment.
 
-What is special about them lies in the data; learners, loop, checkpoints, evaluation and report are
+They differ only in the data set; learners, training loop, checkpoints, evaluation and report are
 the same.
 """
 
@@ -26,8 +26,16 @@ from tests.own.users import Users
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
 SHORT = (
-    *("--config-dir", str(OWN), "steps=4", "meta_batch=2", "eval_every=2", "log_every=1"),
-    *("val_episodes=4", "test_episodes=10", "logger=none", "threads=1"),
+    "--config-dir",
+    str(OWN),
+    "steps=4",
+    "meta_batch=2",
+    "eval_every=2",
+    "log_every=1",
+    "val_episodes=4",
+    "test_episodes=10",
+    "logger=none",
+    "threads=1",
 )
 SOURCES = {
     "glyphs": ("data=glyphs", "queries=2", "backbone.filters=8"),
@@ -43,16 +51,16 @@ def result(folder: str) -> dict:
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_run_is_trained_tested_evaluated_and_reported(metarun: Metarun, name: str) -> None:
+def test_training_evaluation_comparison_report_and_audit(metarun: Metarun, name: str) -> None:
     code, out, err = metarun(*SHORT, *SOURCES[name], "algo=maml", "out=run")
     assert (code, err) == (0, [])
-    found, score = result("run"), HEADLINES[name]
-    assert found["protocol"]["headline"]["score"] == score
-    assert {"loss", score, "episodes"} <= found["test"].keys()
+    run, score = result("run"), HEADLINES[name]
+    assert run["protocol"]["headline"]["score"] == score
+    assert {"loss", score, "episodes"} <= run["test"].keys()
     lines = metrics.read_metrics(Path("run"))
-    best = max if found["protocol"]["headline"]["higher_is_better"] else min
-    validated = {line["step"]: line[score] for line in lines if line["split"] == "val"}
-    assert validated[found["val"]["best_step"]] == best(validated.values())
+    best = max if run["protocol"]["headline"]["higher_is_better"] else min
+    validations = {line["step"]: line[score] for line in lines if line["split"] == "val"}
+    assert validations[run["val"]["best_step"]] == best(validations.values())
     code, _, err = metarun("evaluate", "run=run", "episodes=6", "split=val", *SHORT[:2])
     assert (code, err) == (0, [])
     assert metarun(*SHORT, *SOURCES[name], "algo=maml", "seed=1", "out=other")[0] == 0
@@ -66,22 +74,22 @@ def test_a_run_is_trained_tested_evaluated_and_reported(metarun: Metarun, name: 
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_killed_run_ends_as_if_it_had_never_been_killed(tmp_path: Path, name: str) -> None:
-    words = [*SHORT, *SOURCES[name], "algo=maml"]
-    writes = whole(words, tmp_path / "whole")
-    killed_at(words, tmp_path / "killed", len(writes) // 2)
+def test_a_killed_run_has_the_same_result_after_resume(tmp_path: Path, name: str) -> None:
+    arguments = [*SHORT, *SOURCES[name], "algo=maml"]
+    writes = whole(arguments, tmp_path / "whole")
+    killed_at(arguments, tmp_path / "killed", len(writes) // 2)
     assert_same(tmp_path / "whole" / "run", tmp_path / "killed" / "run")
 
 
 @pytest.mark.parametrize("algo", choices("algo"))
 @pytest.mark.parametrize("name", ["users", "point"])
-def test_every_other_learner_trains_or_is_refused_in_one_line(
+def test_all_learners_train_or_are_refused_in_one_line(
     metarun: Metarun, name: str, algo: str
 ) -> None:
     code, _, err = metarun(*SHORT, *SOURCES[name], f"algo={algo}", "out=run")
-    adapts = {"users": {"maml", "fomaml", "meta_sgd", "anil", "lstm", "reptile"}}
-    adapts["point"] = adapts["users"] - {"anil", "reptile"}
-    if algo in adapts[name]:
+    supported = {"users": {"maml", "fomaml", "meta_sgd", "anil", "lstm", "reptile"}}
+    supported["point"] = supported["users"] - {"anil", "reptile"}
+    if algo in supported[name]:
         assert (code, err) == (0, [])
         assert result("run")["status"] == "completed"
     else:
@@ -90,24 +98,18 @@ def test_every_other_learner_trains_or_is_refused_in_one_line(
         assert not Path("run").exists()
 
 
-def test_training_lowers_the_error_of_users_and_raises_the_return(metarun: Metarun) -> None:
-    for name, words in {
+def test_training_improves_the_scores_of_users_and_point(metarun: Metarun) -> None:
+    for name, overrides in {
         "users": ("algo.inner_lr=0.5", "steps=200", "optimizer.lr=1e-2"),
         "point": ("algo.inner_lr=0.1", "steps=60", "optimizer.lr=1e-2", "meta_batch=8"),
     }.items():
-        known = (
-            *SOURCES[name],
-            "algo=maml",
-            "val_episodes=40",
-            "test_episodes=60",
-            "eval_every=20",
-        )
-        metarun(*SHORT, *known, "steps=1", f"out={name}_untrained")
-        metarun(*SHORT, *known, *words, f"out={name}")
+        arguments = (*SHORT, *SOURCES[name], "algo=maml", "val_episodes=40", "test_episodes=60")
+        metarun(*arguments, "eval_every=20", "steps=1", f"out={name}_untrained")
+        metarun(*arguments, "eval_every=20", *overrides, f"out={name}")
         score = HEADLINES[name]
         before, after = (result(f)["test"][score] for f in (f"{name}_untrained", name))
-        better = (after["mean"] - before["mean"]) * (1 if name == "point" else -1)
-        assert better > 2 * (before["ci95"] + after["ci95"])
+        improvement = (after["mean"] - before["mean"]) * (1 if name == "point" else -1)
+        assert improvement > 2 * (before["ci95"] + after["ci95"])
 
 
 def test_sizes_that_a_source_does_not_take_are_refused(metarun: Metarun) -> None:
@@ -122,42 +124,42 @@ def test_sizes_that_a_source_does_not_take_are_refused(metarun: Metarun) -> None
     assert err[1] == "metarun: ways=null: should be a number"
 
 
-def test_users_are_ragged_and_their_support_and_query_share_nothing() -> None:
+def test_users_have_different_sizes_and_disjoint_support_and_query() -> None:
     source = source_of(Users().load()["train"], (None, None, None))
     sizes = set()
     for task in Sampler.training(source, 0).tasks(range(100)):
         assert isinstance(task.support, Examples)
-        both = torch.cat([task.support.x["item"], task.query.x["item"]])
-        assert len(both.unique()) == len(both)
+        items = torch.cat([task.support.x["item"], task.query.x["item"]])
+        assert len(items.unique()) == len(items)
         sizes.add((len(task.support), len(task.query)))
     assert len(sizes) > 20
     assert min(min(pair) for pair in sizes) == 1
 
 
-def test_a_walk_is_played_afresh_and_is_the_same_each_time_it_is_built() -> None:
+def test_each_call_of_a_walk_samples_new_but_reproducible_episodes() -> None:
     sampler = Sampler.frozen(source_of(Point().load()["test"], (None, None, None)), "test", 0)
 
     def stay(x: torch.Tensor) -> torch.Tensor:
         return torch.zeros_like(x)
 
-    (one,), (two,) = sampler.tasks([3]), sampler.tasks([3])
-    first, second = (float(one.support.judge(stay).scores["return"]) for _ in range(2))
-    assert first != second  # the second call plays other episodes
-    assert [first, second] == [float(two.support.judge(stay).scores["return"]) for _ in range(2)]
-    assert float(one.query.judge(stay).scores["return"]) not in (first, second)
+    (task,), (copy,) = sampler.tasks([3]), sampler.tasks([3])
+    first, second = (float(task.support.judge(stay).scores["return"]) for _ in range(2))
+    assert first != second
+    assert [first, second] == [float(copy.support.judge(stay).scores["return"]) for _ in range(2)]
+    assert float(task.query.judge(stay).scores["return"]) not in (first, second)
 
 
-def test_the_precision_reaches_every_source(metarun: Metarun) -> None:
+def test_custom_sources_support_float64(metarun: Metarun) -> None:
     for name in ("users", "point"):
-        words = (*SHORT, *SOURCES[name], "algo=maml", "precision=float64")
-        assert metarun(*words, f"out={name}")[0] == 0
+        arguments = (*SHORT, *SOURCES[name], "algo=maml", "precision=float64")
+        assert metarun(*arguments, f"out={name}")[0] == 0
         state = checkpoint.load_state(Path(name, "checkpoints/last.pt"))["learner"]
         assert {v.dtype for v in state.values() if v.is_floating_point()} == {torch.float64}
 
 
 @pytest.mark.parametrize("algo", ["protonet", "matchingnet", "maml", "reptile", "lstm"])
-def test_classes_and_items_of_any_number_are_learned(metarun: Metarun, algo: str) -> None:
-    """With an objective of one's own, whose targets are labels."""
+def test_tasks_with_varying_classes_and_items_are_learned(metarun: Metarun, algo: str) -> None:
+    """The data set has a custom objective with class labels."""
     small = ("algo.hidden=4",) if algo == "lstm" else ()
     code, _, err = metarun(*SHORT, "data=ragged", f"algo={algo}", *small, "out=run")
     assert (code, err) == (0, [])
@@ -167,24 +169,24 @@ def test_classes_and_items_of_any_number_are_learned(metarun: Metarun, algo: str
     assert code == 0, out
 
 
-def test_their_pictures_are_shown(metarun: Metarun) -> None:
+def test_tasks_with_varying_classes_and_items_are_shown(metarun: Metarun) -> None:
     code, out, err = metarun("show", *SHORT[:2], "data=ragged")
     assert (code, err) == (0, [])
     assert Path(out.splitlines()[-1]).is_file()
 
 
-def test_an_environment_is_evaluated_with_a_network_that_normalises(metarun: Metarun) -> None:
-    words = (*SHORT, "data=point", "algo=maml", "backbone.batch_norm=true")
-    assert metarun(*words, "out=run")[0] == 0
+def test_an_environment_is_evaluated_with_batch_norm(metarun: Metarun) -> None:
+    arguments = (*SHORT, "data=point", "algo=maml", "backbone.batch_norm=true")
+    assert metarun(*arguments, "out=run")[0] == 0
     assert metarun("evaluate", "run=run", *SHORT[:2])[0] == 0
     assert list(result("run/evaluations/test_10")["test_by_batch_norm"]) == ["transductive"]
     assert metarun("audit", "run=run", "episodes=2", *SHORT[:2])[0] == 0
-    code, _, err = metarun(*words, "algo.batch_norm=inductive", "out=other")
+    code, _, err = metarun(*arguments, "algo.batch_norm=inductive", "out=other")
     assert (code, len(err)) == (2, 1)
     assert err[0].startswith("metarun: algo.batch_norm=inductive: ")
 
 
-def test_a_network_for_one_shape_does_not_take_named_inputs(metarun: Metarun) -> None:
+def test_a_backbone_without_named_inputs_is_refused(metarun: Metarun) -> None:
     code, _, err = metarun(*SHORT, "data=users", "algo=maml", "backbone=mlp", "out=run")
     assert code == 2
     assert err == [
@@ -194,7 +196,7 @@ def test_a_network_for_one_shape_does_not_take_named_inputs(metarun: Metarun) ->
     assert not Path("run").exists()
 
 
-def test_waves_without_a_number_of_shots_are_refused(metarun: Metarun) -> None:
+def test_sinusoid_without_shots_is_refused(metarun: Metarun) -> None:
     code, _, err = metarun(*SHORT, "data=sinusoid", "algo=maml", "shots=null", "out=run")
     assert (code, len(err)) == (2, 2)
     assert err[1] == "metarun: shots=null: should be a number"

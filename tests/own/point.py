@@ -1,4 +1,4 @@
-"""Tasks of one's own whose support is an environment that the learner acts in."""
+"""Custom tasks whose support is an environment in which the learner acts."""
 
 import hashlib
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from torch import Tensor
 from metarun import Headline, Judged, Objective, Spec, Task
 
 RETURN = Objective("return", Headline("return", True), differentiable=False)
-STD, STEPS, REACH = 0.1, 10, 0.1
+STD, STEPS, MAX_STEP = 0.1, 10, 0.1
 
 
 class Walk:
-    """A point starts at 0 and moves for some steps; its reward is minus the distance to a goal.
+    """A point starts at 0 and makes STEPS moves; the reward is minus the distance to a goal.
 
-    A model maps positions (B, 2) to the means of Gaussian moves. Each call plays new episodes, as
-    the seed and the number of calls before it say.
+    A model maps positions (B, 2) to the means of Gaussian moves. Each call samples new episodes,
+    determined by the seed and the number of previous calls.
     """
 
     objective, labels = RETURN, 0
@@ -31,22 +31,22 @@ class Walk:
         return self.judge(model).loss
 
     def judge(self, model: Callable[[Tensor], Tensor]) -> Judged:
-        """REINFORCE with the mean return to go as its baseline (Williams 1992)."""
-        draws = torch.Generator().manual_seed(self.seed + self.calls)
+        """REINFORCE with the mean return-to-go as baseline (Williams 1992)."""
+        rng = torch.Generator().manual_seed(self.seed + self.calls)
         self.calls += 1
-        at, seen, moves, rewards = self.goal.new_zeros(self.episodes, 2), [], [], []
+        position, positions, moves, rewards = self.goal.new_zeros(self.episodes, 2), [], [], []
         with torch.no_grad():
             for _ in range(STEPS):
-                noise = torch.randn(self.episodes, 2, generator=draws, dtype=at.dtype)
-                move = model(at) + STD * noise
-                seen.append(at)
+                noise = torch.randn(self.episodes, 2, generator=rng, dtype=position.dtype)
+                move = model(position) + STD * noise
+                positions.append(position)
                 moves.append(move)
-                at = at + move.clamp(-REACH, REACH)
-                rewards.append(-(at - self.goal).norm(dim=-1))
+                position = position + move.clamp(-MAX_STEP, MAX_STEP)
+                rewards.append(-(position - self.goal).norm(dim=-1))
             rewards = torch.stack(rewards)  # (STEPS, episodes)
             to_go = rewards.flip(0).cumsum(0).flip(0)
             advantage = (to_go - to_go.mean(1, keepdim=True)).flatten()
-        means = model(torch.cat(seen))
+        means = model(torch.cat(positions))
         log_p = -((torch.cat(moves) - means) / STD).square().sum(-1) / 2
         loss = -(log_p * advantage).mean()
         return Judged(loss, {"loss": loss.detach(), "return": rewards.sum(0).mean()})
@@ -54,7 +54,7 @@ class Walk:
 
 @dataclass(frozen=True)
 class Goals:
-    """A `TaskSource`: goals in a square around the start."""
+    """A `TaskSource` with random goals in a square around the start."""
 
     episodes: int
     dtype: torch.dtype = torch.float32
@@ -80,10 +80,10 @@ class Goals:
 
 
 class Point:
-    """Finn et al. 2017, section 5.3, 2D navigation.
+    """2D navigation (Finn et al. 2017, section 5.3).
 
     Args:
-        episodes: that are played for a support, and for a query.
+        episodes: number of episodes in a support, and in a query.
     """
 
     def __init__(self, *, episodes: PositiveInt = 20) -> None:

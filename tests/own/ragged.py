@@ -1,4 +1,4 @@
-"""Tasks of one's own that classify: any number of classes, and of items of each."""
+"""Custom classification tasks with varying numbers of classes and of items per class."""
 
 from dataclasses import dataclass, replace
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metarun import Examples, Headline, Objective, Spec, Task
 
-MOST = 4  # ways
+MAX_WAYS = 4
 
 
 def smoothed(outputs: Tensor, y: Tensor) -> Tensor:
@@ -27,13 +27,13 @@ SMOOTHED = Objective(
 
 @dataclass(frozen=True)
 class Stripes:
-    """A `TaskSource`: a class is a direction and a width of stripes."""
+    """A `TaskSource`: each class has its own direction and width of stripes."""
 
     split: str
     dtype: torch.dtype = torch.float32
     sizes = ()
     facts = None
-    spec = Spec((1, 28, 28), MOST, SMOOTHED)
+    spec = Spec((1, 28, 28), MAX_WAYS, SMOOTHED)
 
     @property
     def sha256(self) -> str:
@@ -43,7 +43,7 @@ class Stripes:
         return replace(self, dtype=dtype)
 
     def choose(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        ways = int(rng.integers(2, MOST + 1))
+        ways = int(rng.integers(2, MAX_WAYS + 1))
         return (
             rng.integers(1, 6, (2, ways)),
             rng.uniform(0, 3, (ways, 2)),
@@ -51,22 +51,23 @@ class Stripes:
         )
 
     def build(self, choices: tuple[np.ndarray, ...], number: int) -> Task:
-        counts, kinds, (seed,) = choices
+        (support_counts, query_counts), stripes, (seed,) = choices
         rng = np.random.default_rng(int(seed))
-        return Task(*(self._examples(some, kinds, rng) for some in counts), number)
+        support = self._examples(support_counts, stripes, rng)
+        return Task(support, self._examples(query_counts, stripes, rng), number)
 
     def _examples(
-        self, counts: np.ndarray, kinds: np.ndarray, rng: np.random.Generator
+        self, counts: np.ndarray, stripes: np.ndarray, rng: np.random.Generator
     ) -> Examples:
         y = np.repeat(np.arange(len(counts)), counts)
         across, down = np.mgrid[:28, :28] / 4
-        waves = [np.sin(across * a + down * b + rng.uniform(0, 6)) for a, b in kinds[y]]
+        waves = [np.sin(across * a + down * b + rng.uniform(0, 6)) for a, b in stripes[y]]
         x = torch.from_numpy(np.stack(waves)[:, None] / 2 + 0.5).to(self.dtype)
         return Examples(x, torch.from_numpy(y), SMOOTHED, len(counts))
 
 
 class Ragged:
-    """Stripes, drawn afresh for each task."""
+    """Stripes with new random classes in each task."""
 
     def facts(self) -> dict[str, None]:
         return dict.fromkeys(("train", "val", "test"))

@@ -1,4 +1,4 @@
-"""A data set of one's own whose tasks are ragged: a user has as many ratings as there are."""
+"""A custom data set whose tasks have different sizes: the ratings of one user each."""
 
 import hashlib
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ STARS = Objective("ratings", Headline("mae", False), F.l1_loss, absolute_error)
 
 @dataclass(frozen=True)
 class Raters:
-    """A `TaskSource`: the support is the first half of what a user has rated, the query the rest.
+    """A `TaskSource`: the support is half of the ratings of a user, the query the other half.
 
     Attributes:
-        rated: item numbers and stars of each user.
-        genres: (ITEMS) of the items.
+        ratings: item numbers and stars of each user.
+        genres: (ITEMS) genre of each item.
     """
 
-    rated: tuple[tuple[np.ndarray, np.ndarray], ...]
+    ratings: tuple[tuple[np.ndarray, np.ndarray], ...]
     genres: np.ndarray
     device: torch.device | str = "cpu"
     dtype: torch.dtype = torch.float32
@@ -41,23 +41,22 @@ class Raters:
 
     @property
     def sha256(self) -> str:
-        arrays = (array for user in self.rated for array in user)
+        arrays = (array for user in self.ratings for array in user)
         return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Raters":
         return replace(self, device=device, dtype=dtype)
 
     def choose(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        user = rng.integers(len(self.rated))
-        return np.asarray(user), rng.permutation(len(self.rated[user][0]))
+        user = rng.integers(len(self.ratings))
+        return np.asarray(user), rng.permutation(len(self.ratings[user][0]))
 
     def build(self, choices: tuple[np.ndarray, np.ndarray], number: int) -> Task:
         user, order = choices
-        items, stars = (array[order] for array in self.rated[int(user)])
+        items, stars = (array[order] for array in self.ratings[int(user)])
         half = len(items) // 2
-        return Task(
-            *(self._examples(items[k], stars[k]) for k in (slice(half), slice(half, None))), number
-        )
+        support = self._examples(items[:half], stars[:half])
+        return Task(support, self._examples(items[half:], stars[half:]), number)
 
     def _examples(self, items: np.ndarray, stars: np.ndarray) -> Examples:
         x = {"item": torch.from_numpy(items), "genre": torch.from_numpy(self.genres[items])}
@@ -66,10 +65,10 @@ class Raters:
 
 
 class Users:
-    """Invented users with a taste each.
+    """Simulated users with random preferences.
 
     Args:
-        users: of each split.
+        users: number of users in each split.
     """
 
     def __init__(self, *, users: PositiveInt = 60) -> None:
@@ -84,8 +83,8 @@ class Users:
 
         def user() -> tuple[np.ndarray, np.ndarray]:
             count = min(int(np.exp(rng.uniform(np.log(3), np.log(201)))), ITEMS)
-            items, taste = rng.choice(ITEMS, count, replace=False), rng.normal(size=4)
-            return items, np.clip(3 + vectors[items] @ taste / 2, 1, 5)
+            items, preferences = rng.choice(ITEMS, count, replace=False), rng.normal(size=4)
+            return items, np.clip(3 + vectors[items] @ preferences / 2, 1, 5)
 
         return {
             split: Raters(tuple(user() for _ in range(self.users)), genres)
@@ -94,7 +93,7 @@ class Users:
 
 
 class Ratings(nn.Module):
-    """A backbone whose input is a mapping: item and genre numbers → (B, features)."""
+    """A backbone with a mapping as input: item and genre numbers → (B, features)."""
 
     def __init__(self, inputs: Mapping[str, tuple[int, ...]], *, features: PositiveInt = 8) -> None:
         super().__init__()
