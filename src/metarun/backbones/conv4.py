@@ -50,7 +50,7 @@ class Conv4(nn.Module):
         if len(shape) != 3:
             raise Refused(
                 f"backbone: Conv4 takes pictures (C, H, W), the data has {shape}; "
-                "backbone=mlp takes anything, backbone=ngrams sentences"
+                "backbone=mlp takes any shape, backbone=ngrams takes sentences"
             )
         channels, *size = shape
         blocks: list[nn.Module] = []

@@ -41,8 +41,8 @@ class NGrams(nn.Module):
         super().__init__()
         if len(shape) != 1:
             raise Refused(
-                f"backbone: NGrams takes vectors (D,), the data has {shape}; backbone=conv4 takes "
-                "pictures"
+                f"backbone: NGrams takes vectors (D,), the data has {shape}; "
+                "backbone=conv4 takes pictures"
             )
         self.weight = nn.Parameter(torch.ones(shape))
         self.layer = (

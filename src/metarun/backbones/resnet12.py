@@ -38,7 +38,7 @@ class ResNet12(nn.Module):
     """Four residual blocks of three convolutions (Oreshkin et al. 2018, section 4.1).
 
     The default widths and LeakyReLU 0.1 are those of Lee et al. 2019 (MetaOptNet, section 4.1):
-    12,424,320 parameters for colour pictures. `filters: [64, 128, 256, 512]` are Oreshkin's
+    12,424,320 parameters for colour images. `filters: [64, 128, 256, 512]` are Oreshkin's
     (TADAM): 7,996,800. Convolutions have no bias, because normalisation follows each. Their weights
     are initialised as in He et al. 2015, with fan-out. Dropout and DropBlock are left out.
 
@@ -66,7 +66,7 @@ class ResNet12(nn.Module):
         if len(shape) != 3:
             raise Refused(
                 f"backbone: ResNet12 takes pictures (C, H, W), the data has {shape}; "
-                "backbone=mlp takes anything, backbone=ngrams sentences"
+                "backbone=mlp takes any shape, backbone=ngrams takes sentences"
             )
         if min(shape[1:]) < 16:
             raise Refused(

@@ -59,7 +59,8 @@ class ImageAugmentation:
     ) -> None:
         if len(shape) != 3:
             raise Refused(
-                f"augmentation: takes pictures (C, H, W), the data has {shape}; augmentation=none"
+                f"augmentation: takes pictures (C, H, W), the data has {shape}; "
+                "use augmentation=none"
             )
         if crop > min(shape[1:]) // 2:
             raise Refused(
@@ -69,7 +70,7 @@ class ImageAugmentation:
         self.crop, self.flip, self.jitter, self.rotation = crop, flip, jitter, rotation
 
     def draw(self, rng: np.random.Generator, items: int) -> np.ndarray:
-        """Draw (items, 7) numbers in [0, 1), the same for all settings of the keys."""
+        """Draw (items, 7) numbers in [0, 1); a key that is switched off does not change them."""
         return rng.random((items, 7))
 
     def __call__(self, x: Tensor, draws: np.ndarray) -> Tensor:
