@@ -1,4 +1,4 @@
-"""Every command through its console script, as a user types it."""
+"""All commands, run with the console script."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_train_evaluate_resume_and_list(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
 
 
-def test_a_sweep_with_flags_anywhere(tmp_path: Path) -> None:
+def test_flags_of_a_sweep_can_stand_anywhere(tmp_path: Path) -> None:
     done = shell(tmp_path, "shots=1,5", "-m", *TINY, "hydra.sweep.dir=s w,e")
     assert (done.returncode, done.stderr) == (0, "")
     rows = [line.split()[:2] for line in done.stdout.splitlines() if line.endswith(" completed ")]
@@ -67,7 +67,7 @@ def test_a_sweep_with_flags_anywhere(tmp_path: Path) -> None:
     "argv",
     [["--help"], ["list"], ["--version"], ["algo=mamml"], ["shots=-1"], ["+algo.foo=1"], ["lst"]],
 )
-def test_what_needs_no_torch_does_not_import_it(tmp_path: Path, argv: list[str]) -> None:
+def test_commands_without_training_do_not_import_torch(tmp_path: Path, argv: list[str]) -> None:
     code = (
         "import sys; from metarun.cli import main; main(sys.argv[1:]); "
         "sys.exit(bool({'torch', 'learn2learn', 'wandb', 'matplotlib'} & set(sys.modules)))"
@@ -102,7 +102,7 @@ def test_what_needs_no_torch_does_not_import_it(tmp_path: Path, argv: list[str])
         (["--config-dir", "nowhere"], "--config-dir nowhere: no such folder"),
     ],
 )
-def test_a_wrong_request_is_one_plain_line_and_leaves_nothing(
+def test_an_invalid_request_is_reported_in_one_line_and_writes_nothing(
     tmp_path: Path, argv: list[str], line: str
 ) -> None:
     done = shell(tmp_path, *argv)
@@ -113,7 +113,7 @@ def test_a_wrong_request_is_one_plain_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_keys_of_a_choice_are_named_with_the_rest(metarun: Metarun) -> None:
+def test_wrong_keys_of_a_choice_are_reported_with_other_mistakes(metarun: Metarun) -> None:
     code, _, err = metarun("shots=0", "algo.temperature=-1", "optimizer.lr=0", "algo.x=1")
     assert code == 2
     assert [line.split(":")[1].strip() for line in err] == [
@@ -125,7 +125,7 @@ def test_keys_of_a_choice_are_named_with_the_rest(metarun: Metarun) -> None:
 
 
 @pytest.mark.parametrize("name", ["mit Leerzeichen", "Umläute", "[b] {c}", "a=b", "1,2", "it's"])
-def test_folders_of_any_name(metarun: Metarun, name: str) -> None:
+def test_folder_names_can_contain_any_characters(metarun: Metarun, name: str) -> None:
     assert metarun(*TINY, f"out={name}/run")[0] == 0
     assert Path(name, "run", "result.json").is_file()
     assert metarun("evaluate", f"run={name}/run", *TINY[:2])[0] == 0
@@ -151,7 +151,7 @@ def test_ctrl_c_finishes_the_step_and_exits_130(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run/result.json").read_text())["status"] == "interrupted"
 
 
-def test_on_a_terminal_there_is_a_live_line(tmp_path: Path) -> None:
+def test_a_terminal_shows_a_progress_line(tmp_path: Path) -> None:
     primary, secondary = pty.openpty()
     process = subprocess.Popen(
         [SCRIPT, *TINY, "steps=30", "out=run"],
@@ -162,7 +162,7 @@ def test_on_a_terminal_there_is_a_live_line(tmp_path: Path) -> None:
         env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"},
     )
     os.close(secondary)
-    shown = b""
+    output = b""
     while True:
         try:
             chunk = os.read(primary, 65536)
@@ -170,23 +170,23 @@ def test_on_a_terminal_there_is_a_live_line(tmp_path: Path) -> None:
             break
         if not chunk:
             break
-        shown += chunk
+        output += chunk
     os.close(primary)
     assert process.wait(60) == 0
-    text = shown.decode()
+    text = output.decode()
     assert "train" in text
     assert "/30" in text
-    assert "\x1b[2K" in text  # the line is drawn anew
+    assert "\x1b[2K" in text  # the line is cleared and drawn again
     assert "5-way 1-shot" in text
 
 
-def test_a_terminal_without_the_signs_still_gets_its_figures(tmp_path: Path) -> None:
+def test_a_terminal_with_ascii_only_still_shows_scores(tmp_path: Path) -> None:
     done = shell(tmp_path, *TINY, "out=run", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert "5-way 1-shot" in done.stdout
 
 
-def test_hydras_own_flags(metarun: Metarun) -> None:
+def test_the_flags_of_hydra(metarun: Metarun) -> None:
     code, out, _ = metarun("--cfg", "job", "algo=maml", "shots=5")
     assert code == 0
     assert "shots: 5" in out
@@ -204,23 +204,23 @@ def test_tab_completion(tmp_path: Path) -> None:
     assert "complete" in installed.stdout
 
     def complete(line: str) -> list[str]:
-        asked = shell(tmp_path, "-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)))
-        assert asked.returncode == 0
-        return asked.stdout.split()
+        result = shell(tmp_path, "-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)))
+        assert result.returncode == 0
+        return result.stdout.split()
 
     assert {"algo=maml", "algo=protonet"} <= set(complete("metarun algo="))
     assert complete("metarun algo=maml algo.inner_l") == ["algo.inner_lr="]
     assert "optimizer=adam" in complete("metarun train algo=maml optimizer=")
 
 
-def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
     done = subprocess.run(
         f"'{SCRIPT}' list | head -1", shell=True, cwd=tmp_path, capture_output=True, text=True
     )
     assert (done.stdout, done.stderr) == ("algo=\n", "")
 
 
-def test_a_folder_of_ones_own_brings_a_learner_and_data(metarun: Metarun) -> None:
+def test_a_config_folder_of_the_user_adds_a_learner_and_data(metarun: Metarun) -> None:
     code, _, err = metarun(
         "--config-dir", str(OWN), "data=blobs", "algo=nearest_item", "debug=tiny", "out=run"
     )
@@ -231,7 +231,7 @@ def test_a_folder_of_ones_own_brings_a_learner_and_data(metarun: Metarun) -> Non
     assert all("--config-dir" in line for line in err)
 
 
-def test_a_training_outlives_who_reads_its_output(metarun: Metarun, tmp_path: Path) -> None:
+def test_training_continues_after_its_output_is_closed(metarun: Metarun, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "metarun", *TINY, "out=run"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()

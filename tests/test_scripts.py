@@ -1,4 +1,4 @@
-"""The simplest methods, which learned ones have to beat."""
+"""The scripts for baselines without learning."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 )
 def test_a_method_without_learning_is_far_above_chance(script: str, method: str) -> None:
     words = ["data=glyphs", "test_episodes=40", "threads=1"]
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, str(SCRIPTS / script), *words], capture_output=True, text=True, check=True
     )
-    line = done.stdout.splitlines()[-1]
+    line = result.stdout.splitlines()[-1]
     assert line.startswith(f"glyphs 5-way 1-shot, {method}: ")
     assert line.endswith(" % (40 episodes)")
     assert float(line.split(": ")[1].split()[0]) > 35

@@ -1,4 +1,4 @@
-"""`metarun audit`, as it is typed."""
+"""The command `metarun audit`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,22 @@ from tests.conftest import TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
 AUDITS = [
-    *("label permutation, train", "label permutation, test", "class overlap", "item overlap"),
-    *("copies", "near-copies"),
-    *("support–query overlap, train", "support–query overlap, test", "batch-norm drift"),
-    *("transductive gap", "relabelling", "meta-gradient"),
+    "label permutation, train",
+    "label permutation, test",
+    "class overlap",
+    "item overlap",
+    "copies",
+    "near-copies",
+    "support–query overlap, train",
+    "support–query overlap, test",
+    "batch-norm drift",
+    "transductive gap",
+    "relabelling",
+    "meta-gradient",
 ]
 
 
-def test_before_a_training_nothing_is_written(metarun: Metarun) -> None:
+def test_an_audit_without_a_run_writes_nothing(metarun: Metarun) -> None:
     code, out, err = metarun("audit", *TINY, "algo=maml", "episodes=4")
     assert (code, err) == (0, [])
     assert [line[2:].split(":")[0] for line in out.splitlines()] == AUDITS
@@ -29,7 +37,7 @@ def test_before_a_training_nothing_is_written(metarun: Metarun) -> None:
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_of_a_trained_run_it_is_kept_beside_its_evaluations(metarun: Metarun) -> None:
+def test_an_audit_of_a_run_is_saved_with_its_evaluations(metarun: Metarun) -> None:
     assert metarun(*TINY, "out=run")[0] == 0
     before = {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()}
     for name in ("audit", "audit_2"):
@@ -37,10 +45,10 @@ def test_of_a_trained_run_it_is_kept_beside_its_evaluations(metarun: Metarun) ->
         assert (code, err) == (0, [])
         file = Path("run/evaluations", name, "audit.json")
         assert out.splitlines()[-1] == str(file)
-        kept = json.loads(file.read_text())
-        assert [finding["name"] for finding in kept["findings"]] == AUDITS
-        assert kept["failed"] == []
-        assert (kept["algo"], kept["data"]) == ("protonet", "blobs")
+        content = json.loads(file.read_text())
+        assert [finding["name"] for finding in content["findings"]] == AUDITS
+        assert content["failed"] == []
+        assert (content["algo"], content["data"]) == ("protonet", "blobs")
     assert all(p.read_bytes() == content for p, content in before.items())
 
 
@@ -49,16 +57,16 @@ def in_class_order(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     original = Split.pick
 
     def pick(self: Split, *args: Any) -> Any:
-        found = original(self, *args)
-        order = found.classes.argsort()
-        return type(found)(*(array[order] for array in found))
+        items = original(self, *args)
+        order = items.classes.argsort()
+        return type(items)(*(array[order] for array in items))
 
     monkeypatch.setattr(Split, "pick", pick)
     yield
 
 
 @pytest.mark.usefixtures("in_class_order")
-def test_a_failed_audit_is_exit_code_1(metarun: Metarun) -> None:
+def test_a_failed_audit_gives_exit_code_1(metarun: Metarun) -> None:
     code, out, _ = metarun("audit", *TINY, "episodes=4", "out=found.json")
     assert code == 1
     assert next(line for line in out.splitlines() if line[0] == "✗").startswith(
@@ -82,7 +90,7 @@ def test_a_failed_audit_is_exit_code_1(metarun: Metarun) -> None:
         (["-m"], "-m: this command does not take it"),
     ],
 )
-def test_what_is_wrong_is_said(metarun: Metarun, words: list[str], line: str) -> None:
+def test_a_mistake_is_reported_in_one_line(metarun: Metarun, words: list[str], line: str) -> None:
     Path("there.json").touch()
     code, out, err = metarun("audit", *words)
     assert (code, out) == (2, "")
@@ -103,7 +111,7 @@ def test_a_run_is_audited_as_it_was_trained(metarun: Metarun) -> None:
     assert not Path("run/evaluations").exists()
 
 
-def test_a_training_can_insist_on_all_audits(metarun: Metarun) -> None:
+def test_training_can_require_all_audits(metarun: Metarun) -> None:
     assert metarun(*TINY, "audit=full", "out=run")[0] == 0
     assert metarun("resume=run", "steps=6", *TINY[:2])[0] == 0
     (line,) = metarun(*TINY, "audit=ful", "out=other")[2]
@@ -111,7 +119,7 @@ def test_a_training_can_insist_on_all_audits(metarun: Metarun) -> None:
 
 
 @pytest.mark.usefixtures("in_class_order")
-def test_a_training_whose_audit_fails_does_not_begin(metarun: Metarun) -> None:
+def test_training_does_not_start_after_a_failed_audit(metarun: Metarun) -> None:
     code, _, err = metarun(*TINY, "audit=full", "out=run")
     assert code == 2
     assert all(line.startswith("metarun: audit=full: label permutation") for line in err)

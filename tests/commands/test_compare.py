@@ -1,4 +1,4 @@
-"""`metarun compare`, as it is typed."""
+"""The command `metarun compare`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_two_trained_runs_and_an_evaluation(metarun: Metarun) -> None:
 @pytest.mark.parametrize(
     ("score", "better"), [("accuracy", "high"), ("mse", "low"), ("return", "high"), ("mae", "low")]
 )
-def test_which_is_better(metarun: Metarun, score: str, better: str) -> None:
+def test_the_better_run_is_named(metarun: Metarun, score: str, better: str) -> None:
     for name, value in (("low", 0.25), ("high", 0.5)):
         folder, result = finished(Path(name), 0, score)
         values = [value + 0.01 * (i % 3) for i in range(EPISODES)]
@@ -53,7 +53,7 @@ def test_which_is_better(metarun: Metarun, score: str, better: str) -> None:
         assert (f"; a lower {score} is better" in out) == (better == "low")
 
 
-def test_the_pairs_go_to_a_new_file(metarun: Metarun) -> None:
+def test_the_pairs_are_written_to_a_new_file(metarun: Metarun) -> None:
     finished(Path("a"), 0)
     finished(Path("b"), 1)
     assert metarun("compare", "a", "b", "out=pairs.csv")[0] == 0
@@ -63,7 +63,7 @@ def test_the_pairs_go_to_a_new_file(metarun: Metarun) -> None:
     assert (code, out, err) == (2, "", ["metarun: out=pairs.csv: is there already"])
 
 
-def test_every_mistake_is_said_at_once(metarun: Metarun) -> None:
+def test_all_mistakes_are_reported(metarun: Metarun) -> None:
     finished(Path("a"), 0)
     Path("empty").mkdir()
     code, out, err = metarun("compare", "a", "./a", "none", "empty", "shots=5", "out=x")
@@ -78,7 +78,7 @@ def test_every_mistake_is_said_at_once(metarun: Metarun) -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["a"], ["a", "out=b.csv"]])
-def test_one_run_is_nothing_to_compare(metarun: Metarun, words: list[str]) -> None:
+def test_one_run_cannot_be_compared(metarun: Metarun, words: list[str]) -> None:
     finished(Path("a"), 0)
     code, _, err = metarun("compare", *words)
     assert code == 2
@@ -87,7 +87,7 @@ def test_one_run_is_nothing_to_compare(metarun: Metarun, words: list[str]) -> No
     ]
 
 
-def test_another_protocol_is_refused_and_nothing_written(metarun: Metarun) -> None:
+def test_runs_with_different_protocols_are_refused(metarun: Metarun) -> None:
     finished(Path("a"), 0)
     finished(Path("b"), 1, batch_norm="transductive")
     code, out, err = metarun("compare", "a", "b", "out=pairs.csv")
@@ -98,7 +98,7 @@ def test_another_protocol_is_refused_and_nothing_written(metarun: Metarun) -> No
     assert not Path("pairs.csv").exists()
 
 
-def test_names_are_printed_as_they_are(metarun: Metarun) -> None:
+def test_folder_names_are_not_read_as_markup(metarun: Metarun) -> None:
     finished(Path("[red]a[/red]"), 0)
     finished(Path("b=1"), 1)
     code, out, _ = metarun("compare", "[red]a[/red]", "b=1")
@@ -107,7 +107,7 @@ def test_names_are_printed_as_they_are(metarun: Metarun) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
-def test_without_rights(metarun: Metarun) -> None:
+def test_an_unreadable_file_is_reported(metarun: Metarun) -> None:
     finished(Path("a"), 0)
     folder, _ = finished(Path("b"), 1)
     (folder / "result.json").chmod(0)
@@ -116,7 +116,7 @@ def test_without_rights(metarun: Metarun) -> None:
     assert "Permission denied" in err[0]
 
 
-def test_a_pipe_is_not_waited_for(metarun: Metarun) -> None:
+def test_a_pipe_is_refused(metarun: Metarun) -> None:
     finished(Path("a"), 0)
     folder, _ = finished(Path("b"), 1)
     (folder / "test_episodes.csv").unlink()
@@ -126,7 +126,7 @@ def test_a_pipe_is_not_waited_for(metarun: Metarun) -> None:
     assert "not a file" in err[0]
 
 
-def test_it_does_without_torch(tmp_path: Path) -> None:
+def test_compare_does_not_import_torch(tmp_path: Path) -> None:
     finished(tmp_path / "a", 0)
     finished(tmp_path / "b", 1)
     code = (

@@ -1,4 +1,4 @@
-"""`metarun list`: what can be chosen; and, of data, where it lies and how much is there."""
+"""The command `metarun list`: choices, and the location and size of data."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def put(path: Path, size: int) -> None:
     path.write_bytes(bytes(size))
 
 
-def below(out: str, name: str) -> str:
-    """The line after that of a choice."""
+def line_after(out: str, name: str) -> str:
+    """Return the line after that of a choice."""
     lines = out.splitlines()
     at = next(i for i, line in enumerate(lines) if line.split()[:1] == [name])
     return lines[at + 1].strip()
 
 
-def test_nothing_is_there_yet_and_nothing_is_made(metarun: Metarun, home: Path) -> None:
+def test_list_creates_no_folders(metarun: Metarun, home: Path) -> None:
     code, out, err = metarun("list", "data")
     assert (code, err) == (0, [])
-    assert below(out, "omniglot") == f"root {home}/omniglot: nothing yet"
+    assert line_after(out, "omniglot") == f"root {home}/omniglot: nothing yet"
     assert out.splitlines()[-1] == f"prepared, in {home}/cache: nothing yet"
     assert not home.exists()
 
 
-def test_what_is_there_is_added_up(metarun: Metarun, home: Path) -> None:
+def test_the_sizes_of_files_are_added_up(metarun: Metarun, home: Path) -> None:
     put(home / "omniglot" / "a.zip", 1_200_000)
     put(home / "omniglot" / "deep" / "er" / "b.zip", 300_000)
     put(home / "cache" / "glyphs" / "items.npy", 2_000)
@@ -52,18 +52,18 @@ def test_what_is_there_is_added_up(metarun: Metarun, home: Path) -> None:
     put(home / "cache" / "image_folder" / "two" / "items.npy", 6)
     put(home / "cache" / "omniglot" / LOCK, 0)
     _, out, _ = metarun("list", "data")
-    assert below(out, "omniglot") == f"root {home}/omniglot: 1.5 MB"
+    assert line_after(out, "omniglot") == f"root {home}/omniglot: 1.5 MB"
     prepared = "glyphs 2.0 kB, image_folder 11 bytes, omniglot nothing yet"
     assert out.splitlines()[-1] == f"prepared, in {home}/cache: {prepared}"
 
 
-def test_data_that_reads_no_files_has_no_place(metarun: Metarun, home: Path) -> None:
+def test_data_without_files_has_no_root(metarun: Metarun, home: Path) -> None:
     _, out, _ = metarun("list", "data", "--config-dir", str(OWN))
     for name in ("glyphs", "sinusoid", "blobs"):
-        assert not below(out, name).startswith("root")
+        assert not line_after(out, name).startswith("root")
 
 
-def test_other_lists_are_names_and_meanings(metarun: Metarun, home: Path) -> None:
+def test_other_groups_list_only_names_and_descriptions(metarun: Metarun, home: Path) -> None:
     _, everything, _ = metarun("list")
     assert "data=\n" in everything and "root " not in everything and "prepared" not in everything
     _, out, _ = metarun("list", "logger")
@@ -89,7 +89,7 @@ def test_other_lists_are_names_and_meanings(metarun: Metarun, home: Path) -> Non
         (b"# caf\xe9\nroot: x\n", None),
     ],
 )
-def test_a_file_of_ones_own_may_hold_anything(
+def test_a_data_file_of_the_user_can_hold_anything(
     metarun: Metarun, home: Path, tmp_path: Path, text: str | bytes, line: str | None
 ) -> None:
     (tmp_path / "own" / "data").mkdir(parents=True)
@@ -100,17 +100,17 @@ def test_a_file_of_ones_own_may_hold_anything(
     code, out, err = metarun("list", "data", "--config-dir", str(tmp_path / "own"))
     assert (code, err) == (0, [])
     expected = "aab" if line is None else line.replace("{home}", str(home))
-    assert below(out, "aaa") == expected
+    assert line_after(out, "aaa") == expected
 
 
-def test_a_file_a_link_and_a_loop_in_place_of_a_folder(tmp_path: Path) -> None:
+def test_the_size_of_a_file_a_link_and_a_loop(tmp_path: Path) -> None:
     put(tmp_path / "real" / "x", 10)
     (tmp_path / "real" / "loop").symlink_to(tmp_path / "real")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
     put(tmp_path / "file", 20)
-    found = {n: locations.present(str(tmp_path / n)) for n in ("real", "link", "broken", "file")}
-    assert found == {
+    sizes = {n: locations.present(str(tmp_path / n)) for n in ("real", "link", "broken", "file")}
+    assert sizes == {
         "real": "10 bytes",
         "link": "10 bytes",
         "broken": "nothing yet",
@@ -121,7 +121,7 @@ def test_a_file_a_link_and_a_loop_in_place_of_a_folder(tmp_path: Path) -> None:
     )
 
 
-def test_a_folder_of_very_many_files_is_not_counted_to_its_end(
+def test_the_size_of_very_many_files_is_a_lower_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locations, "MOST", 5)
@@ -130,36 +130,40 @@ def test_a_folder_of_very_many_files_is_not_counted_to_its_end(
     assert locations.present(str(tmp_path)) == "more than 500 bytes"
 
 
-def test_a_folder_without_rights_is_named(
+def test_a_folder_without_read_permission_is_reported(
     metarun: Metarun, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(home / "omniglot" / "a.zip", 1000)
     put(home / "omniglot" / "locked" / "b.zip", 1000)
     put(home / "cache" / "x", 1)
-    original, closed = os.scandir, {"locked", "cache"}
+    original, unreadable = os.scandir, {"locked", "cache"}
 
     def scandir(path: str) -> object:
-        if Path(path).name in closed:
+        if Path(path).name in unreadable:
             raise PermissionError(13, "Permission denied", path)
         return original(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
     _, out, _ = metarun("list", "data")
-    assert below(out, "omniglot") == f"root {home}/omniglot: more than 1.0 kB"
+    assert line_after(out, "omniglot") == f"root {home}/omniglot: more than 1.0 kB"
     denied = f"prepared, in {home}/cache: cannot be read (Permission denied)"
     assert out.splitlines()[-1] == denied
-    closed.add("omniglot")
+    unreadable.add("omniglot")
     _, out, _ = metarun("list", "data")
-    assert below(out, "omniglot") == f"root {home}/omniglot: cannot be read (Permission denied)"
+    assert (
+        line_after(out, "omniglot") == f"root {home}/omniglot: cannot be read (Permission denied)"
+    )
 
 
-def test_ones_home_is_a_tilde(metarun: Metarun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_home_folder_is_printed_as_a_tilde(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("METARUN_DATA", "~/no such data")
     _, out, _ = metarun("list", "data")
-    assert below(out, "omniglot") == "root ~/no such data/omniglot: nothing yet"
+    assert line_after(out, "omniglot") == "root ~/no such data/omniglot: nothing yet"
 
 
-def test_it_needs_no_torch(home: Path, tmp_path: Path) -> None:
+def test_list_does_not_import_torch(home: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from metarun.cli import main; main(['list', 'data']); "
         "sys.exit(bool({'torch', 'numpy', 'matplotlib', 'PIL', 'sklearn'} & set(sys.modules)))"
@@ -168,7 +172,7 @@ def test_it_needs_no_torch(home: Path, tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
-def test_how_sweeps_run_can_be_chosen_too(metarun: Metarun) -> None:
+def test_launchers_and_sweepers_are_listed(metarun: Metarun) -> None:
     code, out, _ = metarun("list", "hydra/launcher", "hydra/sweeper")
     assert code == 0
     lines = out.splitlines()

@@ -1,4 +1,4 @@
-"""`metarun report`, as it is typed."""
+"""The command `metarun report`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Metarun = Callable[..., tuple[int, str, list[str]]]
 
 
 def listing(folder: Path) -> dict[str, tuple[int, int]]:
-    """Every path with its size and the time of its last change."""
+    """Return the size and the time of the last change of each file."""
     paths = [p for p in folder.rglob("*") if p.name not in ("report.html", "report.csv")]
     return {str(p): (p.lstat().st_size, p.lstat().st_mtime_ns) for p in paths if not p.is_dir()}
 
@@ -57,9 +57,7 @@ def test_a_second_report_replaces_the_first(metarun: Metarun) -> None:
 
 @pytest.mark.parametrize("name", ["report.html", "report.csv"])
 @pytest.mark.parametrize("kind", ["own file", "empty file", "link", "lost link", "folder", "pipe"])
-def test_what_no_report_has_left_is_not_written_over(
-    metarun: Metarun, name: str, kind: str
-) -> None:
+def test_only_files_of_a_report_are_replaced(metarun: Metarun, name: str, kind: str) -> None:
     learned(Path("runs/a"))
     file, mine = Path("runs") / name, Path("mine")
     mine.write_text("mine")
@@ -80,7 +78,7 @@ def test_what_no_report_has_left_is_not_written_over(
     assert sorted(p.name for p in Path("runs").iterdir()) == sorted(["a", name])
 
 
-def test_elsewhere(metarun: Metarun) -> None:
+def test_the_report_can_be_written_to_another_folder(metarun: Metarun) -> None:
     learned(Path("runs/a"))
     Path("pages").mkdir()
     assert metarun("report", "runs", "out=pages/all.html")[0] == 0
@@ -92,7 +90,7 @@ def test_elsewhere(metarun: Metarun) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written_to_is_one_line(metarun: Metarun) -> None:
+def test_a_folder_without_write_permission_is_reported_in_one_line(metarun: Metarun) -> None:
     learned(Path("runs/a"))
     os.chmod("runs", stat.S_IRUSR | stat.S_IXUSR)
     code, _, (line,) = metarun("report", "runs")
@@ -101,7 +99,9 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(metarun: Metarun) -> Non
     assert "cannot be written to" in line
 
 
-def test_a_full_disk_is_one_line(metarun: Metarun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_in_one_line(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(path: Path, data: str) -> None:
         raise OSError(28, "No space left on device", str(path))
 
@@ -113,7 +113,7 @@ def test_a_full_disk_is_one_line(metarun: Metarun, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("words", [[], ["nowhere"], ["empty"], ["a_file"], ["out=x.html"]])
-def test_where_there_is_no_run_it_is_one_line(metarun: Metarun, words: list[str]) -> None:
+def test_folders_without_runs_are_reported_in_one_line(metarun: Metarun, words: list[str]) -> None:
     Path("empty").mkdir()
     Path("a_file").touch()
     code, out, err = metarun("report", *words)
@@ -121,7 +121,7 @@ def test_where_there_is_no_run_it_is_one_line(metarun: Metarun, words: list[str]
     assert not list(Path.cwd().rglob("report.*"))
 
 
-def test_folders_inside_each_other_and_twice_count_once(metarun: Metarun) -> None:
+def test_nested_and_repeated_folders_are_counted_once(metarun: Metarun) -> None:
     learned(Path("runs/a"))
     learned(Path("runs/deep/b"), 1)
     assert metarun("report", "runs/deep", "runs", "runs", "runs/deep/b")[0] == 0
@@ -129,31 +129,31 @@ def test_folders_inside_each_other_and_twice_count_once(metarun: Metarun) -> Non
     assert not Path("runs/report.csv").exists()
 
 
-def test_a_folder_whose_name_is_no_text(metarun: Metarun) -> None:
+def test_a_folder_name_that_is_not_valid_utf_8(metarun: Metarun) -> None:
     learned(Path("runs/a"))
     name = os.path.join(b"runs", b"\xff\xfe")
     try:
         os.rename("runs/a", name)
     except OSError:
-        pytest.skip("the file system takes text alone")
+        pytest.skip("the file system accepts only UTF-8 names")
     assert metarun("report", "runs")[0] == 0
     assert "./%FF%FE/result.json" in Path("runs/report.html").read_text()
 
 
-def test_the_name_of_a_folder_does_nothing_to_the_terminal(metarun: Metarun) -> None:
+def test_control_characters_in_a_folder_name_are_not_printed(metarun: Metarun) -> None:
     learned(Path("runs/\x1b[2J\u202e[bold]x"))
     code, out, _ = metarun("report", "runs")
     assert code == 0
     assert "�[2J�[bold]x" in out
 
 
-def test_one_run_alone(metarun: Metarun) -> None:
+def test_a_report_of_one_run(metarun: Metarun) -> None:
     learned(Path("run"))
     assert metarun("report", "run")[0] == 0
     assert Path("run/report.html").exists()
 
 
-def test_a_run_at_work_is_left_alone(metarun: Metarun) -> None:
+def test_a_running_run_is_not_changed(metarun: Metarun) -> None:
     from metarun.runs.lock import alone_in
 
     folder = of_status(Path("runs/a"), "running")
@@ -165,7 +165,7 @@ def test_a_run_at_work_is_left_alone(metarun: Metarun) -> None:
     assert "running" in out
 
 
-def test_hundreds_of_runs_do_not_wait_for_torch(tmp_path: Path) -> None:
+def test_report_does_not_import_torch(tmp_path: Path) -> None:
     learned(tmp_path / "a")
     learned(tmp_path / "b", 1)
     script = (

@@ -1,4 +1,4 @@
-"""`metarun show`: the table is that of the data, the picture that of the episodes a run sees."""
+"""`metarun show`: the table describes the data, the figure shows the episodes of a run."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ pytestmark = pytest.mark.ink
 Metarun = Callable[..., tuple[int, str, list[str]]]
 BLOBS = (*TINY[:2], "data=blobs", "ways=2", "queries=2")
 
-MADE = """
+MODULE = """
 import numpy as np
 from metarun.data.classes import Images, select
 
-class Made:
+class Random:
     def __init__(self, *, shape: list[int], names: str = "class {}", dtype: str = "uint8") -> None:
         self.shape, self.names, self.dtype = shape, names, dtype
 
@@ -45,28 +45,28 @@ class Made:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> list[str]:
-    """Words that choose a data set of any shape, from a folder of one's own."""
-    own = tmp_path / "own"
-    (own / "data").mkdir(parents=True)
-    (own / "made.py").write_text(MADE)
+def random_data(tmp_path: Path) -> list[str]:
+    """Return arguments that select a random data set of any shape from a config folder."""
+    config_dir = tmp_path / "own"
+    (config_dir / "data").mkdir(parents=True)
+    (config_dir / "random_data.py").write_text(MODULE)
     keys = "shape: [3, 9, 12]\nnames: class {}\ndtype: uint8\n"
-    (own / "data" / "made.yaml").write_text(f"_target_: made.Made\n{keys}")
-    return ["--config-dir", str(own), "data=made", "ways=2", "queries=2"]
+    (config_dir / "data" / "random.yaml").write_text(f"_target_: random_data.Random\n{keys}")
+    return ["--config-dir", str(config_dir), "data=random", "ways=2", "queries=2"]
 
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Sampler]:
-    """The samplers whose episodes are drawn."""
-    kept: list[Sampler] = []
+    """Return the samplers whose episodes are drawn."""
+    samplers: list[Sampler] = []
     original = episodes.draw_episodes
 
     def draw(path: Path, title: str, sampler: Sampler, numbers: Any) -> bool:
-        kept.append(sampler)
+        samplers.append(sampler)
         return original(path, title, sampler, numbers)
 
     monkeypatch.setattr(episodes, "draw_episodes", draw)
-    return kept
+    return samplers
 
 
 def files() -> list[str]:
@@ -77,11 +77,10 @@ def rows(out: str) -> list[list[str]]:
     return [line.split() for line in out.splitlines() if line.startswith((" train", " val", " te"))]
 
 
-def test_a_table_of_the_splits_and_a_picture_and_no_run(metarun: Metarun) -> None:
+def test_show_prints_a_table_and_writes_only_a_figure(metarun: Metarun) -> None:
     code, out, err = metarun("show", *BLOBS)
     assert (code, err) == (0, [])
-    found = rows(out)
-    assert [row[:6] for row in found] == [
+    assert [row[:6] for row in rows(out)] == [
         [split, "12", "240", "20", "1×28×28", "uint8"] for split in ("train", "val", "test")
     ]
     assert out.splitlines()[-1] == "blobs_test.png"
@@ -89,8 +88,8 @@ def test_a_table_of_the_splits_and_a_picture_and_no_run(metarun: Metarun) -> Non
     assert [p.name for p in Path().iterdir()] == ["blobs_test.png"]
 
 
-def test_classes_of_several_sizes_and_the_start_of_the_hash(metarun: Metarun, made: list) -> None:
-    code, out, _ = metarun("show", *made)
+def test_the_table_has_class_sizes_and_hashes(metarun: Metarun, random_data: list) -> None:
+    code, out, _ = metarun("show", *random_data)
     assert code == 0
     assert rows(out)[2][:6] == ["test", "6", "36", "4–8", "3×9×12", "uint8"]
     digests = [row[-1] for row in rows(out)]
@@ -112,18 +111,20 @@ def test_the_training_episodes_are_those_that_a_run_learns_from(
     metarun: Metarun, drawn: list[Sampler], augmentation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*TINY, "ways=2", "train_shots=3", "seed=7", f"augmentation={augmentation}"]
-    seen: list[Task] = []
+    trained_on: list[Task] = []
     original = ProtoNet.outer_loss
-    monkeypatch.setattr(ProtoNet, "outer_loss", lambda self, t: seen.append(t) or original(self, t))
+    monkeypatch.setattr(
+        ProtoNet, "outer_loss", lambda self, t: trained_on.append(t) or original(self, t)
+    )
     assert metarun(*words, "out=run")[0] == 0
     assert metarun("show", *words, "split=train")[0] == 0
-    for shown, task in zip(drawn[0].tasks(range(2)), seen, strict=False):
+    for shown, task in zip(drawn[0].tasks(range(2)), trained_on, strict=False):
         for part in ("support", "query"):
             assert torch.equal(getattr(shown, part).x, getattr(task, part).x)
             assert torch.equal(getattr(shown, part).y, getattr(task, part).y)
 
 
-def test_nothing_is_written_over(metarun: Metarun) -> None:
+def test_existing_files_are_kept(metarun: Metarun) -> None:
     for _ in range(3):
         assert metarun("show", *BLOBS, "split=val")[0] == 0
     assert files() == ["blobs_val.png", "blobs_val_2.png", "blobs_val_3.png"]
@@ -149,25 +150,31 @@ def test_nothing_is_written_over(metarun: Metarun) -> None:
         ("-m", "-m: this command does not take it"),
     ],
 )
-def test_a_mistake_is_one_line_and_no_picture(metarun: Metarun, typed: str, line: str) -> None:
+def test_a_mistake_is_reported_in_one_line_and_writes_no_figure(
+    metarun: Metarun, typed: str, line: str
+) -> None:
     code, _, err = metarun("show", *BLOBS, typed)
     assert (code, len(err)) == (2, 1)
     assert err[0].startswith(f"metarun: {line}")
     assert files() == []
 
 
-def test_too_few_classes_for_an_episode_are_still_counted(metarun: Metarun, made: list) -> None:
-    code, out, err = metarun("show", *made, "ways=7")
+def test_the_table_is_printed_with_too_few_classes_for_an_episode(
+    metarun: Metarun, random_data: list
+) -> None:
+    code, out, err = metarun("show", *random_data, "ways=7")
     assert code == 2
-    assert err == ["metarun: ways=7: the test split of made has 6 classes"]
+    assert err == ["metarun: ways=7: the test split of random has 6 classes"]
     assert len(rows(out)) == 3
     assert files() == []
 
 
-def test_colours_stay_and_grey_pictures_are_not_inverted(metarun: Metarun, made: list) -> None:
-    assert metarun("show", *made, "out=colour.png")[0] == 0
-    assert metarun("show", *made, "data.shape=[1,9,12]", "out=grey.png")[0] == 0
-    assert metarun("show", *made, "data.shape=[2,9,12]", "out=two.png")[0] == 0
+def test_colour_images_keep_their_colours_and_grey_images_stay_grey(
+    metarun: Metarun, random_data: list
+) -> None:
+    assert metarun("show", *random_data, "out=colour.png")[0] == 0
+    assert metarun("show", *random_data, "data.shape=[1,9,12]", "out=grey.png")[0] == 0
+    assert metarun("show", *random_data, "data.shape=[2,9,12]", "out=two.png")[0] == 0
     colour, grey = (
         np.asarray(Image.open(f).convert("RGB")).astype(int) for f in ("colour.png", "grey.png")
     )
@@ -175,7 +182,7 @@ def test_colours_stay_and_grey_pictures_are_not_inverted(metarun: Metarun, made:
     assert np.ptp(grey, axis=-1).max() == 0
 
 
-def test_what_is_drawn_is_the_pictures_and_the_names_of_the_classes(made: list) -> None:
+def test_the_figure_has_the_images_and_the_names_of_the_classes(random_data: list) -> None:
     from matplotlib.figure import Figure
 
     grid = Figure().subplots(2, 3, squeeze=False)
@@ -192,12 +199,14 @@ def test_what_is_drawn_is_the_pictures_and_the_names_of_the_classes(made: list) 
 
 
 @pytest.mark.parametrize("names", ["$\\\\frac {}", "{} 漢字", "{} " + "long " * 40, "[bold]{}"])
-def test_classes_may_be_called_anything(metarun: Metarun, made: list, names: str) -> None:
-    code, _, err = metarun("show", *made, f'data.names="{names}"')
+def test_class_names_can_contain_any_characters(
+    metarun: Metarun, random_data: list, names: str
+) -> None:
+    code, _, err = metarun("show", *random_data, f'data.names="{names}"')
     assert (code, err) == (0, [])
 
 
-def test_many_ways_and_shots_are_drawn_in_part(metarun: Metarun) -> None:
+def test_only_some_of_many_ways_and_shots_are_drawn(metarun: Metarun) -> None:
     words = ("data.classes=90", "ways=30", "shots=9", "queries=1", "out=x.png")
     assert metarun("show", *BLOBS, *words)[0] == 0
     with Image.open("x.png") as picture:
@@ -208,14 +217,14 @@ def test_many_ways_and_shots_are_drawn_in_part(metarun: Metarun) -> None:
 def test_curves_are_drawn_with_their_points(
     metarun: Metarun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept: list[Any] = []
-    monkeypatch.setattr(episodes, "save", lambda figure, path: kept.append(figure))
+    figures: list[Any] = []
+    monkeypatch.setattr(episodes, "save", lambda figure, path: figures.append(figure))
     code, out, err = metarun("show", "data=sinusoid", "shots=4", "queries=6", "split=val")
     assert (code, err) == (0, [])
     assert rows(out)[0][:5] == ["train", "–", "drawn", "–", "1"]
     sampler = Sampler.frozen(source_of(Waves(), (1, 4, 6)), "val", 0)
-    assert len(kept[0].axes) == 3
-    for number, axes in enumerate(kept[0].axes):
+    assert len(figures[0].axes) == 3
+    for number, axes in enumerate(figures[0].axes):
         lines = {line.get_label(): line.get_data() for line in axes.get_lines()}
         (task,) = sampler.tasks([number])
         assert list(lines) == ["true function", "query", "support"]
@@ -229,14 +238,14 @@ def test_regression_has_no_ways(metarun: Metarun) -> None:
     assert files() == []
 
 
-def test_vectors_have_a_table_and_no_picture(metarun: Metarun, made: list) -> None:
+def test_vectors_have_a_table_and_no_figure(metarun: Metarun, random_data: list) -> None:
     vectors = ("data.shape=[64]", "data.dtype=float32")
-    code, out, err = metarun("show", *made, *vectors)
+    code, out, err = metarun("show", *random_data, *vectors)
     assert (code, err) == (0, [])
     assert rows(out)[0][4:6] == ["64", "float32"]
     assert out.splitlines()[-1] == "items are vectors of 64 numbers: no picture"
     assert files() == []
-    code, _, err = metarun("show", *made, *vectors, "split=train", "augmentation=images")
+    code, _, err = metarun("show", *random_data, *vectors, "split=train", "augmentation=images")
     assert (code, len(err)) == (2, 1)
     assert err[0].startswith("metarun: augmentation: takes pictures")
 
@@ -245,7 +254,7 @@ def test_vectors_have_a_table_and_no_picture(metarun: Metarun, made: list) -> No
     ("words", "code"), [(["ways=12", "train_ways=5"], 0), (["ways=5", "train_ways=13"], 2)]
 )
 def test_training_episodes_are_those_of_the_training_task(metarun, words, code) -> None:
-    """Twelve classes a split: `ways` is the task of the test, and does not matter here."""
-    found, _, err = metarun("show", *TINY, "split=train", "train_queries=1", *words)
-    assert found == code
+    """Each split has 12 classes; `ways` affects only the test task."""
+    exit_code, _, err = metarun("show", *TINY, "split=train", "train_queries=1", *words)
+    assert exit_code == code
     assert (not err) if code == 0 else "train_ways=13: the train split of blobs has 12" in err[0]

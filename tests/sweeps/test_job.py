@@ -1,4 +1,4 @@
-"""What a sweeper or a search is told of a run."""
+"""The value of a run that a sweeper or a search maximises."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metarun.sweeps.job import objective
 from metarun.tasks.headline import Headline
 
 
-def named(score: str, higher: bool) -> dict[str, Any]:
+def protocol_of(score: str, higher: bool) -> dict[str, Any]:
     return {"headline": Headline(score, higher).as_dict()}
 
 
@@ -20,15 +20,15 @@ def named(score: str, higher: bool) -> dict[str, Any]:
     [
         ({}, {"loss": {"mean": 2.0}, "accuracy": {"mean": 0.5}}, 0.5),
         ({}, {"mse": {"mean": 0.5}}, -0.5),
-        (named("return", True), {"return": {"mean": -7.0}, "mse": {"mean": 1.0}}, -7.0),
-        (named("mae", False), {"mae": {"mean": 7.0}, "accuracy": {"mean": 1.0}}, -7.0),
+        (protocol_of("return", True), {"return": {"mean": -7.0}, "mse": {"mean": 1.0}}, -7.0),
+        (protocol_of("mae", False), {"mae": {"mean": 7.0}, "accuracy": {"mean": 1.0}}, -7.0),
     ],
 )
-def test_the_better_the_more(protocol: dict, val: dict, value: float) -> None:
+def test_a_better_score_has_a_larger_objective(protocol: dict, val: dict, value: float) -> None:
     assert objective({"protocol": protocol, "val": val}) == value
 
 
 @pytest.mark.parametrize("val", [None, {}, {"loss": {"mean": 1.0}}, {"accuracy": {"mean": None}}])
-def test_no_figure_is_no_number(val: Any) -> None:
+def test_the_objective_is_nan_without_a_score(val: Any) -> None:
     assert math.isnan(objective({"val": val}))
-    assert math.isnan(objective({"protocol": named("return", True), "val": val}))
+    assert math.isnan(objective({"protocol": protocol_of("return", True), "val": val}))

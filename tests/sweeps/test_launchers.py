@@ -1,4 +1,4 @@
-"""How a sweep's jobs are shared out, and what one can say of it."""
+"""The number of processes and threads of a sweep, and the checks of its launcher."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from metarun.sweeps import launchers
 from tests.conftest import TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
-some = st.integers(1, 64)
+COUNTS = st.integers(1, 64)
 
 
-@given(cores=some, jobs=some)
-def test_cores_are_not_outnumbered_nor_left_idle_without_need(cores: int, jobs: int) -> None:
+@given(cores=COUNTS, jobs=COUNTS)
+def test_threads_fill_the_cores_and_do_not_exceed_them(cores: int, jobs: int) -> None:
     processes, threads = launchers.share(cores, jobs, None, None)
     assert processes * threads <= cores
     assert processes <= jobs
@@ -31,15 +31,15 @@ def test_cores_are_not_outnumbered_nor_left_idle_without_need(cores: int, jobs: 
     assert (threads + 1) * processes > cores
 
 
-@given(cores=some, jobs=some, asked=some)
-def test_what_was_asked_for_is_what_there_is(cores: int, jobs: int, asked: int) -> None:
-    assert launchers.share(cores, jobs, None, asked)[1] == asked
-    assert launchers.share(cores, jobs, asked, None)[0] == asked
-    assert launchers.share(cores, jobs, asked, 3) == (asked, 3)
+@given(cores=COUNTS, jobs=COUNTS, number=COUNTS)
+def test_numbers_that_the_user_sets_are_kept(cores: int, jobs: int, number: int) -> None:
+    assert launchers.share(cores, jobs, None, number)[1] == number
+    assert launchers.share(cores, jobs, number, None)[0] == number
+    assert launchers.share(cores, jobs, number, 3) == (number, 3)
 
 
 @pytest.mark.parametrize(
-    ("cores", "jobs", "processes", "threads", "found"),
+    ("cores", "jobs", "processes", "threads", "expected"),
     [
         (8, 4, None, None, (4, 2)),
         (8, 100, None, 2, (4, 2)),
@@ -49,45 +49,41 @@ def test_what_was_asked_for_is_what_there_is(cores: int, jobs: int, asked: int) 
         (1, 6, 4, None, (4, 1)),
     ],
 )
-def test_by_hand(
-    cores: int, jobs: int, processes: int | None, threads: int | None, found: tuple[int, int]
+def test_examples_by_hand(
+    cores: int, jobs: int, processes: int | None, threads: int | None, expected: tuple[int, int]
 ) -> None:
-    assert launchers.share(cores, jobs, processes, threads) == found
+    assert launchers.share(cores, jobs, processes, threads) == expected
 
 
-def settled(*words: str, cores: int = 8) -> list[str]:
-    """What is added to the words of a sweep on a machine with so many cores."""
+def added(*words: str, cores: int = 8) -> list[str]:
+    """Return what is added to the overrides of a sweep on a machine with so many cores."""
     loader = hydra_for(None).config_loader
     overrides, _ = parse(loader, words, sweep=True)
     shared = [o.input_line for o in overrides if not o.is_sweep_override()]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(launchers, "cores", lambda: cores)
-        found = launchers.add_threads(list(words), examine(loader, shared)[0], loader)
-    assert found[: len(words)] == list(words)
-    return found[len(words) :]
+        overrides_of_sweep = launchers.add_threads(list(words), examine(loader, shared)[0], loader)
+    assert overrides_of_sweep[: len(words)] == list(words)
+    return overrides_of_sweep[len(words) :]
 
 
-def test_the_threads_are_among_the_words() -> None:
-    assert settled("hydra/launcher=joblib", "shots=1,5") == ["threads=4"]
-    assert settled("hydra/launcher=joblib", "shots=1,5", "seed=range(3)") == ["threads=1"]
-    assert settled("hydra/launcher=joblib", "hydra.launcher.n_jobs=4", "shots=1,5") == ["threads=2"]
-    assert settled("hydra/launcher=submitit_local", "shots=1,5") == ["threads=1"]
-    assert settled("hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=3") == [
-        "threads=3"
-    ]
+def test_the_number_of_threads_is_an_override() -> None:
+    assert added("hydra/launcher=joblib", "shots=1,5") == ["threads=4"]
+    assert added("hydra/launcher=joblib", "shots=1,5", "seed=range(3)") == ["threads=1"]
+    assert added("hydra/launcher=joblib", "hydra.launcher.n_jobs=4", "shots=1,5") == ["threads=2"]
+    assert added("hydra/launcher=submitit_local", "shots=1,5") == ["threads=1"]
+    assert added("hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=3") == ["threads=3"]
 
 
 @pytest.mark.parametrize(("trials", "threads"), [(2, 4), (20, 1)])
 def test_a_search_has_as_many_jobs_as_trials(trials: int, threads: int) -> None:
     words = ["hydra/launcher=joblib", "hydra/sweeper=optuna", f"hydra.sweeper.trials={trials}"]
     for values in ("range(1,1000000000000)", "interval(1,2)", "1,2,3"):
-        assert settled(*words, f"meta_batch={values}") == [f"threads={threads}"]
+        assert added(*words, f"meta_batch={values}") == [f"threads={threads}"]
 
 
 @given(start=st.integers(-9, 9), stop=st.integers(-9, 9), step=st.sampled_from([-3, -1, 1, 2, 0.5]))
-def test_a_range_has_as_many_values_as_hydra_makes_of_it(
-    start: int, stop: int, step: float
-) -> None:
+def test_the_length_of_a_range_is_that_of_hydra(start: int, stop: int, step: float) -> None:
     (override,), _ = parse(
         hydra_for(None).config_loader, [f"seed=range({start},{stop},{step})"], sweep=True
     )
@@ -95,7 +91,7 @@ def test_a_range_has_as_many_values_as_hydra_makes_of_it(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["seed=range(1,1000000000000)"], "the sweep has 999999999999 jobs; the maximum is 100000"),
         (["shots=1,2", "seed=range(99999)"], "the sweep has 199998 jobs; the maximum is 100000"),
@@ -104,11 +100,11 @@ def test_a_range_has_as_many_values_as_hydra_makes_of_it(
         (["seed=range(1,5,0)"], "should have a beginning, an end, and a step that is not 0"),
     ],
 )
-def test_a_range_that_cannot_be_meant_is_refused_at_once(
-    metarun: Metarun, words: list[str], said: str
+def test_a_sweep_without_jobs_or_with_too_many_is_refused(
+    metarun: Metarun, words: list[str], message: str
 ) -> None:
     code, _, err = metarun("-m", *TINY, *words, "hydra.sweep.dir=sweep")
-    assert (code, err) == (2, [f"metarun: {words[-1]}: {said}"])
+    assert (code, err) == (2, [f"metarun: {words[-1]}: {message}"])
     assert not Path("sweep").exists()
 
 
@@ -122,33 +118,35 @@ def test_a_range_that_cannot_be_meant_is_refused_at_once(
         "hydra.sweep.dir=sweep",
     ],
 )
-def test_a_single_run_does_not_pass_over_what_is_for_sweeps(metarun: Metarun, word: str) -> None:
+def test_a_single_run_refuses_keys_of_sweeps(metarun: Metarun, word: str) -> None:
     code, _, err = metarun(*TINY, "hydra/launcher=joblib", word, "out=run")
     assert code == 2
     assert err[-1] == f"metarun: {word}: is for a sweep: add -m"
     assert not Path("run").exists()
 
 
-def test_no_process_is_started_that_has_no_job(
+def test_no_process_is_started_without_a_job(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     joblib = pytest.importorskip("hydra_plugins.metarun_joblib", reason="needs metarun[parallel]")
-    seen = []
+    numbers_of_processes = []
     monkeypatch.setattr(
-        joblib.MetarunJoblib, "_run_in_parallel", lambda self, jobs, first, n, _: seen.append(n)
+        joblib.MetarunJoblib,
+        "_run_in_parallel",
+        lambda self, jobs, first, n, _: numbers_of_processes.append(n),
     )
     joblib.MetarunJoblib(n_jobs=100).launch([["seed=0"], ["seed=1"]], 0)
-    assert seen == [2]
+    assert numbers_of_processes == [2]
     assert capsys.readouterr().out.startswith("2 jobs, 2 jobs at a time, ")
 
 
 @pytest.mark.parametrize("word", ["threads=2", "threads=1,2", "hydra/launcher=basic"])
-def test_nothing_is_added_where_it_is_said_or_makes_no_difference(word: str) -> None:
-    assert settled(*["hydra/launcher=joblib"][: int("=" in word)], "shots=1,5", word) == []
+def test_threads_are_not_added_if_set_or_without_processes(word: str) -> None:
+    assert added(*["hydra/launcher=joblib"][: int("=" in word)], "shots=1,5", word) == []
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("word", "message"),
     [
         ("hydra/launcher=jobli", "no such choice; did you mean joblib? (basic, joblib, slurm, "),
         ("hydra/launcher=joblib,basic", "a sweep has one launcher"),
@@ -164,14 +162,14 @@ def test_nothing_is_added_where_it_is_said_or_makes_no_difference(word: str) -> 
         ("hydra.launcher.n_job=2", "no such key; did you mean hydra.launcher.n_jobs?"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing(
-    metarun: Metarun, monkeypatch: pytest.MonkeyPatch, word: str, said: str
+def test_a_mistake_is_reported_in_one_line_and_writes_nothing(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch, word: str, message: str
 ) -> None:
     monkeypatch.setenv("PATH", "")
     words = [*["hydra/launcher=joblib"][int("/" in word) :], *word.split()]
     code, _, err = metarun("-m", *TINY, *words, "shots=1,2", "hydra.sweep.dir=sweep")
     assert (code, len(err)) == (2, 1), err
-    assert err[0].startswith(f"metarun: {words[-1]}: {said}")
+    assert err[0].startswith(f"metarun: {words[-1]}: {message}")
     assert not Path("sweep").exists()
 
 
@@ -179,7 +177,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     ("name", "extra"),
     [("joblib", "parallel"), ("slurm", "cluster"), ("submitit_local", "cluster")],
 )
-def test_without_the_extra_one_line_says_what_to_install(
+def test_a_missing_extra_is_reported_in_one_line(
     metarun: Metarun, monkeypatch: pytest.MonkeyPatch, name: str, extra: str
 ) -> None:
     find = importlib.util.find_spec
@@ -192,7 +190,7 @@ def test_without_the_extra_one_line_says_what_to_install(
 
 
 @pytest.mark.parametrize(
-    ("word", "fine"),
+    ("word", "safe"),
     [
         ("hydra.launcher.n_jobs=2", True),
         ("hydra.launcher.partition=gpu-long", True),
@@ -208,11 +206,11 @@ def test_without_the_extra_one_line_says_what_to_install(
         ("hydra.launcher={n_jobs:2}", False),
     ],
 )
-def test_a_strangers_sweep_says_plain_words_of_its_launcher_only(word: str, fine: bool) -> None:
-    assert launchers.is_replayable(word) is fine
+def test_only_safe_launcher_keys_are_replayed(word: str, safe: bool) -> None:
+    assert launchers.is_replayable(word) is safe
 
 
-def test_another_launcher_takes_its_keys_along() -> None:
+def test_another_launcher_replaces_the_keys_of_the_first() -> None:
     words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "shots=1,2", "threads=1"]
     other = launchers.replace_launcher(words, ["hydra/launcher=submitit_local"])
     assert other == ["shots=1,2", "threads=1", "hydra/launcher=submitit_local"]
@@ -223,10 +221,10 @@ def test_another_launcher_takes_its_keys_along() -> None:
             launchers.replace_launcher(words, [word])
 
 
-def test_without_the_extras_a_launcher_can_be_looked_at(metarun: Metarun) -> None:
-    """conf/ names a class of metarun's own, which is there without them."""
+def test_a_launcher_can_be_printed_without_its_extra(metarun: Metarun) -> None:
+    """The class of the launcher belongs to metarun and exists without the extras."""
     code, out, _ = metarun(*TINY, "hydra/launcher=slurm", "--cfg", "hydra", "-p", "hydra.launcher")
     assert code == 0
-    found = OmegaConf.create(out)
-    assert found.cpus_per_task == 4
-    assert found._target_ == "hydra_plugins.metarun_submitit.MetarunSlurm"
+    launcher = OmegaConf.create(out)
+    assert launcher.cpus_per_task == 4
+    assert launcher._target_ == "hydra_plugins.metarun_submitit.MetarunSlurm"

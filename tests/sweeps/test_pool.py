@@ -1,4 +1,4 @@
-"""Workers: kept from job to job, asked to stop once, and not missed by the others when killed."""
+"""Worker processes are reused, get one request to stop, and are replaced when killed."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ pytest.importorskip("joblib", reason="needs metarun[parallel]")
 
 
 @pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
+def closed_pool() -> Iterator[None]:
     yield
     pool.close()
 
 
 def outcomes(*calls: tuple[Callable[..., Any], tuple[Any, ...]]) -> list[Any]:
-    found: dict[int, Any] = {}
+    results: dict[int, Any] = {}
     for ended in pool.run_jobs(calls, 2, 1):
-        found |= ended
-    return [found[number] for number in range(len(calls))]
+        results |= ended
+    return [results[number] for number in range(len(calls))]
 
 
-def who(seconds: float) -> int:
+def pid_after(seconds: float) -> int:
     time.sleep(seconds)
     return os.getpid()
 
 
-def test_workers_are_kept_from_one_batch_to_the_next_and_end_with_it() -> None:
-    first, second = (outcomes(*[(who, (0.05,))] * 6) for _ in range(2))
+def test_workers_are_reused_until_the_pool_is_closed() -> None:
+    first, second = (outcomes(*[(pid_after, (0.05,))] * 6) for _ in range(2))
     assert os.getpid() not in first
     assert len(set(first)) <= 2
     assert set(second) <= set(first)
@@ -48,21 +48,24 @@ def test_workers_are_kept_from_one_batch_to_the_next_and_end_with_it() -> None:
             os.kill(pid, 0)
 
 
-class Stubborn(Exception):
-    """One that cannot be pickled, as it cannot be made again."""
+class Unpicklable(Exception):
+    """An error that cannot be pickled."""
 
     def __init__(self, one: str, other: str) -> None:
         super().__init__(one)
         self.lock = threading.Lock()
 
 
-def fail(stubborn: bool) -> None:
-    raise Stubborn("no", "luck") if stubborn else ValueError("no luck")
+def fail(unpicklable: bool) -> None:
+    raise Unpicklable("no", "luck") if unpicklable else ValueError("no luck")
 
 
-def test_an_error_ends_its_own_call_alone_even_one_that_cannot_be_sent() -> None:
-    a, b, c = outcomes((fail, (True,)), (fail, (False,)), (who, (0,)))
-    assert (a.line.split(" (")[0], b.line.split(" (")[0]) == ("Stubborn: no", "ValueError: no luck")
+def test_an_error_that_cannot_be_pickled_ends_only_its_own_call() -> None:
+    a, b, c = outcomes((fail, (True,)), (fail, (False,)), (pid_after, (0,)))
+    assert (a.line.split(" (")[0], b.line.split(" (")[0]) == (
+        "Unpicklable: no",
+        "ValueError: no luck",
+    )
     assert isinstance(c, int)
 
 
@@ -70,13 +73,13 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_after_a_worker_was_killed_others_take_its_place() -> None:
-    found = outcomes((die, ()), (who, (60,)), (who, (0,)), (who, (0,)))
-    assert [type(one) for one in found] == [pool.Lost, pool.Lost, int, int]
+def test_killed_workers_are_replaced() -> None:
+    results = outcomes((die, ()), (pid_after, (60,)), (pid_after, (0,)), (pid_after, (0,)))
+    assert [type(result) for result in results] == [pool.Lost, pool.Lost, int, int]
 
 
 def patient(folder: str) -> str:
-    """What a job does: it is at work, and answers the first SIGTERM when it is safe."""
+    """Act as a job: run, and save the state at the first SIGTERM."""
     Path(folder, str(os.getpid())).touch()
     worker._busy = True
     try:
@@ -90,10 +93,10 @@ def patient(folder: str) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_whoever_is_asked_to_stop_each_worker_is_asked_once(number: int, tmp_path: Path) -> None:
-    """Ctrl-C on a terminal reaches all processes, SIGTERM this one alone."""
+def test_each_worker_gets_one_request_to_stop(number: int, tmp_path: Path) -> None:
+    """Ctrl-C in a terminal sends SIGINT to all processes; SIGTERM goes to the parent only."""
 
-    def ask() -> None:
+    def send_signal() -> None:
         while len(list(tmp_path.iterdir())) < 2:
             time.sleep(0.02)
         time.sleep(0.1)
@@ -101,17 +104,17 @@ def test_whoever_is_asked_to_stop_each_worker_is_asked_once(number: int, tmp_pat
         for pid in [os.getpid(), *(workers if number == signal.SIGINT else [])]:
             os.kill(pid, number)
 
-    before = signal.getsignal(number)
-    threading.Thread(target=ask, daemon=True).start()
-    found: dict[int, Any] = {}
+    previous = signal.getsignal(number)
+    threading.Thread(target=send_signal, daemon=True).start()
+    results: dict[int, Any] = {}
     with pytest.raises(KeyboardInterrupt):
         for ended in pool.run_jobs([(patient, (str(tmp_path),))] * 4, 2, 1):
-            found |= ended
-    assert found == {0: "saved", 1: "saved"}
-    assert signal.getsignal(number) is before
+            results |= ended
+    assert results == {0: "saved", 1: "saved"}
+    assert signal.getsignal(number) is previous
 
 
-def test_workers_end_after_a_parent_that_was_killed(tmp_path: Path) -> None:
+def test_workers_exit_after_their_parent_was_killed(tmp_path: Path) -> None:
     code = (
         "from tests.sweeps.test_pool import patient; from metarun.sweeps import pool; "
         f"list(pool.run_jobs([(patient, ({str(tmp_path)!r},))] * 2, 2, 1))"

@@ -1,4 +1,4 @@
-"""A sweep validates each job alone, ends with one table, and can go on where it stopped."""
+"""A sweep validates each job separately, prints one table, and can be resumed."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def status(sweep: str) -> dict[str, str]:
     return {f.parent.name: json.loads(f.read_text())["status"] for f in files}
 
 
-def test_an_invalid_job_fails_alone_and_the_others_run(metarun: Metarun) -> None:
+def test_an_invalid_job_fails_and_the_others_run(metarun: Metarun) -> None:
     code, out, err = metarun(
         "-m", *TINY, "algo=protonet,mamml", "shots=1,-1", "hydra.sweep.dir=sweep"
     )
     assert code == 1
     assert status("sweep") == {"0": "completed", "1": "failed", "2": "failed", "3": "failed"}
-    offered = ", ".join(choices("algo", str(OWN)))
+    learners = ", ".join(choices("algo", str(OWN)))
     assert err == [
         "metarun: job 1: shots=-1: should be greater than or equal to 1",
-        f"metarun: job 2: algo=mamml: no such choice; did you mean maml? ({offered})",
-        f"metarun: job 3: algo=mamml: no such choice; did you mean maml? ({offered})",
+        f"metarun: job 2: algo=mamml: no such choice; did you mean maml? ({learners})",
+        f"metarun: job 3: algo=mamml: no such choice; did you mean maml? ({learners})",
         "metarun: job 3: shots=-1: should be greater than or equal to 1",
     ]
     failed = json.loads(Path("sweep/2/result.json").read_text())
@@ -42,12 +42,14 @@ def test_an_invalid_job_fails_alone_and_the_others_run(metarun: Metarun) -> None
     assert head == ["run", "algo", "shots", "test", "validation", "steps", "time", "status"]
     rows = [line for line in lines if line[-1:] in (["completed"], ["failed"])]
     assert [row[:3] for row in rows] == [
-        *(["0", "protonet", "1"], ["1", "protonet", "-1"]),
-        *(["2", "mamml", "1"], ["3", "mamml", "-1"]),
+        ["0", "protonet", "1"],
+        ["1", "protonet", "-1"],
+        ["2", "mamml", "1"],
+        ["3", "mamml", "-1"],
     ]
 
 
-def test_a_job_that_breaks_down_does_not_end_the_sweep(metarun: Metarun) -> None:
+def test_a_job_with_an_error_does_not_end_the_sweep(metarun: Metarun) -> None:
     def fail(step: int) -> None:
         if step == 1:
             raise RuntimeError("no luck")
@@ -60,7 +62,7 @@ def test_a_job_that_breaks_down_does_not_end_the_sweep(metarun: Metarun) -> None
     assert status("sweep") == {"0": "failed", "1": "completed"}
 
 
-def test_an_interrupted_sweep_goes_on(metarun: Metarun) -> None:
+def test_an_interrupted_sweep_can_be_resumed(metarun: Metarun) -> None:
     words = ["-m", *TINY, "shots=1,2,3"]
     metarun(*words, "hydra.sweep.dir=whole")
     with pytest.MonkeyPatch.context() as patch:
@@ -81,7 +83,7 @@ def test_an_interrupted_sweep_goes_on(metarun: Metarun) -> None:
         assert whole == halves
 
 
-def test_a_job_that_was_refused_is_refused_again(metarun: Metarun) -> None:
+def test_resume_refuses_an_invalid_job_again(metarun: Metarun) -> None:
     first = metarun("-m", *TINY, "shots=1,90", "hydra.sweep.dir=sweep")
     again = metarun("resume=sweep", *TINY[:2])
     assert first[0] == again[0] == 1
@@ -90,7 +92,7 @@ def test_a_job_that_was_refused_is_refused_again(metarun: Metarun) -> None:
     assert status("sweep") == {"0": "completed", "1": "failed"}
 
 
-def test_a_sweeps_folder_is_not_used_twice(metarun: Metarun) -> None:
+def test_a_sweep_does_not_start_in_the_folder_of_another(metarun: Metarun) -> None:
     words = ["-m", *TINY, "shots=1,2", "hydra.sweep.dir=sweep"]
     assert metarun(*words)[0] == 0
     code, _, err = metarun(*words)
@@ -98,14 +100,14 @@ def test_a_sweeps_folder_is_not_used_twice(metarun: Metarun) -> None:
     assert err[0].startswith("metarun: hydra.sweep.dir=sweep: holds a sweep already;")
 
 
-def test_jobs_stay_in_the_folder_they_were_called_from(metarun: Metarun) -> None:
+def test_jobs_do_not_change_the_working_directory(metarun: Metarun) -> None:
     here = Path.cwd()
     metarun("-m", *TINY, "shots=1,2", "hydra.sweep.dir=sweep")
     assert Path.cwd() == here
     assert not Path("sweep/0/sweep").exists()
 
 
-def test_a_finished_run_in_a_jobs_folder_keeps_its_figures(metarun: Metarun) -> None:
+def test_a_finished_run_in_the_folder_of_a_job_is_kept(metarun: Metarun) -> None:
     words = ["-m", *TINY, "shots=1,2", "hydra.sweep.subdir=same", "hydra.sweep.dir=sweep"]
     code, _, err = metarun(*words)
     assert code == 1
@@ -120,7 +122,7 @@ def test_jobs_in_nested_folders_are_counted(metarun: Metarun) -> None:
     assert "squared_euclidean/90" in out
 
 
-def test_folders_may_be_named_by_the_number_of_the_job(metarun: Metarun) -> None:
+def test_folders_can_be_named_after_the_job_number(metarun: Metarun) -> None:
     words = ["shots=1,2", "hydra.sweep.subdir=job${hydra.job.num}", "hydra.sweep.dir=sweep"]
     assert metarun("-m", *TINY, *words)[0] == 0
     assert status("sweep") == {"job0": "completed", "job1": "completed"}
@@ -128,7 +130,7 @@ def test_folders_may_be_named_by_the_number_of_the_job(metarun: Metarun) -> None
     assert out.count("finished before") == 2
 
 
-def test_the_sweeps_folder_may_depend_on_what_its_jobs_share(metarun: Metarun) -> None:
+def test_the_folder_of_a_sweep_can_depend_on_shared_keys(metarun: Metarun) -> None:
     metarun("-m", *TINY, "shots=1,2", "steps=2", "hydra.sweep.dir=sweep${steps}")
     assert status("sweep2") == {"0": "completed", "1": "completed"}
 
@@ -137,7 +139,7 @@ def test_the_sweeps_folder_may_depend_on_what_its_jobs_share(metarun: Metarun) -
     "content",
     ["", "hydra: 3", "a: [", "hydra: {overrides: {task: ['+hydra.callbacks.x=1'], hydra: []}}"],
 )
-def test_a_strangers_sweep_is_not_replayed(metarun: Metarun, content: str) -> None:
+def test_an_invalid_or_unsafe_sweep_file_is_refused(metarun: Metarun, content: str) -> None:
     Path("sweep").mkdir()
     Path("sweep/multirun.yaml").write_text(content)
     code, _, err = metarun("resume=sweep")
@@ -146,7 +148,7 @@ def test_a_strangers_sweep_is_not_replayed(metarun: Metarun, content: str) -> No
     assert len(err) == 1
 
 
-def test_a_sweep_over_seeds_ends_with_their_mean(metarun: Metarun) -> None:
+def test_a_sweep_over_seeds_prints_their_mean(metarun: Metarun) -> None:
     code, out, _ = metarun("-m", *TINY, "seed=0,1", "shots=1,2", "hydra.sweep.dir=sweep")
     assert code == 0
     assert "test ± 95 % over seeds" in out
@@ -161,8 +163,8 @@ def test_a_sweep_over_seeds_ends_with_their_mean(metarun: Metarun) -> None:
         )
 
 
-def test_a_job_does_not_take_another_run_for_its_own(metarun: Metarun) -> None:
-    """Two jobs that were sent to one folder: the second is refused, and stays so."""
+def test_a_job_does_not_resume_the_run_of_another_job(metarun: Metarun) -> None:
+    """Of two jobs with the same folder, the second is refused, also after resume."""
     sweep = ["seed=0,1", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=x"]
     assert metarun("-m", *TINY, *sweep)[0] == 1
     before = Path("sweep/x/result.json").read_bytes()
@@ -172,7 +174,7 @@ def test_a_job_does_not_take_another_run_for_its_own(metarun: Metarun) -> None:
     assert Path("sweep/x/result.json").read_bytes() == before
 
 
-def test_a_result_that_lies_in_a_jobs_folder_is_not_written_over(metarun: Metarun) -> None:
+def test_an_existing_result_file_in_the_folder_of_a_job_is_kept(metarun: Metarun) -> None:
     Path("sweep/0").mkdir(parents=True)
     Path("sweep/0/result.json").write_text('{"mine": 1}')
     metarun("-m", *TINY, "seed=0,1", "hydra.sweep.dir=sweep")
@@ -180,22 +182,22 @@ def test_a_result_that_lies_in_a_jobs_folder_is_not_written_over(metarun: Metaru
     assert json.loads(Path("sweep/1/result.json").read_text())["status"] == "completed"
 
 
-def test_a_jobs_threads_do_not_depend_on_the_job_before(metarun: Metarun) -> None:
+def test_the_threads_of_a_job_do_not_depend_on_earlier_jobs(metarun: Metarun) -> None:
     words = [word for word in TINY if not word.startswith("threads")]
     metarun("-m", *words, "threads=2,null", "hydra.sweep.dir=sweep")
     results = [json.loads(Path(f"sweep/{i}/result.json").read_text()) for i in (0, 1)]
     assert [result["run"]["threads"] for result in results] == [2, 1]
 
 
-def test_a_key_of_a_swept_choice_is_looked_for_in_each_job(metarun: Metarun) -> None:
+def test_a_key_of_a_swept_group_is_set_in_each_job(metarun: Metarun) -> None:
     words = ["algo=maml,fomaml", "algo.inner_lr=0.05", "hydra.sweep.dir=sweep"]
     assert metarun("-m", *TINY, *words)[0] == 0
-    found = [OmegaConf.load(f"sweep/{i}/config.yaml").algo for i in (0, 1)]
-    assert [(a.inner_lr, a.first_order) for a in found] == [(0.05, False), (0.05, True)]
+    learners = [OmegaConf.load(f"sweep/{i}/config.yaml").algo for i in (0, 1)]
+    assert [(a.inner_lr, a.first_order) for a in learners] == [(0.05, False), (0.05, True)]
 
 
 @pytest.mark.parametrize("key", ["hydra.searchpath", "+hydra.searchpath"])
-def test_a_strangers_sweep_names_no_folder_with_code(metarun: Metarun, key: str) -> None:
+def test_a_sweep_file_cannot_name_a_folder_with_code(metarun: Metarun, key: str) -> None:
     Path("sweep").mkdir()
     content = f"hydra: {{overrides: {{task: [], hydra: ['{key}=[file://evil]']}}}}"
     Path("sweep/multirun.yaml").write_text(content)
@@ -204,9 +206,11 @@ def test_a_strangers_sweep_names_no_folder_with_code(metarun: Metarun, key: str)
     assert "code in that folder could run" in err[0]
 
 
-def test_a_jobs_command_makes_the_same_run_alone(metarun: Metarun) -> None:
+def test_the_command_of_a_job_repeats_its_run(metarun: Metarun) -> None:
     assert metarun("-m", *TINY, "seed=0,1", "tags=[a b]", "hydra.sweep.dir=sweep")[0] == 0
     words = shlex.split(json.loads(Path("sweep/1/result.json").read_text())["run"]["command"])
-    assert metarun(*words[1:], "out=again")[0] == 0  # finds the tests' own data as well
-    made = [Path(f"{run}/test_episodes.csv").read_bytes() for run in ("sweep/1", "again")]
-    assert made[0] == made[1]
+    assert (
+        metarun(*words[1:], "out=again")[0] == 0
+    )  # the command includes the config folder of the tests
+    first, second = (Path(f"{run}/test_episodes.csv").read_bytes() for run in ("sweep/1", "again"))
+    assert first == second

@@ -1,4 +1,4 @@
-"""Jobs in processes of their own: the same results, shown as they go, stopped and gone on with."""
+"""Jobs in separate processes: same results, printed as they run, and resumed after a stop."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SCRIPT = str(Path(sys.executable).with_name("metarun"))
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 
 
-def started(words: Sequence[str], folder: Path) -> subprocess.Popen:
-    """The command in a process group of its own, as a terminal starts it."""
+def start(words: Sequence[str], folder: Path) -> subprocess.Popen:
+    """Start the command in its own process group, as a terminal does."""
     return subprocess.Popen(
         [SCRIPT, *words],
         cwd=folder,
@@ -40,8 +40,8 @@ def started(words: Sequence[str], folder: Path) -> subprocess.Popen:
     )
 
 
-def alone(words: Sequence[str]) -> int:
-    """The command in this process, with Hydra's own launcher: no other process is started."""
+def run_here(words: Sequence[str]) -> int:
+    """Run the command in this process, with Hydra's basic launcher."""
     with pytest.MonkeyPatch.context() as patch:
         blank(patch)
         return cli.main(words)
@@ -62,70 +62,70 @@ SWEEP = [*TINY, "algo=reptile,protonet,fomaml,maml", "algo.inner_steps=1"]
 
 @pytest.fixture(scope="module")
 def plain(folder: Path) -> Path:
-    """The sweep with Hydra's own launcher."""
-    assert alone(["-m", *SWEEP, f"hydra.sweep.dir={folder}/plain"]) == 1
+    """Return the folder of the sweep, run with Hydra's basic launcher."""
+    assert run_here(["-m", *SWEEP, f"hydra.sweep.dir={folder}/plain"]) == 1
     return folder / "plain"
 
 
 @pytest.fixture(scope="module")
-def beside(folder: Path) -> tuple[Path, str, list[str]]:
-    """The same with two workers: its folder, what it printed, and its complaints."""
+def parallel(folder: Path) -> tuple[Path, str, list[str]]:
+    """Run the same sweep with two workers; return its folder, output and error lines."""
     pytest.importorskip("joblib", reason="needs metarun[parallel]")
-    done = started(["-m", *SWEEP, *JOBLIB, "hydra.sweep.dir=beside"], folder)
+    done = start(["-m", *SWEEP, *JOBLIB, "hydra.sweep.dir=parallel"], folder)
     out, err = done.communicate()
     assert done.returncode == 1
-    return folder / "beside", out, err.splitlines()
+    return folder / "parallel", out, err.splitlines()
 
 
-def test_what_a_job_finds_does_not_depend_on_the_jobs_before(
-    plain: Path, beside: tuple[Path, str, list[str]]
+def test_a_result_does_not_depend_on_earlier_jobs(
+    plain: Path, parallel: tuple[Path, str, list[str]]
 ) -> None:
-    """Jobs of three learners in two workers: at least one of them is used again."""
-    found = status(plain)
-    assert status(beside[0]) == found
-    assert sorted(found.values()) == ["completed"] * 3 + ["failed"]
-    for job, how in found.items():
-        if how == "completed":
-            assert_same(beside[0] / job, plain / job)
+    """Three learners run in two workers, so at least one worker runs two jobs."""
+    expected = status(plain)
+    assert status(parallel[0]) == expected
+    assert sorted(expected.values()) == ["completed"] * 3 + ["failed"]
+    for job, job_status in expected.items():
+        if job_status == "completed":
+            assert_same(parallel[0] / job, plain / job)
 
 
-def test_each_line_says_whose_it_is(beside: tuple[Path, str, list[str]]) -> None:
-    sweep, out, err = beside
-    (said,) = err
-    assert said.startswith("metarun: job 1: algo.inner_steps: no such key")
+def test_each_line_names_its_job(parallel: tuple[Path, str, list[str]]) -> None:
+    sweep, out, err = parallel
+    (error,) = err
+    assert error.startswith("metarun: job 1: algo.inner_steps: no such key")
     first, *lines = out.splitlines()
     assert first.startswith("4 jobs, 2 jobs at a time, 1 thread each, on ")
     table = next(i for i, line in enumerate(lines) if not line.startswith("job "))
     assert all(re.match(r"job \d  \S", line) for line in lines[:table])
     for job in "023":
         words = OmegaConf.load(sweep / job / ".hydra/overrides.yaml")
-        own = [line.partition("  ")[2] for line in lines[:table] if line.startswith(f"job {job} ")]
-        assert own[0] == " ".join(words)
-        assert [line[:8] for line in own[1:]] == ["step 2/4", "step 4/4"]
+        texts = [x.partition("  ")[2] for x in lines[:table] if x.startswith(f"job {job} ")]
+        assert texts[0] == " ".join(words)
+        assert [text[:8] for text in texts[1:]] == ["step 2/4", "step 4/4"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs process groups")
-def test_ctrl_c_saves_every_job_and_the_sweep_goes_on_the_same(folder: Path) -> None:
+def test_ctrl_c_saves_every_job_and_resume_gives_the_same_results(folder: Path) -> None:
     pytest.importorskip("joblib", reason="needs metarun[parallel]")
     words = [*TINY, "seed=0,1,2", "steps=40", "eval_every=10", "test_episodes=4"]
-    assert alone(["-m", *words, f"hydra.sweep.dir={folder}/whole"]) == 0
+    assert run_here(["-m", *words, f"hydra.sweep.dir={folder}/whole"]) == 0
 
-    halves = started(["-m", *words, *JOBLIB, "hydra.sweep.dir=halves"], folder)
-    seen: set[str] = set()
+    halves = start(["-m", *words, *JOBLIB, "hydra.sweep.dir=halves"], folder)
+    started_jobs: set[str] = set()
     for line in halves.stdout:
-        seen |= set(re.findall(r"(job \d)  step", line))
-        if len(seen) == 2:
+        started_jobs |= set(re.findall(r"(job \d)  step", line))
+        if len(started_jobs) == 2:
             break
     os.killpg(halves.pid, signal.SIGINT)
     _, err = halves.communicate()
     assert halves.returncode == 130
-    said = "metarun: interrupted; the sweep can go on: metarun resume=halves"
-    assert err.splitlines() == [said]
-    found = status(folder / "halves")
-    assert "interrupted" in found.values()
-    assert set(found.values()) <= {"interrupted", "completed"}
+    message = "metarun: interrupted; the sweep can go on: metarun resume=halves"
+    assert err.splitlines() == [message]
+    statuses = status(folder / "halves").values()
+    assert "interrupted" in statuses
+    assert set(statuses) <= {"interrupted", "completed"}
 
-    again = started(["resume=halves", *TINY[:2]], folder)
+    again = start(["resume=halves", *TINY[:2]], folder)
     out, err = again.communicate()
     assert (again.returncode, err) == (0, "")
     assert "3 jobs, 2 jobs at a time, 1 thread each" in out
@@ -133,10 +133,10 @@ def test_ctrl_c_saves_every_job_and_the_sweep_goes_on_the_same(folder: Path) -> 
         assert_same(folder / "halves" / job, folder / "whole" / job)
 
 
-def test_jobs_by_submitit_and_on_with_another_launcher(folder: Path) -> None:
+def test_submitit_runs_and_resumes_jobs(folder: Path) -> None:
     pytest.importorskip("submitit", reason="needs metarun[cluster]")
     words = ["hydra/launcher=submitit_local", "shots=1,90", "hydra.sweep.dir=submitted"]
-    done = started(["-m", *TINY[:-1], *words], folder)
+    done = start(["-m", *TINY[:-1], *words], folder)
     out, err = done.communicate()
     sweep = folder / "submitted"
     assert done.returncode == 1
@@ -146,24 +146,24 @@ def test_jobs_by_submitit_and_on_with_another_launcher(folder: Path) -> None:
     assert status(sweep) == {"0": "completed", "1": "failed"}
     assert OmegaConf.load(sweep / "0/config.yaml").threads == 1
 
-    for pickled in sweep.rglob("*.pkl"):  # what is left there is nothing to go on with
+    for pickled in sweep.rglob("*.pkl"):  # resume must not load these files
         pickled.write_bytes(b"cos\nsystem\n(S'touch evil'\ntR.")
-    before = set((sweep / ".submitit").iterdir())
-    again = started(["resume=submitted", *TINY[:2]], folder)
+    previous = set((sweep / ".submitit").iterdir())
+    again = start(["resume=submitted", *TINY[:2]], folder)
     out, err = again.communicate()
     assert again.returncode == 1
     assert err.splitlines() == [line]
-    assert len(set((sweep / ".submitit").iterdir()) - before) == 1
+    assert len(set((sweep / ".submitit").iterdir()) - previous) == 1
     assert not (folder / "evil").exists()
     assert "job 0  finished" in out
 
 
 @pytest.mark.slow
-def test_a_job_whose_place_is_taken_saves_and_is_submitted_again(folder: Path) -> None:
-    """By the signal that submitit sends to jobs before their time is up; other jobs stay."""
+def test_a_preempted_job_saves_its_state_and_is_submitted_again(folder: Path) -> None:
+    """Submitit sends the job a signal before its timeout; the other jobs are not affected."""
     pytest.importorskip("submitit", reason="needs metarun[cluster]")
     words = [*TINY, "seed=0,1", "steps=200", "eval_every=150", "hydra.sweep.dir=requeued"]
-    done = started(["-m", *words, "hydra/launcher=submitit_local"], folder)
+    done = start(["-m", *words, "hydra/launcher=submitit_local"], folder)
     metrics, holder = (folder / "requeued/0" / name for name in ("metrics.jsonl", HOLDER))
     deadline = time.monotonic() + 120
     while not metrics.exists() or len(metrics.read_text().splitlines()) < 20:
@@ -175,25 +175,25 @@ def test_a_job_whose_place_is_taken_saves_and_is_submitted_again(folder: Path) -
     run = json.loads((folder / "requeued/0/result.json").read_text())["run"]
     assert len(run["resumed_with"]) == 1
     (folder / "requeued").rename(folder / "once")
-    assert alone(["-m", *words[:-1], f"hydra.sweep.dir={folder}/requeued"]) == 0
+    assert run_here(["-m", *words[:-1], f"hydra.sweep.dir={folder}/requeued"]) == 0
     for job in "01":
         assert_same(folder / "once" / job, folder / "requeued" / job)
 
 
 @pytest.mark.parametrize(("restarts", "expected"), [("", False), ("0", False), ("2", True)])
-def test_a_job_that_slurm_starts_again_goes_on(
+def test_a_job_that_slurm_restarts_is_resumed(
     monkeypatch: pytest.MonkeyPatch, restarts: str, expected: bool
 ) -> None:
-    seen = []
+    arguments = []
     monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
-    monkeypatch.setattr(worker, "job", lambda cfg, go_on: seen.append(go_on))
+    monkeypatch.setattr(worker, "job", lambda cfg, go_on: arguments.append(go_on))
     current = SimpleNamespace(job=SimpleNamespace(num=0))
     monkeypatch.setattr(worker.HydraConfig, "get", staticmethod(lambda: current))
     worker.attempt(OmegaConf.create(), go_on=False, main_pid=-1)
-    assert seen == [expected]
+    assert arguments == [expected]
 
 
-def test_a_job_that_another_process_works_on_is_passed_over(metarun: Metarun) -> None:
+def test_a_job_that_another_process_runs_is_skipped(metarun: Metarun) -> None:
     words = [*TINY, "shots=1,2", "hydra.sweep.dir=sweep"]
     assert metarun("-m", *words)[0] == 0
     Path("sweep/1/result.json").unlink()
@@ -204,10 +204,8 @@ def test_a_job_that_another_process_works_on_is_passed_over(metarun: Metarun) ->
     assert not Path("sweep/1/result.json").exists()
 
 
-def test_a_job_that_another_process_has_finished_meanwhile_is_not_run_again(
-    metarun: Metarun,
-) -> None:
-    """Two of the same settings in one folder; that others are refused is shown elsewhere."""
+def test_a_job_that_another_process_has_finished_is_not_run_again(metarun: Metarun) -> None:
+    """Two jobs with the same settings and folder stand for two processes."""
     words = [*TINY, "seed=0,0", "hydra.sweep.subdir=same", "hydra.sweep.dir=sweep"]
     code, out, err = metarun("-m", *words)
     assert (code, err) == (0, [])

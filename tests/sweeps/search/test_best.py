@@ -1,4 +1,4 @@
-"""`experiment=best` repeats the best trial of a search, setting by setting."""
+"""`experiment=best` has all settings of the best trial of a search."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ FEW = ["hydra.sweeper.trials=1", "val_episodes=2", "test_episodes=2", "steps=2",
 OWN_TREE = f"hydra.searchpath=[file://{OWN}]"
 
 
-def searched(metarun: Metarun, *words: str) -> dict[str, Any]:
-    """The settings of the one trial of a search in `sweep`."""
+def run_search(metarun: Metarun, *words: str) -> dict[str, Any]:
+    """Run a search with one trial in `sweep`, and return the settings of the trial."""
     argv = ["-m", *TINY, *FEW, "hydra/sweeper=optuna", *words, "hydra.sweep.dir=sweep"]
     code, _, err = metarun(*argv)
     assert (code, err) == (0, [])
@@ -45,22 +45,22 @@ def composed(*words: str) -> dict[str, Any]:
         ["algo=nearest_item", "data.noise=1e1", "meta_batch=range(1,4)"],
     ],
 )
-def test_the_best_composes_to_the_trials_settings(metarun: Metarun, words: list[str]) -> None:
-    made = searched(metarun, *words)
-    again = composed()
-    assert again.pop("out") != made.pop("out")
-    if "group" in made["logger"]:  # in a sweep, the sweep's name
-        made["logger"]["group"] = again["logger"]["group"]
-    assert again == made
+def test_the_file_composes_to_the_settings_of_the_trial(metarun: Metarun, words: list[str]) -> None:
+    trial = run_search(metarun, *words)
+    best = composed()
+    assert best.pop("out") != trial.pop("out")
+    if "group" in trial["logger"]:  # in a sweep, the name of the sweep
+        trial["logger"]["group"] = best["logger"]["group"]
+    assert best == trial
 
 
-def test_what_follows_another_key_goes_on_following_it(metarun: Metarun) -> None:
-    searched(metarun, "shots=2", "optimizer.lr=0.1,0.2")
+def test_a_key_that_follows_another_key_still_follows_it(metarun: Metarun) -> None:
+    run_search(metarun, "shots=2", "optimizer.lr=0.1,0.2")
     assert composed()["train_shots"] == 2
     assert composed("shots=4")["train_shots"] == 4
 
 
-def test_the_file_says_what_it_is_and_the_command_that_is_printed_runs(metarun: Metarun) -> None:
+def test_the_file_describes_the_trial_and_the_printed_command_runs(metarun: Metarun) -> None:
     words = [*FEW, "hydra.sweeper.trials=3", "hydra/sweeper=optuna", "optimizer.lr=0.1,0.2,0.3"]
     code, out, _ = metarun("-m", *TINY, *words, "hydra.sweep.dir=sweep")
     results = [json.loads(Path(f"sweep/{i}/result.json").read_text()) for i in range(3)]
@@ -79,20 +79,20 @@ def test_the_file_says_what_it_is_and_the_command_that_is_printed_runs(metarun: 
     assert (code, err) == (0, [])
     result = json.loads(Path("again/result.json").read_text())
     assert (result["status"], result["run"]["seed"]) == ("completed", 1)
-    made, again = (OmegaConf.load(f"{run}/config.yaml") for run in (f"sweep/{best}", "again"))
-    assert made.optimizer == again.optimizer
+    trial, again = (OmegaConf.load(f"{run}/config.yaml") for run in (f"sweep/{best}", "again"))
+    assert trial.optimizer == again.optimizer
 
 
-def test_a_sweeps_folder_with_an_odd_name_makes_no_other_file(metarun: Metarun) -> None:
-    """A line break in a name would end the comment."""
-    odd = "a 'b'\nsteps: 9"
+def test_a_line_break_in_a_folder_name_does_not_change_the_file(metarun: Metarun) -> None:
+    """The name is in a comment of the file, which a line break would end."""
+    name = "a 'b'\nsteps: 9"
     argv = ["-m", *TINY, *FEW, "hydra/sweeper=optuna", "optimizer.lr=0.1,0.2"]
-    assert metarun(*argv, f"hydra.sweep.dir={odd}")[0] == 0
-    found = yaml.safe_load((Path(odd) / "experiment/best.yaml").read_text())
-    assert found["steps"] == 2
+    assert metarun(*argv, f"hydra.sweep.dir={name}")[0] == 0
+    settings = yaml.safe_load((Path(name) / "experiment/best.yaml").read_text())
+    assert settings["steps"] == 2
 
 
-def test_a_link_in_the_place_of_the_file_is_not_followed(metarun: Metarun) -> None:
+def test_a_link_in_place_of_the_folder_is_not_followed(metarun: Metarun) -> None:
     Path("elsewhere").mkdir()
     Path("sweep").mkdir()
     Path("sweep/experiment").symlink_to("../elsewhere")
@@ -101,7 +101,7 @@ def test_a_link_in_the_place_of_the_file_is_not_followed(metarun: Metarun) -> No
     assert list(Path("elsewhere").iterdir()) == []
 
 
-def test_nothing_is_printed_of_a_file_that_is_none(
+def test_an_invalid_file_is_not_printed(
     metarun: Metarun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("sweep/experiment").mkdir(parents=True)

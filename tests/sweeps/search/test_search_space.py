@@ -1,4 +1,4 @@
-"""Ranges that are typed become dimensions of a search, or a line that says why they cannot."""
+"""Ranges in the overrides of a search become dimensions, or a line says why they cannot."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from metarun.sweeps.search.search_space import Dimension, Space, read_space
 LOADER = hydra_for(None).config_loader
 
 
-def read(*words: str, whole: tuple[str, ...] = ()) -> Space:
+def read(*words: str, integer_keys: tuple[str, ...] = ()) -> Space:
     overrides, mistakes = parse(LOADER, words, sweep=True)
     assert not mistakes
-    return read_space(overrides, whole)
+    return read_space(overrides, integer_keys)
 
 
 @pytest.mark.parametrize(
@@ -44,14 +44,14 @@ def test_a_range_is_a_dimension(word: str, dimension: Dimension) -> None:
     assert read(word).overrides == (dimension,)
 
 
-def test_an_interval_between_whole_numbers_is_whole_where_the_key_is() -> None:
-    assert read("a=interval(1,5)", whole=("a",)).dimensions == [Dimension("a", 1, 5)]
-    assert read("a=interval(1,5.5)", whole=("a",)).dimensions == [Dimension("a", 1.0, 5.5)]
+def test_an_interval_of_an_integer_key_holds_integers() -> None:
+    assert read("a=interval(1,5)", integer_keys=("a",)).dimensions == [Dimension("a", 1, 5)]
+    assert read("a=interval(1,5.5)", integer_keys=("a",)).dimensions == [Dimension("a", 1.0, 5.5)]
 
 
-def test_words_keep_their_order_and_a_single_choice_is_no_dimension() -> None:
-    found = read("algo=maml", "a=1,2", "algo.inner_lr=choice(0.1)", "b=range(3,4)")
-    assert found.overrides_for({"a": "2"}) == ["algo=maml", "a=2", "algo.inner_lr=0.1", "b=3"]
+def test_overrides_keep_their_order_and_one_choice_is_not_a_dimension() -> None:
+    space = read("algo=maml", "a=1,2", "algo.inner_lr=choice(0.1)", "b=range(3,4)")
+    assert space.overrides_for({"a": "2"}) == ["algo=maml", "a=2", "algo.inner_lr=0.1", "b=3"]
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_words_keep_their_order_and_a_single_choice_is_no_dimension() -> None:
         ("a=choice(1)", "nothing is searched over"),
     ],
 )
-def test_what_a_search_cannot_use_is_one_line(word: str, reason: str) -> None:
+def test_an_invalid_range_is_reported_in_one_line(word: str, reason: str) -> None:
     with pytest.raises(Refused) as refused:
         read(word)
     assert len(refused.value.mistakes) == 1
     assert reason in refused.value.mistakes[0]
 
 
-def test_all_mistakes_are_named_at_once() -> None:
+def test_all_mistakes_are_reported() -> None:
     with pytest.raises(Refused) as refused:
         read("a=interval(2,1)", "seed=0,1", "b=1,2", "b=3,4")
     assert [line.partition(":")[0] for line in refused.value.mistakes] == [
@@ -100,7 +100,7 @@ def test_all_mistakes_are_named_at_once() -> None:
     factor=st.floats(1.01, 1e6),
     where=st.floats(0, 1),
 )
-def test_a_value_as_a_word_is_in_the_interval_and_close(
+def test_a_rounded_value_is_in_the_interval_and_close(
     low: float, factor: float, where: float
 ) -> None:
     high = low * factor
@@ -112,8 +112,8 @@ def test_a_value_as_a_word_is_in_the_interval_and_close(
 
 
 @given(st.integers(-50, 50), st.integers(1, 30), st.integers(1, 60))
-def test_a_range_has_the_values_that_hydra_counts(start: int, step: int, length: int) -> None:
-    """Tenths, so that binary fractions would show: 0.3, not 0.30000000000000004."""
+def test_a_range_has_the_values_of_hydra(start: int, step: int, length: int) -> None:
+    """Steps of tenths show rounding errors: the value must be 0.3, not 0.30000000000000004."""
     word = f"a=range({start / 10},{(start + length) / 10},{step / 10})"
     override = parse(LOADER, [word], sweep=True)[0][0]
     expected = [start / 10 + 0.0]
@@ -128,6 +128,6 @@ def test_a_range_has_the_values_that_hydra_counts(start: int, step: int, length:
     assert [float(d.override_for(v).removeprefix("a=")) for v in values] == expected
 
 
-def test_a_space_travels_as_json() -> None:
-    found = read("x=1", "a=tag(log,interval(0.1,2))", "b=range(1,6)", "c=x,y")
-    assert Space.of(json.loads(json.dumps(found.to_json()))) == found
+def test_a_space_is_restored_from_json() -> None:
+    space = read("x=1", "a=tag(log,interval(0.1,2))", "b=range(1,6)", "c=x,y")
+    assert Space.of(json.loads(json.dumps(space.to_json()))) == space

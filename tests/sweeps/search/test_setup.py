@@ -1,4 +1,4 @@
-"""A search: jobs ask for values, bad ones end early, and whatever stops it, it goes on."""
+"""A search: its trials, early ends, errors, and resuming after an interruption or a kill."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def journal(sweep: str) -> list[dict[str, Any]]:
 
 
 def reported(sweep: str) -> list[tuple[int, int, float]]:
-    """Trial, step and value of each validation, as often as they are in the journal."""
+    """Return the trial, step and value of each validation in the journal, with repetitions."""
     lines = [line for line in journal(sweep) if "intermediate_value" in line]
     return [(line["trial_id"], line["step"], line["intermediate_value"]) for line in lines]
 
 
 def states(sweep: str) -> list[int]:
-    """1 complete, 2 pruned, 3 failed (optuna.trial.TrialState), in the order of being told."""
+    """Return the final states in the journal: 1 complete, 2 pruned, 3 failed (`TrialState`)."""
     return [line["state"] for line in journal(sweep) if line.get("state", 0) in (1, 2, 3)]
 
 
@@ -54,7 +54,7 @@ def validations(job: str) -> list[tuple[int, float]]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A search of three trials that nothing stopped."""
+    """Return the folder of a search with three trials that was not interrupted."""
     from metarun import cli
 
     folder = tmp_path_factory.mktemp("search") / "whole"
@@ -65,26 +65,26 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_search_tells_optuna_what_was_validated(whole: Path) -> None:
+def test_a_search_reports_its_validations_to_optuna(whole: Path) -> None:
     assert states(str(whole)) == [1, 1, 1]
     assert reported(str(whole)) == [(i, *v) for i in range(3) for v in validations(f"{whole}/{i}")]
-    told = [line["values"] for line in journal(str(whole)) if line.get("state") == 1]
-    for number, values in enumerate(told):
+    final_values = [line["values"] for line in journal(str(whole)) if line.get("state") == 1]
+    for number, values in enumerate(final_values):
         assert values == [max(a for _, a in validations(f"{whole}/{number}"))]
-        found = result(f"{whole}/{number}")
-        assert values == [found["val"]["accuracy"]["mean"]]
-        assert found["run"]["trial"] == number
+        content = result(f"{whole}/{number}")
+        assert values == [content["val"]["accuracy"]["mean"]]
+        assert content["run"]["trial"] == number
 
 
-def test_a_trials_command_makes_the_same_run(metarun: Metarun, whole: Path) -> None:
-    found = result(f"{whole}/1")
-    words = shlex.split(found["run"]["command"])
+def test_the_command_of_a_trial_repeats_its_run(metarun: Metarun, whole: Path) -> None:
+    trial = result(f"{whole}/1")
+    words = shlex.split(trial["run"]["command"])
     assert words[0] == "metarun" and not any("interval" in w or "trial" in w for w in words)
     assert metarun(*words[1:], *TINY[:2], "out=again")[0] == 0
-    assert result("again")["test"] == found["test"]
+    assert result("again")["test"] == trial["test"]
 
 
-def test_the_same_words_are_the_same_search_and_more_trials_can_be_added(
+def test_a_search_is_reproducible_and_more_trials_can_be_added(
     metarun: Metarun, whole: Path
 ) -> None:
     words = ["hydra.sweeper.trials=1", RATE, "algo.distance=cosine,euclidean"]
@@ -112,7 +112,7 @@ def test_the_same_words_are_the_same_search_and_more_trials_can_be_added(
 
 
 def planned(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
-    """Let trial i report scores[i] at each validation, whatever it learned."""
+    """Let trial i report scores[i] at each validation."""
     original = trial_module._Job.validated
 
     def validated(self: Any, step: int, val: Any) -> None:
@@ -121,11 +121,11 @@ def planned(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
     monkeypatch.setattr(trial_module._Job, "validated", validated)
 
 
-def test_a_bad_trial_ends_early_and_is_no_failure(
+def test_a_bad_trial_ends_early_and_does_not_fail(
     metarun: Metarun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(monkeypatch, [0.5, 0.1, 0.6])
-    failed: list[bool] = []  # as the logger is told
+    failed: list[bool] = []  # the argument of the logger
     monkeypatch.setattr(Guarded, "finish", lambda *args, **_: failed.append(args[-1]))
     words = ["hydra.sweeper.trials=3", "hydra.sweeper.warmup_trials=1", "eval_every=1", RATE]
     code, out, err = metarun(*SEARCH, *words, "hydra.sweep.dir=sweep")
@@ -147,12 +147,12 @@ def test_a_bad_trial_ends_early_and_is_no_failure(
     assert "job 1: ended early before: optimizer.lr=" in out
     assert Path("sweep/1/result.json").read_text().count('"status": "interrupted"') == 1
 
-    assert metarun("resume=sweep/1", *TINY[:2])[0] == 0  # by hand it goes on, as a run of its own
+    assert metarun("resume=sweep/1", *TINY[:2])[0] == 0  # resumed as a single run
     assert result("sweep/1")["status"] == "completed"
     assert "pruned" not in result("sweep/1")
 
 
-def test_the_last_validation_ends_nothing(
+def test_the_last_validation_does_not_end_a_trial(
     metarun: Metarun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(monkeypatch, [0.5, 0.1])
@@ -161,13 +161,13 @@ def test_the_last_validation_ends_nothing(
     assert states("sweep") == [1, 1]
 
 
-def test_a_trial_that_fails_is_told_and_not_the_best(metarun: Metarun) -> None:
+def test_a_failed_trial_is_reported_and_is_not_the_best(metarun: Metarun) -> None:
     words = ["hydra.sweeper.trials=3", "hydra.sweeper.sampler=random", "backbone.filters=-1,8"]
     words += ["hydra.sweeper.seed=1", "hydra.sweep.dir=sweep"]
     code, out, err = metarun(*SEARCH, *words)
     assert code == 1
     failed = [i for i in range(3) if result(f"sweep/{i}")["status"] == "failed"]
-    assert failed and len(failed) < 3  # both choices came up
+    assert failed and len(failed) < 3  # both choices were tried
     assert states("sweep") == [3 if i in failed else 1 for i in range(3)]
     assert [line.partition(": backbone")[0] for line in err] == [
         f"metarun: job {i}" for i in failed
@@ -176,7 +176,9 @@ def test_a_trial_that_fails_is_told_and_not_the_best(metarun: Metarun) -> None:
 
 
 @pytest.mark.parametrize("method", ["report", "tell"])
-def test_a_full_disk_is_no_trials_fault(metarun: Metarun, whole: Path, method: str) -> None:
+def test_a_trial_can_be_resumed_after_a_full_disk(
+    metarun: Metarun, whole: Path, method: str
+) -> None:
     original = getattr(Study, method)
 
     def full(self: Any, number: int, *args: Any) -> Any:
@@ -199,7 +201,7 @@ def test_a_full_disk_is_no_trials_fault(metarun: Metarun, whole: Path, method: s
     assert result("sweep/1")["test"] == result(f"{whole}/1")["test"]
 
 
-def test_an_interrupted_search_goes_on(metarun: Metarun, whole: Path) -> None:
+def test_an_interrupted_search_can_be_resumed(metarun: Metarun, whole: Path) -> None:
     words = ["hydra.sweeper.trials=2", RATE, "algo.distance=cosine,euclidean"]
     with pytest.MonkeyPatch.context() as patch:
         signal_in_step(patch, 4 + 3)  # in the second trial, after its first validation
@@ -211,11 +213,11 @@ def test_an_interrupted_search_goes_on(metarun: Metarun, whole: Path) -> None:
 
     assert metarun("resume=sweep", *TINY[:2])[0] == 0
     assert Path("sweep/0/result.json").read_bytes() == first
-    same_search(whole)
+    assert_same_search(whole)
 
 
-def same_search(whole: Path) -> None:
-    """`sweep` came out as the first trials of the search that nothing stopped."""
+def assert_same_search(whole: Path) -> None:
+    """Check that `sweep` equals the first trials of the search that was not interrupted."""
     assert sorted(reported("sweep")) == [x for x in reported(str(whole)) if x[0] < 2]
     for number in range(2):
         for key in ("test", "val"):
@@ -224,8 +226,8 @@ def same_search(whole: Path) -> None:
         assert commands[0] == commands[1]
 
 
-def test_a_killed_search_goes_on(metarun: Metarun, whole: Path) -> None:
-    """Between the checkpoint of a validation and its report; the line after it is torn."""
+def test_a_killed_search_can_be_resumed(metarun: Metarun, whole: Path) -> None:
+    """It is killed after a checkpoint and before its report, and leaves an incomplete line."""
     code = (
         "import os, signal, sys\nfrom metarun import cli\n"
         "from metarun.sweeps.search.study import Study\n"
@@ -246,10 +248,10 @@ def test_a_killed_search_goes_on(metarun: Metarun, whole: Path) -> None:
     code, out, err = metarun("resume=sweep", *TINY[:2])
     assert (code, err) == (0, [])
     assert out.count("finished before") == 1
-    same_search(whole)
+    assert_same_search(whole)
 
 
-def test_a_trial_that_another_process_has_is_left_to_it(metarun: Metarun, whole: Path) -> None:
+def test_a_trial_that_another_process_runs_is_skipped(metarun: Metarun, whole: Path) -> None:
     Path("sweep/search").mkdir(parents=True)
     words = ["hydra.sweeper.trials=2", RATE, "algo.distance=cosine,euclidean"]
     with FileLock("sweep/search/.1"):
@@ -262,8 +264,8 @@ def test_a_trial_that_another_process_has_is_left_to_it(metarun: Metarun, whole:
     assert result("sweep/1")["status"] == "completed"
 
 
-def test_a_result_that_was_not_told_any_more_is_told(metarun: Metarun, whole: Path) -> None:
-    """Killed between a trial's result and the journal's line of it."""
+def test_resume_reports_a_result_that_is_not_in_the_journal(metarun: Metarun, whole: Path) -> None:
+    """As after a kill between writing the result of a trial and reporting it."""
     shutil.copytree(whole, "sweep")
     file = Path("sweep/search/trials.jsonl")
     lines = file.read_text().splitlines(keepends=True)
@@ -301,7 +303,7 @@ def test_a_result_that_was_not_told_any_more_is_told(metarun: Metarun, whole: Pa
         (["optimizer.lr=interval(2,1)"], "optimizer.lr=interval(2,1): should run from"),
     ],
 )
-def test_what_cannot_be_searched_is_one_line_and_leaves_no_folder(
+def test_a_mistake_is_reported_in_one_line_and_makes_no_folder(
     metarun: Metarun, words: list[str], line: str
 ) -> None:
     code, _, err = metarun(*SEARCH, *words, "hydra.sweep.dir=sweep")
@@ -312,18 +314,14 @@ def test_what_cannot_be_searched_is_one_line_and_leaves_no_folder(
 
 
 @pytest.mark.parametrize("word", [RATE, "hydra.sweeper.trials=3"])
-def test_words_of_a_search_say_what_to_add_where_none_is_asked_for(
-    metarun: Metarun, word: str
-) -> None:
+def test_search_overrides_without_a_search_are_refused(metarun: Metarun, word: str) -> None:
     code, _, err = metarun("-m", *TINY, "shots=1,2", word, "hydra.sweep.dir=sweep")
     assert code == 2
     assert err == [f"metarun: {word}: is for a search: add hydra/sweeper=optuna"]
     assert not Path("sweep").exists()
 
 
-def test_optuna_is_asked_for_where_it_is_missing(
-    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_optuna_is_reported(metarun: Metarun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     code, _, err = metarun(*SEARCH, RATE, "hydra.sweep.dir=sweep")
     assert code == 2
@@ -342,7 +340,9 @@ def test_a_sweep_does_not_import_optuna() -> None:
 @pytest.mark.parametrize(
     "word", ["hydra.sweeper._target_=os.system", "hydra.sweeper.storage=x", "hydra/sweeper=evil"]
 )
-def test_a_strangers_search_calls_nothing(metarun: Metarun, whole: Path, word: str) -> None:
+def test_unsafe_overrides_in_a_sweep_file_are_refused(
+    metarun: Metarun, whole: Path, word: str
+) -> None:
     file = Path("sweep/multirun.yaml")
     file.parent.mkdir()
     saved = yaml.safe_load((whole / "multirun.yaml").read_text())
@@ -352,7 +352,7 @@ def test_a_strangers_search_calls_nothing(metarun: Metarun, whole: Path, word: s
     assert (code, len(err)) == (2, 1)
 
 
-def test_a_damaged_journal_is_named_and_the_runs_stay(metarun: Metarun, whole: Path) -> None:
+def test_a_damaged_journal_is_reported_and_the_runs_are_kept(metarun: Metarun, whole: Path) -> None:
     shutil.copytree(whole, "sweep")
     with open("sweep/search/trials.jsonl", "a") as file:
         file.write("oops\n")
@@ -363,7 +363,7 @@ def test_a_damaged_journal_is_named_and_the_runs_stay(metarun: Metarun, whole: P
     assert not Path("sweep/3").exists()
 
 
-def test_regression_is_searched_for_the_smallest_error(metarun: Metarun) -> None:
+def test_a_search_for_regression_minimises_the_error(metarun: Metarun) -> None:
     words = ["debug=tiny", "data=sinusoid", "algo=maml", "threads=1", "hydra/sweeper=optuna"]
     words += ["hydra.sweeper.trials=2", "algo.inner_lr=interval(0.001,0.02)"]
     code, out, _ = metarun("-m", *words, "hydra.sweep.dir=sweep")

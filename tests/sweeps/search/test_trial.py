@@ -1,4 +1,4 @@
-"""What a trial tells its search of the run that is in its folder."""
+"""The values that a trial reports to its search."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MAE = Headline("mae", higher_is_better=False)
 SCORES = {"loss": 3.0, "mae": 0.25, "accuracy": 0.5}
 
 
-class Told:
-    """A study that only listens."""
+class Recorder:
+    """A study that only records reports."""
 
     def __init__(self) -> None:
         self.values: dict[int, float] = {}
@@ -32,10 +32,10 @@ class Told:
     ("protocol", "value"),
     [({}, 0.5), ({"headline": ACCURACY.as_dict()}, 0.5), ({"headline": MAE.as_dict()}, -0.25)],
 )
-def test_the_headline_is_the_one_that_the_run_has_written_down(
+def test_the_reported_score_is_the_headline_in_the_result_file(
     tmp_path: Path, protocol: dict, value: float
 ) -> None:
-    job = _Job(study := Told(), 0, tmp_path, "")
+    job = _Job(study := Recorder(), 0, tmp_path, "")
     job.config = SimpleNamespace(steps=9, eval_every=1)
     results.write(tmp_path, {"status": "running", "protocol": protocol, "val": None})
     metrics.append(tmp_path, 1, "train", SCORES)
