@@ -1,4 +1,4 @@
-"""Data sets that several tests look at, made once."""
+"""Data sets that several tests share."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def real_omniglot(real_data) -> Path:
 
 
 class Web:
-    """A web server of the tests: what it serves, and what it breaks off half-way.
+    """A local web server, with its files and the downloads that it cuts off half-way.
 
     Attributes:
         url: its address, without a slash at the end.
@@ -83,7 +83,7 @@ def web():
 
 @pytest.fixture
 def no_network() -> str:
-    """An address at which nobody listens."""
+    """An address without a server."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"

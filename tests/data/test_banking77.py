@@ -1,4 +1,4 @@
-"""BANKING77: known by its content, intents held out, and one line if its files are broken."""
+"""BANKING77: content hash, held-out intents, and one-line errors for damaged files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def table(rows: list[list[str]], line_end: str = "\n") -> bytes:
 
 @pytest.fixture(scope="module")
 def rows() -> dict[str, list[list[str]]]:
-    """Four sentences of each of the 77 intents, with what CSV has to quote."""
+    """Four sentences of each of the 77 intents, with characters that CSV has to quote."""
     return {
         "train.csv": [
             [f'My "{i.lower()}", number {k},\n\nwhy £?', i] for i in INTENTS for k in range(3)
@@ -40,7 +40,7 @@ def rows() -> dict[str, list[list[str]]]:
 
 @pytest.fixture
 def small(rows, monkeypatch) -> dict[str, bytes]:
-    """The miniature takes the real one's place: its counts, its content, its checksums."""
+    """Small files, with counts, content hash and checksums patched to match."""
     files = {file: table(rows[file]) for file in FILES}
     by_class: dict[str, list[str]] = {}
     for sentence, intent in (row for file in FILES for row in rows[file]):
@@ -60,7 +60,7 @@ def written(root: Path, files: dict[str, bytes]) -> Path:
 
 
 def banking(root: Path, cache: Path, **keys: object) -> BANKING77:
-    """Nothing is downloaded from outside."""
+    """With a `url` that has no server."""
     return BANKING77(root=str(root), cache=str(cache), **{"url": "http://127.0.0.1:9", **keys})
 
 
@@ -106,7 +106,7 @@ class TestPreparing:
 
 
 class TestDownloading:
-    def test_what_is_missing_is_fetched_and_what_is_there_is_not(self, web, small, tmp_path):
+    def test_only_missing_files_are_downloaded(self, web, small, tmp_path):
         web.files["/train.csv"] = small["train.csv"]
         home = tmp_path / "home"
         root = written(home / "banking77", {"test.csv": small["test.csv"]})
@@ -121,7 +121,7 @@ class TestDownloading:
             ("whole", True, "the connection was cut off"),
         ],
     )
-    def test_trouble_with_the_second_file_is_one_line(
+    def test_a_failed_download_of_the_second_file_is_one_line(
         self, web, small, tmp_path, served, cut, reason
     ):
         web.files["/train.csv"] = small["train.csv"]
@@ -135,7 +135,7 @@ class TestDownloading:
         assert [p.name for p in (home / "banking77").iterdir()] == ["train.csv"]
         assert not list((home / "cache").rglob("i*"))
 
-    def test_no_network_names_both_files(self, no_network, tmp_path):
+    def test_without_network_the_error_names_both_files(self, no_network, tmp_path):
         (tmp_path / "mine").mkdir()
         line = refusal(tmp_path / "mine", tmp_path / "else" / "cache", url=no_network)
         assert "no connection" in line
@@ -143,7 +143,7 @@ class TestDownloading:
 
 
 class TestRefusing:
-    """What is not BANKING77, in one line that names it; the cache stays as it was."""
+    """Wrong files are refused in one line that names the file, and the cache is unchanged."""
 
     @pytest.mark.parametrize(
         ("content", "reason"),
@@ -202,7 +202,7 @@ def real(real_data) -> Path:
 
 
 class TestTheRealOne:
-    def test_it_is_the_official_files_and_its_facts_are_true(self, real, tmp_path):
+    def test_the_official_files_match_content_hash_and_facts(self, real, tmp_path):
         for file in FILES:
             checksum = hashlib.sha256((real / file).read_bytes()).hexdigest()
             assert checksum == BANKING77.files[file]

@@ -1,4 +1,4 @@
-"""CIFAR-100: its official files read as data, split by the published lists of classes."""
+"""CIFAR-100: safe reading of the official files, split by the published lists of classes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EACH = {"train": 2, "test": 1}  # photographs of each class; 500 and 100 in the 
 
 @pytest.fixture(scope="module")
 def contents() -> dict[str, dict[str, object]]:
-    """The three official files in small: 300 photographs of noise, in no order."""
+    """Small versions of the three official files: 300 photographs of noise in random order."""
     rng, made = np.random.default_rng(0), {}
     for name, each in EACH.items():
         labels = rng.permutation(np.repeat(np.arange(100), each))
@@ -51,7 +51,7 @@ def pickled(contents: dict[str, dict[str, object]]) -> dict[str, bytes]:
 
 
 def packed(files: dict[str, bytes]) -> bytes:
-    """With the folder's entry first, as the official archive."""
+    """Starts with an entry for the folder, like the official archive."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         folder = tarfile.TarInfo("cifar-100-python")
@@ -84,13 +84,13 @@ def files(contents) -> dict[str, bytes]:
 
 @pytest.fixture
 def cifar(tmp_path, no_network) -> Callable[..., Cifar100]:
-    """Nothing is downloaded from outside: nobody listens at this address."""
+    """With a `url` that has no server."""
     return partial(Cifar100, cache=str(tmp_path / "cache"), url=f"{no_network}/c.tar.gz")
 
 
 @pytest.fixture
 def official(files, monkeypatch) -> bytes:
-    """The small archive takes the official one's place."""
+    """The small archive, with the official checksums patched to match."""
     archive = packed(files)
     monkeypatch.setattr(module, "MD5", hashlib.md5(archive).hexdigest())
     sums = {name: hashlib.md5(files[name]).hexdigest() for name in module.MEMBERS}
@@ -135,7 +135,7 @@ class TestReading:
                 assert np.array_equal(items.reshape(count, -1), expected)
 
     def test_the_first_third_of_an_image_is_its_red(self, cifar, contents, tmp_path):
-        """As the authors say: 1,024 red, 1,024 green, 1,024 blue, each row by row."""
+        """The documented layout: 1,024 red, 1,024 green, 1,024 blue, each in row-major order."""
         data = contents["train"]["data"].copy()
         data[:] = 0
         data[:, 33] = 200  # red, second row, second column
@@ -145,7 +145,9 @@ class TestReading:
         assert image[0, 1, 1] == 200
         assert image.sum() == 200
 
-    def test_archive_and_folder_and_protocol_give_the_same(self, cifar, contents, files, tmp_path):
+    def test_archive_folder_and_pickle_protocol_do_not_matter(
+        self, cifar, contents, files, tmp_path
+    ):
         def shas(root: Path) -> dict[str, str]:
             return {n: s.sha256 for n, s in cifar(root=str(root)).load().items()}
 
@@ -158,9 +160,7 @@ class TestReading:
         }
         assert shas(write_archive(tmp_path / "c", as_bytes)) == one
 
-    def test_other_files_than_the_official_are_taken_with_a_warning(
-        self, cifar, files, tmp_path, caplog
-    ):
+    def test_other_files_are_accepted_with_a_warning(self, cifar, files, tmp_path, caplog):
         root = write_archive(tmp_path / "root", files)
         for _ in range(2):
             caplog.clear()
@@ -170,20 +170,22 @@ class TestReading:
             assert str(root) in warning
 
     @pytest.mark.parametrize("write", [write_archive, write_folder])
-    def test_the_official_ones_are_known(self, cifar, files, tmp_path, caplog, write, official):
+    def test_the_official_files_give_no_warning(
+        self, cifar, files, tmp_path, caplog, write, official
+    ):
         cifar(root=str(write(tmp_path / "root", files))).load()
         assert not [r for r in caplog.records if r.levelname == "WARNING"]
 
 
 class TestTheCache:
-    def test_both_splits_share_it(self, cifar, files, tmp_path):
+    def test_both_splits_share_the_cache(self, cifar, files, tmp_path):
         root = str(write_archive(tmp_path / "root", files))
         cifar(root=root).load()
         before = sorted((tmp_path / "cache" / "cifar100").glob("items*"))
         cifar(root=root, split="fc100").load()
         assert sorted((tmp_path / "cache" / "cifar100").glob("items*")) == before
 
-    def test_the_official_data_need_their_files_once(self, cifar, files, tmp_path, official):
+    def test_the_official_files_are_not_needed_once_cached(self, cifar, files, tmp_path, official):
         root = write_archive(tmp_path / "root", files)
         first = cifar(root=str(root)).load()
         shutil.rmtree(root)
@@ -191,7 +193,7 @@ class TestTheCache:
         again = cifar(root=str(root)).load()
         assert first["test"].sha256 == again["test"].sha256
 
-    def test_other_files_make_it_anew(self, cifar, contents, files, tmp_path):
+    def test_other_files_are_prepared_again(self, cifar, contents, files, tmp_path):
         root = write_archive(tmp_path / "root", files)
         first = cifar(root=str(root)).load()
         data = contents["train"]["data"] ^ 1
@@ -209,7 +211,7 @@ class TestTheSplits:
     @pytest.mark.parametrize(
         ("split", "sizes"), [("cifar_fs", (64, 16, 20)), ("fc100", (60, 20, 20))]
     )
-    def test_sizes_are_told_without_touching_the_disk(self, cifar, tmp_path, split, sizes):
+    def test_facts_do_not_touch_the_disk(self, cifar, tmp_path, split, sizes):
         facts = cifar(root=str(tmp_path / "none"), split=split).facts()
         assert facts == dict(
             zip(("train", "val", "test"), [Facts(size, 600) for size in sizes], strict=True)
@@ -232,7 +234,7 @@ class TestTheSplits:
             assert sorted(names) == sorted(name for _, name in listed)
 
     def test_fc100_is_the_published_one(self, real_data):
-        """Whole superclasses, each with its five classes as CIFAR-FS's list pairs them."""
+        """Whole superclasses, each with the five classes that the list of CIFAR-FS gives it."""
         folder = real_data / "splits"
         if not (folder / "fc100").is_dir():
             pytest.skip(f"no published split in {folder}")
@@ -252,7 +254,7 @@ class TestTheSplits:
 
 
 class TestDownloading:
-    def test_what_is_missing_is_fetched_and_kept(self, cifar, official, web, tmp_path):
+    def test_a_missing_archive_is_downloaded_and_kept(self, cifar, official, web, tmp_path):
         web.files["/c.tar.gz"] = official
         root = tmp_path / "cifar100"
         splits = cifar(root=str(root), url=f"{web.url}/c.tar.gz").load()
@@ -280,13 +282,13 @@ class TestDownloading:
         assert not root.exists()
         assert not list((tmp_path / "cache" / "cifar100").glob("i*"))
 
-    def test_a_typed_folder_that_is_not_there_is_told(self, cifar, tmp_path):
+    def test_a_missing_root_is_refused(self, cifar, tmp_path):
         nowhere = tmp_path / "else" / "nowhere"
         assert refusal(cifar(root=str(nowhere))).startswith(f"data.root={nowhere}: no such folder")
 
 
 class TestRefusing:
-    """What is not CIFAR-100, in one line that names the file; the cache stays as it was."""
+    """Wrong files are refused in one line that names the file, and the cache is unchanged."""
 
     @pytest.fixture
     def refused(self, cifar, good, tmp_path, caplog):
@@ -323,11 +325,11 @@ class TestRefusing:
         assert "lacks" in refused({n: c for n, c in files.items() if n != "meta"}, write)
 
     @pytest.mark.parametrize("content", [b"", b"<html>", b"\x80\x02}"])
-    def test_what_is_no_pickle(self, refused, files, content):
+    def test_not_a_pickle(self, refused, files, content):
         for write in (write_archive, write_folder):
             assert "not a file of CIFAR-100" in refused(files | {"test": content}, write)
 
-    def test_what_is_no_archive(self, refused, files):
+    def test_not_an_archive(self, refused, files):
         def write(root: Path, files: dict[str, bytes]) -> Path:
             root.mkdir()
             (root / "cifar-100-python.tar.gz").write_bytes(files["whole"])

@@ -1,4 +1,4 @@
-"""Classes are dealt out the same way everywhere; two at least to each split."""
+"""Splits of classes: reproducible, with at least two classes in each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TestShares:
         st.lists(st.floats(0.01, 1), min_size=3, max_size=3),
         st.integers(0, 1000),
     )
-    def test_every_class_is_in_one_split_of_about_the_share_asked_for(self, n, shares, seed):
+    def test_every_class_is_in_one_split_of_about_the_requested_share(self, n, shares, seed):
         shares = [share / sum(shares) for share in shares]
         known = [f"{i}" for i in range(n)]
         split = divide(known, shares, seed)
@@ -43,14 +43,14 @@ class TestShares:
         split = divide(NAMES[:n], USUAL, 0)
         assert tuple(len(split[s]) for s in ("train", "val", "test")) == sizes
 
-    def test_counts_are_taken_at_their_word(self):
+    def test_numbers_of_classes_are_exact(self):
         split = divide(NAMES, [64, 16, 20], 0)
         assert [len(split[s]) for s in ("train", "val", "test")] == [64, 16, 20]
         (line,) = refusal(divide, NAMES, [64, 16, 21], 0)
         assert "data.fractions=[64, 16, 21]: numbers of classes should add up to the 100" in line
         assert refusal(divide, NAMES, [98, 1, 1], 0)
 
-    def test_what_cannot_be_divided_is_refused(self):
+    def test_invalid_shares_are_refused(self):
         (line,) = refusal(divide, NAMES[:5], USUAL, 0)
         assert "5 classes cannot be divided; train, val and test need 2 each" in line
         (line,) = refusal(divide, NAMES, [0.6, 0.2, 0.3], 0)
@@ -58,13 +58,13 @@ class TestShares:
 
 
 class TestStability:
-    def test_it_is_a_function_of_names_and_seed(self):
+    def test_it_depends_on_names_and_seed_only(self):
         shuffled = random.Random(0).sample(NAMES, len(NAMES))
         assert divide(NAMES, USUAL, 3) == divide(shuffled, USUAL, 3)
         assert divide(NAMES, USUAL, 3) != divide(NAMES, USUAL, 4)
 
-    def test_it_is_the_same_as_ever(self):
-        """A change here changes the split of everyone's data: it wants a reason, and a note."""
+    def test_the_split_of_a_seed_does_not_change(self):
+        """A change here changes the splits of all users: it needs a reason and a release note."""
         split = divide(["ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen"], USUAL, 0)
         assert split == {
             "train": ["dog", "elk", "fox", "gnu"],
@@ -72,7 +72,7 @@ class TestStability:
             "test": ["cat", "hen"],
         }
 
-    def test_another_class_moves_few(self):
+    def test_an_additional_class_moves_few_others(self):
         before, now = divide(NAMES, USUAL, 0), divide([*NAMES, "one more"], USUAL, 0)
         where = {name: split for split, names in before.items() for name in names}
         moved = [n for split, names in now.items() for n in names if where.get(n, split) != split]
@@ -87,19 +87,19 @@ class TestHoldingOut:
         st.integers(0, 10**9),
     )
     @settings(deadline=None)
-    def test_each_class_is_in_one_split_and_the_sizes_are_as_asked(self, names, val, test, seed):
+    def test_each_class_is_in_one_split_of_the_requested_size(self, names, val, test, seed):
         assume(val + test < len(names))
         parts = held_out(names, val, test, seed)
         assert (len(parts["val"]), len(parts["test"])) == (val, test)
         assert sorted(name for part in parts.values() for name in part) == sorted(names)
 
-    def test_it_depends_on_the_names_and_the_seed_alone(self):
+    def test_it_depends_on_the_names_and_the_seed_only(self):
         names = [f"intent {i}" for i in range(40)]
         assert held_out(names, 5, 10, 3) == held_out(reversed(names), 5, 10, 3)
         assert len({str(held_out(names, 5, 10, seed)) for seed in range(20)}) == 20
 
-    def test_it_is_the_same_for_ever(self):
-        """Another deal under the same seed would test old runs on their training classes."""
+    def test_the_held_out_classes_of_a_seed_do_not_change(self):
+        """Another split for the same seed would test old runs on their training classes."""
         dealt = {"train": ["a", "c", "d"], "val": ["b", "f"], "test": ["e", "g", "h"]}
         assert held_out("abcdefgh", 2, 3, 0) == dealt
 
@@ -114,15 +114,15 @@ class TestFile:
         (tmp_path / "split.json").write_text(text)
         return tmp_path / "split.json"
 
-    def test_it_is_taken_as_it_is(self, tmp_path):
+    def test_a_valid_file_is_used_unchanged(self, tmp_path):
         split = {"train": ["b", "a"], "val": ["c"], "test": ["d"]}
         assert from_file(self.write(tmp_path, split | {"about": "mine"}), "abcde") == split
 
-    def test_names_are_compared_as_they_look(self, tmp_path):
+    def test_names_are_compared_after_unicode_normalisation(self, tmp_path):
         file = self.write(tmp_path, {"train": ["cafe\u0301"], "val": ["b"], "test": ["c"]})
         assert from_file(file, ["caf\u00e9", "b", "c"])["train"] == ["caf\u00e9"]
 
-    def test_all_mistakes_are_told(self, tmp_path):
+    def test_all_mistakes_are_reported(self, tmp_path):
         file = self.write(tmp_path, {"train": ["a", "b", "x"], "val": ["a"], "test": []})
         assert refusal(from_file, file, "abc") == [
             f"data.split_file={file}: 1 class not in data.root: x",
@@ -134,11 +134,11 @@ class TestFile:
         "content",
         ["", "{", "[]", '{"train": ["a"]}', '{"train": "a", "val": "b", "test": "c"}', "[" * 99999],
     )
-    def test_what_is_no_split_is_refused(self, tmp_path, content):
+    def test_other_content_is_refused(self, tmp_path, content):
         (line,) = refusal(from_file, self.write(tmp_path, content), "abc")
         assert "is not JSON" in line or "should hold" in line
         assert "\n" not in line
 
-    def test_a_file_that_is_not_there_or_no_file_is_refused(self, tmp_path):
+    def test_a_missing_file_or_a_folder_is_refused(self, tmp_path):
         assert "No such file" in refusal(from_file, tmp_path / "gone", "abc")[0]
         assert "cannot be read" in refusal(from_file, tmp_path, "abc")[0]

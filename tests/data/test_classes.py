@@ -1,4 +1,4 @@
-"""Classes, splits and what identifies them."""
+"""Classes, splits and their hashes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_counts_that_do_not_add_up_are_an_error(names, counts):
 
 
 @given(some_counts, st.data())
-def test_a_split_points_at_the_items_of_its_classes(counts, data):
+def test_a_split_refers_to_the_items_of_its_classes(counts, data):
     images = images_of(counts)
     names = data.draw(st.lists(st.sampled_from(images.names), unique=True))
     split = select(images, names)
@@ -52,7 +52,7 @@ def test_a_split_points_at_the_items_of_its_classes(counts, data):
     assert split.shape == (1, 3, 3)
 
 
-def test_turned_copies_are_classes_that_share_their_items():
+def test_rotated_classes_share_their_items():
     split = select(images_of([2, 3]), ["A/01"], turns=(0, 1, 2, 3))
     assert split.names == tuple(f"A/01/rot{angle}" for angle in ("000", "090", "180", "270"))
     assert split.turns.tolist() == [0, 1, 2, 3]
@@ -60,7 +60,7 @@ def test_turned_copies_are_classes_that_share_their_items():
     assert split.counts.tolist() == [3] * 4
 
 
-def test_a_class_that_is_not_there_is_an_error():
+def test_a_missing_class_is_an_error():
     with pytest.raises(KeyError, match="A/07"):
         select(images_of([1]), ["A/07"])
 

@@ -1,4 +1,4 @@
-"""CLINC150: known by its content, whole intents or domains held out, and one line if broken."""
+"""CLINC150: content hash, held-out intents or domains, and one-line errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def official() -> dict[str, list[list[str]]]:
 
 @pytest.fixture
 def small(official, monkeypatch) -> bytes:
-    """The miniature takes the real one's place: its counts, its content, its checksum."""
+    """A small file, with counts, content hash and checksum patched to match."""
     by_class: dict[str, list[str]] = {}
     for part in EACH:
         for sentence, intent in official[part]:
@@ -60,7 +60,7 @@ def written(root: Path, content: bytes) -> Path:
 
 
 def clinc(root: Path, cache: Path, **keys: object) -> CLINC150:
-    """Nothing is downloaded from outside."""
+    """With a `url` that has no server."""
     return CLINC150(root=str(root), cache=str(cache), **{"url": "http://127.0.0.1:9", **keys})
 
 
@@ -115,7 +115,7 @@ class TestPreparing:
 
 
 class TestSplits:
-    def test_sizes_are_told_without_touching_the_disk(self, tmp_path):
+    def test_facts_do_not_touch_the_disk(self, tmp_path):
         for split in ("intents", "domains"):
             data = clinc(tmp_path / "none", tmp_path / "cache", split=split)
             assert data.facts() == {
@@ -139,7 +139,7 @@ class TestSplits:
             assert not domains["train"] & (domains["val"] | domains["test"])
             assert not domains["val"] & domains["test"]
 
-    def test_intents_are_not(self, tmp_path):
+    def test_intents_of_a_domain_may_be_in_several_splits(self, tmp_path):
         classes = clinc(tmp_path, tmp_path, split="intents").classes()
         assert {n.split("/")[0] for n in classes["test"]} & {
             n.split("/")[0] for n in classes["train"]
@@ -147,7 +147,7 @@ class TestSplits:
 
 
 class TestDownloading:
-    def test_what_is_missing_is_fetched(self, web, small, tmp_path):
+    def test_a_missing_file_is_downloaded(self, web, small, tmp_path):
         web.files["/data/data_full.json"] = small
         home = tmp_path / "home"
         data = clinc(home / "clinc150", home / "cache", url=f"{web.url}/data/")
@@ -162,7 +162,7 @@ class TestDownloading:
             ("whole", True, "the connection was cut off"),
         ],
     )
-    def test_trouble_is_one_line_and_leaves_nothing(
+    def test_a_failed_download_is_one_line_and_leaves_nothing(
         self, web, small, tmp_path, served, cut, reason
     ):
         if served is not None:
@@ -175,13 +175,13 @@ class TestDownloading:
         assert not (home / "clinc150").exists()
         assert not list((home / "cache").rglob("i*"))
 
-    def test_no_network_says_where_to_put_what(self, no_network, tmp_path):
+    def test_without_network_the_error_names_file_and_folder(self, no_network, tmp_path):
         (tmp_path / "mine").mkdir()
         line = refusal(tmp_path / "mine", tmp_path / "else" / "cache", url=no_network)
         assert "no connection" in line
         assert f"put {no_network}/data_full.json into data.root={tmp_path / 'mine'}" in line
 
-    def test_a_typed_folder_that_is_not_there_is_told(self, tmp_path):
+    def test_a_missing_root_is_refused(self, tmp_path):
         line = refusal(tmp_path / "nowhere", tmp_path / "else" / "cache")
         assert line.startswith(f"data.root={tmp_path / 'nowhere'}: no such folder")
 
@@ -191,7 +191,7 @@ def rows_of(**changes: object) -> bytes:
 
 
 class TestRefusing:
-    """What is not CLINC150, in one line that names it; the cache stays as it was."""
+    """Wrong files are refused in one line that names the file, and the cache is unchanged."""
 
     @pytest.mark.parametrize(
         ("content", "reason"),
@@ -247,8 +247,8 @@ class TestRefusing:
         assert "1 of 150 intents missing (travel/translate)" in line
         assert f"/data_full.json into data.root={root}" in line
 
-    def test_a_folder_that_may_not_be_looked_into(self, small, tmp_path, monkeypatch):
-        """As for somebody who is not the superuser, under a folder of mode 0."""
+    def test_a_folder_without_permission(self, small, tmp_path, monkeypatch):
+        """Simulates a folder of mode 0 for a user other than root."""
         exists = Path.exists
 
         def forbidden(path: Path, **keys: bool) -> bool:
@@ -262,7 +262,7 @@ class TestRefusing:
         assert line.endswith("data_full.json: cannot be read (Permission denied)")
 
     @pytest.mark.parametrize(
-        ("keys", "told"),
+        ("keys", "message"),
         [
             ({"characters": None}, "data.words=0 data.characters=null: no n-grams are left"),
             ({"characters": []}, "data.characters=[]: should be the shortest and the longest"),
@@ -270,8 +270,8 @@ class TestRefusing:
             ({"characters": [4, 3], "words": 1}, "data.characters=[4,3]: should be"),
         ],
     )
-    def test_keys_that_do_not_go_together(self, tmp_path, keys, told):
-        assert refusal(tmp_path, tmp_path / "cache", **keys).startswith(told)
+    def test_invalid_combinations_of_keys(self, tmp_path, keys, message):
+        assert refusal(tmp_path, tmp_path / "cache", **keys).startswith(message)
 
 
 class TestRuns:
@@ -292,14 +292,14 @@ class TestRuns:
         code, _, lines = metarun("evaluate", "run=run", "shots=2", "episodes=4")
         assert code == 0
 
-    def test_weights_and_biases_take_it_too(self, metarun, root):
+    def test_weights_and_biases_logs_it(self, metarun, root):
         data = ["data=clinc150", f"data.root='{root}'", "data.split=domains"]
         code, _, _ = metarun(*data, *TINY, "logger=wandb", "logger.mode=offline", "out=run")
         assert code == 0
         assert json.loads(Path("run/result.json").read_text())["status"] == "completed"
 
     @pytest.mark.parametrize(
-        ("words", "told"),
+        ("words", "message"),
         [
             (["data.features=8"], "data.features=8: should be greater than or equal to 16"),
             (["data.features=1e9"], "data.features"),
@@ -310,11 +310,11 @@ class TestRuns:
             (["shots=140"], "a class of clinc150 has 150 items"),
         ],
     )
-    def test_a_wrong_request_is_one_line(self, metarun, words, told):
-        """Refused before anything is looked for."""
+    def test_an_invalid_value_is_one_line(self, metarun, words, message):
+        """Refused before any file is read."""
         code, _, (line,) = metarun("data=clinc150", "data.root=nowhere", *words, "out=run")
         assert code == 2
-        assert line.startswith("metarun: ") and told in line
+        assert line.startswith("metarun: ") and message in line
         assert list(Path().iterdir()) == []
 
     def test_a_backbone_for_pictures_is_refused(self, metarun, root):
@@ -334,7 +334,7 @@ def real(real_data, tmp_path_factory) -> tuple[Path, str]:
 
 
 class TestTheRealOne:
-    def test_it_is_the_official_file_and_its_facts_are_true(self, real):
+    def test_the_official_file_matches_content_hash_and_facts(self, real):
         folder, cache = real
         content = (folder / "data_full.json").read_bytes()
         assert hashlib.sha256(content).hexdigest() == CLINC150.files["data_full.json"]
@@ -350,8 +350,8 @@ class TestTheRealOne:
         official = json.loads(path.read_text())
         assert {d: sorted(some) for d, some in official.items()} == module.DOMAINS
 
-    def test_four_sentences_known_to_have_two_intents_are_found(self, real):
-        """Each is in two intents; where these are held out apart, a start tells so."""
+    def test_the_four_known_sentences_with_two_intents_are_found(self, real):
+        """Each is in two intents; if these are in different splits, a run warns."""
         folder, cache = real
         data = CLINC150(root=str(folder), cache=cache)
         both = {

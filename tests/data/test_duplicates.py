@@ -1,4 +1,4 @@
-"""The audit of every start: each check finds what it is for, and only that."""
+"""Checks at every start: each finds its defect and nothing else."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def splits(known: Images, **names: list[str]):
     return {split: select(known, chosen) for split, chosen in names.items()}
 
 
-def test_splits_that_share_nothing_are_fine():
+def test_disjoint_splits_give_no_lines():
     fine = splits(images(), train=["A/0", "A/1"], val=["A/2"], test=["A/3"])
     assert shared_classes(fine) == shared_items(fine) == []
 
@@ -40,14 +40,14 @@ def test_a_class_in_two_splits_is_named():
     assert line.startswith("A/1: in both train and test")
 
 
-def test_a_turned_copy_of_a_training_class_is_that_class():
+def test_a_rotated_copy_counts_as_the_same_class():
     known = images()
     train, test = select(known, ["A/0"], (0, 1)), select(known, ["A/0"], (2, 3))
     (line,) = shared_classes({"train": train, "test": test})
     assert "A/0/rot000, A/0/rot090" in line
 
 
-def test_an_item_in_two_splits_is_named_with_its_twin():
+def test_an_item_in_two_splits_is_named_with_its_copy():
     known = splits(with_a_copy(), train=["A/0", "A/1"], val=["A/2"], test=["A/3"])
     assert shared_items(known) == ["1 item of train is in test too, to the byte: A/1/1 = A/3/2"]
     assert shared_classes(known) == []
@@ -62,7 +62,7 @@ def equal(*groups: tuple[int, ...], counts=(4, 4, 4, 4)) -> Images:
     return Images.of(items, known.names, known.counts)
 
 
-def test_a_copy_within_a_split_is_no_item_of_two_splits():
+def test_a_copy_within_a_split_is_not_a_shared_item():
     known = splits(with_a_copy(), train=["A/1", "A/3"], val=["A/2"], test=["A/0"])
     assert shared_items(known) == []
     assert warnings(known) == [
@@ -83,7 +83,7 @@ def test_copies_within_classes_are_counted_by_class():
     assert repeats(known["val"]).lines("val") == []
 
 
-def test_a_class_that_is_another_one_is_known_as_such():
+def test_a_class_without_an_item_of_its_own_is_named():
     whole = equal((0, 4), (1, 5), (2, 6), (3, 7))
     found = repeats(select(whole, whole.names))
     assert found.between == {("A/0", "A/1"): 4}
@@ -92,7 +92,7 @@ def test_a_class_that_is_another_one_is_known_as_such():
     assert repeats(select(part, part.names)).without_own == []
 
 
-def test_one_picture_in_every_class_is_one_item_of_each() -> None:
+def test_one_picture_in_every_class_counts_once_per_class() -> None:
     """A placeholder, say: its copies are not counted in pairs."""
     known = equal((0, 4, 8, 12))
     found = repeats(select(known, known.names))
@@ -100,15 +100,15 @@ def test_one_picture_in_every_class_is_one_item_of_each() -> None:
     assert found.lines("test")[0].startswith("4 of 16 items of test are in another class too")
 
 
-def test_a_class_counts_once_however_often_it_is_turned():
+def test_a_class_and_its_rotated_copies_count_once():
     known = equal((0, 1))
     turned = repeats(select(known, ["A/0", "A/1"], (0, 1, 2, 3)))
     assert (turned.items, turned.counts["within_classes"]) == (8, 1)
 
 
 @given(st.lists(st.integers(0, 5), min_size=12, max_size=12), st.permutations(range(3)))
-def test_copies_are_counted_as_sets_say(values: list[int], order: list[int]):
-    """Equal items of each class, and of each two classes, whatever else is equal elsewhere."""
+def test_counts_agree_with_a_set_based_implementation(values: list[int], order: list[int]):
+    """Equal items within each class and in each pair of classes."""
     items = np.array(values, np.uint8).reshape(12, 1, 1, 1)
     known = Images.of(items, ["a", "b", "c"], [3, 4, 5])
     held = {"a": values[:3], "b": values[3:7], "c": values[7:]}
@@ -130,7 +130,7 @@ def test_small_classes_come_smallest_first():
     assert small_classes(split, 1) == []
 
 
-def test_a_run_says_what_the_splits_share(metarun, tmp_path, monkeypatch):
+def test_a_run_warns_of_items_that_splits_share(metarun, tmp_path, monkeypatch):
     (tmp_path / "mine" / "data").mkdir(parents=True)
     (tmp_path / "mine" / "data" / "twins.yaml").write_text("_target_: twins.Twins\nshared: item\n")
     (tmp_path / "mine" / "twins.py").write_text(

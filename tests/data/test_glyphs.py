@@ -1,4 +1,4 @@
-"""The default data set: letters that can be told apart, the same everywhere, hard but fair."""
+"""The default data set: distinguishable letters, reproducible drawings, suitable difficulty."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_more_than_a_thousand_letters_of_many_scripts(glyphs):
 
 
 def test_a_class_is_named_after_a_letter_of_its_alphabet(glyphs):
-    """By Unicode's names, of which some Latin ones (TURNED SMALL F) name no script."""
+    """Checks the Unicode names; some Latin ones (TURNED SMALL F) do not contain the script."""
     words = {alphabet: alphabet.upper().replace("_", " ") for alphabet in ALPHABETS.values()}
     for split in glyphs.values():
         for name in split.names:
             alphabet, point = name.split("/")
             letter = unicodedata.name(chr(int(point, 16)))
-            told = {a for a, word in words.items() if letter.startswith(word)}
-            assert told == {alphabet} or (alphabet == "Latin" and not told)
+            named_alphabets = {a for a, word in words.items() if letter.startswith(word)}
+            assert named_alphabets == {alphabet} or (alphabet == "Latin" and not named_alphabets)
 
 
 def test_no_alphabet_is_in_two_splits(glyphs):
@@ -66,7 +66,7 @@ def test_letters_with_one_outline_are_one_class(glyphs):
 
 
 def test_no_two_classes_share_an_outline_in_a_face_that_draws_them(classes):
-    """By the fonts' own outlines, not by the rendering that merged them."""
+    """Compares the outlines in the fonts, not the bitmaps by which classes are merged."""
     from fontTools.pens.recordingPen import DecomposingRecordingPen
     from fontTools.ttLib import TTFont
 
@@ -87,7 +87,7 @@ def test_no_two_classes_share_an_outline_in_a_face_that_draws_them(classes):
         font.close()
 
 
-def test_overlap_sees_shape_not_size_or_place():
+def test_overlap_depends_on_shape_not_on_size_or_position():
     o = np.zeros((40, 30), np.uint8)
     o[:] = 255
     o[8:-8, 8:-8] = 0
@@ -108,8 +108,8 @@ def test_a_face_without_the_letter_does_not_draw_it(classes):
     assert "DejaVuSerif.ttf" not in {f.path.name for f in classes[ord("ش")][1]}
 
 
-def test_undistorted_a_drawing_is_the_source_made_small():
-    """Against Pillow: an even reduction by an area filter."""
+def test_an_undistorted_drawing_is_the_downscaled_source():
+    """The reference is Pillow's area filter."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -121,14 +121,14 @@ def test_undistorted_a_drawing_is_the_source_made_small():
     assert np.abs(drawn.astype(int) - expected).mean() < 1
 
 
-def test_turn_and_shift_go_where_they_say():
+def test_turn_and_shift_have_the_stated_direction():
     source = np.zeros((SOURCE, SOURCE), np.uint8)
     source[20:48, 40:56] = 255  # a bar above the middle
     upright = sample(source, *coordinates(np.random.default_rng(0), 56, STILL))
     assert upright[:14].sum() > 0.95 * upright.sum()
 
     class Fixed:
-        """Random numbers that are all at the upper end."""
+        """A generator that always returns the upper bound."""
 
         def uniform(self, low, high, size=None):
             return high if size is None else np.full(size, high)
@@ -152,7 +152,7 @@ def test_drawings_differ_but_stay_on_the_paper(glyphs):
             assert inner > 0.9 * items.astype(int).sum(), "little is cut off at the edge"
 
 
-def test_drawings_are_a_function_of_the_letter_alone(glyphs):
+def test_drawings_depend_on_the_letter_only(glyphs):
     """Drawn again in another process, in another order, with another hash seed."""
     code = (
         "import hashlib\n"
@@ -161,19 +161,19 @@ def test_drawings_are_a_function_of_the_letter_alone(glyphs):
         "for point in (0x10D0, 0x41):\n"
         "    print(hashlib.sha256(drawings(point, classes[point][1]).tobytes()).hexdigest())\n"
     )
-    told = subprocess.run(
+    hashes = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     for split, name, other in (
-        ("test", "Georgian/10D0", told[0]),
-        ("train", "Latin/0041", told[1]),
+        ("test", "Georgian/10D0", hashes[0]),
+        ("train", "Latin/0041", hashes[1]),
     ):
         s = glyphs[split]
         first = s.first[s.names.index(name)]
         assert hashlib.sha256(s.items[first : first + 20].tobytes()).hexdigest() == other
 
 
-def test_known_before_loading_once_it_is_cached(glyphs_cache, glyphs, tmp_path):
+def test_facts_are_known_before_loading_if_cached(glyphs_cache, glyphs, tmp_path):
     assert Glyphs(cache=str(tmp_path / "none")).facts() == dict.fromkeys(("train", "val", "test"))
     assert not (tmp_path / "none").exists(), "asking writes nothing"
     known = Glyphs(cache=glyphs_cache).facts()
@@ -191,7 +191,7 @@ def test_the_second_load_gives_the_same_bytes(glyphs_cache, glyphs, monkeypatch)
 
 
 @pytest.mark.parametrize("what", ["PREPARATION", "pillow", "freetype", "font"])
-def test_the_cache_is_made_anew_when_what_it_depends_on_changes(what, monkeypatch, tmp_path):
+def test_the_cache_is_renewed_if_a_dependency_changes(what, monkeypatch, tmp_path):
     import PIL
     from PIL import features
 
@@ -217,7 +217,7 @@ def test_missing_fonts_are_one_line(monkeypatch, tmp_path):
     assert len(refused.value.mistakes) == 1
 
 
-def test_the_nearest_pixels_are_a_poor_guide(glyphs):
+def test_a_nearest_pixel_classifier_is_weak(glyphs):
     """5-way 1-shot on test letters, by the nearest image in raw pixels: above chance, far below
     the 90 % and more that a few minutes of training reach."""
     split, rng = glyphs["test"], np.random.default_rng(0)

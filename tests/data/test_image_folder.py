@@ -1,4 +1,4 @@
-"""A folder of one's own: split by class, prepared once, and every file that is wrong is named."""
+"""Folders of pictures: splits of classes, caching, and reports of unusable files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIX = ["ant", "bee", "cat", "dog", "elk", "fox"]
 
 
 def write(root: Path, classes: list[str], each: int = 3, side: int = 12) -> Path:
-    """Pictures of a colour of their own."""
+    """Pictures with a different colour each."""
     rng = np.random.default_rng(len(classes))
     for name in classes:
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def broken(root: Path, name: str) -> Path:
 
 
 def made(root: Path) -> set[tuple[Path, int]]:
-    """The arrays that the cache holds, and when they were written."""
+    """The arrays in the cache, with their modification times."""
     return {(p, p.stat().st_mtime_ns) for p in (root.parent / "cache").rglob(ARRAY)}
 
 
@@ -80,13 +80,13 @@ class TestPreparing:
                     expected = picture(str(root / name / f"{k:02d}.png"), 8, colour)
                     assert np.array_equal(split.items[first + k], expected)
 
-    def test_sizes_are_told_before_a_picture_is_opened(self, root):
+    def test_facts_open_no_picture(self, root):
         for name in SIX:
             broken(root, f"{name}/00.png")
         assert folder(root).facts() == dict.fromkeys(("train", "val", "test"), Facts(2, 3))
         assert not (root.parent / "cache").exists()
 
-    def test_two_folders_or_sizes_do_not_fight_over_the_cache(self, root, tmp_path):
+    def test_folders_and_sizes_are_cached_separately(self, root, tmp_path):
         other = write(tmp_path / "other", SIX, each=4)
         folder(root).load(), folder(other).load(), folder(root, size=9).load()
         folder(root, colour=False).load()
@@ -95,7 +95,7 @@ class TestPreparing:
         folder(root).load(), folder(other).load(), folder(root, size=9).load()
         assert made(root) == before
 
-    def test_another_split_needs_no_other_array(self, root):
+    def test_another_split_uses_the_same_array(self, root):
         folder(root).load()
         before = made(root)
         folder(root, split_seed=1).load()
@@ -126,7 +126,7 @@ class TestPreparing:
 
 
 class TestSplit:
-    def test_it_does_not_depend_on_where_the_folder_is_nor_on_its_order(self, root, tmp_path):
+    def test_it_does_not_depend_on_the_path_or_the_file_order(self, root, tmp_path):
         copy = tmp_path / "elsewhere" / "copy"
         for name in reversed(SIX):
             for file in sorted((root / name).iterdir(), reverse=True):
@@ -140,7 +140,7 @@ class TestSplit:
         assert len({str(names(folder(root, split_seed=k).load())) for k in range(5)}) > 1
 
     @pytest.mark.parametrize("val", ["val", "Valid", "validation"])
-    def test_folders_of_splits_say_it_themselves(self, tmp_path, val):
+    def test_split_folders_define_the_split(self, tmp_path, val):
         root = tmp_path / "mine"
         (
             write(root / "train", ["a", "b", "c"]),
@@ -151,7 +151,7 @@ class TestSplit:
         assert names(folder(root).load()) == expected
         assert folder(root).facts()["train"] == Facts(3, 3)
 
-    def test_the_same_classes_in_all_splits_are_no_few_shot_split(self, tmp_path):
+    def test_splits_with_the_same_classes_are_refused(self, tmp_path):
         root = tmp_path / "mine"
         for split in ("train", "val", "test"):
             write(root / split, SIX)
@@ -161,13 +161,13 @@ class TestSplit:
         )
         assert "put all pictures of a class into DIR/class" in line
 
-    def test_a_split_without_a_folder_is_missed(self, tmp_path):
+    def test_a_missing_split_folder_is_refused(self, tmp_path):
         root = tmp_path / "mine"
         write(root / "train", SIX), write(root / "test", ["gnu"])
         (line,) = refusal(root)
         assert "has test and train, but no val" in line
 
-    def test_a_split_without_classes_says_why(self, tmp_path):
+    def test_a_split_folder_without_classes_is_refused(self, tmp_path):
         root = tmp_path / "mine"
         write(root / "train", SIX), write(root / "val", ["a"], each=1), write(root / "test", ["b"])
         lines = refusal(root)
@@ -178,7 +178,7 @@ class TestSplit:
         write(root, ["train"])
         assert sum(split.facts.classes for split in folder(root).load().values()) == 7
 
-    def test_a_file_may_say_it(self, root, caplog):
+    def test_a_file_may_define_the_split(self, root, caplog):
         split = {"train": ["fox", "ant"], "val": ["bee"], "test": ["dog"]}
         for place in (root.parent / "split.json", root / "beside.json"):
             place.write_text(json.dumps(split))
@@ -199,7 +199,7 @@ class TestSplit:
 
 
 class TestBroken:
-    def test_all_that_is_wrong_is_said_at_once(self, root):
+    def test_all_mistakes_are_reported_together(self, root):
         write(root, ["gnu"], each=1)
         (root / "ant" / "empty.jpg").touch()
         cut, text = broken(root, "bee/01.png"), broken(root, "fox/notes.jpg")
@@ -210,7 +210,7 @@ class TestBroken:
         assert lines[-1].endswith("data.skip_broken=true skips unusable files and classes")
         assert not made(root)
 
-    def test_of_many_the_first_are_named_and_the_rest_counted(self, root):
+    def test_of_many_mistakes_the_first_are_named_and_the_others_counted(self, root):
         write(root, SIX, each=5)
         for name in SIX:
             for k in range(3):
@@ -219,7 +219,7 @@ class TestBroken:
         assert len(lines) == 11
         assert "8 more like these; data.skip_broken=true" in lines[-1]
 
-    def test_what_was_kept_does_not_hide_what_is_broken_now(self, root):
+    def test_the_cache_does_not_hide_newly_broken_files(self, root):
         kept = folder(root).load() and made(root)
         (root / "ant" / "empty.jpg").touch()
         assert "empty" in refusal(root)[0]
@@ -228,7 +228,7 @@ class TestBroken:
         folder(root).load()
         assert made(root) == kept
 
-    def test_one_can_go_on_without_and_is_told_at_every_start(self, root, caplog):
+    def test_skip_broken_warns_at_every_start(self, root, caplog):
         write(root, ["gnu"], each=1)
         for name in ("bee/01.png", "elk/00.png", "elk/01.png"):
             broken(root, name)
@@ -244,25 +244,25 @@ class TestBroken:
         kept = {n: c for s in loads[0].values() for n, c in zip(s.names, s.counts, strict=True)}
         assert kept == {"ant": 3, "bee": 2, "cat": 3, "dog": 3, "fox": 3}  # elk: 1 picture left
 
-    def test_what_is_left_out_moves_no_class_to_another_split(self, root):
+    def test_skipped_files_move_no_class_to_another_split(self, root):
         whole = names(folder(root).load())
         broken(root, "elk/00.png"), broken(root, "elk/01.png")
         fewer = names(folder(root, skip_broken=True).load())
         for split, classes in whole.items():
             assert set(fewer[split]) == set(classes) - {"elk"}
 
-    def test_nothing_left_is_refused(self, root):
+    def test_skip_broken_refuses_if_nothing_is_left(self, root):
         for name in SIX:
             for k in range(3):
                 broken(root, f"{name}/{k:02d}.png")
         assert len(refusal(root, skip_broken=True)) == 11
 
-    def test_pictures_in_no_class_are_told(self, root, caplog):
+    def test_pictures_outside_classes_are_reported(self, root, caplog):
         Image.new("RGB", (9, 9)).save(root / "preview.png")
         folder(root).load()
         assert "outside class folders" in caplog.text
 
-    def test_a_folder_that_is_none_is_refused(self, root, tmp_path):
+    def test_a_missing_or_empty_folder_is_refused(self, root, tmp_path):
         assert "no such folder" in refusal(tmp_path / "gone")[0]
         assert "not a folder" in refusal(root / "ant" / "00.png")[0]
         (tmp_path / "empty").mkdir()
@@ -273,7 +273,7 @@ class TestBroken:
         (root / "up").symlink_to(root.parent, target_is_directory=True)
         assert sum(split.facts.classes for split in folder(root).load().values()) == 6
 
-    def test_progress_is_told_while_one_waits(self, root, caplog, monkeypatch):
+    def test_progress_is_logged(self, root, caplog, monkeypatch):
         monkeypatch.setattr(picture_classes, "PROGRESS_INTERVAL", -1)
         caplog.set_level(logging.INFO)
         folder(root).load()
@@ -283,7 +283,7 @@ class TestBroken:
 class TestCommand:
     TINY = ("debug=tiny", "backbone.filters=4", "threads=1", "queries=2", "ways=2", "data.size=16")
 
-    def test_it_asks_for_the_folder(self, metarun):
+    def test_the_folder_is_required(self, metarun):
         code, _, err = metarun("data=image_folder", *self.TINY, "out=run")
         assert code == 2
         assert err == ["metarun: data.root: name the folder of your pictures: data.root=DIR"]
@@ -353,7 +353,7 @@ def test_the_two_limits_of_a_class_are_one():
     assert class_folders.MIN_PICTURES == 2  # a support and a query item
 
 
-def test_empty_classes_are_told_up_to_ten_and_counted_beyond(tmp_path: Path) -> None:
+def test_ten_empty_classes_are_named_and_the_others_counted(tmp_path: Path) -> None:
     for number in range(12):
         (tmp_path / "mine" / f"{number:02d}").mkdir(parents=True)
     lines = refusal(tmp_path / "mine")

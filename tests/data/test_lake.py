@@ -1,4 +1,4 @@
-"""The one-shot runs: read as their authors wrote them, known by content, refused in one line."""
+"""The one-shot runs: reading, content hash, and one-line errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def official() -> tuple[dict[str, bytes], np.ndarray]:
 
 @pytest.fixture
 def contents(official, monkeypatch) -> dict[str, bytes]:
-    """The miniature takes the real ones' place: its content, then its checksum where served."""
+    """Small runs, with the content hash patched to match."""
     contents, labels = official
     drawings: dict[str, dict[str, np.ndarray]] = {}
     for path, content in contents.items():
@@ -94,7 +94,7 @@ class TestReading:
         assert one.sha256 == two.sha256
         assert all(np.array_equal(getattr(one, k), getattr(two, k)) for k in ("query", "labels"))
 
-    def test_the_hash_knows_every_item_and_label(self, contents, root, no_network):
+    def test_the_hash_depends_on_every_item_and_label(self, contents, root, no_network):
         zipped(root / "all_runs.zip", contents)
         runs = lake.read_runs(str(root), no_network)
         hashes = {runs.sha256}
@@ -104,7 +104,7 @@ class TestReading:
             hashes.add(lake.Runs(**arrays).sha256)
         assert len(hashes) == 4
 
-    def test_runs_come_by_number_in_the_order_of_their_files(self, contents, root, no_network):
+    def test_gather_returns_runs_by_number(self, contents, root, no_network):
         zipped(root / "all_runs.zip", contents)
         runs = lake.read_runs(str(root), no_network)
         x, y, query_x, query_y = runs.gather([(np.array(7),), (np.array(2),)], 1)
@@ -148,7 +148,7 @@ class TestAnswers:
 
 class TestRefusing:
     @pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
-    def test_a_zip_that_is_none(self, contents, root, content):
+    def test_not_a_zip_file(self, contents, root, content):
         (root / "all_runs.zip").write_bytes(content)
         assert refusal(root).startswith(f"{root / 'all_runs.zip'}: not a whole zip file")
 
@@ -224,7 +224,7 @@ class TestDownloading:
         monkeypatch.setattr(lake, "CHECKSUM", f"sha256:{hashlib.sha256(content).hexdigest()}")
         return web.url
 
-    def test_what_is_missing_is_fetched_once(self, served, root, web):
+    def test_a_missing_archive_is_downloaded_once(self, served, root, web):
         first = lake.read_runs(str(root), f"{served}/")
         assert [path.name for path in root.iterdir()] == ["all_runs.zip"]
         web.files.clear()
@@ -240,7 +240,7 @@ class TestDownloading:
         web.files[ADDRESS] += b"!"
         assert "not the expected file" in refusal(root, served)
 
-    def test_not_there(self, contents, root, web):
+    def test_missing_on_the_server(self, contents, root, web):
         assert "HTTP 404" in refusal(root, web.url)
 
     def test_no_network(self, contents, root, no_network):
@@ -261,14 +261,12 @@ class TestTheRealOnes:
         assert f"sha256:{hashlib.sha256(content).hexdigest()}" == lake.CHECKSUM
 
     def test_the_labels_of_the_first_run(self, real, no_network):
-        """As one reads them in run01/class_labels.txt."""
+        """The labels in run01/class_labels.txt."""
         runs = lake.read_runs(str(real), no_network)
         read = [8, 9, 2, 19, 10, 18, 13, 1, 4, 11, 17, 3, 20, 7, 12, 5, 6, 15, 14, 16]
         assert (runs.labels[0] + 1).tolist() == read
 
-    def test_an_answer_is_the_character_that_the_evaluation_set_files_the_drawing_under(
-        self, real_omniglot, real, no_network
-    ):
+    def test_labels_agree_with_the_evaluation_set(self, real_omniglot, real, no_network):
         """A run is 20 characters of one alphabet, shown by one person and asked by another."""
         known: dict[bytes, tuple[str, str]] = {}
         for character, files in decode([real_omniglot / "images_evaluation.zip"]).items():

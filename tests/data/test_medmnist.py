@@ -1,4 +1,4 @@
-"""MedMNIST: classes of several members, each member in one split, from the official files' form."""
+"""MedMNIST: classes of several members, each in one split, read from files of the official form."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES = [name for names in CHOSEN.values() for name in names]
 
 
 def arrays(member: str, size: int = 28) -> dict[str, np.ndarray]:
-    """What the official file of a member holds, with images of noise in no order."""
+    """Arrays as in the official file of a member, with images of noise in random order."""
     rng = np.random.default_rng(len(member))
     classes, made = len(MEMBERS[member]["labels"]), {}
     shape = (size, size, 3) if MEMBERS[member]["channels"] == 3 else (size, size)
@@ -45,7 +45,7 @@ def npz(contents: dict[str, np.ndarray]) -> bytes:
 
 
 def write(root: Path, **changed: bytes) -> Path:
-    """The chosen members' files; `changed` ones have other content, or are not there if empty."""
+    """Write the files of the chosen members, with content replaced by `changed`; empty omits it."""
     root.mkdir(parents=True)
     for name in NAMES:
         content = changed.get(name, npz(arrays(name)))
@@ -61,7 +61,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def medmnist(tmp_path, no_network) -> Callable[..., MedMNIST]:
-    """Nothing is downloaded from outside: nobody listens at this address."""
+    """With a `url` that has no server."""
     return partial(MedMNIST, cache=str(tmp_path / "cache"), url=no_network, **CHOSEN)
 
 
@@ -83,7 +83,7 @@ def images_of(member: str, label: int) -> np.ndarray:
 class TestReading:
     @pytest.mark.parametrize("budget", [1, 20_000, 1 << 30])
     def test_items_are_the_images_of_all_three_portions(self, medmnist, root, monkeypatch, budget):
-        """However many classes fit into memory at a time."""
+        """The memory budget does not change the result."""
         monkeypatch.setattr(medmnist_files, "BUDGET", budget)
         splits = medmnist(root=str(root)).load()
         for split, members in CHOSEN.items():
@@ -98,7 +98,7 @@ class TestReading:
                     images = np.stack([images] * 3, axis=-1)
                 assert np.array_equal(items, images)
 
-    def test_without_colour_it_is_as_pillow_makes_it_grey(self, medmnist, root):
+    def test_without_colour_images_are_grey_as_by_pillow(self, medmnist, root):
         splits = medmnist(root=str(root), colour=False).load()
         assert {s.shape for s in splits.values()} == {(1, 28, 28)}
         first = splits["test"].first[0]
@@ -114,7 +114,7 @@ class TestReading:
         splits = medmnist(root=str(tmp_path / "root"), size=64).load()
         assert splits["val"].shape == (3, 64, 64)
 
-    def test_a_class_without_images_is_a_class_of_none(self, medmnist, tmp_path):
+    def test_a_class_may_have_no_images(self, medmnist, tmp_path):
         content = arrays("bloodmnist")
         for portion in EACH:
             content[f"{portion}_labels"][content[f"{portion}_labels"] == 3] = 4
@@ -123,14 +123,14 @@ class TestReading:
 
 
 class TestTheCache:
-    def test_which_split_a_member_is_in_makes_nothing_anew(self, medmnist, root, tmp_path):
+    def test_another_assignment_to_splits_uses_the_cache(self, medmnist, root, tmp_path):
         medmnist(root=str(root)).load()
         before = sorted((tmp_path / "cache" / "medmnist").glob("items*"))
         splits = medmnist(root=str(root), val=["bloodmnist"], test="octmnist").load()
         assert splits["test"].names[0].startswith("octmnist/")
         assert sorted((tmp_path / "cache" / "medmnist").glob("items*")) == before
 
-    def test_other_files_and_other_colours_do(self, medmnist, root, tmp_path):
+    def test_other_files_and_colours_are_prepared_again(self, medmnist, root, tmp_path):
         shas = [medmnist(root=str(root)).load()["test"].sha256]
         shas.append(medmnist(root=str(root), colour=False).load()["test"].sha256)
         content = arrays("bloodmnist")
@@ -141,7 +141,7 @@ class TestTheCache:
         assert len(set(shas)) == 3
         assert shas[0] == shas[3]
 
-    def test_official_members_are_known_and_needed_once(
+    def test_official_files_give_no_warning_and_are_not_needed_once_cached(
         self, medmnist, root, tmp_path, monkeypatch, caplog
     ):
         copy = Path(shutil.copytree(root, tmp_path / "copy"))
@@ -153,14 +153,14 @@ class TestTheCache:
         assert medmnist(root=str(copy)).load()["val"].sha256 == first["val"].sha256
         assert not [r for r in caplog.records if r.levelname == "WARNING"]
 
-    def test_other_files_than_the_official_are_named(self, medmnist, root, caplog):
+    def test_unofficial_files_are_named_in_a_warning(self, medmnist, root, caplog):
         medmnist(root=str(root)).load()
         (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
         assert "not the official bloodmnist.npz, breastmnist.npz," in warning
 
 
 class TestChoosingMembers:
-    def test_sizes_are_told_without_touching_the_disk(self, tmp_path):
+    def test_facts_do_not_touch_the_disk(self, tmp_path):
         data = MedMNIST(root=str(tmp_path / "none"), cache=str(tmp_path / "cache"))
         assert {n: f.classes for n, f in data.facts().items()} == {"train": 42, "val": 8, "test": 8}
         assert list(tmp_path.iterdir()) == []
@@ -185,18 +185,18 @@ class TestChoosingMembers:
             ),
         ],
     )
-    def test_what_does_not_fit_is_one_line(self, medmnist, tmp_path, keys, line):
+    def test_an_invalid_choice_of_members_is_one_line(self, medmnist, tmp_path, keys, line):
         with pytest.raises(Refused) as refused:
             medmnist(root=str(tmp_path), **{**CHOSEN, **keys})
-        (told,) = refused.value.mistakes
-        assert told.startswith(line)
+        (mistake,) = refused.value.mistakes
+        assert mistake.startswith(line)
 
-    def test_all_of_it_is_said_at_once(self, medmnist, tmp_path):
+    def test_all_mistakes_are_reported_together(self, medmnist, tmp_path):
         with pytest.raises(Refused) as refused:
             medmnist(root=str(tmp_path), train=["x"], val=["y"], test=[])
         assert len(refused.value.mistakes) == 3
 
-    def test_the_facts_of_the_members_are_whole(self):
+    def test_the_facts_of_the_members_are_complete(self):
         assert len(MEMBERS) == 11
         for name, facts in MEMBERS.items():
             assert len(facts["labels"]) == len(set(facts["labels"])) > 1, name
@@ -215,13 +215,13 @@ class TestDownloading:
             monkeypatch.setitem(MEMBERS[name]["md5"], "28", hashlib.md5(content).hexdigest())
         return web
 
-    def test_what_is_missing_is_fetched_and_kept(self, medmnist, served, tmp_path):
+    def test_missing_files_are_downloaded_and_kept(self, medmnist, served, tmp_path):
         home = tmp_path / "medmnist"
         splits = medmnist(root=str(home), url=served.url).load()
         assert splits["test"].facts == Facts(8, 6)
         assert sorted(p.name for p in home.iterdir()) == sorted(f"{n}.npz" for n in NAMES)
 
-    def test_what_is_there_is_not(self, medmnist, served, root, tmp_path):
+    def test_existing_files_are_not_downloaded(self, medmnist, served, root, tmp_path):
         home = tmp_path / "medmnist"
         home.mkdir()
         shutil.copy(root / "octmnist.npz", home)
@@ -246,14 +246,14 @@ class TestDownloading:
         assert not home.exists()
         assert not list((tmp_path / "cache" / "medmnist").glob("i*"))
 
-    def test_a_typed_folder_that_is_not_there_is_told(self, medmnist, tmp_path):
+    def test_a_missing_root_is_refused(self, medmnist, tmp_path):
         nowhere = tmp_path / "else" / "nowhere"
         (line,) = refusals(medmnist(root=str(nowhere)))
         assert line.startswith(f"data.root={nowhere}: no such folder")
 
 
 class TestRefusing:
-    """A file of another form is one line that names it; the cache stays as it was."""
+    """Wrong files are refused in one line that names the file, and the cache is unchanged."""
 
     @pytest.fixture(autouse=True)
     def untouched(self, medmnist, root, tmp_path, caplog):
@@ -274,7 +274,7 @@ class TestRefusing:
     @pytest.mark.parametrize(
         "content", [b"", b"<html>", npz(arrays("bloodmnist"))[:5000], npz(arrays("bloodmnist"))[9:]]
     )
-    def test_what_is_no_npz_file(self, medmnist, tmp_path, content):
+    def test_not_an_npz_file(self, medmnist, tmp_path, content):
         assert "not a whole npz file" in self.refused(medmnist, tmp_path, content)
 
     @pytest.mark.parametrize("key", [f"{p}_{kind}" for p in EACH for kind in ("images", "labels")])

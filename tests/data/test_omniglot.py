@@ -1,4 +1,4 @@
-"""Omniglot: known by its content, split before it is turned, and one line when it is not there."""
+"""Omniglot: content hash, rotations after the split, and one-line errors."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def png(ink: np.ndarray) -> bytes:
 
 
 def write_zips(root: Path, contents: dict[str, bytes]) -> Path:
-    """In no order at all, with folder entries and what macOS adds."""
+    """In random order, with folder entries and the extra files of macOS."""
     root.mkdir(parents=True, exist_ok=True)
     names = list(contents)
     random.Random(0).shuffle(names)
@@ -82,7 +82,7 @@ def write_folders(root: Path, contents: dict[str, bytes]) -> Path:
 
 @pytest.fixture
 def small(drawings, monkeypatch, tmp_path) -> dict[str, bytes]:
-    """The miniature takes the real one's place: its class list, its content, its files."""
+    """A small data set, with class lists and content hash patched to match."""
     (tmp_path / "splits").mkdir()
     (tmp_path / "splits" / "omniglot_vinyals.json").write_text(json.dumps(SPLIT))
     monkeypatch.setattr(class_splits, "LISTS", tmp_path / "splits")
@@ -95,7 +95,7 @@ def small(drawings, monkeypatch, tmp_path) -> dict[str, bytes]:
 
 
 def omniglot(root: Path, cache: Path, **keys: str) -> Omniglot:
-    """Nothing is downloaded from outside: no server listens at this address."""
+    """With a `url` that has no server."""
     keys.setdefault("url", f"http://127.0.0.1:{closed_port()}")
     return Omniglot(root=str(root), cache=str(cache), **keys)
 
@@ -117,7 +117,7 @@ def refusal(root: Path, cache: Path, **keys: str) -> str:
 class TestPreparing:
     @pytest.mark.parametrize("write", [write_zips, write_folders])
     @pytest.mark.parametrize("inside", ["", "omniglot-py"])
-    def test_items_are_the_drawings_made_small(self, small, drawings, tmp_path, write, inside):
+    def test_items_are_the_downscaled_drawings(self, small, drawings, tmp_path, write, inside):
         root = write(tmp_path / "Größe [1], a=b" / inside, small)
         base = root.parent if inside else root
         splits = omniglot(base, tmp_path / "cache", rotations="none").load()
@@ -163,7 +163,7 @@ class TestPreparing:
 
 
 class TestRotations:
-    def test_as_classes_they_come_after_the_split(self, small, tmp_path):
+    def test_rotated_classes_are_added_after_the_split(self, small, tmp_path):
         root = write_zips(tmp_path / "omniglot", small)
         upright = omniglot(root, tmp_path / "cache", rotations="none").load()
         turned = omniglot(root, tmp_path / "cache", rotations="classes").load()
@@ -174,13 +174,13 @@ class TestRotations:
             assert split.turns.tolist() == [0, 1, 2, 3] * len(upright[name].names)
             assert not split.spin
 
-    def test_per_episode_they_are_not_classes(self, small, tmp_path):
+    def test_rotations_per_episode_add_no_classes(self, small, tmp_path):
         root = write_zips(tmp_path / "omniglot", small)
         for split in omniglot(root, tmp_path / "cache", rotations="episode").load().values():
             assert split.spin
             assert not split.turns.any()
 
-    def test_the_split_tells_them_apart(self, small, tmp_path):
+    def test_the_split_hash_depends_on_the_rotations(self, small, tmp_path):
         root = write_zips(tmp_path / "omniglot", small)
         kinds = ("classes", "episode", "none")
         loads = [omniglot(root, tmp_path / "cache", rotations=kind).load() for kind in kinds]
@@ -188,7 +188,7 @@ class TestRotations:
 
 
 class TestTheVinyalsSplit:
-    def test_sizes_are_told_without_touching_the_disk(self, tmp_path):
+    def test_facts_do_not_touch_the_disk(self, tmp_path):
         data = partial(Omniglot, root=str(tmp_path / "none"), cache=str(tmp_path / "cache"))
         upright = {"train": Facts(1028, 20), "val": Facts(172, 20), "test": Facts(423, 20)}
         assert data().facts() == {n: Facts(4 * f.classes, 20) for n, f in upright.items()}
@@ -244,8 +244,8 @@ class TestTheWholeAlphabets:
         assert {*lists["train"], *lists["val"]} == characters("images_background")
         assert set(lists["test"]) == characters("images_evaluation")
 
-    def test_its_validation_is_that_of_vinyals(self):
-        """Which takes five whole alphabets of the background set."""
+    def test_val_is_the_same_as_in_vinyals(self):
+        """Five whole alphabets of the background set."""
         mine, theirs = published("background_evaluation"), published("vinyals")
         assert sorted(mine["val"]) == sorted(theirs["val"])
 
@@ -256,7 +256,7 @@ class TestTheWholeAlphabets:
         assert of["Bengali"] == of["Sanskrit"] == of["Tibetan"] == of["Kannada"] == "test"
         assert of["Greek"] == of["Latin"] == of["Cyrillic"] == of["Glagolitic"] == "train"
 
-    def test_another_split_needs_no_other_preparation(self, small, tmp_path, monkeypatch):
+    def test_another_split_uses_the_cache(self, small, tmp_path, monkeypatch):
         root = write_zips(tmp_path / "omniglot", small)
         other = {"train": SPLIT["test"], "val": SPLIT["val"], "test": SPLIT["train"]}
         (class_splits.LISTS / "omniglot_alphabets.json").write_text(json.dumps(other))
@@ -295,13 +295,13 @@ class TestDownloading:
         monkeypatch.setattr(module, "ARCHIVES", sums)
         return server
 
-    def test_what_is_missing_is_fetched(self, served, small, tmp_path):
+    def test_missing_archives_are_downloaded(self, served, small, tmp_path):
         root = tmp_path / "data home" / "omniglot"
         data = omniglot(root, tmp_path / "data home" / "cache", url=served)
         assert data.load()["val"].facts == Facts(4, 20)
         assert sorted(p.name for p in root.iterdir()) == [f"{archive}.zip" for archive in SMALL]
 
-    def test_what_is_there_is_not(self, served, small, tmp_path):
+    def test_existing_archives_are_not_downloaded(self, served, small, tmp_path):
         root = write_zips(tmp_path / "root", small)
         (root / "images_evaluation.zip").unlink()
         (tmp_path / "served" / "images_background.zip").unlink()
@@ -313,11 +313,11 @@ class TestDownloading:
         assert "not the expected file" in line
         assert not (tmp_path / "omniglot").exists()
 
-    def test_a_file_that_is_not_there_is_one_line(self, server, small, tmp_path):
+    def test_a_missing_file_on_the_server_is_one_line(self, server, small, tmp_path):
         line = refusal(tmp_path / "omniglot", tmp_path / "cache", url=server)
         assert "HTTP 404" in line
 
-    def test_no_network_says_where_to_put_what(self, small, tmp_path):
+    def test_without_network_the_error_names_files_and_folder(self, small, tmp_path):
         (tmp_path / "my data").mkdir()
         line = refusal(tmp_path / "my data", tmp_path / "elsewhere" / "cache")
         assert "no connection" in line
@@ -326,7 +326,7 @@ class TestDownloading:
             assert f"/{archive}.zip" in line
         assert list((tmp_path / "my data").iterdir()) == []
 
-    def test_a_typed_folder_that_is_not_there_is_told_even_when_cached(self, small, tmp_path):
+    def test_a_missing_root_is_refused_even_if_cached(self, small, tmp_path):
         omniglot(write_zips(tmp_path / "omniglot", small), tmp_path / "cache").load()
         nowhere = tmp_path / "else" / "nowhere"
         line = refusal(nowhere, tmp_path / "cache")
@@ -335,7 +335,7 @@ class TestDownloading:
 
 
 class TestRefusing:
-    """What is not Omniglot, in one line that names it; nothing is cached."""
+    """Wrong files are refused in one line that names the file, and nothing is cached."""
 
     def refused(self, tmp_path, contents: dict[str, bytes], write=write_zips) -> str:
         root = write(tmp_path / "root", contents)
@@ -355,7 +355,7 @@ class TestRefusing:
         line = self.refused(tmp_path, small)
         assert "1 classes without 20 images (Angelic/character01: 19)" in line
 
-    def test_a_class_too_many(self, small, tmp_path):
+    def test_an_unknown_class(self, small, tmp_path):
         some = next(iter(small.values()))
         small["images_background/Klingon/character01/0001_01.png"] = some
         assert "1 classes unknown (Klingon/character01)" in self.refused(tmp_path, small)
@@ -383,7 +383,7 @@ class TestRefusing:
         assert reason in line
 
     @pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
-    def test_a_zip_that_is_none(self, small, tmp_path, content):
+    def test_not_a_zip_file(self, small, tmp_path, content):
         root = write_zips(tmp_path / "root", small)
         (root / "images_evaluation.zip").write_bytes(content)
         line = refusal(root, tmp_path / "cache")
@@ -410,10 +410,10 @@ def prepared(real_omniglot, tmp_path_factory):
     runs = [spawn.Process(target=load_real, args=args) for _ in range(2)]
     for run in runs:
         run.start()
-    told = [answers.get(timeout=120) for _ in runs]
+    hashes = [answers.get(timeout=120) for _ in runs]
     for run in runs:
         run.join(20)
-    return str(real_omniglot), cache, told
+    return str(real_omniglot), cache, hashes
 
 
 class TestTheRealOne:
@@ -422,13 +422,13 @@ class TestTheRealOne:
         assert one == two
 
     def test_the_second_start_is_quick_and_the_same(self, prepared):
-        root, cache, told = prepared
+        root, cache, hashes = prepared
         start = time.perf_counter()
         splits = Omniglot(root=root, cache=cache).load()
         assert time.perf_counter() - start < 0.3
-        assert {n: s.sha256 for n, s in splits.items()} == told[0]
+        assert {n: s.sha256 for n, s in splits.items()} == hashes[0]
 
-    def test_it_is_whole(self, prepared):
+    def test_it_is_complete(self, prepared):
         root, cache, _ = prepared
         splits = Omniglot(root=root, cache=cache).load()
         assert splits["train"].items.shape == (32_460, 1, 28, 28)

@@ -1,4 +1,4 @@
-"""Published sets: their classes from whatever folder holds them, or the steps to get them."""
+"""Published sets: classes in the supported layouts, or the steps to get them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EACH = 3
 
 class TestLists:
     @pytest.mark.parametrize("name", SETS)
-    def test_sizes_are_told_without_the_pictures(self, name, tmp_path):
+    def test_facts_need_no_pictures(self, name, tmp_path):
         *sizes, smallest = SETS[name]
         data = PublishedFolder(root=str(tmp_path / "none"), cache=str(tmp_path), name=name)
         assert data.facts() == {
@@ -46,14 +46,14 @@ class TestLists:
         assert {"about", "licence", "steps"} <= set(published_list(name))
         assert "\n" not in published_list(name)["steps"]
 
-    def test_cub_is_split_by_number_as_by_its_authors(self):
-        """Chen et al., counting from 0: even ones are trained on, 1 and 3 of 4 held out."""
+    def test_cub_is_split_by_class_number(self):
+        """Chen et al., 2019, counting from 0: even numbers are train; 1 mod 4 val; 3 mod 4 test."""
         turn = {0: "train", 1: "val", 2: "train", 3: "test"}
         for split in SPLITS:
             for name in published_list("cub")[split]:
                 assert turn[(int(name[:3]) - 1) % 4] == split
 
-    def test_no_class_of_tiered_imagenets_test_is_trained_on_in_either_split_file(self, real_data):
+    def test_tiered_imagenet_trains_on_no_test_class_in_either_split_file(self, real_data):
         folder = real_data / "splits" / "tieredimagenet_ren"
         if not folder.is_dir():
             pytest.skip(f"no published split in {folder}")
@@ -65,7 +65,7 @@ class TestLists:
         assert [len(kinds[split]) for split in SPLITS] == [20, 6, 8]
         assert len(set().union(*kinds.values())) == 34
 
-    def test_the_others_are_the_published_ones(self, real_data):
+    def test_the_other_lists_are_the_published_ones(self, real_data):
         folder = real_data / "splits"
         if not folder.is_dir():
             pytest.skip(f"no published splits in {folder}")
@@ -78,7 +78,7 @@ class TestLists:
 
 @pytest.fixture
 def small(tmp_path, monkeypatch) -> None:
-    """A miniature takes the lists' place."""
+    """Small lists in place of the published ones."""
     (tmp_path / "lists").mkdir()
     about = {"steps": "ask the owner", "images": EACH * len(ALL), "smallest": EACH}
     for name in SETS:
@@ -144,14 +144,14 @@ class TestLayouts:
                     expected = picture(str(file), 8, True)
                     assert np.array_equal(splits[split].items[first + k], expected)
 
-    def test_the_list_says_the_split_whatever_the_folders_say(self, tmp_path):
+    def test_the_list_defines_the_split_not_the_folders(self, tmp_path):
         root = tmp_path / "set"
         write(root / "train", ALL[:2]), write(root / "val", ALL[2:3]), write(root / "test", ALL[3:])
         assert {n: s.names for n, s in load(root).items()} == {
             n: tuple(c) for n, c in SMALL.items()
         }
 
-    def test_of_imagenets_two_folders_the_training_images_are_meant(self, tmp_path):
+    def test_of_train_and_val_folders_the_training_images_are_used(self, tmp_path):
         root = tmp_path / "set"
         write(root / "train", ALL), write(root / "val", ALL, each=9)
         assert all(s.facts.smallest == EACH for s in load(root).values())
@@ -169,7 +169,7 @@ class TestLayouts:
         one, two = load(write_tables(tmp_path / "a")), load(write_tables(tmp_path / "b"))
         assert one["test"].sha256 == two["test"].sha256
 
-    def test_another_number_of_pictures_is_told(self, tmp_path, caplog):
+    def test_another_number_of_pictures_gives_a_warning(self, tmp_path, caplog):
         write(tmp_path / "set", ALL), write(tmp_path / "set", ALL[:1], each=5)
         caplog.set_level(logging.WARNING)
         load(tmp_path / "set", name="cub")
@@ -181,7 +181,7 @@ class TestLayouts:
 
 @pytest.mark.usefixtures("small")
 class TestRefusals:
-    def test_without_the_folder_the_steps_are_told(self, tmp_path):
+    def test_a_missing_folder_gives_the_steps(self, tmp_path):
         (line,) = refusal(tmp_path / "gone", name="cub")
         assert "no such folder; cub cannot be downloaded for you: ask the owner" in line
 
@@ -200,7 +200,7 @@ class TestRefusals:
         assert any(line.startswith(f"{bad}: ") for line in lines)
         assert not any("skip_broken" in line for line in lines)  # a published set is whole
 
-    def test_images_that_a_table_names_have_to_be_there(self, tmp_path):
+    def test_images_listed_in_a_table_must_exist(self, tmp_path):
         root = write_tables(tmp_path / "set")
         (root / "images" / "n0400000001.jpg").unlink()
         with (root / "test.csv").open("a") as file:
@@ -214,13 +214,13 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "content", [b"", b"a,b\n1,2\n", b"filename,label\nonly\n", b"\xff\xfe\x00", b"\x00" * 40]
     )
-    def test_a_table_that_is_none_is_refused(self, tmp_path, content):
+    def test_an_invalid_table_is_refused(self, tmp_path, content):
         root = write_tables(tmp_path / "set")
         (root / "val.csv").write_bytes(content)
         (line,) = refusal(root)
         assert "is not a table of filename,label" in line or "classes missing" in line
 
-    def test_the_command_says_it_all_and_leaves_nothing(self, metarun, tmp_path):
+    def test_the_command_reports_all_mistakes_and_leaves_nothing(self, metarun, tmp_path):
         code, _, err = metarun(
             *("data=cub", f"data.root={tmp_path / 'gone'}", "out=run"),
             *("ways=2", "shots=1", "queries=2"),

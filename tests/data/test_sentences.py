@@ -1,4 +1,4 @@
-"""Sentences: which numbers they become, what text is refused."""
+"""Sentences: feature vectors and refused text files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ some_sentences = st.lists(st.text(max_size=40), min_size=1, max_size=6)
 
 
 def by_hand(counted: Counter[str], features: int) -> np.ndarray:
-    """Each n-gram counts at the place that its MurmurHash3 names; then the length is made 1."""
+    """Counts n-grams at the index of their MurmurHash3, then scales to norm 1."""
     row = np.zeros(features)
     for ngram, count in counted.items():
         row[abs(murmurhash3_32(ngram)) % features] += count
@@ -34,7 +34,7 @@ def word_ngrams(words: list[str], longest: int) -> Counter[str]:
 
 
 def letter_ngrams(words: list[str], shortest: int, longest: int) -> Counter[str]:
-    """Within a word that is framed by blanks; a word shorter than that counts as it is."""
+    """N-grams within words padded with blanks; a shorter word counts as a whole."""
     counted: Counter[str] = Counter()
     for word in (f" {w} " for w in words):
         for n in range(shortest, longest + 1):
@@ -45,7 +45,7 @@ def letter_ngrams(words: list[str], shortest: int, longest: int) -> Counter[str]
 
 
 class TestVectors:
-    def test_words_are_counted_where_their_hashes_say(self):
+    def test_words_are_counted_at_their_hash_value(self):
         (row,) = vectors(["Is a card, is A card"], 64, 2, None)
         counted = word_ngrams(["is", "a", "card", "is", "a", "card"], 2)
         assert counted["is a"] == 2 and counted["a"] == 2
@@ -57,7 +57,7 @@ class TestVectors:
         assert counted[" my "] == 1 and counted["ard"] == 1 and "yca" not in counted
         np.testing.assert_allclose(row, by_hand(counted, 64), atol=1e-3)
 
-    def test_words_and_letters_count_as_much_as_each_other(self):
+    def test_words_and_letters_have_equal_weight(self):
         (row,) = vectors(["lost card"], 4096, 1, [3, 3])
         words = by_hand(word_ngrams(["lost", "card"], 1), 4096)
         letters = by_hand(letter_ngrams(["lost", "card"], 3, 3), 4096)
@@ -75,7 +75,7 @@ class TestVectors:
 
     @given(some_sentences, st.sampled_from(KINDS), st.randoms())
     @settings(max_examples=50, deadline=None)
-    def test_a_sentence_has_its_features_whatever_stands_beside_it(self, some, kind, random):
+    def test_features_do_not_depend_on_other_sentences(self, some, kind, random):
         rows = vectors(some, 128, *kind)
         order = list(range(len(some)))
         random.shuffle(order)
@@ -83,12 +83,12 @@ class TestVectors:
         for sentence, row in zip(some, rows, strict=True):
             assert np.array_equal(vectors([sentence], 128, *kind)[0], row)
 
-    def test_nothing_to_be_counted_is_a_row_of_zeros(self):
+    def test_a_sentence_without_n_grams_is_a_row_of_zeros(self):
         assert not vectors(["?", ""], 32, 1, None).any()
 
 
 class TestText:
-    def test_it_is_what_the_file_holds_without_a_byte_order_mark(self, tmp_path):
+    def test_the_text_has_no_byte_order_mark(self, tmp_path):
         (tmp_path / "a").write_bytes("\ufeff café\r\n".encode())
         assert text(tmp_path / "a") == " café\r\n"
 
@@ -101,13 +101,13 @@ class TestText:
             ("card".encode("utf-16"), "not text in UTF-8 (at byte 0)"),
         ],
     )
-    def test_what_is_none_is_one_line(self, tmp_path, content, reason):
+    def test_invalid_text_is_one_line(self, tmp_path, content, reason):
         (tmp_path / "a").write_bytes(content)
         with pytest.raises(Refused) as refused:
             text(tmp_path / "a")
         assert refused.value.mistakes == [f"{tmp_path / 'a'}: {reason}"]
 
-    def test_a_file_of_any_size_is_read_up_to_a_limit(self, tmp_path, monkeypatch):
+    def test_a_huge_file_is_refused(self, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "LIMIT", 1 << 20)
         with (tmp_path / "a").open("wb") as file:
             file.truncate(1 << 40)  # a terabyte of nothing
@@ -128,7 +128,7 @@ class TestText:
             text(tmp_path / "a")
 
 
-def test_the_content_hash_sees_every_change_but_no_order():
+def test_the_content_hash_depends_on_all_content_but_no_order():
     some = {"pin": ["forgot it", "change it"], "card": ["lost it"]}
     turned = {"card": ["lost it"], "pin": ["change it", "forgot it"]}
     assert content_hash(some) == content_hash(turned)

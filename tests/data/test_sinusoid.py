@@ -1,4 +1,4 @@
-"""Waves as published, by an independent reading of what was picked."""
+"""Waves as published, checked against an independent implementation."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_splits_draw_other_waves_and_the_hash_names_them() -> None:
     assert frozen().sha256(5) in digests
 
 
-def test_what_a_split_says_of_itself() -> None:
+def test_attributes_of_a_split() -> None:
     assert Sinusoid().facts() == {"train": None, "val": None, "test": None}
     for split in SPLITS.values():
         assert (split.shape, split.outputs, split.facts) == ((1,), 1, None)

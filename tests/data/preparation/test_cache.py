@@ -1,4 +1,4 @@
-"""The cache: made once, whole or not at all, and made anew when in doubt."""
+"""The cache: prepared once, atomically, and again if it is damaged or outdated."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def never() -> Iterator[Class]:
 
 
 def visible(folder: Path) -> list[str]:
-    """Names of the files in the cache, but for the lock."""
+    """Names of the files in the cache, without the lock."""
     return sorted(p.name for p in folder.iterdir() if p.name != LOCK)
 
 
@@ -72,8 +72,8 @@ def test_the_array_is_one_that_numpy_reads(tmp_path, dtype):
     assert np.array_equal(found, rows)
 
 
-def test_classes_are_written_as_they_come(tmp_path):
-    """A data set larger than memory: no class is asked for before the last one is on file."""
+def test_classes_are_written_one_by_one(tmp_path):
+    """For data sets larger than memory: each class is written before the next is requested."""
     sizes = []
 
     def make() -> Iterator[Class]:
@@ -96,13 +96,13 @@ def test_classes_are_written_as_they_come(tmp_path):
         [Class("a", np.array([["x"]], dtype=object))],
     ],
 )
-def test_what_is_not_one_array_of_numbers_is_an_error(tmp_path, classes):
+def test_classes_that_do_not_form_one_array_are_an_error(tmp_path, classes):
     with pytest.raises(ValueError):
         prepared(tmp_path, "key", lambda: iter(classes))
     assert visible(tmp_path) == []
 
 
-def test_trouble_with_the_source_is_not_blamed_on_the_cache(tmp_path):
+def test_errors_of_the_source_are_not_reported_as_cache_errors(tmp_path):
     def make() -> Iterator[Class]:
         yield from some_classes()
         raise OSError(5, "the source's disk is broken")
@@ -111,7 +111,7 @@ def test_trouble_with_the_source_is_not_blamed_on_the_cache(tmp_path):
         prepared(tmp_path, "key", make)
 
 
-def test_another_key_makes_it_anew_and_clears_the_old(tmp_path):
+def test_another_key_replaces_the_data_set(tmp_path):
     old = prepared(tmp_path, "old", lambda: some_classes(0))
     kept = old.items.copy()
     new = prepared(tmp_path, "new", lambda: some_classes(1))
@@ -144,12 +144,12 @@ def test_damage_is_noticed_and_repaired(tmp_path, which, damage):
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(junk=st.binary(max_size=60) | st.builds(lambda x: json.dumps(x).encode(), st.text()))
-def test_no_index_whatever_crashes(tmp_path, junk):
+def test_a_damaged_index_does_not_crash(tmp_path, junk):
     (tmp_path / INDEX).write_bytes(junk)
     assert stored(tmp_path, "key") is None
 
 
-def test_a_copy_elsewhere_is_taken_after_comparing_its_content(tmp_path):
+def test_a_copied_cache_is_used_after_verification(tmp_path):
     prepared(tmp_path / "a", "key", some_classes)
     shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copyfile)
     assert prepared(tmp_path / "b", "key", never).digests == some_images().digests
@@ -181,7 +181,7 @@ def test_an_interrupt_while_writing_leaves_no_part(tmp_path, monkeypatch, when):
     prepared(tmp_path, "key", some_classes)
 
 
-def test_what_a_killed_process_left_is_cleared(tmp_path):
+def test_unfinished_files_of_a_killed_process_are_removed(tmp_path):
     for name in (ARRAY, INDEX, f".{ARRAY}.metarun-x1.part", f".{INDEX}.metarun-x2.part"):
         (tmp_path / name).write_bytes(b"half")
     prepared(tmp_path, "key", some_classes)
@@ -191,7 +191,7 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.sets(file_names(), max_size=8))
 @example(names={"items-0123456789abcdef.npy", ".x.part", ".items-0.npy.part", "index.json"})
-def test_files_that_are_not_the_caches_own_stay_as_they_are(tmp_path, names):
+def test_other_files_in_the_folder_are_unchanged(tmp_path, names):
     folder = tmp_path / secrets.token_hex(8)
     folder.mkdir()
     for name in names:
@@ -257,7 +257,7 @@ def test_two_first_runs_prepare_once(tmp_path):
     assert (tmp_path / "count").read_text() == "made\n"
 
 
-def test_a_run_that_dies_while_preparing_is_not_waited_for(tmp_path):
+def test_the_lock_of_a_killed_process_is_released(tmp_path):
     spawn = multiprocessing.get_context("spawn")
     first = spawn.Process(target=make_forever, args=(tmp_path / "set", tmp_path / "first"))
     first.start()

@@ -1,4 +1,4 @@
-"""Checksums of source files: right, noted once data is made from them, computed anew on change."""
+"""Checksums of source files: computed, recorded, and computed again on change."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def md5(content: bytes) -> str:
 
 def test_it_is_the_md5_of_the_content(file, tmp_path):
     assert Checksums(tmp_path / "cache").of(file) == md5(b"content")
-    assert list((tmp_path / "cache").iterdir()) == [], "nothing is noted before it is kept"
+    assert list((tmp_path / "cache").iterdir()) == [], "nothing is stored before keep()"
 
 
-def test_what_is_noted_is_not_read_again(file, tmp_path, monkeypatch):
+def test_a_recorded_file_is_not_read_again(file, tmp_path, monkeypatch):
     sums = Checksums(tmp_path / "cache")
     sums.of(file)
     sums.keep([file])
@@ -36,7 +36,7 @@ def test_what_is_noted_is_not_read_again(file, tmp_path, monkeypatch):
     assert Checksums(tmp_path / "cache").of(file) == md5(b"content")
 
 
-def test_another_size_or_time_has_it_read_again(file, tmp_path):
+def test_a_file_of_another_size_or_time_is_read_again(file, tmp_path):
     sums = Checksums(tmp_path / "cache")
     sums.of(file)
     sums.keep([file])
@@ -50,15 +50,15 @@ def test_another_size_or_time_has_it_read_again(file, tmp_path):
 
 
 @pytest.mark.parametrize("notes", [b"", b"[]", b'{"a": 1}', b'{"a": ["x"]}', b"\xff"])
-def test_damaged_notes_are_no_notes(file, tmp_path, notes):
+def test_damaged_records_are_ignored(file, tmp_path, notes):
     (tmp_path / "cache" / NOTES).write_bytes(notes)
     sums = Checksums(tmp_path / "cache")
     assert sums.of(file) == md5(b"content")
     sums.keep([file])
-    assert Checksums(tmp_path / "cache").noted.keys() == {str(file)}
+    assert Checksums(tmp_path / "cache").records.keys() == {str(file)}
 
 
-def test_a_folder_that_cannot_be_written_to_is_nobodys_trouble(file, tmp_path):
+def test_a_read_only_folder_is_ignored(file, tmp_path):
     sums = Checksums(tmp_path / "nowhere")
     sums.of(file)
     sums.keep([file])

@@ -1,4 +1,4 @@
-"""What lies in a folder: classes and files by name, and a line for whatever cannot be used."""
+"""Listing of folders: classes, files, and a line for each unusable one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metarun.errors import Refused
 
 @pytest.fixture
 def put(tmp_path):
-    """Write files below a folder; what they hold is nobody's business here."""
+    """Write files below a folder; their content does not matter here."""
 
     def write(*names: str, content: bytes = b"?") -> Path:
         for name in names:
@@ -36,13 +36,13 @@ def test_a_folder_is_a_class_with_all_pictures_below(put):
     }
 
 
-def test_classes_may_lie_deeper(put):
+def test_classes_may_be_nested(put):
     root = put(*(f"{a}/{c}/{k}.png" for a in ("Greek", "Latin") for c in "ab" for k in (1, 2)))
     assert list(names(list_classes(root, depth=2))) == ["Greek/a", "Greek/b", "Latin/a", "Latin/b"]
     assert list(names(list_classes(root, depth=1))) == ["Greek", "Latin"]
 
 
-def test_what_is_not_called_as_a_picture_is_passed_over(put):
+def test_hidden_files_and_other_suffixes_are_skipped(put):
     put("cat/1.PNG", "cat/2.JpEg", "cat/README.txt", "cat/Thumbs.db", "cat/.DS_Store", "cat/x")
     put("cat/.3.png", ".git/4.png", "cat/.cache/5.png", "notes.txt")
     root = put("__MACOSX/cat/1.png", "cat/@eaDir/1.png/THUMB.jpg")
@@ -51,7 +51,7 @@ def test_what_is_not_called_as_a_picture_is_passed_over(put):
     assert found.mistakes == found.stray == []
 
 
-def test_pictures_in_no_class_are_noted(put):
+def test_pictures_outside_classes_are_listed(put):
     found = list_classes(put("cat/1.png", "cat/2.png", "preview.png"))
     assert [Path(path).name for path in found.stray] == ["preview.png"]
     assert list(found.classes) == ["cat"]
@@ -67,7 +67,7 @@ def test_a_class_needs_two_pictures(put):
     ]
 
 
-def test_files_that_hold_nothing_or_are_none_are_named(put):
+def test_empty_and_special_files_are_named(put):
     root = put("cat/1.png", "cat/2.png")
     put("cat/3.png", content=b"")
     (root / "cat" / "4.png").symlink_to(root / "gone.png")
@@ -106,7 +106,7 @@ def test_links_to_pictures_elsewhere_are_followed(put, tmp_path):
     }
 
 
-def test_the_order_is_not_the_file_systems(put, monkeypatch):
+def test_the_order_does_not_depend_on_the_file_system(put, monkeypatch):
     root = put(*(f"{c}/{k}.png" for c in "edcba" for k in (2, 10, 1)))
     expected = list_classes(root)
     real = os.scandir
@@ -127,7 +127,7 @@ def test_the_order_is_not_the_file_systems(put, monkeypatch):
     assert list(expected.classes.items()) == list(list_classes(root).classes.items())
 
 
-def test_names_in_any_script_and_of_any_bytes(put):
+def test_names_of_any_script_and_undecodable_names(put):
     root = put("größe [1], a=b/ñ 1.png", "größe [1], a=b/2.png")
     folder = os.fsencode(root) + b"/caf\xe9"
     os.mkdir(folder)
@@ -138,12 +138,12 @@ def test_names_in_any_script_and_of_any_bytes(put):
     assert all(os.path.exists(f.path) for files in found.classes.values() for f in files)
 
 
-def test_one_class_does_not_hide_another_of_the_same_name(put):
+def test_two_folders_with_the_same_normalised_name_are_reported(put):
     found = list_classes(
         put("caf\u00e9/1.png", "caf\u00e9/2.png", "cafe\u0301/1.png", "cafe\u0301/2.png")
     )
     assert list(found.classes) == ["caf\u00e9"]
-    assert "of this name in Unicode" in found.mistakes[0]
+    assert "has the same name in Unicode" in found.mistakes[0]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -1,4 +1,4 @@
-"""A download arrives whole or not at all, and a failure is one line that says what to do."""
+"""Downloads are atomic, and a failure is one line with advice."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def closed_port() -> int:
 
 
 @pytest.mark.parametrize("checksum", [SHA256, MD5], ids=["sha256", "md5"])
-def test_a_good_download_is_there_and_nothing_else(server, tmp_path, checksum, caplog, capsys):
+def test_a_download_leaves_only_its_file(server, tmp_path, checksum, caplog, capsys):
     caplog.set_level(logging.DEBUG, logger="pooch")
     folder = tmp_path / "Größe [1], a=b"
     target = fetch(f"{server}/good", folder / "file.zip", checksum)
@@ -62,7 +62,7 @@ def test_a_good_download_is_there_and_nothing_else(server, tmp_path, checksum, c
     assert not [r for r in caplog.records if r.name == "pooch"]
 
 
-def test_what_is_there_is_not_fetched_again(tmp_path):
+def test_an_existing_file_is_not_downloaded_again(tmp_path):
     (tmp_path / "file").write_bytes(b"mine")
     fetch("http://nowhere.invalid/file", tmp_path / "file", SHA256)
     assert (tmp_path / "file").read_bytes() == b"mine"
@@ -102,7 +102,7 @@ def test_no_network_is_one_line(closed_port, tmp_path):
     assert list(tmp_path.iterdir()) == [], "nor a folder made for it"
 
 
-def test_a_server_that_says_nothing_is_given_up(tmp_path):
+def test_a_silent_server_times_out(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/file"
         with pytest.raises(Refused, match="no answer in time"):
@@ -111,7 +111,7 @@ def test_a_server_that_says_nothing_is_given_up(tmp_path):
 
 
 @pytest.mark.parametrize("url", ["not-a-url", "http://"])
-def test_what_is_no_url_is_one_line(url, tmp_path):
+def test_an_invalid_url_is_one_line(url, tmp_path):
     with pytest.raises(Refused, match=url):
         fetch(url, tmp_path / "file", SHA256)
 
@@ -153,13 +153,13 @@ def a_zip(path, contents: dict[str, bytes]):
     return path
 
 
-def test_members_come_sorted_and_only_those_wanted(tmp_path):
+def test_accepted_members_come_sorted(tmp_path):
     path = a_zip(tmp_path / "a.zip", {"b.png": b"2", "d/": b"", "a.png": b"1", "c.txt": b"3"})
     found = list(members(path, lambda name: name.endswith(".png")))
     assert found == [("a.png", b"1"), ("b.png", b"2")]
 
 
-def test_a_name_that_climbs_out_goes_nowhere(tmp_path):
+def test_path_traversal_writes_nothing(tmp_path):
     path = a_zip(tmp_path / "a.zip", {"../../evil": b"x", "/abs": b"y"})
     before = sorted(tmp_path.rglob("*"))
     assert dict(members(path, lambda name: True)) == {"../../evil": b"x", "/abs": b"y"}
@@ -175,7 +175,7 @@ def test_a_bomb_is_refused(tmp_path):
     assert len(list(members(path, lambda name: True, member_limit=10_000, total_limit=20_000))) == 2
 
 
-def test_what_is_no_whole_zip_is_refused_by_name(tmp_path):
+def test_a_damaged_zip_is_refused_by_name(tmp_path):
     path = a_zip(tmp_path / "a.zip", {"one": b"content" * 100})
     whole = path.read_bytes()
     damaged = bytearray(whole)

@@ -1,4 +1,4 @@
-"""Arrays of an npz file come piece by piece, and what is none is one line."""
+"""Arrays of npz files, read piece by piece, and one-line errors."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_python_objects_are_never_read(tmp_path):
         np.array(1j),
     ],
 )
-def test_what_is_no_array_of_numbers(tmp_path, array):
+def test_other_arrays_are_refused(tmp_path, array):
     np.savez(tmp_path / "a.npz", x=array)
     assert "should be an array of numbers" in refusal(tmp_path / "a.npz")
 
@@ -89,12 +89,12 @@ def test_what_is_no_array_of_numbers(tmp_path, array):
         npy(np.arange(9)).replace(b"\x01\x00", b"\x07\x00", 1),
     ],
 )
-def test_what_is_damaged(tmp_path, content):
+def test_damaged_files_are_refused(tmp_path, content):
     refusal(packed(tmp_path / "a.npz", content))
 
 
 def test_a_bomb_takes_no_memory(tmp_path):
-    """It says that it unpacks to 20 bytes; nothing is read beyond them."""
+    """The header states 20 bytes; no more are read."""
     refusal(packed(tmp_path / "a.npz", npy(np.zeros(20, np.uint8)) + bytes(50_000_000)))
 
 
@@ -106,8 +106,8 @@ def test_a_missing_array_and_a_missing_file(tmp_path):
     assert "not a whole npz file" in refusal(tmp_path / "empty.npz")
 
 
-def test_every_byte_counts(tmp_path):
-    """Whichever is flipped, the file is refused or its array is what it was."""
+def test_a_flipped_byte_is_detected_or_harmless(tmp_path):
+    """The file is refused or its array is unchanged."""
     path, x = tmp_path / "a.npz", np.arange(40, dtype=np.uint8)
     np.savez_compressed(path, x=x)
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""A pickle read as data: what Python 2 and 3 write of arrays and containers, and nothing else."""
+"""Safe reading of pickles: arrays and containers of Python 2 and 3, and nothing else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLAIN = st.recursive(
 class TestWhatIsRead:
     @settings(max_examples=50, deadline=None)
     @given(st.dictionaries(st.text(), PLAIN), st.sampled_from([2, 3, 4, 5]))
-    def test_plain_containers_come_back_as_they_were(self, content, protocol):
+    def test_plain_containers_are_unchanged(self, content, protocol):
         assert unpickle(pickle.dumps(content, protocol)) == content
 
     @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -38,19 +38,19 @@ class TestWhatIsRead:
             np.array([True, False]),
         ],
     )
-    def test_arrays_of_numbers_do_too(self, array, protocol):
+    def test_arrays_of_numbers_are_unchanged(self, array, protocol):
         for content in ({"data": array}, {b"data": array}):
             found = unpickle(pickle.dumps(content, protocol))["data"]
             assert np.array_equal(found, array)
             assert (found.dtype, found.shape) == (array.dtype, array.shape)
 
-    def test_numbers_out_of_an_array_are_numbers(self):
+    def test_numpy_scalars_become_python_numbers(self):
         found = unpickle(pickle.dumps({"labels": list(np.arange(3))}, 4))["labels"]
         assert found == [0, 1, 2]
         assert {type(n) for n in found} == {int}
 
-    def test_what_python_2_wrote(self):
-        """Instruction by instruction as its cPickle writes `{'data': array, 'fine_labels': …}`."""
+    def test_pickles_of_python_2(self):
+        """The instructions that cPickle writes for `{'data': array, 'fine_labels': …}`."""
         raw = bytes(range(250, 256))
         array = (
             b"cnumpy.core.multiarray\n_reconstruct\nq\x03cnumpy\nndarray\nq\x04K\x00\x85U\x01b\x87"
@@ -66,7 +66,7 @@ class TestWhatIsRead:
 
 
 class Called:
-    """Pickles as a call of `function`."""
+    """An object whose pickle calls `function`."""
 
     def __init__(self, function, *args) -> None:
         self.call = (function, args)
@@ -80,7 +80,7 @@ class Plain:
 
 
 def an_array(shape: bytes, dtype: bytes, raw: bytes) -> bytes:
-    """An array whose parts are whatever one likes."""
+    """The pickle of an array with arbitrary parts."""
     return (
         b"\x80\x02}U\x04datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b"
         b"\x87R(K\x01" + shape + b"cnumpy\ndtype\nU" + bytes([len(dtype)]) + dtype
@@ -109,7 +109,7 @@ class TestWhatIsRefused:
             unpickle(content)
         assert not mark.exists()
 
-    def test_the_line_names_what_it_asks_for(self):
+    def test_the_error_names_the_function(self):
         with pytest.raises(ValueError, match=r"refers to 'posix\.system', which is never called"):
             unpickle(pickle.dumps({"data": Called(os.system, "true")}, 2))
 
@@ -136,11 +136,11 @@ class TestWhatIsRefused:
             (b"N", b"u1", b"U\x03abc"),
         ],
     )
-    def test_an_array_that_is_none(self, shape, dtype, raw):
+    def test_invalid_arrays_are_refused(self, shape, dtype, raw):
         with pytest.raises(ValueError, match="array"):
             unpickle(an_array(shape, dtype, raw))
 
-    def test_that_array_would_have_been_one(self):
+    def test_the_same_array_with_valid_parts_is_read(self):
         assert unpickle(an_array(b"K\x03\x85", b"u1", b"U\x03abc"))["data"].tolist() == [97, 98, 99]
 
     @pytest.mark.parametrize(
@@ -152,26 +152,26 @@ class TestWhatIsRefused:
             b"not a pickle",
             pickle.dumps([1]),
             pickle.dumps({1: 2}),
-            b"\x80\x02}j\xff\xff\xff\xff.",  # what was never remembered
+            b"\x80\x02}j\xff\xff\xff\xff.",  # refers to an object that was not memoized
             b"\x80\x02}(K\x01u.",  # a key without a value
             b"\x80\x02}}b.",
             b"\x80\x02}a.",
             b"\x80\x02Ks.",
-            b"\x80\x02T\xff\xff\xff\x7fabc.",  # two gigabytes are announced
+            b"\x80\x02T\xff\xff\xff\x7fabc.",  # states a string of two gigabytes
             b"\x80\x04\x96" + b"\xff" * 7 + b"\x7fabc.",
             b"\x80\x02}q\x00U\x01ah\x00s}q\x01h\x00s.",
-            b"\x80\x02}U\x01ac__builtin__\nbytes\nJ\xff\xff\xff\x7f\x85Rs.",  # so many zeros
-            b"\x80\x02}U\x01acnumpy\ndtype\n)bs.",  # a class that is given a state
-            b"\x80\x02}U\x01ac_codecs\nencode\n}U\x0c__defaults__)sbs.",  # and a function
+            b"\x80\x02}U\x01ac__builtin__\nbytes\nJ\xff\xff\xff\x7f\x85Rs.",  # 2 GB of zeros
+            b"\x80\x02}U\x01acnumpy\ndtype\n)bs.",  # state for a class
+            b"\x80\x02}U\x01ac_codecs\nencode\n}U\x0c__defaults__)sbs.",  # state for a function
             b"\x80\x02}U\x01acnumpy\nndarray\n)Rs.",
         ],
     )
-    def test_what_is_damaged(self, content):
+    def test_damaged_pickles_are_refused(self, content):
         with pytest.raises(ValueError):
             unpickle(content)
 
-    def test_little_files_take_little_memory(self):
-        """Unpickling would make room for four billion remembered objects here."""
+    def test_small_files_use_little_memory(self):
+        """The C unpickler would allocate gigabytes for its memo."""
         content = b"\x80\x02}r\xff\xff\xff\x7f."
         assert unpickle(content) == {}
 
@@ -188,7 +188,7 @@ class TestWhatIsRefused:
 
     @settings(max_examples=50, deadline=None)
     @given(st.data())
-    def test_whatever_is_broken_is_a_value_error(self, data):
+    def test_random_damage_raises_value_error_only(self, data):
         array = np.arange(6, dtype=np.uint8).reshape(2, 3)
         protocol = data.draw(st.sampled_from([2, 3, 4, 5]))
         content = bytearray(pickle.dumps({"data": array, "labels": [1, "a", (2.0,)]}, protocol))

@@ -1,4 +1,4 @@
-"""One picture: any mode, orientation and size becomes the same kind of array, or has a reason."""
+"""Pictures of any mode, orientation and size become arrays of one form or give a reason."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from torchvision.transforms import functional
 from metarun.data.preparation import pictures
 from metarun.data.preparation.pictures import Broken, picture, read_pictures
 
-CORNERS = np.array([[10, 60], [120, 240]], np.uint8)  # all different: a turn shows
+CORNERS = np.array([[10, 60], [120, 240]], np.uint8)  # all different, so that rotations are visible
 
 
 def corners(side: int = 8) -> np.ndarray:
-    """(side, side) grey, a quarter of each."""
+    """(side, side) grey, with each of the four values in one quarter."""
     return np.kron(CORNERS, np.ones((side // 2, side // 2), np.uint8))
 
 
@@ -79,14 +79,14 @@ class TestModes:
         assert image.mode == "1"
         assert set(np.unique(picture(saved(image), 8, False))) == {0, 255}
 
-    def test_inks_become_light(self, saved):
+    def test_cmyk_becomes_rgb(self, saved):
         red = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
         r, g, b = picture(saved(red, "x.jpg", quality=95), 8, True)
         assert r.min() > 200
         assert max(g.max(), b.max()) < 60
 
     @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB", "1"])
-    def test_what_is_transparent_is_white(self, saved, mode):
+    def test_transparent_pixels_are_white(self, saved, mode):
         black = Image.new("L", (8, 8), 0)
         if mode in ("RGBA", "LA"):
             black = black.convert(mode)
@@ -98,7 +98,7 @@ class TestModes:
         assert about(file, "has_transparency_data")
         assert picture(file, 8, True).min() == 255
 
-    def test_half_transparent_is_half_way_to_white(self, saved):
+    def test_half_transparent_pixels_are_blended_with_white(self, saved):
         assert picture(saved(Image.new("RGBA", (8, 8), (0, 0, 0, 128))), 8, False).mean() == 127
 
     def test_pixels_without_a_known_range_are_refused(self, saved):
@@ -112,20 +112,20 @@ class TestModes:
 
 class TestOrientation:
     @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
-    @pytest.mark.parametrize("told", range(1, 9))
-    def test_it_is_shown_as_the_camera_was_held(self, saved, told, suffix):
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_exif_orientation_is_applied(self, saved, orientation, suffix):
         exif = Image.Exif()
-        exif[0x0112] = told
+        exif[0x0112] = orientation
         how = {"lossless": True} if suffix == "webp" else {}
         file = saved(Image.fromarray(corners(16)), f"x.{suffix}", exif=exif, **how)
         with Image.open(file) as image:
             upright = np.asarray(ImageOps.exif_transpose(image).convert("L"), int)
         found = picture(file, 16, False)[0].astype(int)
         assert np.abs(found - upright).max() <= 3  # JPEG and WebP pass through colour
-        if told > 1:
+        if orientation > 1:
             assert np.abs(found - corners(16)).max() > 20
 
-    def test_exif_data_that_cannot_be_read_turns_nothing(self, saved):
+    def test_unreadable_exif_data_is_ignored(self, saved):
         file = saved(Image.fromarray(corners(16)), "x.jpg", exif=b"Exif\x00\x00MM\x00*\xff\xff")
         assert np.abs(picture(file, 16, False)[0].astype(int) - corners(16)).max() < 20
 
@@ -140,7 +140,7 @@ class TestSize:
         # The cut falls between pixels here, and on whole ones there.
         assert difference.max() <= (0 if width == height else 8)
 
-    def test_small_details_are_averaged_and_not_picked(self, saved):
+    def test_downscaling_averages_small_details(self, saved):
         stripes = np.tile(np.array([0, 255], np.uint8), (256, 128))
         assert np.abs(picture(saved(Image.fromarray(stripes)), 16, False) - 127.5).max() < 3
 
@@ -148,7 +148,7 @@ class TestSize:
         assert picture(saved(Image.new("RGB", (1, 1), "red")), 8, True).shape == (3, 8, 8)
 
     @pytest.mark.parametrize("suffix", ["gif", "webp"])
-    def test_of_many_frames_the_first_is_taken(self, saved, suffix):
+    def test_the_first_frame_is_used(self, saved, suffix):
         frames = [Image.new("RGB", (16, 16), c) for c in ("red", "blue", "green")]
         file = saved(frames[0], f"x.{suffix}", save_all=True, append_images=frames[1:])
         assert about(file, "n_frames") == 3
@@ -158,7 +158,7 @@ class TestSize:
 
 
 class TestBroken:
-    def test_the_order_is_that_of_the_files_and_each_has_its_reason(self, saved, tmp_path):
+    def test_results_are_in_file_order_with_the_reasons(self, saved, tmp_path):
         good = [saved(photo(50, 40, seed), f"{seed}.jpg") for seed in range(6)]
         content = Path(good[0]).read_bytes()
         bad = {
@@ -179,7 +179,7 @@ class TestBroken:
         assert np.array_equal(np.stack([found[0], *found[5:10]]), np.stack(again))
 
     @pytest.mark.parametrize("side", [10_000, 60_000])
-    def test_a_picture_that_would_unpack_to_gigabytes_is_not_unpacked(self, tmp_path, side):
+    def test_a_decompression_bomb_is_refused(self, tmp_path, side):
         def chunk(kind: bytes, body: bytes) -> bytes:
             whole = kind + body
             return struct.pack(">I", len(body)) + whole + struct.pack(">I", zlib.crc32(whole))
@@ -189,10 +189,10 @@ class TestBroken:
         (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
         assert "89,478,485 pixels" in why(str(tmp_path / "bomb.png"))
 
-    def test_programs_are_not_among_the_formats(self):
+    def test_eps_is_not_among_the_formats(self):
         assert not {"EPS", "PDF", "FPX", "WMF"} & set(pictures.FORMATS)
 
-    def test_other_warnings_of_pillow_are_not_the_users_problem(self, saved):
+    def test_other_warnings_of_pillow_are_silent(self, saved):
         palette = Image.new("P", (8, 8))
         file = saved(palette, transparency=bytes([0] * 256))  # Pillow warns of such palettes
         assert picture(file, 8, True).min() == 255

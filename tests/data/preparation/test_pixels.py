@@ -1,4 +1,4 @@
-"""Numbers of more than 8 bits: one span for a data set, and the same pictures whatever the bits."""
+"""Pixel values of more than 8 bits: one span per data set, equal pictures at every bit depth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BITS = (8, 10, 12, 14, 16)
 
 
 def values(bits: int, shape: tuple[int, ...] = (40, 40), seed: int = 0) -> np.ndarray:
-    """Numbers from 0 to the largest of so many bits."""
+    """Values from 0 to the maximum of `bits` bits."""
     share = np.random.default_rng(seed).random(shape)
     share.flat[:2] = 0, 1
     return np.rint(share * (2**bits - 1)).astype(np.uint16)
@@ -34,7 +34,7 @@ def scaled_up(array: np.ndarray, bits: int) -> np.ndarray:
 
 
 def colour_png(path: Path, array: np.ndarray) -> Path:
-    """(H, W, bands) uint16 as a PNG of 16 bits, which Pillow cannot write."""
+    """(H, W, bands) uint16 as a 16-bit PNG, which Pillow cannot write."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return (
@@ -91,7 +91,7 @@ def folder(root: Path, arrays: dict[str, list[np.ndarray]], suffix: str = "png")
 
 
 def grey(root: Path, bits: int, classes: int = 6, **also: int) -> Path:
-    """Classes of 3 pictures that use so many bits, and classes that use other numbers of them."""
+    """Classes of 3 pictures of `bits` bits, and classes of other bit depths given by `also`."""
     used = {**{f"c{k}": bits for k in range(classes)}, **also}
     return folder(
         root,
@@ -119,7 +119,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_a_set_of_few_bits_is_its_copy_scaled_up(tmp_path: Path, bits: int, suffix: str) -> None:
+def test_few_bits_give_the_same_pictures_as_16_bits(tmp_path: Path, bits: int, suffix: str) -> None:
     few = {f"c{k}": [values(bits, seed=3 * k + i) for i in range(3)] for k in range(6)}
     many = {name: [scaled_up(array, bits) for array in some] for name, some in few.items()}
     found = items(folder(tmp_path / "few", few, suffix))
@@ -130,7 +130,7 @@ def test_a_set_of_few_bits_is_its_copy_scaled_up(tmp_path: Path, bits: int, suff
 
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("bands", [1, 2, 3, 4])
-def test_colours_of_16_bits_keep_them_all(tmp_path: Path, bits: int, bands: int) -> None:
+def test_16_bit_colours_are_read_exactly(tmp_path: Path, bits: int, bands: int) -> None:
     array = values(bits, (20, 20, bands))
     if bands in (2, 4):
         array[:, :, -1] = 0xFFFF  # opaque
@@ -141,7 +141,7 @@ def test_colours_of_16_bits_keep_them_all(tmp_path: Path, bits: int, bands: int)
     assert np.abs(found.transpose(1, 2, 0) - colours * (255 / (2**bits - 1))).max() <= 1
 
 
-def test_what_is_transparent_is_white_whatever_the_bits(tmp_path: Path) -> None:
+def test_transparent_pixels_are_white_at_any_bit_depth(tmp_path: Path) -> None:
     array = values(12, (8, 8, 4))
     array[:, :, 3] = 0
     file = colour_png(tmp_path / "x.png", array)
@@ -149,7 +149,7 @@ def test_what_is_transparent_is_white_whatever_the_bits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", BITS)
-def test_colour_tiffs_of_16_bits_keep_them_all(tmp_path: Path, bits: int) -> None:
+def test_16_bit_colour_tiffs_are_read_exactly(tmp_path: Path, bits: int) -> None:
     array = values(bits, (20, 20, 3))
     file = str(colour_tiff(tmp_path / "x.tif", array))
     (known,) = depths([file])
@@ -159,7 +159,7 @@ def test_colour_tiffs_of_16_bits_keep_them_all(tmp_path: Path, bits: int) -> Non
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_turned_tiff_is_turned_once(tmp_path: Path, orientation: int) -> None:
+def test_tiff_orientation_is_applied_once(tmp_path: Path, orientation: int) -> None:
     array = values(8, (20, 20, 3)).astype(np.uint8)
     eight = colour_tiff(tmp_path / "8.tif", array, orientation)
     sixteen = colour_tiff(tmp_path / "16.tif", array.astype(np.uint16) * 257, orientation)
@@ -171,7 +171,7 @@ def test_a_turned_tiff_is_turned_once(tmp_path: Path, orientation: int) -> None:
 @pytest.mark.parametrize(
     ("bands", "planes", "reason"), [(3, 2, "layout"), (4, 1, "layout"), (1, 1, "0 is white")]
 )
-def test_what_pillow_would_read_wrongly_is_refused(
+def test_layouts_that_pillow_misreads_are_refused(
     tmp_path: Path, bands: int, planes: int, reason: str
 ) -> None:
     """Colours in planes, four inks, and grey of which 0 is white, in 16 bits."""
@@ -188,7 +188,7 @@ def test_a_range_for_a_pgm_is_refused(tmp_path: Path) -> None:
     assert "define white themselves" in str(found)
 
 
-def test_a_pgm_says_itself_what_white_is(tmp_path: Path) -> None:
+def test_a_pgm_defines_white_itself(tmp_path: Path) -> None:
     for name, top in (("dark", 1000), ("light", 4095)):
         array = np.minimum(values(12), top).astype(">u2")
         content = b"P5 40 40 4095\n" + array.tobytes()
@@ -209,7 +209,7 @@ def test_a_pgm_says_itself_what_white_is(tmp_path: Path) -> None:
     st.integers(-100, 100),
     st.integers(1, 100),
 )
-def test_a_span_is_a_line_cut_off_at_both_ends(
+def test_a_span_is_linear_and_clipped(
     kind_and_numbers: tuple[Any, list[int]], low: int, width: int
 ) -> None:
     kind, numbers = kind_and_numbers
@@ -222,7 +222,7 @@ def test_a_span_is_a_line_cut_off_at_both_ends(
 
 class TestDataSet:
     def test_all_pictures_share_one_span(self, tmp_path: Path) -> None:
-        """A picture that is darker than the others stays so."""
+        """A picture that is darker than the others stays darker."""
         root = grey(tmp_path / "mine", 12)
         Image.fromarray(values(12) // 16).save(root / "c0" / "0.png")
         train = load(root)
@@ -230,7 +230,7 @@ class TestDataSet:
         dark = split.items[split.first[split.names.index("c0")]]
         assert dark.max() == 16
 
-    def test_pictures_of_8_bits_are_as_they_were(self, tmp_path: Path, caplog: Any) -> None:
+    def test_8_bit_pictures_are_unchanged(self, tmp_path: Path, caplog: Any) -> None:
         arrays = {f"c{k}": [values(8, seed=k).astype(np.uint8)] * 2 for k in range(6)}
         train = load(folder(tmp_path / "mine", arrays))["train"]
         for name, first in zip(train.names, train.first, strict=True):
@@ -238,7 +238,7 @@ class TestDataSet:
         assert train.notes["range"] is None
         assert said(caplog) == []
 
-    def test_mixed_ranges_are_warned_of_at_every_start(self, tmp_path: Path, caplog: Any) -> None:
+    def test_mixed_ranges_give_a_warning_at_every_start(self, tmp_path: Path, caplog: Any) -> None:
         root = grey(tmp_path / "mine", 12, dark=10)
         for _ in range(2):
             train = load(root)["train"]
@@ -248,16 +248,16 @@ class TestDataSet:
             assert "from 0 (black) to 4095 (white)" in line
             assert train.notes["range"] == [0, 4095]
 
-    def test_8_and_16_bits_beside_each_other_are_warned_of(
-        self, tmp_path: Path, caplog: Any
-    ) -> None:
+    def test_mixed_8_and_16_bits_give_a_warning(self, tmp_path: Path, caplog: Any) -> None:
         root = grey(tmp_path / "mine", 16)
         Image.fromarray(values(8).astype(np.uint8)).save(root / "c1" / "eight.png")
         load(root)
         (line,) = said(caplog)
         assert "8 bits in 1 (c1/eight.png, …)" in line
 
-    def test_a_black_picture_is_of_no_other_range(self, tmp_path: Path, caplog: Any) -> None:
+    def test_a_black_picture_does_not_count_as_another_range(
+        self, tmp_path: Path, caplog: Any
+    ) -> None:
         root = grey(tmp_path / "mine", 12)
         Image.fromarray(np.zeros((40, 40), np.uint16)).save(root / "c0" / "black.png")
         load(root)
@@ -285,7 +285,7 @@ class TestDataSet:
         same = items(root, pixel_range=[-1024, 3071])
         assert np.abs(items(other, pixel_range=[-1024 / 3071, 1]) - same).max() <= 1
 
-    def test_a_file_that_is_left_out_decides_nothing(self, tmp_path: Path, caplog: Any) -> None:
+    def test_a_skipped_file_does_not_affect_the_range(self, tmp_path: Path, caplog: Any) -> None:
         arrays = {f"c{k}": [values(8, seed=k).astype(np.uint8)] * 3 for k in range(6)}
         root = folder(tmp_path / "mine", arrays)
         Image.fromarray(np.full((40, 40), -5, np.int32)).save(root / "c0" / "signed.tif")
@@ -293,7 +293,7 @@ class TestDataSet:
         assert train.notes["range"] is None
         assert not any("pixel_range=[0" in line for line in said(caplog))
 
-    def test_not_a_number_is_no_pixel(self, tmp_path: Path) -> None:
+    def test_nan_is_refused(self, tmp_path: Path) -> None:
         array = np.ones((8, 8), np.float32)
         array[3, 3] = np.nan
         Image.fromarray(array).save(tmp_path / "x.tif")
@@ -304,8 +304,8 @@ class TestDataSet:
             assert isinstance(found, Broken)
             assert "not numbers" in str(found)
 
-    def test_a_range_holds_for_pictures_of_8_bits_too(self, tmp_path: Path, caplog: Any) -> None:
-        """Masks, whose numbers are 0 to 3, are black to the eye."""
+    def test_a_range_applies_to_8_bit_pictures_too(self, tmp_path: Path, caplog: Any) -> None:
+        """E.g. masks with values 0 to 3, which look black."""
         masks = {f"c{k}": list(values(2, (3, 40, 40), k).astype(np.uint8)) for k in range(6)}
         root = folder(tmp_path / "masks", masks)
         load(root)
@@ -321,11 +321,11 @@ class TestDataSet:
         assert said(caplog) == []
 
     @pytest.mark.parametrize("wrong", [[1, 1], [2, 1], [0, float("inf")], [float("nan"), 1]])
-    def test_a_range_goes_up(self, tmp_path: Path, wrong: list[float]) -> None:
+    def test_an_invalid_range_is_refused(self, tmp_path: Path, wrong: list[float]) -> None:
         with pytest.raises(Refused, match=r"data\.pixel_range=.*LOW < HIGH"):
             load(grey(tmp_path / "mine", 8), pixel_range=wrong)
 
-    def test_the_protocol_says_it(self, tmp_path: Path) -> None:
+    def test_the_protocol_records_the_range(self, tmp_path: Path) -> None:
         from metarun.training.protocol import _pixels
 
         known = load(grey(tmp_path / "mine", 12, dark=10))["test"]

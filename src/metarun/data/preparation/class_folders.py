@@ -79,7 +79,7 @@ def pictures(folder: str, above: set[tuple[int, int]], mistakes: list[str]) -> l
         prefix, path = pending.pop()
         for entry in _entries(path, mistakes):
             name = f"{prefix}{entry.name}"
-            with _noting(entry.path, mistakes):
+            with _collect_errors(entry.path, mistakes):
                 if entry.is_dir():
                     if (identity := _identity(entry.path)) not in seen:
                         seen.add(identity)
@@ -118,7 +118,7 @@ def printable(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _noting(path: str, mistakes: list[str]) -> Iterator[None]:
+def _collect_errors(path: str, mistakes: list[str]) -> Iterator[None]:
     """Add an `OSError` to `mistakes` instead of raising it."""
     try:
         yield
@@ -131,7 +131,7 @@ def _folders(
 ) -> Iterator[tuple[str, str]]:
     """Name and path of each folder `depth` levels below `path`; pictures on the way are stray."""
     for entry in _entries(path, listing.mistakes):
-        with _noting(entry.path, listing.mistakes):
+        with _collect_errors(entry.path, listing.mistakes):
             if not entry.is_dir():
                 if is_picture(entry.name):
                     listing.stray.append(printable(entry.path))
@@ -146,7 +146,7 @@ def _folders(
 def _entries(path: str, mistakes: list[str]) -> list[os.DirEntry[str]]:
     """Entries of a folder sorted by name, without hidden and ignored ones."""
     visible: list[os.DirEntry[str]] = []
-    with _noting(path, mistakes), os.scandir(path) as entries:
+    with _collect_errors(path, mistakes), os.scandir(path) as entries:
         visible = [e for e in entries if e.name[0] != "." and e.name not in IGNORED]
     return sorted(visible, key=lambda entry: entry.name)
 
