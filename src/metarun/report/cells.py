@@ -94,7 +94,16 @@ def table(
     minor_keys = [key for key in differing if key not in main_keys]
     seeds_title = ["over seeds"] if ranking.groups else []
     titles = [(title, "") for _, title, _ in main_keys]
-    for title in ("test", "validation", *seeds_title, "status", "time", "steps"):
+    has_published = any(entry.published for entry in ranking.entries)
+    for title in (
+        "test",
+        *["published"] * has_published,
+        "validation",
+        *seeds_title,
+        "status",
+        "time",
+        "steps",
+    ):
         titles.append((title, ""))
     titles += [(title, "minor") for _, title, _ in minor_keys]
     indices = {headline: i for i, headline in enumerate(ranking.headlines)}
@@ -102,7 +111,10 @@ def table(
     for entry, label, step in zip(ranking.entries, labels, reached, strict=True):
         cells = [_cell(value(entry)) for _, _, value in main_keys]
         index, seconds = indices.get(entry.headline, 0), entry.seconds
-        cells += [_figure(entry.headline, stat, index) for stat in (entry.test, entry.val)]
+        cells.append(_figure(entry.headline, entry.test, index))
+        if has_published:
+            cells.append(_published(entry, index))
+        cells.append(_figure(entry.headline, entry.val, index))
         if ranking.groups:
             group = ranking.seed_group(entry)
             seeds = f"{len(group.seeds)} seeds" if group else ""
@@ -126,6 +138,14 @@ def _cell(text: str) -> Cell:
 def _figure(headline: Headline, stat: Stat | None, score_index: int, note: str = "") -> Cell:
     sort = "" if stat is None else repr(stat.mean)
     return Cell(figure(headline, stat), sort, "number", note, score_index)
+
+
+def _published(entry: Entry, score_index: int) -> Cell:
+    first = to_float(entry.published.partition(" ")[0])
+    note = one_line(entry.published_note)
+    return Cell(
+        entry.published, "" if first is None else repr(first), "published", note, score_index
+    )
 
 
 def _steps(entry: Entry, reached: int) -> Cell:

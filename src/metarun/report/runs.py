@@ -43,6 +43,7 @@ class Entry:
         headline: the score that learners are judged by, or `UNKNOWN`.
         test, val: that score on the test episodes and at the best validation.
         seconds: wall time.
+        published, published_note: a preset's figure, and its source and differences; or empty.
     """
 
     folder: Path
@@ -65,6 +66,8 @@ class Entry:
     steps_done: int | None = None
     seed: int | None = None
     seconds: float | None = None
+    published: str = ""
+    published_note: str = ""
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -131,6 +134,7 @@ def read_run(folder: Path, name: str) -> Entry:
         words = configuration.words(training_command) | words
     sizes = (key for key in ("ways", "shots", "queries") if whole(protocol.get(key)))
     settings |= {key: str(protocol[key]) for key in sizes}
+    figure, note = results.published(result)
     return Entry(
         folder,
         name,
@@ -150,6 +154,8 @@ def read_run(folder: Path, name: str) -> Entry:
         best_step=whole(val.get("best_step")),
         **{key: whole(run.get(key)) for key in ("steps", "steps_done", "seed")},
         seconds=number(run.get("wall_seconds")),
+        published=figure,
+        published_note=note,
     )
 
 

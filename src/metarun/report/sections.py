@@ -25,6 +25,7 @@ PROTOCOL_TITLES = {  # in this order on the page
     "queries": "queries per class",
     "episodes": "test episodes",
     "batch_norm": "batch norm",
+    "published": "published",
     "augmentation": "augmentation in training",
     "selection": "checkpoint selected by",
     "interval": "interval",
@@ -65,7 +66,11 @@ def section(entry: Entry, page: Path, album: Album) -> dict[str, Any]:
     run = part(entry.result, "run")
     resumed, versions = run.get("resumed_with"), part(run, "versions")
     picture, no_picture = album.take(entry.folder)
-    protocol = {key: value for key, value in entry.protocol.items() if key != "headline"}
+    shown_elsewhere = ("headline", "published")
+    protocol = {k: value for k, value in entry.protocol.items() if k not in shown_elsewhere}
+    if entry.published:
+        note = entry.published_note.removeprefix("published: ")
+        protocol["published"] = f"{entry.published} ({note})"
     run_values = {key: v for key, v in {**run, **entry.result}.items() if key in RUN_TITLES}
     packages = [f"{_as_text(k)} {_as_text(v)}" for k, v in list(versions.items())[:MAX_ENTRIES]]
     return {

@@ -14,6 +14,7 @@ from metarun.runs.results import clock, csv_text, grid
 from metarun.tasks.headline import Headline
 
 MAX_KEYS = 8  # varied keys shown in a terminal table
+MAX_NOTES = 6  # sources of published figures below it
 
 
 def as_table(ranking: Ranking) -> Table:
@@ -21,7 +22,12 @@ def as_table(ranking: Ranking) -> Table:
     has_names = any(entry.name for entry in ranking.entries)
     keys = _main_keys(ranking)
     titles = ["run"] if has_names else []
-    titles += [*keys, *(FACTS[fact] for fact in ranking.differing), "test", "validation"]
+    titles += [*keys, *(FACTS[fact] for fact in ranking.differing), "test"]
+    notes = list(
+        dict.fromkeys(e.published_note for e in ranking.entries if e.published not in ("", "–"))
+    )
+    has_published = any(entry.published for entry in ranking.entries)
+    titles += ["published"] * has_published + ["validation"]
     table = grid(ranking.shared, *titles)
     table.add_column("steps", justify="right")
     table.add_column("time", justify="right")
@@ -32,16 +38,19 @@ def as_table(ranking: Ranking) -> Table:
             *(ranking.value(entry, key) for key in keys),
             *(getattr(entry, fact) or "–" for fact in ranking.differing),
             figure(entry.headline, entry.test),
+            *[entry.published or "–"] * has_published,
             figure(entry.headline, entry.val),
             _progress(entry),
             clock(entry.seconds),
             entry.status,
         ]
         table.add_row(*map(Text, cells))
+    captions = notes[:MAX_NOTES]
     if len(ranking.varied) > len(keys):
         omitted = ", ".join(key for key in ranking.varied if key not in keys)
-        table.caption = Text(f"also in the CSV: {omitted}")
-        table.caption_justify = "left"
+        captions.append(f"also in the CSV: {omitted}")
+    table.caption = Text("\n".join(captions)) if captions else None
+    table.caption_justify = "left"
     return table
 
 
@@ -83,6 +92,7 @@ def as_csv(ranking: Ranking) -> str:
     """CSV with one row per run; percentages are written as fractions, times in seconds."""
     facts = [fact for fact in FACTS if fact not in ranking.varied]
     figures = ["score", "test", "test_ci95", "val", "val_ci95", "best_step"]
+    figures += ["published", "published_note"]
     seed_columns = ["over_seeds", "over_seeds_ci95", "seeds"]
     run_columns = ["steps", "steps_done", "seed", "seconds", "error", "command"]
     run_columns = [column for column in run_columns if column not in ranking.varied]
@@ -99,6 +109,8 @@ def as_csv(ranking: Ranking) -> str:
             *(entry.test or (None, None)),
             *(entry.val or (None, None)),
             entry.best_step,
+            entry.published,
+            entry.published_note,
             *(group.test if group else (None, None)),
             " ".join(map(str, group.seeds)) if group else None,
             *(getattr(entry, column) for column in run_columns),

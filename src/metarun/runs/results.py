@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from metarun import __version__
+from metarun.errors import printable
 from metarun.files import read_whole, write_whole
 from metarun.tasks.headline import Headline
 
@@ -75,11 +76,31 @@ def setting(ways: int | None, shots: int | None) -> str:
     return f"{shots}-shot" if ways == 1 else f"{ways}-way {shots}-shot"
 
 
+def published(result: Mapping[str, Any]) -> tuple[str, str]:
+    """The published figure beside a test, and a note on its source and on differences.
+
+    Both are empty without a preset. The figure is `–` where nothing is published for the setting.
+    """
+    protocol = result.get("protocol")
+    value = protocol.get("published") if isinstance(protocol, Mapping) else None
+    if isinstance(value, str):
+        return "–", printable(value)
+    if not isinstance(value, Mapping):
+        return "", ""
+    headline, listed = Headline.of(result), value.get("differences")
+    note = f"published: {printable(str(value.get('source', '')))}"
+    differences = [printable(str(line)) for line in listed[:20]] if isinstance(listed, list) else []
+    if differences:
+        note += f"; differences: {', '.join(differences)}"
+    return headline.published(value.get(headline.score)), note
+
+
 def table(result: Mapping[str, Any]) -> Table:
     """A table with one row: algorithm, data, task and figures of a run."""
     protocol, run = result.get("protocol", {}), result.get("run", {})
     done, headline = result.get("status") == "completed", Headline.of(result)
-    rows = grid("", "algo", "data", "task", "test", "validation")
+    figure, note = published(result)
+    rows = grid("", "algo", "data", "task", "test", *["published"] * bool(note), "validation")
     rows.add_column("steps", justify="right")
     rows.add_column("time", justify="right")
     rows.add_row(
@@ -87,6 +108,7 @@ def table(result: Mapping[str, Any]) -> Table:
         str(protocol.get("data", "–")),
         setting(protocol["ways"], protocol["shots"]) if "ways" in protocol else "–",
         headline.figure_in(result.get("test")) if done else str(result.get("status", "–")),
+        *[figure] * bool(note),
         headline.figure_in(result.get("val")),
         str(run.get("steps", "–")),
         clock(run.get("wall_seconds")),

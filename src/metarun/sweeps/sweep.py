@@ -16,6 +16,7 @@ from yaml import YAMLError
 from metarun.config.compose import compose, examine
 from metarun.config.groups import hydra_for
 from metarun.config.overrides import one_line, parse, quote, quote_path
+from metarun.config.schema import GROUPS
 from metarun.errors import Interrupted, Refused
 from metarun.files import write_whole
 from metarun.sweeps import launchers, pool, worker
@@ -67,11 +68,14 @@ def _sweep_keys_of_swept_groups(overrides: list[str], config_dir: str | None) ->
     choice of `algo`. With `algo.inner_lr=choice(0.1)` it uses the choice of each job.
     """
     parsed, _ = parse(hydra_for(config_dir).config_loader, overrides, sweep=True)
-    swept = [f"{o.key_or_group}." for o in parsed if o.is_sweep_override()]
+    swept = {o.key_or_group for o in parsed if o.is_sweep_override()}
+    if "experiment" in swept:  # presets choose in every group
+        swept |= set(GROUPS)
     keys_of_swept = {
         o.input_line
         for o in parsed
-        if not o.is_sweep_override() and str(o.key_or_group).startswith(tuple(swept))
+        if not o.is_sweep_override() and str(o.key_or_group).partition(".")[0] in swept
+        if "." in str(o.key_or_group)
     }
     return [
         f"{o.partition('=')[0]}=choice({o.partition('=')[2]})"

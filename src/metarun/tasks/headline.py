@@ -117,6 +117,15 @@ class Headline:
         interval = "" if ci95 is None else f" ± {self.factor * ci95:.{self.digits}f}"
         return f"{self.factor * mean:.{self.digits}f}{interval}{' %' * self.percent}"
 
+    def published(self, stat: Any) -> str:
+        """Format a published figure with the digits of the source: `98.7 ± 0.4 %`, or `–`."""
+        stat = stat if isinstance(stat, Mapping) else {}
+        mean, ci95 = (_number(stat.get(key)) for key in ("mean", "ci95"))
+        if mean is None:
+            return "–"
+        interval = "" if ci95 is None else f" ± {round(self.factor * ci95, 6):g}"
+        return f"{round(self.factor * mean, 6):g}{interval}{' %' * self.percent}"
+
     def figure_in(self, scores: Any) -> str:
         """Format this score from the section `test` or `val` of a `result.json`."""
         return self.figure(scores.get(self.score) if isinstance(scores, Mapping) else None)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from metarun.process import job_label
-from metarun.runs.results import clock, table
+from metarun.runs.results import clock, published, table
 from metarun.tasks.headline import ACCURACY, Headline
 from metarun.training.interruption import Stop
 
@@ -59,6 +59,8 @@ def conclude(folder: Path, result: Mapping[str, Any]) -> None:
     screen.print(table(result))
     for name, scores in result.get("test_by_batch_norm", {}).items():
         screen.print(f"{name} batch norm: {headline.figure_in(scores)}", markup=False)
+    if note := published(result)[1]:
+        screen.print(note, soft_wrap=True, markup=False)
     screen.print(f"{folder / 'result.json'}", soft_wrap=True, markup=False)
 
 

@@ -75,8 +75,12 @@ def _published(
         for key, value in preset.protocol.items()
         if value not in ("unstated", reached[key])
     ]
-    differences += ["quick=true"] * config.quick + preset.typed
-    differences += [f"published: {note}" for note in preset.notes]
+    compared = tuple(
+        f"{prefix}{key}=" for key in preset.protocol for prefix in ("", "algo.", "data.")
+    )
+    differences += ["quick=true"] * config.quick
+    differences += [word for word in preset.typed if not word.startswith(compared)]
+    differences += [f"paper: {note}" for note in preset.notes]
     figure = {key: value / headline.factor for key, value in preset.published.items()}
     return {headline.score: figure, "source": preset.source, "differences": differences}
 
