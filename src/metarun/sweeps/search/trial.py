@@ -58,10 +58,9 @@ def run_trial(cfg: DictConfig, go_on: bool) -> float | None:
         values = study.values(number)
         if state in BEFORE:
             announce(number, [f"{BEFORE[state]}: {_searched_overrides(space, values)}"])
+            # The process of the best trial may have been killed before it saved the settings.
             if (first := study.best()) is not None and first.number == number:
-                best.save(
-                    study, out.parent, hydra
-                )  # the process may have been killed before it did
+                best.save(study, out.parent, hydra)
             return math.nan if state == "FAIL" else study.value(number)
         overrides = space.overrides_for(values)
         announce(number, overrides)
@@ -85,7 +84,7 @@ class _Job:
     Attributes:
         number: the number of the trial.
         config: the configuration of its run; `None` if its overrides are invalid.
-        disk_error: whether the run failed for a reason that does not depend on its settings.
+        disk_error: whether the run failed because of the disk; the trial can then be resumed.
     """
 
     def __init__(self, study: Study, number: int, out: Path, line: str) -> None:
@@ -93,23 +92,19 @@ class _Job:
         self.config: RunConfig | None = None
         self.disk_error = False
 
-    def run(self, composition: Composed, go_on: bool) -> float | None:
+    def run(self, job: Composed, go_on: bool) -> float | None:
         """Run the trial, report its outcome to the search, and return its objective."""
         from metarun.runs import results
         from metarun.training.display import console
 
-        self.config = composition.config
+        self.config = job.config
         previous = (results.read_result(self.out) or {}) if go_on else {}
         has_run = (self.out / "config.yaml").exists() or (
             not go_on and (self.out / "result.json").exists()
         )
         try:
             result = run_and_record(
-                self.number,
-                self.out,
-                self.line,
-                has_run,
-                lambda: self._work(composition, previous, go_on),
+                self.number, self.out, self.line, has_run, lambda: self._work(job, previous, go_on)
             )
         except Pruned as pruned:
             self.study.tell(self.number, "PRUNED")
@@ -130,12 +125,10 @@ class _Job:
         best.save(self.study, self.out.parent, HydraConfig.get())
         return value
 
-    def _work(
-        self, composition: Composed, previous: Mapping[str, Any], go_on: bool
-    ) -> dict[str, Any]:
+    def _work(self, job: Composed, previous: Mapping[str, Any], go_on: bool) -> dict[str, Any]:
         """Train or resume the run, and return its result."""
         if self.config is None:
-            raise Refused(*composition.mistakes)
+            raise Refused(*job.mistakes)
         if previous.get("status") == "completed":  # killed before it reported the result
             refuse_other_run(self.config, self.out)
             return dict(previous)
@@ -160,15 +153,14 @@ class _Job:
                     self.study.report(self.number, line["step"], value)
 
     def validated(self, step: int, val: Mapping[str, Any]) -> None:
-        """Report a validation, and end the trial if the pruner decides so.
+        """Report a validation.
 
         Raises:
-            Pruned: never after the last step, as the trial has ended anyway.
+            Pruned: the pruner ends the trial, and this was not the last step.
         """
         self.study.report(self.number, step, self._objective(val))
-        if step < self.config.steps and self.study.should_prune(
-            self.number, self.config.eval_every
-        ):
+        every = self.config.eval_every
+        if step < self.config.steps and self.study.should_prune(self.number, every):
             raise Pruned(self.number, step)
 
     def _objective(self, val: Mapping[str, Any]) -> float:
