@@ -1,4 +1,4 @@
-"""From a configuration node to what it names: checked against the signature, then called."""
+"""From a node of the configuration to the class that it names, with checked arguments."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pydantic import ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from metarun.config.overrides import nearest
 from metarun.config.schema import GROUPS, explain
 from metarun.errors import Refused
 
-# Where a group's targets live, and how many positional arguments the caller of its blueprint has.
+# The package of each group, and the number of positional arguments that its blueprints take.
 HOMES = {
     "data": ("metarun.data", 0),
     "backbone": ("metarun.backbones", 1),
@@ -29,52 +29,31 @@ HOMES = {
 
 
 def blueprint(
-    group: str, node: Mapping[str, Any], folders: Iterable[Path] = ()
+    group: str, node: Mapping[str, Any], config_dirs: Iterable[Path] = ()
 ) -> Callable[..., Any]:
-    """What `node._target_` names, with the node's other keys as its keyword arguments.
+    """The class or function that `node._target_` names, bound to the other keys of the node.
 
-    The keyword-only arguments of the target are the keys of its YAML file; their annotations say
-    what is right. Positional arguments are for the caller of the blueprint.
+    The keyword-only arguments of the target are the keys of its YAML file, and their annotations
+    define the allowed values. The caller of the blueprint passes the positional arguments.
 
     Args:
-        group: the node's name, for messages.
-        folders: a user's own config folders. They may name targets of their own, which are looked
-            for in these folders first; besides those, only what metarun defines for this group is
-            ever called.
+        group: the name of the node, for messages.
+        config_dirs: config folders of the user. Targets named in them are imported from there.
+            Any other target must be defined by metarun in the package of this group.
 
     Raises:
         Refused: a line for each key that is unknown, missing, of a wrong type or out of range.
     """
-    path = node.get("_target_")
-    target = _find(group, path, list(folders))
-    given = {key: value for key, value in node.items() if key != "_target_"}
-    hints = get_type_hints(
-        target.__init__ if inspect.isclass(target) else target, include_extras=True
-    )
-    parameters = {
-        p.name: p
-        for p in inspect.signature(target).parameters.values()
-        if p.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-    names = [f"{group}.{name}" for name in parameters]
+    target = find_target(group, node.get("_target_"), config_dirs)
+    values = {key: value for key, value in node.items() if key != "_target_"}
+    model = keys_of(target)
+    names = [str(field.alias) for field in model.model_fields.values()]
     mistakes = [
-        f"{group}.{key}: no such key{nearest(f'{group}.{key}', names)}"
-        for key in given
-        if key not in parameters
+        f"{group}.{key}: no such key{nearest(f'{group}.{key}', [f'{group}.{n}' for n in names])}"
+        for key in values
+        if key not in names
     ]
-    model = create_model(
-        str(path),
-        __config__=ConfigDict(strict=True, allow_inf_nan=False, protected_namespaces=()),
-        **{
-            # Under an alias, since a field may not be called like a method of the model.
-            f"key_{p.name}": (
-                hints.get(p.name, Any),
-                Field(... if p.default is p.empty else p.default, alias=p.name),
-            )
-            for p in parameters.values()
-        },
-    )
-    known = {key: value for key, value in given.items() if key in parameters}
+    known = {key: value for key, value in values.items() if key in names}
     try:
         model.model_validate(known)
     except ValidationError as error:
@@ -84,44 +63,68 @@ def blueprint(
     return partial(target, **known)
 
 
+def keys_of(target: Callable[..., Any]) -> type[BaseModel]:
+    """A pydantic model of the keyword-only arguments of a target, its fields under their alias."""
+    hints = get_type_hints(
+        target.__init__ if inspect.isclass(target) else target, include_extras=True
+    )
+    return create_model(
+        target.__name__,
+        __config__=ConfigDict(strict=True, allow_inf_nan=False, protected_namespaces=()),
+        **{
+            # An alias, since the name of a field must not be that of a method of the model.
+            f"key_{p.name}": (
+                hints.get(p.name, Any),
+                Field(... if p.default is p.empty else p.default, alias=p.name),
+            )
+            for p in inspect.signature(target).parameters.values()
+            if p.kind is inspect.Parameter.KEYWORD_ONLY
+        },
+    )
+
+
 def target_of(blueprint: Callable[..., Any]) -> Any:
-    """The class or function behind a blueprint."""
+    """The class or function of a blueprint."""
     return blueprint.func if isinstance(blueprint, partial) else blueprint
 
 
-def _find(group: str, path: Any, folders: list[Path]) -> Callable[..., Any]:
-    """Import the dotted `path`, if metarun or a user's own folder vouches for it."""
+def find_target(group: str, path: Any, config_dirs: Iterable[Path]) -> Callable[..., Any]:
+    """Import the dotted `path` if metarun defines it or a config folder of the user names it.
+
+    Raises:
+        Refused: it cannot be imported, or is no target of this group.
+    """
     key, (home, arguments) = f"{group}._target_", HOMES[group]
     if not isinstance(path, str) or not re.fullmatch(r"\w+(\.\w+)+", path):
         raise Refused(f"{key}={path}: should be a dotted name, e.g. metarun.algorithms.maml.MAML")
-    vouched = [f for f in folders if path in _targets_named_in(f)]
-    if not vouched and not path.startswith(f"{home}."):
+    naming = [folder for folder in config_dirs if path in _targets_named_in(folder)]
+    if not naming and not path.startswith(f"{home}."):
         raise Refused(
             f"{key}={path}: neither metarun's nor named in a folder of your own; "
             f"metarun's are in {home}, and a folder is given with --config-dir"
         )
-    for folder in vouched:
+    for folder in naming:
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
     module, _, name = path.rpartition(".")
     try:
-        found = getattr(import_module(module), name)
+        target = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise Refused(f"{key}={path}: cannot be imported ({error})") from error
-    if not callable(found):
+    if not callable(target):
         raise Refused(f"{key}={path}: is not a class or function")
-    if not vouched and getattr(found, "__module__", None) != module:  # something it imports
+    if not naming and getattr(target, "__module__", None) != module:  # imported there
         raise Refused(f"{key}={path}: is not defined in {module}")
-    if not _takes(found, arguments):
+    if not _takes(target, arguments):
         raise Refused(f"{key}={path}: is not made to be a choice of {group}")
-    return found
+    return target
 
 
 def _takes(target: Callable[..., Any], arguments: int) -> bool:
-    """Can it be called with so many positional arguments, besides keywords?"""
+    """Whether the target can be called with this number of positional arguments."""
     try:
         parameters = inspect.signature(target).parameters.values()
-    except (TypeError, ValueError):  # some that are not written in Python
+    except (TypeError, ValueError):  # some are not written in Python
         return False
     named = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = sum(p.default is p.empty for p in named)
@@ -130,6 +133,6 @@ def _takes(target: Callable[..., Any], arguments: int) -> bool:
 
 
 def _targets_named_in(folder: Path) -> set[str]:
-    # Only where choices live: a run folder beside them holds a stranger's config.yaml, perhaps.
+    # Only the folders of groups: another folder may hold the config.yaml of somebody else's run.
     files = (f.read_text("utf-8") for group in GROUPS for f in (folder / group).rglob("*.yaml"))
     return {m[1] for text in files for m in re.finditer(r"_target_:\s*['\"]?([\w.]+)", text)}

@@ -34,7 +34,7 @@ class Loader(ConfigLoaderImpl):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._layers: dict[tuple[str, ...], Layers] = {}  # of the last composition, by its choices
-        _store(EMPTY)
+        self._store(EMPTY)
 
     def load_configuration(
         self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
@@ -47,7 +47,7 @@ class Loader(ConfigLoaderImpl):
         chosen = tuple(word for word in overrides if word.partition("=")[0] in GROUPS)
         layers = self._layers.get(chosen, EMPTY)
         for _ in range(2):
-            _store(layers)
+            self._store(layers)
             cfg = super().load_configuration(config_name, overrides, *args, **kwargs)
             if (fitting := _layers_of(cfg)) == layers:
                 break
@@ -56,25 +56,35 @@ class Loader(ConfigLoaderImpl):
         _conclude(cfg)
         return cfg
 
+    def _store(self, layers: Layers) -> None:
+        """Put the layers where Hydra looks for configs that are not files.
+
+        In the process of a launcher, the pickled sources have a store of their own.
+        """
+        stores = [s.store for s in self.get_sources() if s.scheme() == "structured"]
+        for store in (ConfigStore.instance(), *stores):
+            for name, values in layers.items():
+                store.store(name=name, node=_node(values))
+
 
 def cell_of(ways: Any, shots: Any) -> str:
     """The name of a cell in a preset's tables, such as `5way_1shot`, or `10shot` without ways."""
     return f"{ways}way_{shots}shot" if ways != 1 else f"{shots}shot"
 
 
-def _store(layers: Layers) -> None:
-    for name, values in layers.items():
-        node: dict[str, Any] = {}
-        for key, value in values.items():
-            if key in GROUPS:
-                node.setdefault("defaults", ["_self_"]).append({f"override /{key}": value})
-                continue
-            *parents, last = key.split(".")
-            inner = node
-            for parent in parents:
-                inner = inner.setdefault(parent, {})
-            inner[last] = value
-        ConfigStore.instance().store(name=name, node=node)
+def _node(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with these dotted keys; those that are groups become entries of its defaults."""
+    node: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in GROUPS:
+            node.setdefault("defaults", ["_self_"]).append({f"override /{key}": value})
+            continue
+        *parents, last = key.split(".")
+        inner = node
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[last] = value
+    return node
 
 
 def _layers_of(cfg: DictConfig) -> Layers:
