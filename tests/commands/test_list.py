@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -180,3 +181,71 @@ def test_launchers_and_sweepers_are_listed(metarun: Metarun) -> None:
     assert "hydra/sweeper=" in lines
     for name in ("joblib", "slurm", "optuna"):
         assert any(line.split()[0] == name and len(line.split()) > 3 for line in lines)
+
+
+def rows(out: str) -> dict[str, list[str]]:
+    """The cells of each row of a table, by its first cell."""
+    cells = [re.split(r" {2,}", line.strip()) for line in out.splitlines()]
+    return {row[0]: row[1:] for row in cells}
+
+
+def test_a_choice_is_listed_with_its_keys(metarun: Metarun) -> None:
+    code, out, err = metarun("list", "algo", "maml")
+    assert (code, err) == (0, [])
+    table = rows(out)
+    assert table["key"] == ["default", "allowed", "meaning"]
+    assert table["algo.inner_lr"][:2] == ["0.4", "number > 0"]
+    assert table["algo.batch_norm"][:2] == ["transductive", "transductive, inductive"]
+    assert "recommended: backbone=conv4_strided steps=3000 meta_batch=16" in out.splitlines()
+    assert "recommended on data=sinusoid: algo.inner_lr=0.01" in out
+
+
+def test_a_preset_is_listed_with_its_cells_and_published_figures(metarun: Metarun) -> None:
+    _, out, _ = metarun("list", "experiment", "maml/omniglot")
+    assert rows(out)["meta_batch"][0] == "32"
+    lines = out.splitlines()
+    assert "20way_1shot: meta_batch=16 algo.inner_steps=5 algo.test_inner_steps=5" in lines
+    assert any("20way_1shot=95.8 ± 0.3" in line for line in lines)
+    assert "cells." not in out
+
+
+def test_choices_and_groups_can_be_listed_together(metarun: Metarun) -> None:
+    _, out, _ = metarun("list", "algo", "protonet", "anil", "optimizer", "debug", "tiny")
+    for part in ("algo=protonet", "algo.distance", "algo=anil", "optimizer=", "debug=tiny"):
+        assert part in out
+
+
+def test_a_choice_of_ones_own_is_listed_with_the_keys_of_its_class(
+    metarun: Metarun, tmp_path: Path
+) -> None:
+    table = rows(metarun("list", "data", "blobs", "--config-dir", str(OWN))[1])
+    assert table["data.classes"][0] == "36"
+    (tmp_path / "algo").mkdir()
+    (tmp_path / "algo" / "bare.yaml").write_text("_target_: metarun.algorithms.maml.MAML\n")
+    table = rows(metarun("list", "algo", "bare", "--config-dir", str(tmp_path))[1])
+    assert table["algo.inner_lr"] == ["0.4", "number > 0"]  # the default of the class
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["algo", "mamml"], "list algo mamml: no such choice; did you mean maml?"),
+        (["algos"], "list algos: no such group; did you mean algo?"),
+        (["maml"], "list maml: no such group ("),
+    ],
+)
+def test_a_wrong_word_is_refused(metarun: Metarun, words: list[str], line: str) -> None:
+    code, out, err = metarun("list", *words)
+    assert (code, out) == (2, "")
+    assert err[0].startswith(f"metarun: {line}")
+
+
+@pytest.mark.parametrize("content", ["[", "- 1", "_target_: 3", ""])
+def test_a_malformed_file_is_refused_in_one_line(
+    metarun: Metarun, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "algo").mkdir()
+    (tmp_path / "algo" / "mine.yaml").write_text(content)
+    code, _, err = metarun("list", "algo", "mine", "--config-dir", str(tmp_path))
+    assert code == 2
+    assert len(err) == 1

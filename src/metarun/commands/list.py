@@ -1,44 +1,97 @@
-"""`metarun list [GROUP]`."""
+"""`metarun list [GROUP [CHOICE]]`."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from metarun.config.command_line import Request
 from metarun.errors import Refused
 
 
 def run(request: Request) -> int:
-    """Print the choices of each config group with a one-line description.
+    """Print the choices of each config group, or the keys of a choice.
 
     `list data` also prints where each data set looks for its files, and how much is there.
     """
-    from metarun.config.groups import choices
-    from metarun.config.overrides import OF_SWEEPS, nearest
+    from metarun.config.overrides import OF_SWEEPS
     from metarun.config.schema import GROUPS
 
     request.accept("--config-dir")
-    groups = (*GROUPS, *OF_SWEEPS)
-    for group in request.words:
-        if group not in groups:
-            raise Refused(
-                f"list {group}: no such group{nearest(group, groups)} ({', '.join(groups)})"
-            )
-    config_dir = request.flags.config_dir
-    for group in request.words or groups:
-        offered = choices(group, config_dir)
-        if group in OF_SWEEPS:  # choices that come with Hydra have no description: omit them
-            offered = {name: text for name, text in offered.items() if text}
-        width = max((len(name) for name in offered), default=0)
-        root_lines, cache_lines = (
-            _data_lines(config_dir) if request.words and group == "data" else ({}, [])
-        )
-        print(f"{group}=")
-        for name, text in offered.items():
-            print(f"  {name:<{width}}  {text}".rstrip())
-            if name in root_lines:
-                print(f"  {'':<{width}}  {root_lines[name]}")
-        for line in cache_lines:
-            print(line)
+    groups, config_dir = (*GROUPS, *OF_SWEEPS), request.flags.config_dir
+    for group, names in _by_group(request.words or list(groups), groups, config_dir).items():
+        if names:
+            for name, file in names.items():
+                _print_choice(group, name, file, config_dir)
+        else:
+            _print_choices(group, config_dir, details=bool(request.words))
     return 0
+
+
+def _by_group(
+    words: list[str], groups: tuple[str, ...], config_dir: str | None
+) -> dict[str, dict[str, Path]]:
+    """Each typed group, with the file of each of its choices that follow it."""
+    from metarun.config.groups import files
+    from metarun.config.overrides import nearest
+
+    requested: dict[str, dict[str, Path]] = {}
+    group = ""
+    for word in words:
+        if word in groups:
+            group = word
+            requested.setdefault(group, {})
+            continue
+        options = files(group, config_dir) if group else {}
+        if file := options.get(word):
+            requested[group][word] = file
+        elif group and group in requested and options:
+            hint = nearest(word, [*options, *groups])
+            raise Refused(f"list {group} {word}: no such choice{hint} (metarun list {group}: all)")
+        else:
+            hint = nearest(word, groups)
+            raise Refused(f"list {word}: no such group{hint} ({', '.join(groups)})")
+    return requested
+
+
+def _print_choice(group: str, name: str, file: Path, config_dir: str | None) -> None:
+    from rich.text import Text
+
+    from metarun.config.groups import meaning
+    from metarun.config.keys import describe, settings
+    from metarun.runs.results import grid
+    from metarun.training.display import console
+
+    screen = console()
+    keys = describe(group, file, [Path(config_dir)] if config_dir else [])
+    screen.print(f"{group}={name}  {meaning(file)}", markup=False, soft_wrap=True)
+    if keys:
+        with_types = any(key.allowed for key in keys)
+        table = grid("", "key", "default", *["allowed"] * with_types, "meaning")
+        for key in keys:
+            cells = [key.name, key.default, *[key.allowed] * with_types, key.help]
+            table.add_row(*map(Text, cells))
+        screen.print(table)
+    for title, overrides in settings(group, file):
+        screen.print(f"{title}: {overrides}", markup=False, soft_wrap=True)
+
+
+def _print_choices(group: str, config_dir: str | None, details: bool) -> None:
+    from metarun.config.groups import choices
+    from metarun.config.overrides import OF_SWEEPS
+
+    offered = choices(group, config_dir)
+    if group in OF_SWEEPS:  # choices that come with Hydra have no description: omit them
+        offered = {name: text for name, text in offered.items() if text}
+    width = max((len(name) for name in offered), default=0)
+    has_details = details and group == "data"
+    root_lines, cache_lines = _data_lines(config_dir) if has_details else ({}, [])
+    print(f"{group}=")
+    for name, text in offered.items():
+        print(f"  {name:<{width}}  {text}".rstrip())
+        if name in root_lines:
+            print(f"  {'':<{width}}  {root_lines[name]}")
+    for line in cache_lines:
+        print(line)
 
 
 def _data_lines(config_dir: str | None) -> tuple[dict[str, str], list[str]]:

@@ -10,7 +10,12 @@ from typing import Any, NamedTuple
 import yaml
 
 from metarun.config.instantiate import HOMES, find_target, keys_of
+from metarun.config.layers import BATCH_NORMS, TABLES
+from metarun.config.overrides import one_line
 from metarun.config.schema import show
+from metarun.errors import Refused
+
+SKIPPED = ("_target_", "defaults", "recommended", *TABLES)  # not keys of the choice
 
 
 class Key(NamedTuple):
@@ -30,35 +35,69 @@ class Key(NamedTuple):
 
 
 def describe(group: str, file: Path, config_dirs: Iterable[Path] = ()) -> list[Key]:
-    """The keys in the YAML file of a choice, in their order.
+    """The keys in the YAML file of a choice, in their order, then others that its target takes.
 
     Raises:
-        Refused: the target of the file cannot be imported.
+        Refused: the file is malformed, or its target cannot be imported.
     """
-    text = file.read_text("utf-8")
-    content, comments = yaml.safe_load(text) or {}, _comments(text)
+    text, content = _read(file)
+    comments = _comments(text)
     is_global = "# @package _global_" in text.splitlines()
-    prefix = "" if is_global else f"{group}."
+    prefix = "" if is_global else f"{group.replace('/', '.')}."
     schemas: dict[str, Mapping[str, Any]] = {}
     if group in HOMES:
-        node = content[group] if is_global else content
-        schema = keys_of(find_target(group, node["_target_"], config_dirs)).model_json_schema()
+        node = content.get(group, {}) if is_global else content
+        target = find_target(group, node.get("_target_"), config_dirs)
+        schema = keys_of(target).model_json_schema()
         schemas = {f"{group}.{name}": value for name, value in schema["properties"].items()}
+    values = {prefix + key: (value, comments.get(key, "")) for key, value in _values(content)}
+    for key, schema in schemas.items():
+        values.setdefault(key, (schema.get("default", "???"), ""))
     return [
-        Key(
-            prefix + key,
-            show(value),
-            allowed(schemas[prefix + key]) if prefix + key in schemas else "",
-            comments.get(key, ""),
-        )
-        for key, value in _values(content)
+        Key(key, show(value), allowed(schemas[key]) if key in schemas else "", comment)
+        for key, (value, comment) in values.items()
     ]
+
+
+def settings(group: str, file: Path) -> list[tuple[str, str]]:
+    """Titles and overrides of what a choice sets under a condition.
+
+    That is what an algorithm recommends, and what a preset sets and quotes for a cell.
+    """
+    _, content = _read(file)
+    recommended = dict(content.get(group, content).get("recommended", {}))
+    on_data = recommended.pop("on_data", {})
+    rows = [("recommended", recommended)]
+    rows += [(f"recommended on data={data}", table) for data, table in on_data.items()]
+    for name, title in (("cells", ""), ("quick_cells", " quick=true")):
+        rows += [(f"{cell}{title}", table) for cell, table in content.get(name, {}).items()]
+    published = content.get("published", {})
+    for kind in BATCH_NORMS:
+        title = f"published ({kind} batch norm; {published.get('source')})"
+        figures = {cell: " ± ".join(map(str, x)) for cell, x in published.get(kind, {}).items()}
+        rows.append((title, figures))
+    return [
+        (title, " ".join(f"{key}={show(value)}" for key, value in table.items()))
+        for title, table in rows
+        if table
+    ]
+
+
+def _read(file: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = file.read_text("utf-8")
+        content = yaml.safe_load(text) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise Refused(f"{file}: cannot be read ({one_line(error)})") from error
+    if not isinstance(content, dict):
+        raise Refused(f"{file}: should be a mapping of keys")
+    return text, content
 
 
 def _values(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in content.items():
         key = f"{prefix}{name}"
-        if name in ("_target_", "defaults"):
+        if name in SKIPPED:
             continue
         if isinstance(value, dict) and value:
             yield from _values(value, f"{key}.")
