@@ -94,7 +94,7 @@ def resume(
     folders: Sequence[Path] = (),
     trial: Trial | None = None,
 ) -> dict[str, Any]:
-    """Resume the run in the folder `out` from its last checkpoint; returns as `train`.
+    """Resume the run in the folder `out`; weights and figures are those of an uninterrupted run.
 
     Args:
         config: the saved configuration with the user's overrides.

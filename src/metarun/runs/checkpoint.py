@@ -50,7 +50,7 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
     """Read a checkpoint without executing code from the file.
 
     Raises:
-        Damaged: the checksum does not match the content.
+        Damaged: the file is not as it was written.
         Refused: the file is missing, cannot be read, or has another format.
     """
     try:
@@ -106,7 +106,7 @@ def best(folder: Path) -> dict[str, Any]:
     """The checkpoint of the best validation; if `best.pt` is damaged, its copy in `last.pt`.
 
     Raises:
-        Refused: `best.pt` is missing or unreadable, or is damaged and there is no copy.
+        Refused: `best.pt` is missing, or it is damaged and `previous.pt` has no copy either.
     """
     try:
         return load_state(folder / BEST)
