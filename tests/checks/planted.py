@@ -17,7 +17,7 @@ from metarun.testing import build
 
 
 def images(classes: int = 12, each: int = 10, seed: int = 0) -> Images:
-    """Noisy copies of a picture for each class."""
+    """Each class: noisy copies of one picture."""
     rng = np.random.default_rng(seed)
     pictures = rng.uniform(0, 255, (classes, 1, 1, 28, 28))
     items = (pictures + rng.normal(0, 60, (classes, each, 1, 28, 28))).clip(0, 255)
@@ -25,13 +25,13 @@ def images(classes: int = 12, each: int = 10, seed: int = 0) -> Images:
     return Images.of(items.astype(np.uint8).reshape(-1, 1, 28, 28), names, [each] * classes)
 
 
-def split(known: Images | None = None, names: Any = None) -> Split:
-    known = known or images()
-    return select(known, names or known.names)
+def split(source: Images | None = None, names: Any = None) -> Split:
+    source = source or images()
+    return select(source, names or source.names)
 
 
 class Doctored:
-    """A split whose episodes go through `change` before they are drawn from."""
+    """A split whose picks are passed through `change`."""
 
     def __init__(self, tasks: Split, change: Any) -> None:
         self.tasks, self.change = tasks, change
@@ -54,7 +54,7 @@ def in_double(tasks: Any = None) -> Sampler:
 
 
 class Faulty(Learner):
-    """A sound prototypical network, with a defect planted in its outer loss or in its model."""
+    """A prototypical network with a defect in its outer loss or in its model."""
 
     def __init__(self, fault: str, batch_norm: str = "inductive") -> None:
         super().__init__()
@@ -102,11 +102,11 @@ class Faulty(Learner):
             factor = 1 + 1e-3 * self.calls
 
         def outputs(x: Tensor) -> Tensor:
-            found = factor * model(x)
+            predictions = factor * model(x)
             if self.fault == "looks at other queries":
-                found = found - 0.1 * found.mean(0)
+                predictions = predictions - 0.1 * predictions.mean(0)
             if self.fault == "prefers a label":
-                found = found + torch.tensor([1e6, 0, 0]).to(found)
-            return found
+                predictions = predictions + torch.tensor([1e6, 0, 0]).to(predictions)
+            return predictions
 
         return outputs

@@ -21,7 +21,7 @@ def noise(count: int, side: int = 28, channels: int = 3, seed: int = 0) -> np.nd
 
 
 def strokes(count: int, side: int = 28, seed: int = 0) -> np.ndarray:
-    """Three thick lines on paper: drawings that have much in common."""
+    """Three thick lines per picture: drawings that are highly correlated."""
     rng, images = np.random.default_rng(seed), []
     y, x = np.mgrid[:side, :side] / side
     for _ in range(count):
@@ -34,25 +34,25 @@ def strokes(count: int, side: int = 28, seed: int = 0) -> np.ndarray:
 
 
 def encoded(pictures: np.ndarray, quality: int) -> np.ndarray:
-    """The same pictures after JPEG."""
-    found = []
+    """The pictures after JPEG compression."""
+    decoded = []
     for picture in pictures:
         buffer = io.BytesIO()
         Image.fromarray(np.squeeze(picture.transpose(1, 2, 0))).save(
             buffer, "JPEG", quality=quality
         )
         array = np.atleast_3d(np.asarray(Image.open(buffer)))
-        found.append(array.transpose(2, 0, 1))
-    return np.stack(found)
+        decoded.append(array.transpose(2, 0, 1))
+    return np.stack(decoded)
 
 
 def splits(items: np.ndarray, classes: int = 6) -> dict:
-    """As many classes in each of train, val and test."""
+    """Three splits with equal numbers of classes."""
     names = [f"c{k}" for k in range(classes)]
-    known = Images.of(items, names, [len(items) // classes] * classes)
+    data = Images.of(items, names, [len(items) // classes] * classes)
     third = classes // 3
-    chosen = {"train": names[:third], "val": names[third : 2 * third], "test": names[2 * third :]}
-    return {split: select(known, some) for split, some in chosen.items()}
+    names_of = {"train": names[:third], "val": names[third : 2 * third], "test": names[2 * third :]}
+    return {split: select(data, classes_of_split) for split, classes_of_split in names_of.items()}
 
 
 def verdicts(items: np.ndarray) -> dict[str, str]:
@@ -65,19 +65,19 @@ def test_different_pictures_pass(items: np.ndarray) -> None:
 
 
 def test_duplicated_pictures_fail_and_their_classes_are_named() -> None:
-    equal, alike = find_copies(splits(np.repeat(noise(60), 2, axis=0)))
+    equal, similar = find_copies(splits(np.repeat(noise(60), 2, axis=0)))
     assert equal.status == "failed"
     assert "20 of 40 items of test equal another item of their class, to the byte" in equal.text
     assert "c4: 10, c5: 10" in equal.text
     assert equal.values["test"] == {"items": 40, "within_classes": 20, "between_classes": 0}
-    assert alike.status == "passed"
+    assert similar.status == "passed"
 
 
 def test_a_class_with_only_pictures_of_another_class_fails() -> None:
     items = noise(1200, 8, 1)
     items[20:22] = items[0:2]
-    known = Images.of(items, [f"c{k}" for k in range(600)], [2] * 600)
-    equal = find_copies({"test": select(known, known.names)})[0]
+    data = Images.of(items, [f"c{k}" for k in range(600)], [2] * 600)
+    equal = find_copies({"test": select(data, data.names)})[0]
     assert equal.status == "failed"
     assert "4 of 1200 items of test are in another class too" in equal.text
     assert "c0 = c10: 2" in equal.text
@@ -95,31 +95,31 @@ def test_one_copy_among_many_items_is_measured() -> None:
 )
 def test_pictures_that_were_encoded_again_are_found(pictures: np.ndarray, quality: int) -> None:
     again = encoded(pictures, quality)
-    both = np.stack([pictures, again], 1).reshape(-1, *pictures.shape[1:])
-    equal, alike = find_copies(splits(both))
+    interleaved = np.stack([pictures, again], 1).reshape(-1, *pictures.shape[1:])
+    equal, similar = find_copies(splits(interleaved))
     assert equal.status == "passed"
-    assert alike.status == "failed"
-    assert alike.values["alike"] == {"train": 40, "val": 40, "test": 40}
-    assert "pairs within a class: c0: 10, c1: 10, c2: 10 and 3 more" in alike.text
+    assert similar.status == "failed"
+    assert similar.values["alike"] == {"train": 40, "val": 40, "test": 40}
+    assert "pairs within a class: c0: 10, c1: 10, c2: 10 and 3 more" in similar.text
 
 
 def test_near_copies_in_two_splits_are_counted() -> None:
     items = noise(60)
     items[40:42] = encoded(items[:2], 90)
-    alike = find_copies(splits(items))[1]
-    assert alike.status == "measured"
-    assert alike.values["across"] == {"train and test": 2}
-    assert "c0/0 ~ c4/0" in alike.text
+    similar = find_copies(splits(items))[1]
+    assert similar.status == "measured"
+    assert similar.values["across"] == {"train and test": 2}
+    assert "c0/0 ~ c4/0" in similar.text
 
 
 def test_large_data_sets_are_compared_class_by_class(monkeypatch: pytest.MonkeyPatch) -> None:
     items = noise(60)
     items[1], items[41] = encoded(items[:1], 90)[0], encoded(items[2:3], 90)[0]
     monkeypatch.setattr("metarun.checks.copies.MAX_PICTURES", 50)
-    alike = find_copies(splits(items))[1]
-    assert alike.values["alike"] == {"train": 2, "val": 0, "test": 0}
-    assert alike.values["across"] == {}
-    assert "only pictures of the same class were compared" in alike.text
+    similar = find_copies(splits(items))[1]
+    assert similar.values["alike"] == {"train": 2, "val": 0, "test": 0}
+    assert similar.values["across"] == {}
+    assert "only pictures of the same class were compared" in similar.text
     assert MAX_PICTURES > 50
 
 
@@ -134,8 +134,8 @@ def test_fine_detail_agrees_with_scipy() -> None:
 
     grey = noise(1, 20, 1)[0, 0].astype(float)
     expected = (grey - uniform_filter(grey, 5))[2:-2, 2:-2]
-    found = fine_detail(noise(1, 20, 1)).view(20, 20)[2:-2, 2:-2].double().numpy()
-    assert np.allclose(found / np.linalg.norm(found), expected / np.linalg.norm(expected))
+    detail = fine_detail(noise(1, 20, 1)).view(20, 20)[2:-2, 2:-2].double().numpy()
+    assert np.allclose(detail / np.linalg.norm(detail), expected / np.linalg.norm(expected))
 
 
 def test_pictures_of_one_colour_have_no_near_copies() -> None:
@@ -152,6 +152,6 @@ def test_blockwise_pairs_agree_with_the_full_matrix(monkeypatch: pytest.MonkeyPa
 
 def test_the_threshold_increases_with_the_correlation_of_pictures() -> None:
     assert threshold(fine_detail(noise(100)).split(20)) == pytest.approx(0.65, abs=0.1)
-    alike = strokes(1) // 2 + noise(100, channels=1) // 4
-    assert threshold(fine_detail(alike).split(20)) == pytest.approx(0.95)
+    pictures = strokes(1) // 2 + noise(100, channels=1) // 4
+    assert threshold(fine_detail(pictures).split(20)) == pytest.approx(0.95)
     assert threshold(fine_detail(noise(3)).split(1)) == pytest.approx(0.95)

@@ -38,7 +38,7 @@ def test_first_order_by_design_is_measured(name: str) -> None:
     finding = meta_gradient(learner, in_double())
     assert finding.status == "measured"
     assert "by design (first_order=true)" in finding.text
-    learner.inner_steps = 0  # then there is nothing to be left out
+    learner.inner_steps = 0  # without inner steps, the gradient is exact
     assert meta_gradient(learner, in_double()).status == "passed"
 
 
@@ -72,7 +72,7 @@ def test_the_learner_is_not_changed() -> None:
 
 def test_a_flat_loss_is_measured() -> None:
     learner = build("protonet", "inductive")
-    learner.start = 1e12  # the temperature: all logits alike
+    learner.start = 1e12  # the temperature; all logits become equal
     finding = meta_gradient(learner, in_double())
     assert finding.status == "measured"
     assert "flat" in finding.text

@@ -82,31 +82,31 @@ def test_tasks_without_classes_have_nothing_to_permute() -> None:
 @given(st.permutations(range(3)))
 def test_relabelling_changes_the_labels_and_nothing_else(order: list[int]) -> None:
     (task,) = tasks(1, ways=3, shots=2, queries=4)
-    found = relabelled(task, torch.tensor(order))
-    for now, before in ((found.support, task.support), (found.query, task.query)):
-        assert torch.equal(now.y, before.y)  # grouped by label again
+    new_task = relabelled(task, torch.tensor(order))
+    for new, old in ((new_task.support, task.support), (new_task.query, task.query)):
+        assert torch.equal(new.y, old.y)  # grouped by label again
         for label in range(3):
-            assert torch.equal(now.x[now.y == order[label]], before.x[before.y == label])
+            assert torch.equal(new.x[new.y == order[label]], old.x[old.y == label])
     for label in range(3):
-        assert found.classes[order[label]] == task.classes[label]
+        assert new_task.classes[order[label]] == task.classes[label]
 
 
 def test_learners_that_relabelling_does_not_affect() -> None:
     sound = relabelling(Faulty("none"), in_double(), 10)
     assert (sound.status, sound.values["range"]["mean"]) == ("measured", 0)
-    # A third of the queries is right, whichever class is the label's: each relabelling the same.
+    # A third of the queries is correct, whichever class has the label.
     assert relabelling(Faulty("prefers a label"), in_double(), 4).values["range"]["mean"] == 0
 
 
 def test_the_spread_over_relabellings_is_measured() -> None:
     class Half(Faulty):
-        """Right where the first support item has the label that its brightness asks for."""
+        """Correct only if the first support item is brighter than the last."""
 
         def adapt(self, support):
             model = super().adapt(support)
             wrong = support.x[0].sum() < support.x[-1].sum()
             return lambda x: -model(x) if wrong else model(x)
 
-    found = relabelling(Half("none"), in_double(), 10).values
-    assert found["deviation"]["mean"] > 0.1
-    assert found["range"]["mean"] > found["deviation"]["mean"]
+    values = relabelling(Half("none"), in_double(), 10).values
+    assert values["deviation"]["mean"] > 0.1
+    assert values["range"]["mean"] > values["deviation"]["mean"]

@@ -21,7 +21,7 @@ def test_shipped_learners_are_unchanged(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "says"),
+    ("fault", "message"),
     [
         ("leaks into a buffer", "evaluation changed seen"),
         ("follows the batches", "running_mean"),
@@ -30,11 +30,11 @@ def test_shipped_learners_are_unchanged(name: str) -> None:
         ("remembers beside its buffers", "changed the predictions for the first ones"),
     ],
 )
-def test_drift_is_found(fault: str, says: str) -> None:
+def test_drift_is_found(fault: str, message: str) -> None:
     assert drift(Faulty("none"), in_double(), 10).status == "passed"
     finding = drift(Faulty(fault), in_double(), 10)
     assert finding.status == "failed"
-    assert says in finding.text
+    assert message in finding.text
 
 
 def test_the_audit_works_on_a_copy() -> None:
@@ -45,9 +45,9 @@ def test_the_audit_works_on_a_copy() -> None:
     assert all(torch.equal(v, before[k]) for k, v in learner.state_dict().items())
 
 
-@pytest.mark.parametrize("own", ["inductive", "transductive"])
-def test_the_gap_is_a_paired_difference(own: str) -> None:
-    learner = build("protonet", own)
+@pytest.mark.parametrize("protocol", ["inductive", "transductive"])
+def test_the_gap_is_a_paired_difference(protocol: str) -> None:
+    learner = build("protonet", protocol)
     finding = transductive_gap(learner, in_double(), 20)
     assert finding.status == "measured"
     by_kind = {}
@@ -56,15 +56,15 @@ def test_the_gap_is_a_paired_difference(own: str) -> None:
         assert finding.values[kind] == interval(by_kind[kind])
     expected = interval(by_kind["transductive"] - by_kind["inductive"])
     assert finding.values["gap"] == expected
-    assert f"the protocol is {own}" in finding.text
+    assert f"the protocol is {protocol}" in finding.text
 
 
-@pytest.mark.parametrize("own", ["inductive", "transductive"])
-def test_dependence_on_other_queries_fails(own: str) -> None:
-    finding = transductive_gap(Faulty("looks at other queries", own), in_double(), 4)
+@pytest.mark.parametrize("protocol", ["inductive", "transductive"])
+def test_dependence_on_other_queries_fails(protocol: str) -> None:
+    finding = transductive_gap(Faulty("looks at other queries", protocol), in_double(), 4)
     assert finding.status == "failed"
     assert "depends on other queries" in finding.text
-    assert transductive_gap(Faulty("none", own), in_double(), 4).status == "measured"
+    assert transductive_gap(Faulty("none", protocol), in_double(), 4).status == "measured"
 
 
 def test_a_learner_with_one_normalisation_is_measured() -> None:

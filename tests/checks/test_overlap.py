@@ -10,12 +10,12 @@ from metarun.data.sinusoid import Waves
 from tests.checks.planted import Doctored, images, sampler, split
 
 
-def thirds(known: Images) -> dict:
-    names = known.names
+def thirds(data: Images) -> dict:
+    names = data.names
     return {
-        "train": split(known, names[:4]),
-        "val": split(known, names[4:8]),
-        "test": split(known, names[8:]),
+        "train": split(data, names[:4]),
+        "val": split(data, names[4:8]),
+        "test": split(data, names[8:]),
     }
 
 
@@ -27,28 +27,28 @@ def test_disjoint_splits_pass() -> None:
 
 
 def test_a_class_in_two_splits_is_found() -> None:
-    known = images()
-    splits = {**thirds(known), "test": split(known, known.names[7:])}
+    data = images()
+    splits = {**thirds(data), "test": split(data, data.names[7:])}
     classes = class_overlap(splits)[0]
     assert classes.status == "failed"
     assert "c07: in both val and test" in classes.text
 
 
 def test_a_class_under_another_name_in_another_array_is_found() -> None:
-    known, other = images(), images(4, seed=1)
-    twin = np.concatenate([other.items, known.items[:10][::-1]])  # c00, the other way round
+    data, other = images(), images(4, seed=1)
+    twin = np.concatenate([other.items, data.items[:10][::-1]])  # c00 in reverse order
     renamed = Images.of(twin, ["a", "b", "c", "d", "e"], [10] * 5)
-    classes, items = class_overlap({"train": split(known), "test": split(renamed)})
+    classes, items = class_overlap({"train": split(data), "test": split(renamed)})
     assert classes.status == "failed"
     assert "c00 = e" in classes.text
     assert items.values["shared"][0].startswith("10 items of train are in test too")
 
 
 def test_an_item_in_two_splits_is_counted() -> None:
-    known = images()
-    items = known.items.copy()
+    data = images()
+    items = data.items.copy()
     items[3] = items[115]
-    classes, shared = class_overlap(thirds(Images.of(items, known.names, known.counts)))
+    classes, shared = class_overlap(thirds(Images.of(items, data.names, data.counts)))
     assert classes.status == "passed"
     assert "c00/3 = c11/5" in shared.text
 
@@ -75,16 +75,16 @@ def test_a_query_from_the_support_is_found() -> None:
 
 
 def test_rotated_copies_in_other_classes_are_different_items() -> None:
-    known = images(2, 5)
-    turned = select(known, known.names, (0, 1, 2, 3))
+    data = images(2, 5)
+    turned = select(data, data.names, (0, 1, 2, 3))
     assert support_query_overlap(sampler(turned, ways=8), "test", 50).status == "passed"
 
 
 def test_symmetric_items_equal_their_rotated_copies() -> None:
-    known = images(3, 5)
-    items = known.items.copy()
+    data = images(3, 5)
+    items = data.items.copy()
     items[0] = 7
-    turned = select(Images.of(items, known.names, known.counts), known.names, (0, 1, 2, 3))
+    turned = select(Images.of(items, data.names, data.counts), data.names, (0, 1, 2, 3))
     finding = support_query_overlap(sampler(turned, ways=12), "test", 50)
     assert finding.values["equal_bytes"] == finding.values["same_item"] == 0
     assert finding.values["copies_in_data"] > 0
@@ -92,7 +92,7 @@ def test_symmetric_items_equal_their_rotated_copies() -> None:
 
 def test_equal_items_that_the_data_does_not_explain_are_found() -> None:
     class Repeats:
-        """Gathers the support's first items as queries, whatever was picked."""
+        """Replaces the first query of each class by its first support item."""
 
         def __init__(self, tasks) -> None:
             self.tasks = tasks
@@ -111,10 +111,10 @@ def test_equal_items_that_the_data_does_not_explain_are_found() -> None:
 
 
 def test_copies_in_the_data_are_counted() -> None:
-    known = images(3, 5)
-    items = known.items.copy()
+    data = images(3, 5)
+    items = data.items.copy()
     items[1] = items[0]
-    twins = split(Images.of(items, known.names, known.counts))
+    twins = split(Images.of(items, data.names, data.counts))
     finding = support_query_overlap(sampler(twins), "test", 30)
     assert finding.status == "failed"
     assert finding.values["copies_in_data"] > 5

@@ -39,11 +39,11 @@ def sampler() -> Sampler:
 
 
 def drawn(monkeypatch, draw, *args) -> Figure:
-    kept = []
+    figures = []
     for module in (curves, tested):
-        monkeypatch.setattr(module, "save", lambda figure, path: kept.append(figure) or path)
+        monkeypatch.setattr(module, "save", lambda figure, path: figures.append(figure) or path)
     assert draw(*args).name == "episodes.png" if draw is not draw_curves else draw(*args)
-    return kept[-1]
+    return figures[-1]
 
 
 def test_a_curve_for_each_number_of_inner_steps(monkeypatch) -> None:
@@ -111,8 +111,8 @@ def test_the_loss_has_its_own_axes_only_if_it_differs_from_the_score(tmp_path, m
 
 def test_curves_show_a_custom_headline(tmp_path, monkeypatch) -> None:
     config = checked(compose(["algo=maml", "data=sinusoid"]))
-    told = Headline("return", higher_is_better=True).as_dict()
-    results.write(tmp_path, {"status": "running", "protocol": {"headline": told}})
+    headline = Headline("return", higher_is_better=True).as_dict()
+    results.write(tmp_path, {"status": "running", "protocol": {"headline": headline}})
     metrics.append(tmp_path, 1, "train", {"loss": 2.0, "mse": 1.0, "return": -5.0})
     metrics.append(tmp_path, 1, "val", {"loss": 3.0, "mse": 1.0, "return": -4.0, "ci95": 0.5})
     figure = drawn(monkeypatch, draw_curves, tmp_path, config)

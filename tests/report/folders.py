@@ -14,7 +14,7 @@ from metarun.training.display import console
 
 
 def result(seed: int = 0, mean: float = 0.9, score: str = "accuracy", **more: Any) -> dict:
-    """What a finished run writes, in short; `None` as a value leaves a key out."""
+    """The result of a finished run, abridged; a value of `None` removes the key."""
     stat = {score: {"mean": mean, "ci95": 0.01}}
     whole = {
         "status": "completed",
@@ -23,33 +23,36 @@ def result(seed: int = 0, mean: float = 0.9, score: str = "accuracy", **more: An
         "protocol": {"data": "glyphs", "ways": 5, "shots": 1, "batch_norm": "inductive"},
         "run": {
             "command": f"metarun algo=protonet seed={seed}",
-            **{"algo": "protonet", "seed": seed, "steps": 10, "steps_done": 10},
+            "algo": "protonet",
+            "seed": seed,
+            "steps": 10,
+            "steps_done": 10,
             "wall_seconds": 61.2,
         },
     }
     return {key: value for key, value in {**whole, **more}.items() if value is not None}
 
 
-def run(folder: Path, *, command: str = "", config: dict | None = None, **found: Any) -> Path:
-    """A run's folder with its `result.json` and, where it is given, `config.yaml`."""
+def run(folder: Path, *, command: str = "", config: dict | None = None, **values: Any) -> Path:
+    """Create a run folder with `result.json` and, if given, `config.yaml`."""
     folder.mkdir(parents=True)
     (folder / "run.log").touch()
-    made = result(**found)
+    content = result(**values)
     if command:
-        made["run"] = {**made["run"], "command": command}
-    (folder / "result.json").write_text(json.dumps(made))
+        content["run"] = {**content["run"], "command": command}
+    (folder / "result.json").write_text(json.dumps(content))
     if config is not None:
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
 
 
 def ranked(folder: Path) -> Ranking:
-    """The runs in a folder, ranked."""
+    """The ranking of the runs in a folder."""
     return ranking.rank(runs.find([folder]))
 
 
 def lines(table: object) -> list[str]:
-    """What is printed of a table, a blank between words."""
+    """The printed lines of a table, with single spaces."""
     screen = console()
     with screen.capture() as capture:
         screen.print(table if table is not None else "none")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.report.material import learned
 
-# Each would set `window.injected`, load something, or close what it stands in.
+# Each tries to set `window.injected`, to load something, or to close the enclosing element.
 PAYLOADS = [
     "<script>window.injected=1</script>",
     "</script><script>window.injected=1</script>",
@@ -28,7 +28,7 @@ PAYLOADS = [
 
 
 def hostile(parent: Path) -> None:
-    """A dozen runs whose every word is one of `PAYLOADS`; finished, so that all is shown."""
+    """Create finished runs in which every text is one of `PAYLOADS`."""
     for i, payload in enumerate(PAYLOADS):
         name = payload.replace("/", "⁄").replace("\x00", "")[:200]
         folder = learned(parent / f"{i} {name}", i)
@@ -71,7 +71,7 @@ def hostile(parent: Path) -> None:
 
 
 def _huge(folder: Path) -> None:
-    """Numbers that no plot is made for."""
+    """Create a run with extremely small and large numbers."""
     learned(folder, 99, "maml", "mse")
     (folder / "episodes.png").unlink()
     values = [10.0**power for power in range(-14, 15, 4)]

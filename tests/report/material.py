@@ -23,13 +23,18 @@ def png(width: int = 60, height: int = 40, seed: int = 0) -> bytes:
 def learned(
     folder: Path, seed: int = 0, algo: str = "protonet", score: str = "accuracy", **protocol: Any
 ) -> Path:
-    """A finished run; its command names algorithm and seed."""
+    """Create a finished run; its command sets algorithm and seed."""
     _, result = finished(folder, seed, score, **protocol)
     command = f"metarun algo={algo} seed={seed}"
     mean = result["test"][score]["mean"]
     result["run"] = {
-        **{"algo": algo, "seed": seed, "steps": 40, "steps_done": 40, "wall_seconds": 10.0 + seed},
-        **{"command": command, "versions": {"metarun": "1.2.3"}},
+        "algo": algo,
+        "seed": seed,
+        "steps": 40,
+        "steps_done": 40,
+        "wall_seconds": 10.0 + seed,
+        "command": command,
+        "versions": {"metarun": "1.2.3"},
     }
     result["val"] = {"best_step": 40, score: {"mean": mean, "ci95": 0.02}}
     (folder / "result.json").write_text(json.dumps(result))
@@ -44,7 +49,9 @@ def curve(score: str = "accuracy", steps: int = 40) -> str:
     lines = []
     for step in range(1, steps + 1):
         values = {"loss": 2 / step, score: 1 - 1 / (step + 1)}
-        values |= {score: 2 / step} if score == "mse" else {}  # where it is the loss
+        values |= (
+            {score: 2 / step} if score == "mse" else {}
+        )  # for regression, the loss is the score
         lines.append({"step": step, "split": "train", **values})
         if step % 10 == 0:
             lines.append({"step": step, "split": "val", **values, "ci95": 0.02})
@@ -52,7 +59,7 @@ def curve(score: str = "accuracy", steps: int = 40) -> str:
 
 
 def of_status(folder: Path, status: str, **more: Any) -> Path:
-    """A run that has not finished."""
+    """Create a run of another status."""
     folder.mkdir(parents=True)
     run = {"algo": "maml", "seed": 0, "steps": 40, "steps_done": 20, "command": "metarun algo=maml"}
     result = {"status": status, "run": run, **more}

@@ -46,7 +46,7 @@ def test_metadata_is_dropped() -> None:
 
 
 def bomb() -> bytes:
-    """A PNG of a few bytes that says it has 10^10 pixels."""
+    """A PNG of a few bytes whose header claims 10^10 pixels."""
     head = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
     return b"\x89PNG\r\n\x1a\n" + chunk
@@ -85,7 +85,7 @@ def test_pictures_beyond_the_size_budget_are_omitted(tmp_path: Path) -> None:
     for i in range(3):
         (tmp_path / str(i)).mkdir()
         (tmp_path / str(i) / "episodes.png").write_bytes(png(seed=i))
-    album = Album(left=len(to_webp(png(seed=0))) + 1)  # the second begins in it
+    album = Album(left=len(to_webp(png(seed=0))) + 1)  # one byte is left for the second
     taken = [album.take(tmp_path / str(i)) for i in range(3)]
     prefix = "data:image/webp;base64,"
     assert [address.startswith(prefix) for address, _ in taken] == [True, True, False]

@@ -42,7 +42,7 @@ class Reader:
     def opens(self, page: Path, width: int = 1400) -> None:
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        # Of several browsers on one screen only one has the focus.
+        # Tests run in parallel, and only one browser on a screen has the focus.
         self.driver.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
         self.driver.get("about:blank")
         self.driver.get_log("browser"), self.driver.get_log("performance")
@@ -56,7 +56,7 @@ class Reader:
         return self.driver.execute_script(f"return {script}", *arguments)
 
     def settled(self, script: str) -> Any:
-        """The value after what was asked for has been drawn."""
+        """The value of the script after pending plots are drawn."""
         wait = "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))"
         self.driver.execute_async_script(wait)
         return self.js(script)
@@ -86,11 +86,11 @@ class Reader:
         )
 
     @property
-    def complaints(self) -> list[str]:
+    def console_errors(self) -> list[str]:
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self) -> tuple[list[str], list[str]]:
-        """What the page asked for since it was opened, and what of it the policy refused."""
+        """URLs that the page requested since it was opened: sent ones, and blocked ones."""
         events = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
         sent, refused = {}, []
         for event in events:
@@ -140,18 +140,18 @@ def test_opens_without_console_errors_and_requests(reader: Reader, page: Path) -
     reader.opens(page)
     assert reader.js("document.querySelectorAll('#table tbody tr').length") == 11
     assert reader.js("document.querySelectorAll('.plot .main-svg').length") >= 4
-    assert reader.complaints == []
+    assert reader.console_errors == []
     assert reader.requests() == ([page.resolve().as_uri()], [])
 
 
 def test_headers_sort_numerically_with_missing_values_last(reader: Reader, page: Path) -> None:
     reader.opens(page)
-    for wanted, reverse in (("descending", True), ("ascending", False)):
-        assert reader.sort("test") == wanted
+    for direction, reverse in (("descending", True), ("ascending", False)):
+        assert reader.sort("test") == direction
         shown = reader.column("test")
         figures = [float(text.split()[0]) for text in shown[:8]]
         assert figures == sorted(figures, reverse=reverse)
-        assert not shown[8].endswith("%")  # a squared error, which no accuracy is compared with
+        assert not shown[8].endswith("%")  # a squared error, sorted separately from accuracies
         assert shown[9:] == ["–", "–"]
     assert reader.js("document.querySelectorAll('[aria-sort]').length") == 1
     assert reader.sort("time") == "ascending"
@@ -185,7 +185,7 @@ def test_filters_apply_to_the_table_and_the_plots(reader: Reader, page: Path) ->
     reader.driver.find_element("css selector", "[data-fact=status]").send_keys("failed")
     assert reader.column("status") == ["failed the loss is not finite"]
     assert "No test figure" in reader.settled("document.getElementById('results-note').textContent")
-    assert reader.complaints == []
+    assert reader.console_errors == []
 
 
 @pytest.mark.parametrize(("score", "best"), [("return", max), ("mae", min)])
@@ -208,9 +208,9 @@ def test_a_custom_headline_is_plotted_with_the_best_run_on_top(
     assert reader.js(curves) > 0
     assert reader.sort("test") == "descending"
     shown = reader.column("test")
-    order = [text.endswith("%") for text in shown]  # figures of another score sort apart
+    order = [text.endswith("%") for text in shown]  # other scores are sorted separately
     assert order == sorted(order, reverse=True)
-    assert reader.complaints == []
+    assert reader.console_errors == []
 
 
 def test_the_accuracy_axis_is_limited_to_0_to_100(reader: Reader, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_ticked_run_is_highlighted(reader: Reader, page: Path) -> None:
     reader.click("#table tbody tr input")
     drawn = reader.settled(width)
     assert len(drawn) == 8
-    assert [one for one in drawn if one[1] == 1] == [[3.2, 1]]
+    assert [style for style in drawn if style[1] == 1] == [[3.2, 1]]
 
 
 def test_a_run_opens_from_its_row_and_its_command_can_be_copied(reader: Reader, page: Path) -> None:
@@ -257,13 +257,13 @@ def test_a_selected_matrix_cell_is_described_below_the_table(reader: Reader, pag
     from selenium.webdriver.common.keys import Keys
 
     reader.opens(page)
-    said = "document.querySelector('.description').textContent"
+    description = "document.querySelector('.description').textContent"
     reader.js("document.querySelector('.matrix td[tabindex=\"0\"]').focus()")
-    assert reader.js(said).startswith("#1 ")
-    assert " − #2 " in reader.js(said)
-    reader.driver.switch_to.active_element.send_keys(Keys.ARROW_DOWN)  # over the diagonal
-    assert " − #2 " in reader.js(said)
-    assert reader.js(said).startswith("#3 ")
+    assert reader.js(description).startswith("#1 ")
+    assert " − #2 " in reader.js(description)
+    reader.driver.switch_to.active_element.send_keys(Keys.ARROW_DOWN)  # skips the diagonal
+    assert " − #2 " in reader.js(description)
+    assert reader.js(description).startswith("#3 ")
     assert reader.js("document.querySelectorAll('.matrix td[tabindex=\"0\"]').length") == 1
 
 
@@ -276,19 +276,19 @@ def test_the_page_does_not_scroll_horizontally(reader: Reader, page: Path, width
 
 def test_a_plot_can_be_exported_under_the_policy(reader: Reader, page: Path) -> None:
     reader.opens(page)
-    made = (
+    export = (
         "const done = arguments[0]; Plotly.toImage(document.querySelector('.plot'), "
         "{format: 'svg', width: 600, height: 400}).then(done, e => done('' + e))"
     )
-    assert reader.driver.execute_async_script(made).startswith("data:image/svg+xml,")
-    assert reader.complaints == []
+    assert reader.driver.execute_async_script(export).startswith("data:image/svg+xml,")
+    assert reader.console_errors == []
 
 
 def test_dark_mode_on_screen_and_light_colours_in_print(reader: Reader, page: Path) -> None:
     def media(kind: str) -> str:
         dark = [{"name": "prefers-color-scheme", "value": "dark"}]
-        asked = {"media": kind, "features": dark}
-        reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", asked)
+        settings = {"media": kind, "features": dark}
+        reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", settings)
         return reader.settled("getComputedStyle(document.body).backgroundColor")
 
     reader.opens(page)
@@ -321,12 +321,12 @@ def test_a_hostile_folder_cannot_inject_anything(reader: Reader, tmp_path: Path)
     ):
         assert reader.js(f"document.querySelectorAll('{planted}').length") == 0, planted
     assert reader.js("document.documentElement.scrollWidth") <= 390
-    assert reader.complaints == []
+    assert reader.console_errors == []
     assert reader.requests() == ([page.resolve().as_uri()], [])
 
 
 def test_the_policy_blocks_injected_elements(reader: Reader, page: Path) -> None:
-    """As if escaping had failed: the page's policy is what is left."""
+    """The second line of defence, should escaping fail."""
     reader.opens(page)
     reader.js(
         "document.body.insertAdjacentHTML('beforeend', "
@@ -335,7 +335,7 @@ def test_the_policy_blocks_injected_elements(reader: Reader, page: Path) -> None
     script = "const s = document.createElement('script'); s.textContent = 'window.injected = 1'; "
     reader.driver.execute_script(f"{script} document.body.append(s)")
     assert reader.settled("typeof window.injected") == "undefined"
-    assert len(reader.complaints) >= 3
-    asked, refused = reader.requests()
-    assert asked == [page.resolve().as_uri()]
+    assert len(reader.console_errors) >= 3
+    sent, refused = reader.requests()
+    assert sent == [page.resolve().as_uri()]
     assert "https://example.org/a.png" in refused

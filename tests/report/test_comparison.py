@@ -18,18 +18,30 @@ from metarun.tasks.headline import ACCURACY, MSE, Headline
 
 EPISODES = 30
 PROTOCOL = {
-    **{"data": "omniglot", "data_settings": {"rotations": "classes"}, "split": "test"},
-    **{"split_sha256": "a" * 64, "episodes": EPISODES, "episodes_sha256": "b" * 64},
-    **{"eval_seed": 0, "ways": 5, "shots": 1, "queries": 15, "batch_norm": "inductive"},
-    **{"augmentation": "none", "selection": "best validation accuracy", "precision": "float32"},
-    **{"algo": {"_target_": "metarun.algorithms.protonet.ProtoNet"}, "backbone": {}},
-    **{"train_data": "omniglot", "train_split_sha256": "c" * 64},
+    "data": "omniglot",
+    "data_settings": {"rotations": "classes"},
+    "split": "test",
+    "split_sha256": "a" * 64,
+    "episodes": EPISODES,
+    "episodes_sha256": "b" * 64,
+    "eval_seed": 0,
+    "ways": 5,
+    "shots": 1,
+    "queries": 15,
+    "batch_norm": "inductive",
+    "augmentation": "none",
+    "selection": "best validation accuracy",
+    "precision": "float32",
+    "algo": {"_target_": "metarun.algorithms.protonet.ProtoNet"},
+    "backbone": {},
+    "train_data": "omniglot",
+    "train_split_sha256": "c" * 64,
 }
 
 
 RETURN = Headline("return", higher_is_better=True, title="return of an episode")
 MAE = Headline("mae", higher_is_better=False)
-OTHERS = {headline.score: headline for headline in (RETURN, MAE)}  # which a run has to name
+OTHERS = {headline.score: headline for headline in (RETURN, MAE)}  # which a run must name
 
 
 def scores(seed: int, score: str = "accuracy") -> np.ndarray:
@@ -40,7 +52,7 @@ def scores(seed: int, score: str = "accuracy") -> np.ndarray:
 def finished(
     folder: Path, seed: int = 0, score: str = "accuracy", **protocol: Any
 ) -> tuple[Path, dict[str, Any]]:
-    """A folder as a finished run leaves it."""
+    """Create the folder of a finished run; return it with its result."""
     values = scores(seed, score)
     if score in OTHERS:
         protocol = {"headline": OTHERS[score].as_dict(), **protocol}
@@ -152,13 +164,13 @@ def test_runs_are_compared_by_the_headline_in_their_protocol(tmp_path: Path, hea
 
 
 def test_results_without_a_headline_are_compatible(tmp_path: Path) -> None:
-    told = {**ACCURACY.as_dict(), "title": "share of queries"}
+    headline = {**ACCURACY.as_dict(), "title": "share of queries"}
     a, b = (
         read_test(finished(tmp_path / "a")[0]),
-        read_test(finished(tmp_path / "b", 1, headline=told)[0]),
+        read_test(finished(tmp_path / "b", 1, headline=headline)[0]),
     )
     assert compare([a, b])[1] == []
-    folder, _ = finished(tmp_path / "c", 1, headline={**told, "higher_is_better": False})
+    folder, _ = finished(tmp_path / "c", 1, headline={**headline, "higher_is_better": False})
     with pytest.raises(Refused, match="in others: not the same protocol"):
         compare([a, read_test(folder)])
 
@@ -173,7 +185,7 @@ def test_the_table_as_csv(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         ("", "cannot be read"),
         ("[]", "is not the result of a run"),
@@ -187,14 +199,14 @@ def test_the_table_as_csv(tmp_path: Path) -> None:
         ("9" * 10_000, "cannot be read"),
     ],
 )
-def test_a_malformed_result_is_refused(tmp_path: Path, content: str | bytes, says: str) -> None:
+def test_a_malformed_result_is_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
     folder, _ = finished(tmp_path / "a")
     data = content.encode() if isinstance(content, str) else content
     (folder / "result.json").write_bytes(data)
     with pytest.raises(Refused) as refused:
         read_test(folder)
     (line,) = refused.value.mistakes
-    assert says in line
+    assert message in line
     assert line.isprintable()
 
 
@@ -220,34 +232,49 @@ def broken(text: str, how: str) -> str:
     lines = text.splitlines(keepends=True)
     return {
         "empty": "",
-        "head only": lines[0],
+        "header only": lines[0],
         "no such column": text.replace("accuracy", "acc"),
         "the column twice": text.replace("loss", "accuracy"),
-        "a row less": "".join(lines[:-1]),
-        "a row more": text + "30,0.5,0.5\n",
+        "a missing row": "".join(lines[:-1]),
+        "an extra row": text + "30,0.5,0.5\n",
         "a row twice": "".join([*lines[:5], lines[4], *lines[5:]]),
         "rows swapped": "".join([*lines[:4], lines[5], lines[4], *lines[6:]]),
         "not a number": text.replace("\n3,0.5,", "\n3,0.5,x"),
         "nan": "".join([*lines[:4], "3,0.5,nan\n", *lines[5:]]),
         "infinite": "".join([*lines[:4], "3,0.5,inf\n", *lines[5:]]),
-        "more than all": "".join([*lines[:4], "3,0.5,1.01\n", *lines[5:]]),
-        "less than none": "".join([*lines[:4], "3,0.5,-0.1\n", *lines[5:]]),
-        "a column too many": "".join([*lines[:4], "3,0.5,0.5,0.5\n", *lines[5:]]),
+        "above 1": "".join([*lines[:4], "3,0.5,1.01\n", *lines[5:]]),
+        "below 0": "".join([*lines[:4], "3,0.5,-0.1\n", *lines[5:]]),
+        "an extra column": "".join([*lines[:4], "3,0.5,0.5,0.5\n", *lines[5:]]),
         "a blank line": "".join([*lines[:4], "\n", *lines[4:]]),
         "a huge field": "".join([*lines[:4], "3,0.5," + "1" * 200_000 + "\n", *lines[5:]]),
         "a null byte": "".join([*lines[:4], "3,0.5,\0\n", *lines[5:]]),
-        "an escape": "".join([*lines[:4], "3,\x1b[2J,x\n", *lines[5:]]),
-        "of another run": "".join([lines[0], *(f"{i},0.5,0.5\n" for i in range(30))]),
+        "an escape sequence": "".join([*lines[:4], "3,\x1b[2J,x\n", *lines[5:]]),
+        "from another run": "".join([lines[0], *(f"{i},0.5,0.5\n" for i in range(30))]),
     }[how]
 
 
 @pytest.mark.parametrize(
     "how",
     [
-        *("empty", "head only", "no such column", "the column twice", "a row less", "a row more"),
-        *("a row twice", "rows swapped", "not a number", "nan", "infinite", "more than all"),
-        *("less than none", "a column too many", "a blank line", "a huge field", "a null byte"),
-        *("an escape", "of another run"),
+        "empty",
+        "header only",
+        "no such column",
+        "the column twice",
+        "a missing row",
+        "an extra row",
+        "a row twice",
+        "rows swapped",
+        "not a number",
+        "nan",
+        "infinite",
+        "above 1",
+        "below 0",
+        "an extra column",
+        "a blank line",
+        "a huge field",
+        "a null byte",
+        "an escape sequence",
+        "from another run",
     ],
 )
 def test_malformed_scores_are_refused(tmp_path: Path, how: str) -> None:

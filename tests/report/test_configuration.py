@@ -24,13 +24,17 @@ def test_values_are_formatted_as_typed_on_a_command_line(tmp_path: Path) -> None
         choices: {algo: maml}
     """
     assert read(tmp_path, text) == {
-        **{"seed": "3", "tags": "[a,b]", "algo.inner_lr": "1e-05", "algo.first_order": "true"},
-        **{"algo.name": "null", "algo": "maml"},
+        "seed": "3",
+        "tags": "[a,b]",
+        "algo.inner_lr": "1e-05",
+        "algo.first_order": "true",
+        "algo.name": "null",
+        "algo": "maml",
     }
 
 
 def doubled(last: str, line: str, times: int) -> str:
-    """Each line says the one before it several times."""
+    """YAML in which each line refers to the line before several times."""
     lines = [f"a0: &a0 {last}"]
     for i in range(1, times):
         lines.append(f"a{i}: &a{i} " + line.replace("*", f"*a{i - 1}"))
@@ -51,9 +55,9 @@ BOMBS = {
 
 @pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
 def test_yaml_bombs_are_read_in_bounded_time(tmp_path: Path, text: str) -> None:
-    found = read(tmp_path, text)  # or the tests would not end
-    assert len(found) < MAX_ENTRIES
-    assert all(len(key) <= 80 and len(value) <= 2000 for key, value in found.items())
+    values = read(tmp_path, text)
+    assert len(values) < MAX_ENTRIES
+    assert all(len(key) <= 80 and len(value) <= 2000 for key, value in values.items())
 
 
 @pytest.mark.parametrize("text", ["a: !!bool maybe", "a: !!timestamp noon", "a: 2001-13-01"])
@@ -63,5 +67,5 @@ def test_a_malformed_value_makes_the_file_unreadable(tmp_path: Path, text: str) 
 
 @given(st.text(st.sampled_from("ab0159:.,-&*<!?|>{}[]'\"#\n _xe"), max_size=60))
 def test_arbitrary_file_content(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    found = read(tmp_path_factory.mktemp("run"), text)
-    assert all(key.isprintable() and value.isprintable() for key, value in found.items())
+    values = read(tmp_path_factory.mktemp("run"), text)
+    assert all(key.isprintable() and value.isprintable() for key, value in values.items())

@@ -22,50 +22,53 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_a_short_curve_is_shown_point_by_point(tmp_path: Path) -> None:
-    found = read_curves(written(tmp_path, curve()))
-    assert found["val"] == {
+    result = read_curves(written(tmp_path, curve()))
+    assert result["val"] == {
         "step": [10, 20, 30, 40],
         "loss": [0.2, 0.1, 0.066667, 0.05],
         "accuracy": [0.90909, 0.95238, 0.96774, 0.97561],
         "ci95": [0.02] * 4,
     }
-    assert found["train"]["step"] == list(range(1, 41))
-    assert "ci95" not in found["train"]
+    assert result["train"]["step"] == list(range(1, 41))
+    assert "ci95" not in result["train"]
 
 
 def test_the_curve_of_a_custom_headline(tmp_path: Path) -> None:
     folder = written(tmp_path, curve("return"))
     assert list(read_curves(folder, RETURN)["val"]) == ["loss", "return", "ci95", "step"]
     assert "return" not in read_curves(folder)["val"]
-    odd = Headline("step", higher_is_better=True)  # a malformed one
+    odd = Headline("step", higher_is_better=True)  # malformed: not a score
     assert read_curves(folder, odd)["train"]["step"] == list(range(1, 41))
 
 
 def test_a_long_curve_is_downsampled_to_means(tmp_path: Path) -> None:
     steps = 10 * MAX_POINTS
-    found = read_curves(written(tmp_path, curve(steps=steps)))["train"]
+    result = read_curves(written(tmp_path, curve(steps=steps)))["train"]
     exact = (2 / np.arange(1, steps + 1)).reshape(MAX_POINTS, 10).mean(1)
-    np.testing.assert_allclose(found["loss"], exact, rtol=1e-4)
-    np.testing.assert_allclose(found["step"], 5.5 + 10 * np.arange(MAX_POINTS), rtol=1e-4)
+    np.testing.assert_allclose(result["loss"], exact, rtol=1e-4)
+    np.testing.assert_allclose(result["step"], 5.5 + 10 * np.arange(MAX_POINTS), rtol=1e-4)
 
 
 def test_missing_numbers_are_gaps_and_malformed_lines_are_skipped(tmp_path: Path) -> None:
     text = "\n".join(
         [
-            *(
-                '{"step": 1, "split": "val", "loss": null}',
-                '{"step": 2, "split": "val", "loss": 2}',
-            ),
-            *('{"step": true, "split": "val"}', '{"step": -1, "split": "val"}', "[1]", "7", ""),
-            *('{"step": 3, "split": "<b>", "loss": 1}', '{"step": 1e999, "split": "val"}'),
+            '{"step": 1, "split": "val", "loss": null}',
+            '{"step": 2, "split": "val", "loss": 2}',
+            '{"step": true, "split": "val"}',
+            '{"step": -1, "split": "val"}',
+            "[1]",
+            "7",
+            "",
+            '{"step": 3, "split": "<b>", "loss": 1}',
+            '{"step": 1e999, "split": "val"}',
             '{"step": 4, "split": "val", "loss": 1e999}',
             '{"step": 5, "split": "val", "loss": "4"}',
             "[" * 100_000,
             '{"step": 6, "split": "val", "lo',
         ]
     )
-    found = read_curves(written(tmp_path, text))
-    assert found == {"val": {"step": [1, 2, 4, 5], "loss": [None, 2, None, None]}}
+    result = read_curves(written(tmp_path, text))
+    assert result == {"val": {"step": [1, 2, 4, 5], "loss": [None, 2, None, None]}}
 
 
 @given(st.text(max_size=200) | st.recursive(st.floats() | st.text(), st.lists).map(json.dumps))

@@ -17,7 +17,7 @@ from metarun.report.ranking import rank
 from tests.report.material import learned
 
 
-def found(folder: Path) -> tuple[list[matrix.Group], list[str]]:
+def find_groups(folder: Path) -> tuple[list[matrix.Group], list[str]]:
     return matrix.groups(rank(runs.find([folder])).entries)
 
 
@@ -26,23 +26,25 @@ def test_agrees_bitwise_with_compare(tmp_path: Path, score: str) -> None:
     for seed in range(6):
         learned(tmp_path / str(seed), seed, score=score)
     learned(tmp_path / "same as 0", 0, score=score)
-    (group,), problems = found(tmp_path)
+    (group,), problems = find_groups(tmp_path)
     assert problems == []
-    made = matrix.matrix(group.values)
+    differences = matrix.matrix(group.values)
     pairs, _ = comparison.compare([tested.read_test(e.folder) for e in group.entries])
     assert len(pairs) == 21
     place = {entry.folder: i for i, entry in enumerate(group.entries)}
     for pair in pairs:
         a, b = place[pair.first.folder], place[pair.second.folder]
-        assert (made.mean[a, b], made.ci95[a, b], made.p[a, b]) == (
-            *(pair.difference.mean, pair.difference.ci95),
+        assert (differences.mean[a, b], differences.ci95[a, b], differences.p[a, b]) == (
+            pair.difference.mean,
+            pair.difference.ci95,
             pair.p_holm,
         )
-        assert (made.mean[b, a], made.ci95[b, a], made.p[b, a]) == (
-            *(-pair.difference.mean, pair.difference.ci95),
+        assert (differences.mean[b, a], differences.ci95[b, a], differences.p[b, a]) == (
+            -pair.difference.mean,
+            pair.difference.ci95,
             pair.p_holm,
         )
-    assert np.isnan(np.diag(made.p)).all()
+    assert np.isnan(np.diag(differences.p)).all()
 
 
 @settings(max_examples=30)
@@ -50,21 +52,21 @@ def test_agrees_bitwise_with_compare(tmp_path: Path, score: str) -> None:
 def test_agrees_with_stats_for_arbitrary_scores(values: np.ndarray) -> None:
     from metarun.stats import difference, holm
 
-    made = matrix.matrix(list(values))
+    differences = matrix.matrix(list(values))
     single = [difference(values[a], values[b]) for a, b in ((0, 1), (0, 2), (1, 2))]
-    for (a, b), one, p in zip(
+    for (a, b), expected, p in zip(
         ((0, 1), (0, 2), (1, 2)), single, holm([s.p for s in single]), strict=True
     ):
-        assert made.mean[a, b] == one.mean
-        assert made.ci95[a, b] == one.ci95
-        assert math.isclose(made.p[a, b], p, rel_tol=1e-12)
+        assert differences.mean[a, b] == expected.mean
+        assert differences.ci95[a, b] == expected.ci95
+        assert math.isclose(differences.p[a, b], p, rel_tol=1e-12)
 
 
 def test_runs_are_grouped_by_protocol(tmp_path: Path) -> None:
     for i, protocol in enumerate([{}, {}, {}, {"shots": 5}, {"shots": 5}, {"batch_norm": "x"}]):
         learned(tmp_path / str(i), i, **protocol)
-    learned(tmp_path / "precise", 7, precision="float64")  # which compare only notes
-    groups, problems = found(tmp_path)
+    learned(tmp_path / "precise", 7, precision="float64")  # compare notes this difference only
+    groups, problems = find_groups(tmp_path)
     assert problems == []
     assert [len(group.entries) for group in groups] == [4, 2]
     assert list(matrix.notes(groups[0])) == ["precision differs between these runs"]
@@ -75,7 +77,7 @@ def test_runs_are_grouped_by_protocol(tmp_path: Path) -> None:
 def test_the_best_come_first(tmp_path: Path) -> None:
     for seed in range(4):
         learned(tmp_path / str(seed), seed)
-    (group,), _ = found(tmp_path)
+    (group,), _ = find_groups(tmp_path)
     means = [values.mean() for values in group.values]
     assert means == sorted(means, reverse=True)
 
@@ -86,7 +88,7 @@ def test_unreadable_runs_are_reported_and_the_others_are_compared(tmp_path: Path
     (tmp_path / "1" / "test_episodes.csv").write_text("episode,accuracy\n0,9\n")
     (tmp_path / "2" / "test_episodes.csv").unlink()
     (tmp_path / "2" / "test_episodes.csv").symlink_to(tmp_path / "3" / "test_episodes.csv")
-    (group,), problems = found(tmp_path)
+    (group,), problems = find_groups(tmp_path)
     assert len(group.entries) == 3
     assert len(problems) == 2
     assert any("row 1" in line for line in problems)
@@ -99,7 +101,7 @@ def test_runs_beyond_the_limit_of_a_group_are_counted(
     monkeypatch.setattr(matrix, "MAX_RUNS", 2)
     for seed in range(5):
         learned(tmp_path / str(seed), seed)
-    (group,), _ = found(tmp_path)
+    (group,), _ = find_groups(tmp_path)
     assert (len(group.entries), group.left_out) == (2, 3)
 
 
@@ -109,7 +111,7 @@ def test_the_number_of_scores_in_memory_is_limited(
     monkeypatch.setattr(matrix, "MAX_SCORES", 70)  # two runs of 30 episodes
     for seed in range(4):
         learned(tmp_path / str(seed), seed)
-    (group,), (problem,) = found(tmp_path)
+    (group,), (problem,) = find_groups(tmp_path)
     assert len(group.entries) == 2
     assert "too many runs to compare at once" in problem
 
@@ -119,4 +121,4 @@ def test_unfinished_runs_are_not_compared(tmp_path: Path) -> None:
         learned(tmp_path / str(seed), seed)
     result = json.loads((tmp_path / "0" / "result.json").read_text())
     (tmp_path / "0" / "result.json").write_text(json.dumps({**result, "status": "failed"}))
-    assert found(tmp_path) == ([], [])
+    assert find_groups(tmp_path) == ([], [])

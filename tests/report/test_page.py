@@ -26,7 +26,7 @@ VOID = {"meta", "input", "img", "br", "link", "hr"}
 
 
 class Page(HTMLParser):
-    """Elements with their attributes, and the text of each element that is asked for."""
+    """The parsed page: elements with their attributes, scripts and styles, and text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ def short_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "_plotly", lambda: "/* plotly */")
 
 
-def made(folder: Path) -> Page:
+def rendered(folder: Path) -> Page:
     return Page(render(rank(runs.find([folder])), [folder], folder))
 
 
@@ -80,7 +80,7 @@ def test_a_row_a_section_and_a_curve_for_each_run(tmp_path: Path) -> None:
     for seed in range(3):
         for algo in ("protonet", "maml"):
             learned(tmp_path / f"{algo}{seed}", seed, algo)
-    shown = made(tmp_path)
+    shown = rendered(tmp_path)
     rows = [a for a in shown.all("tr") if "data-run" in a]
     assert [row["data-run"] for row in rows] == list("012345")
     assert {row["data-algo"] for row in rows} == {"protonet", "maml"}
@@ -101,7 +101,7 @@ def test_a_row_a_section_and_a_curve_for_each_run(tmp_path: Path) -> None:
 def test_sort_values_of_figures_and_of_missing_figures(tmp_path: Path) -> None:
     learned(tmp_path / "a", 0)
     of_status(tmp_path / "b", "failed", error="no luck")
-    shown = made(tmp_path)
+    shown = rendered(tmp_path)
     sorts = [a["data-sort"] for a in shown.all("td") if "data-sort" in a]
     test = json.loads((tmp_path / "a" / "result.json").read_text())["test"]["accuracy"]["mean"]
     assert repr(test) in sorts
@@ -115,16 +115,16 @@ def test_every_status_is_shown(tmp_path: Path) -> None:
         of_status(tmp_path / status, status)
     of_status(tmp_path / "pruned", "interrupted", pruned={"step": 20, "trial": 3})
     (of_status(tmp_path / "unreadable", "x") / "result.json").write_text("{")
-    shown = made(tmp_path)
-    found = {row["data-status"] for row in shown.all("tr") if "data-status" in row}
-    assert found == {"completed", "failed", "interrupted", "killed", "pruned", "unreadable"}
+    shown = rendered(tmp_path)
+    statuses = {row["data-status"] for row in shown.all("tr") if "data-status" in row}
+    assert statuses == {"completed", "failed", "interrupted", "killed", "pruned", "unreadable"}
     assert len([a for a in shown.all("a") if a["href"].startswith("#run-")]) >= 6
 
 
 def test_regression_has_its_own_plots_and_wording(tmp_path: Path) -> None:
     for seed in range(2):
         learned(tmp_path / str(seed), seed, "maml", "mse", data="sinusoid", ways=1, shots=10)
-    shown = made(tmp_path)
+    shown = rendered(tmp_path)
     plots = [a for a in shown.all("div") if "data-plot" in a]
     assert {(p["data-plot"], p["data-name"]) for p in plots} == {
         ("dots", "mse"),
@@ -142,16 +142,19 @@ def test_a_custom_headline_is_plotted_and_described(tmp_path: Path) -> None:
     for seed in range(2):
         learned(tmp_path / str(seed), seed, score="return")
         learned(tmp_path / f"images {seed}", seed, data="glyphs")
-    shown = made(tmp_path)
+    shown = rendered(tmp_path)
     plots = [a for a in shown.all("div") if "data-plot" in a]
     assert [(p["data-plot"], p["data-headline"], p["data-name"]) for p in plots] == [
-        *(("dots", "0", "accuracy"), ("dots", "1", "return")),
-        *(("curves", "0", "accuracy"), ("curves", "0", "loss")),
-        *(("curves", "1", "return"), ("curves", "1", "loss")),
+        ("dots", "0", "accuracy"),
+        ("dots", "1", "return"),
+        ("curves", "0", "accuracy"),
+        ("curves", "0", "loss"),
+        ("curves", "1", "return"),
+        ("curves", "1", "loss"),
     ]
     title = "return of an episode"
-    told = {"score": "return", "higher": True, "percent": False, "digits": 4, "title": title}
-    assert shown.data["headlines"][1] == told | {"loss": True}
+    expected = {"score": "return", "higher": True, "percent": False, "digits": 4, "title": title}
+    assert shown.data["headlines"][1] == expected | {"loss": True}
     assert "highest test return of an episode" in shown.words
     assert "return of the row minus return of the column;" in shown.words
     assert "lower is better" not in shown.words
@@ -162,9 +165,9 @@ def test_a_custom_headline_is_plotted_and_described(tmp_path: Path) -> None:
 
 def test_the_number_of_plotted_scores_is_limited(tmp_path: Path) -> None:
     for i in range(15):
-        told = Headline(f"score{i}", higher_is_better=True).as_dict()
-        learned(tmp_path / str(i), i, score=f"score{i}", headline=told)
-    shown = made(tmp_path)
+        headline = Headline(f"score{i}", higher_is_better=True).as_dict()
+        learned(tmp_path / str(i), i, score=f"score{i}", headline=headline)
+    shown = rendered(tmp_path)
     assert len(shown.data["headlines"]) == 12
     assert shown.words.count("highest test") == 12
     assert (
@@ -177,23 +180,25 @@ def test_a_matrix_cell_agrees_with_compare(tmp_path: Path) -> None:
 
     for seed in range(2):
         learned(tmp_path / str(seed), seed)
-    shown = made(tmp_path)
+    shown = rendered(tmp_path)
     entries = rank(runs.find([tmp_path])).entries
     (pair,), _ = comparison.compare([tested.read_test(e.folder) for e in entries])
-    said = next(a["title"] for a in shown.all("td") if "title" in a)
+    description = next(a["title"] for a in shown.all("td") if "title" in a)
     mean, ci95 = 100 * pair.difference.mean, 100 * pair.difference.ci95
-    assert f"{mean:+.2f} ± {ci95:.2f} points, p = {pair.p_holm:.2g}" in said
-    assert ("is better" in said) == pair.significant
+    assert f"{mean:+.2f} ± {ci95:.2f} points, p = {pair.p_holm:.2g}" in description
+    assert ("is better" in description) == pair.significant
 
 
 def test_matrix_labels_contain_only_keys_that_differ_within_the_group(tmp_path: Path) -> None:
     for seed in range(2):
         learned(tmp_path / f"a{seed}", seed)
         learned(tmp_path / f"b{seed}", seed, "maml", data="mini")
-    shown = made(tmp_path)
-    said = [a["title"] for a in shown.all("td") if "title" in a]
-    assert all("seed" in text and "protonet" not in text and "maml" not in text for text in said)
-    assert len(said) == 4
+    shown = rendered(tmp_path)
+    descriptions = [a["title"] for a in shown.all("td") if "title" in a]
+    assert all(
+        "seed" in text and "protonet" not in text and "maml" not in text for text in descriptions
+    )
+    assert len(descriptions) == 4
 
 
 def test_a_run_without_validation_has_curves_and_progress(tmp_path: Path) -> None:
@@ -201,7 +206,7 @@ def test_a_run_without_validation_has_curves_and_progress(tmp_path: Path) -> Non
     lines = curve().splitlines(keepends=True)
     train = [line for line in lines if json.loads(line)["split"] == "train"]
     (folder / "metrics.jsonl").write_text("".join(train[:31]))
-    shown = made(tmp_path)
+    shown = rendered(tmp_path)
     assert shown.data["headlines"][shown.data["runs"][0]["headline"]]["score"] == "accuracy"
     assert "31 of 40" in shown.words
     assert [a for a in shown.all("div") if a.get("data-plot") == "curves"]
@@ -212,24 +217,24 @@ def test_omitted_curves_are_reported(tmp_path: Path, monkeypatch) -> None:
     learned(tmp_path / "b", 1)
     (tmp_path / "b/metrics.jsonl").write_text(curve(steps=200))
     monkeypatch.setattr(curves, "MAX_BYTES", 2 * len(curve()))
-    words = made(tmp_path).words
+    words = rendered(tmp_path).words
     assert words.count("its curves are left out") == 1
     assert "The curves of 1 run are left out because metrics.jsonl is too large." in words
 
 
 def test_the_summary_warns_of_selection_and_of_different_tests(tmp_path: Path) -> None:
     learned(tmp_path / "a")
-    assert "by chance" not in made(tmp_path).words
+    assert "by chance" not in rendered(tmp_path).words
     learned(tmp_path / "b", 1)
-    words = made(tmp_path).words
+    words = rendered(tmp_path).words
     assert "partly best by chance" in words and "different tests" not in words
     learned(tmp_path / "c", 2, shots=5)
-    told = "The tests differ in task: figures of different tests do not rank runs"
-    assert told in made(tmp_path).words
+    warning = "The tests differ in task: figures of different tests do not rank runs"
+    assert warning in rendered(tmp_path).words
 
 
 def test_a_page_of_one_run(tmp_path: Path) -> None:
-    shown = made(learned(tmp_path / "alone"))
+    shown = rendered(learned(tmp_path / "alone"))
     assert "1 run : 1 completed" in shown.words
     assert not [a for a in shown.all("table") if a.get("class") == "matrix"]
     assert "./result.json" in [a["href"] for a in shown.all("a")]
@@ -237,7 +242,7 @@ def test_a_page_of_one_run(tmp_path: Path) -> None:
 
 def test_a_page_without_finished_runs(tmp_path: Path) -> None:
     of_status(tmp_path / "a", "failed", error="no luck")
-    assert not [a for a in made(tmp_path).all("div") if "data-plot" in a]
+    assert not [a for a in rendered(tmp_path).all("div") if "data-plot" in a]
 
 
 def test_a_run_outside_the_folder_of_the_page_has_no_links(tmp_path: Path) -> None:
@@ -254,14 +259,14 @@ def test_pictures_beyond_the_size_budget_are_reported(
     for seed in range(3):
         learned(tmp_path / str(seed), seed)
     monkeypatch.setattr(page, "Album", lambda: Album(left=1))
-    shown = made(tmp_path)
+    shown = rendered(tmp_path)
     assert len(shown.all("img")) == 1
     assert "2 episode pictures are left out" in shown.words
     assert shown.words.count("the size limit for pictures on this page is reached") == 2
 
 
 def test_the_policy_allows_only_the_scripts_of_the_page(tmp_path: Path) -> None:
-    shown = made(learned(tmp_path / "run"))
+    shown = rendered(learned(tmp_path / "run"))
     (stated,) = (a["content"] for a in shown.all("meta") if "http-equiv" in a)
     rules = dict(rule.split(" ", 1) for rule in stated.split("; "))
     assert rules["default-src"] == "'none'"
@@ -284,11 +289,11 @@ def test_a_hostile_folder_adds_no_elements_and_attributes(tmp_path: Path) -> Non
     learned(tmp_path / "kind" / "wave", 1, score="mse")
     (tmp_path / "evil").mkdir()
     hostile(tmp_path / "evil")
-    shown = made(tmp_path / "evil")
-    known = made(tmp_path / "kind")
-    assert {tag for tag, _ in shown.elements} <= {tag for tag, _ in known.elements}
+    shown = rendered(tmp_path / "evil")
+    harmless = rendered(tmp_path / "kind")
+    assert {tag for tag, _ in shown.elements} <= {tag for tag, _ in harmless.elements}
     names = {name for _, attributes in shown.elements for name in attributes}
-    assert names <= {name for _, attributes in known.elements for name in attributes}
+    assert names <= {name for _, attributes in harmless.elements for name in attributes}
     addresses = [a["href"] for a in shown.all("a")]
     strange = [a for a in addresses if not re.match(r"#[\w-]+$|\./[\w%.~/-]+$", a)]
     assert strange == []
@@ -327,10 +332,10 @@ def test_arbitrary_content_in_a_result(tmp_path_factory, part: str, content: Any
         (folder / str(seed) / "episodes.png").unlink()
     file = folder / "0" / "result.json"
     whole = json.loads(file.read_text())
-    held = whole.get(part)
-    both = isinstance(content, dict) and isinstance(held, dict)
-    for made in (content, {**held, **content} if both else content):
-        file.write_text(json.dumps({**whole, part: made}))
+    original = whole.get(part)
+    can_merge = isinstance(content, dict) and isinstance(original, dict)
+    for value in (content, {**original, **content} if can_merge else content):
+        file.write_text(json.dumps({**whole, part: value}))
         render(rank(runs.find([folder])), [folder], folder)
 
 

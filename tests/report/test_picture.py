@@ -25,13 +25,13 @@ def test_a_picture_of_the_ranking(sweep: Path, tmp_path: Path) -> None:
 @pytest.mark.ink
 @pytest.mark.parametrize(("headline", "first"), [(RETURN, "high"), (MAE, "low")])
 def test_the_best_is_on_top(sweep: Path, tmp_path: Path, monkeypatch, headline, first: str) -> None:
-    told = {"score": headline.score, "protocol": {"headline": headline.as_dict()}}
+    values = {"score": headline.score, "protocol": {"headline": headline.as_dict()}}
     for name, mean in (("low", -1.0), ("high", 3.0)):
-        run(sweep / name, mean=mean, command=f"metarun steps={name}", **told)
-    kept = []
-    monkeypatch.setattr(picture, "save", lambda figure, path: kept.append(figure))
+        run(sweep / name, mean=mean, command=f"metarun steps={name}", **values)
+    figures = []
+    monkeypatch.setattr(picture, "save", lambda figure, path: figures.append(figure))
     picture.draw(ranked(sweep), "a", tmp_path / "a.png")
-    (axes,) = kept[0].axes
+    (axes,) = figures[0].axes
     assert axes.get_yticklabels()[0].get_text() == f"steps={first}"
     less = "" if headline.higher_is_better else ", lower is better"
     assert axes.get_xlabel().startswith(f"test {headline.score}{less} (95 %")

@@ -20,20 +20,33 @@ def test_the_best_comes_first_and_runs_without_a_figure_last(sweep: Path) -> Non
     run(sweep / "4", mean=0.1, score="mse")
     run(sweep / "5", status="interrupted", test=None)
     order = [e.name for e in ranked(sweep).entries]
-    assert order == ["1", "0", "4", "3", "5", "2"]  # accuracies, then errors: the least is best
+    assert order == [
+        "1",
+        "0",
+        "4",
+        "3",
+        "5",
+        "2",
+    ]  # accuracies first; of errors, the lowest is best
 
 
 def test_each_score_is_ranked_in_its_own_direction(sweep: Path) -> None:
     for score, headline in (("return", RETURN), ("mae", MAE), ("mse", None), ("accuracy", None)):
-        told = {"protocol": {"headline": headline.as_dict()}} if headline else {}
-        run(sweep / f"{score} low", mean=0.1, score=score, **told)
-        run(sweep / f"{score} high", mean=0.2, score=score, **told)
-    found = ranked(sweep)
-    assert [e.name for e in found.entries] == [
-        *("accuracy high", "accuracy low", "return high", "return low"),
-        *("mae low", "mae high", "mse low", "mse high"),
+        values = {"protocol": {"headline": headline.as_dict()}} if headline else {}
+        run(sweep / f"{score} low", mean=0.1, score=score, **values)
+        run(sweep / f"{score} high", mean=0.2, score=score, **values)
+    ranking = ranked(sweep)
+    assert [e.name for e in ranking.entries] == [
+        "accuracy high",
+        "accuracy low",
+        "return high",
+        "return low",
+        "mae low",
+        "mae high",
+        "mse low",
+        "mse high",
     ]
-    assert [h.score for h in found.headlines] == ["accuracy", "return", "mae", "mse"]
+    assert [h.score for h in ranking.headlines] == ["accuracy", "return", "mae", "mse"]
 
 
 def test_runs_with_and_without_a_headline_form_one_seed_group(sweep: Path) -> None:
@@ -48,18 +61,18 @@ def test_typed_keys_with_different_values_are_varied_keys(sweep: Path) -> None:
     same = "metarun data=glyphs out=x hydra.sweep.dir=y"
     run(sweep / "0", command=f"{same} steps=1 algo=maml", config={"steps": 1})
     run(sweep / "1", command=f"{same} steps=5 +tags=[a]", config={"steps": 5})
-    found = ranked(sweep)
-    assert found.varied == ["steps", "algo", "tags"]
-    assert [found.value(e, "steps") for e in found.entries] == ["1", "5"]
-    assert [found.value(e, "algo") for e in found.entries] == ["maml", "–"]
+    ranking = ranked(sweep)
+    assert ranking.varied == ["steps", "algo", "tags"]
+    assert [ranking.value(e, "steps") for e in ranking.entries] == ["1", "5"]
+    assert [ranking.value(e, "algo") for e in ranking.entries] == ["maml", "–"]
 
 
 def test_a_key_typed_for_one_run_has_the_configured_value_in_others(sweep: Path) -> None:
     run(sweep / "0", mean=0.8, command="metarun algo.lr=0.10", config={"algo": {"lr": 0.1}})
     run(sweep / "1", mean=0.7, command="metarun", config={"algo": {"lr": 0.5}})
-    found = ranked(sweep)
-    assert found.varied == ["algo.lr"]
-    assert [found.value(e, "algo.lr") for e in found.entries] == ["0.1", "0.5"]
+    ranking = ranked(sweep)
+    assert ranking.varied == ["algo.lr"]
+    assert [ranking.value(e, "algo.lr") for e in ranking.entries] == ["0.1", "0.5"]
 
 
 def test_the_first_of_two_runs_with_the_same_seed_counts(sweep: Path) -> None:
@@ -72,9 +85,9 @@ def test_the_first_of_two_runs_with_the_same_seed_counts(sweep: Path) -> None:
 
 
 def test_a_single_run_has_no_varied_keys(sweep: Path) -> None:
-    found = ranked(run(sweep / "0"))
-    assert found.varied == found.differing == []
-    assert found.entries[0].test == Stat(0.9, 0.01)
+    ranking = ranked(run(sweep / "0"))
+    assert ranking.varied == ranking.differing == []
+    assert ranking.entries[0].test == Stat(0.9, 0.01)
 
 
 def test_an_unreadable_run_adds_no_varied_keys(sweep: Path) -> None:
@@ -91,7 +104,7 @@ def test_without_a_configuration_the_command_defines_the_setting(sweep: Path) ->
 
 
 def test_the_title_omits_facts_that_have_a_column(sweep: Path) -> None:
-    """One learner failed before it could say what it is: the title is not of the other alone."""
+    """One run failed before it had facts: the algorithm of the other is not in the title."""
     run(sweep / "0", command="metarun algo=protonet")
     refused = {"status": "failed", "test": None, "val": None, "protocol": None}
     run(sweep / "1", **refused, run={"command": "metarun algo=mamml"})

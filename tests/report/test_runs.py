@@ -22,10 +22,10 @@ from tests.conftest import TINY
 from tests.report.folders import result, run
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
-STOPPED = 2**22 + 1  # more than Linux gives a process
+STOPPED = 2**22 + 1  # above the largest process id of Linux
 
 
-def one(folder: Path) -> Entry:
+def find_one(folder: Path) -> Entry:
     (entry,) = runs.find([folder])
     return entry
 
@@ -34,10 +34,10 @@ def test_a_real_run_and_its_evaluation(metarun: Metarun) -> None:
     assert metarun(*TINY, "algo.distance=cosine", "seed=3", "out=a/run")[0] == 0
     assert metarun("evaluate", "run=a/run", "shots=2", *TINY[:2])[0] == 0
     trained, evaluation = runs.find([Path("a")])
-    made = json.loads(Path("a/run/result.json").read_text())
+    trained_result = json.loads(Path("a/run/result.json").read_text())
     assert (trained.name, trained.status, trained.error) == ("run", "completed", "")
-    assert trained.test == Stat(**made["test"]["accuracy"])
-    assert trained.val == Stat(**made["val"]["accuracy"])
+    assert trained.test == Stat(**trained_result["test"]["accuracy"])
+    assert trained.val == Stat(**trained_result["val"]["accuracy"])
     assert (trained.algo, trained.data, trained.task) == ("protonet", "blobs", "5-way 1-shot")
     assert (trained.seed, trained.steps, trained.steps_done) == (3, 4, 4)
     assert trained.words["algo.distance"] == trained.settings["algo.distance"] == "cosine"
@@ -52,8 +52,8 @@ def test_a_real_run_and_its_evaluation(metarun: Metarun) -> None:
 
 def test_the_arguments_of_an_evaluation_override_those_of_its_run(metarun: Metarun) -> None:
     assert metarun(*TINY, "out=run")[0] == 0
-    typed = ("algo.batch_norm=transductive", "episodes=9")
-    assert metarun("evaluate", "run=run", *typed, *TINY[:2])[0] == 0
+    arguments = ("algo.batch_norm=transductive", "episodes=9")
+    assert metarun("evaluate", "run=run", *arguments, *TINY[:2])[0] == 0
     trained, evaluation = runs.find([Path("run")])
     assert trained.settings["algo.batch_norm"] == "inductive"
     assert evaluation.settings["algo.batch_norm"] == evaluation.batch_norm == "transductive"
@@ -64,13 +64,13 @@ def test_the_arguments_of_an_evaluation_override_those_of_its_run(metarun: Metar
 
 @pytest.mark.parametrize("status", ["failed", "interrupted"])
 def test_a_run_that_did_not_finish_has_no_test_figure(tmp_path: Path, status: str) -> None:
-    entry = one(run(tmp_path / "a", status=status, error="no luck"))
+    entry = find_one(run(tmp_path / "a", status=status, error="no luck"))
     assert (entry.status, entry.error, entry.test) == (status, "no luck", None)
     assert entry.val == Stat(0.9, 0.01)
 
 
 def test_a_pruned_trial(tmp_path: Path) -> None:
-    entry = one(run(tmp_path / "a", status="interrupted", pruned={"step": 5}, test=None))
+    entry = find_one(run(tmp_path / "a", status="interrupted", pruned={"step": 5}, test=None))
     assert entry.status == "pruned"
 
 
@@ -80,13 +80,13 @@ def holder(folder: Path, pid: int, host: str) -> None:
 
 def test_a_running_run_without_a_process_was_killed(tmp_path: Path) -> None:
     folder = run(tmp_path / "a", status="running", test=None)
-    assert one(folder).status == "killed"
+    assert find_one(folder).status == "killed"
     holder(folder, os.getpid(), socket.gethostname())
-    assert one(folder).status == "running"
+    assert find_one(folder).status == "running"
     holder(folder, STOPPED, socket.gethostname())
-    assert one(folder).status == "killed"
-    holder(folder, STOPPED, "another machine, which cannot be asked")
-    assert one(folder).status == "running"
+    assert find_one(folder).status == "killed"
+    holder(folder, STOPPED, "another machine")
+    assert find_one(folder).status == "running"
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
@@ -95,21 +95,23 @@ def test_a_zombie_process_has_ended(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         holder(folder, process.pid, socket.gethostname())
-        assert one(folder).status == "running"
+        assert find_one(folder).status == "running"
     finally:
         process.kill()
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays listed
-    assert one(folder).status == "killed"
+    os.waitid(
+        os.P_PID, process.pid, os.WEXITED | os.WNOWAIT
+    )  # ended, but still in the process table
+    assert find_one(folder).status == "killed"
     process.communicate()
 
 
 def test_a_run_without_a_result(tmp_path: Path) -> None:
     folder = run(tmp_path / "a", config={"seed": 4, "choices": {"algo": "maml"}, "steps": 7})
     (folder / "result.json").unlink()
-    entry = one(folder)
+    entry = find_one(folder)
     assert (entry.status, entry.algo, entry.seed, entry.steps) == ("killed", "maml", 4, 7)
     holder(folder, os.getpid(), socket.gethostname())
-    assert one(folder).status == "running"
+    assert find_one(folder).status == "running"
 
 
 def test_finding_runs_takes_no_lock_and_writes_nothing(metarun: Metarun) -> None:
@@ -123,8 +125,8 @@ def test_each_run_is_found_once_in_natural_order(tmp_path: Path) -> None:
     for name in ("10", "2", "1/evaluations/again", "1"):
         (tmp_path / "s" / name).mkdir(parents=True, exist_ok=True)
         (tmp_path / "s" / name / "result.json").write_text(json.dumps(result()))
-    found = runs.find([tmp_path / "s", tmp_path / "s/2", tmp_path / "s"])
-    names = [entry.name for entry in found]
+    entries = runs.find([tmp_path / "s", tmp_path / "s/2", tmp_path / "s"])
+    names = [entry.name for entry in entries]
     assert names == [str(tmp_path / "s" / n) for n in ("1", "1/evaluations/again", "2", "10")]
     assert [e.name for e in runs.find([tmp_path / "s"])] == ["1", "1/evaluations/again", "2", "10"]
 
@@ -168,7 +170,7 @@ def test_arbitrary_results_give_valid_entries(
 ) -> None:
     folder = tmp_path_factory.mktemp("stranger")
     (folder / "result.json").write_text(json.dumps(content))
-    entry = one(folder)
+    entry = find_one(folder)
     assert entry.status in STATUSES
     assert (entry.test is not None) == (entry.status == "completed")
     texts = (entry.name, entry.error, entry.algo, entry.data, entry.task, entry.command)
@@ -192,7 +194,7 @@ def test_arbitrary_results_give_valid_entries(
 def test_a_malformed_configuration_affects_that_run_only(tmp_path: Path, text: str) -> None:
     folder = run(tmp_path / "a")
     (folder / "config.yaml").write_text(text)
-    entry = one(folder)
+    entry = find_one(folder)
     assert entry.status == "completed"
     assert all(len(value) <= 2000 for value in entry.settings.values())
 
@@ -202,20 +204,20 @@ def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:
     (tmp_path / "secret.yaml").write_text("password: abc")
     folder = run(tmp_path / "a")
     (folder / "config.yaml").symlink_to(tmp_path / "secret.yaml")
-    assert "password" not in one(folder).settings
+    assert "password" not in find_one(folder).settings
     (folder / "result.json").unlink()
     (folder / "result.json").symlink_to(tmp_path / "secret.json")
-    assert one(folder).status == "unreadable"
+    assert find_one(folder).status == "unreadable"
 
 
 def test_the_depth_of_the_search_is_limited(tmp_path: Path) -> None:
     inside = run(tmp_path / "s/a")
     run(tmp_path.joinpath("s", *["d"] * (runs.MAX_DEPTH + 1)))
-    assert one(tmp_path / "s").folder == inside
+    assert find_one(tmp_path / "s").folder == inside
 
 
 def test_links_to_other_runs_are_not_followed(tmp_path: Path) -> None:
     run(tmp_path / "elsewhere")
     inside = run(tmp_path / "s/a")
     (tmp_path / "s/link").symlink_to(tmp_path / "elsewhere")
-    assert one(tmp_path / "s").folder == inside
+    assert find_one(tmp_path / "s").folder == inside

@@ -19,13 +19,13 @@ def test_the_interval_over_seeds_is_students_t_over_their_means(sweep: Path) -> 
     means = [0.90, 0.93, 0.91]
     for seed, mean in enumerate(means):
         run(sweep / str(seed), seed=seed, mean=mean, config={"seed": seed, "out": f"x{seed}"})
-    found = ranked(sweep)
+    ranking = ranked(sweep)
     low, high = stats.t.interval(0.95, 2, loc=sum(means) / 3, scale=stats.sem(means))
-    (group,) = found.groups
+    (group,) = ranking.groups
     assert group.seeds == [0, 1, 2]
     assert group.test == pytest.approx((sum(means) / 3, (high - low) / 2))
-    assert all(found.seed_group(entry) is group for entry in found.entries)
-    assert f"91.33 ± {50 * (high - low):.2f} %" in lines(tables.seeds_table(found))[-1]
+    assert all(ranking.seed_group(entry) is group for entry in ranking.entries)
+    assert f"91.33 ± {50 * (high - low):.2f} %" in lines(tables.seeds_table(ranking))[-1]
 
 
 def test_seed_groups_contain_only_runs_that_differ_in_the_seed(sweep: Path) -> None:
@@ -37,10 +37,10 @@ def test_seed_groups_contain_only_runs_that_differ_in_the_seed(sweep: Path) -> N
         run(sweep / str(i), seed=seed, mean=mean, config=config, command=command)
     more = {"command": "metarun train_shots=1 seed=2", "config": {"seed": 2, "train_shots": 1}}
     run(sweep / "6", seed=2, status="failed", test=None, **more)
-    five, one = lines(tables.seeds_table(ranked(sweep)))[-2:]
-    assert five.startswith("5 85.00 ±")
-    assert one.startswith("1 55.00 ±")
-    assert one.endswith(" 0 1")
+    five_shot, one_shot = lines(tables.seeds_table(ranked(sweep)))[-2:]
+    assert five_shot.startswith("5 85.00 ±")
+    assert one_shot.startswith("1 55.00 ±")
+    assert one_shot.endswith(" 0 1")
 
 
 def test_runs_with_different_protocols_form_no_seed_group(sweep: Path) -> None:
@@ -69,13 +69,13 @@ def test_squared_errors_are_not_percentages(sweep: Path) -> None:
 
 
 def test_a_custom_headline_in_table_and_csv(sweep: Path) -> None:
-    told = {"score": "return", "protocol": {"headline": RETURN.as_dict()}}
+    values = {"score": "return", "protocol": {"headline": RETURN.as_dict()}}
     for seed, mean in enumerate((-7.5, -2.5)):
-        run(sweep / str(seed), seed=seed, mean=mean, **told)
-    found = ranked(sweep)
-    assert "-2.5000 ± 0.0100" in lines(tables.as_table(found))[-2]
-    assert "-5.0000 ± " in lines(tables.seeds_table(found))[-1]
-    best, second = csv.DictReader(io.StringIO(tables.as_csv(found)))
+        run(sweep / str(seed), seed=seed, mean=mean, **values)
+    ranking = ranked(sweep)
+    assert "-2.5000 ± 0.0100" in lines(tables.as_table(ranking))[-2]
+    assert "-5.0000 ± " in lines(tables.seeds_table(ranking))[-1]
+    best, second = csv.DictReader(io.StringIO(tables.as_csv(ranking)))
     assert (best["score"], best["test"], second["test"]) == ("return", "-2.5", "-7.5")
 
 
