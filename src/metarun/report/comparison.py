@@ -13,8 +13,8 @@ from metarun.report.untrusted import shown
 from metarun.runs.results import csv_text
 from metarun.stats import Difference, difference, holm
 
-# Entries of the protocol that may differ: what is compared, and the headline, which is checked
-# apart from its title.
+# Entries of the protocol that may differ: the learner, and the headline, which `compare` checks
+# separately because its title may differ.
 FREE = ("algo", "backbone", "headline")
 # Entries that may differ, with a note. All others must be equal, including entries that later
 # versions add.
