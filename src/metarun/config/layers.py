@@ -45,7 +45,7 @@ class Loader(ConfigLoaderImpl):
             ConfigCompositionException: also where `quick=true` has no settings to select.
         """
         chosen = tuple(word for word in overrides if word.partition("=")[0] in GROUPS)
-        layers = self._layers.get(chosen, EMPTY)
+        layers = self._layers.get(chosen) or self._first_guess(chosen)
         for _ in range(2):
             self._store(layers)
             cfg = super().load_configuration(config_name, overrides, *args, **kwargs)
@@ -55,6 +55,15 @@ class Loader(ConfigLoaderImpl):
         self._layers[chosen] = layers
         _conclude(cfg)
         return cfg
+
+    def _first_guess(self, chosen: tuple[str, ...]) -> Layers:
+        """The recommendations of a typed algorithm: one composition is enough without a preset."""
+        choices = dict(word.split("=", 1) for word in chosen)
+        file = self.repository.load_config(f"algo/{choices.get('algo')}")
+        if file is None:
+            return EMPTY
+        node = file.config if "_target_" in file.config else OmegaConf.create({})
+        return {**EMPTY, "recommended": _recommended(node, choices.get("data"))}
 
     def _store(self, layers: Layers) -> None:
         """Put the layers where Hydra looks for configs that are not files.
@@ -88,13 +97,19 @@ def _node(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _layers_of(cfg: DictConfig) -> Layers:
-    recommended = _table(cfg, "algo.recommended")
-    on_data = recommended.pop("on_data", {}).get(cfg.hydra.runtime.choices.get("data"), {})
+    recommended = _recommended(cfg.get("algo"), cfg.hydra.runtime.choices.get("data"))
     cell = cell_of(cfg.get("ways"), cfg.get("shots"))
     settings = dict(_table(cfg, "cells").get(cell, {}))
     if cfg.get("quick") is True:
         settings |= _quick(_table(cfg, "quick_cells"), cell)
-    return {"recommended": {**recommended, **on_data}, "cell": settings}
+    return {"recommended": recommended, "cell": settings}
+
+
+def _recommended(algo: Any, data: str | None) -> dict[str, Any]:
+    """The recommendations in the node of an algorithm, for a data set."""
+    recommended = _table(algo, "recommended") if isinstance(algo, DictConfig) else {}
+    on_data = recommended.pop("on_data", {})
+    return {**recommended, **on_data.get(data, {})}
 
 
 def _quick(quick_cells: Mapping[str, dict[str, Any]], cell: str) -> dict[str, Any]:
