@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from metarun.files import read_whole, write_whole
 RESUMABLE = ("steps", "logger", "device", "threads", "tags", "data.root", "data.cache")
 RETESTABLE = ("ways", "shots", "queries", "test_episodes", "eval_seed")
 RETESTABLE += ("device", "threads", "data", "algo.")
+MAY_DIFFER = (*RESUMABLE, "choices.logger", "audit", "out", "data_home", "preset")
 MARK = "# sha256 of the lines above: "
 
 
@@ -58,7 +59,7 @@ def load_config(run: Path, key: str) -> DictConfig:
         body, _, digest = text.rpartition(MARK)
         if digest.strip() != _digest(body):
             _compare(run, plain)
-        return OmegaConf.create(_completed(plain))
+        return OmegaConf.create(plain)
     except OmegaConfBaseException as error:
         raise Refused(f"{file}: damaged ({str(error).splitlines()[0]})") from error
 
@@ -127,7 +128,7 @@ def amend(
 def differences(
     before: dict[str, Any],
     now: dict[str, Any],
-    free: Sequence[str] = (*RESUMABLE, "audit", "out", "data_home"),
+    free: Sequence[str] = MAY_DIFFER,
 ) -> list[str]:
     """One line for each key whose values differ, with both values.
 
@@ -136,7 +137,7 @@ def differences(
         now: the configuration to compare with it.
         free: keys that may differ, including the keys below them.
     """
-    old, new = (dict(_leaves(OmegaConf.create(_completed(c)))) for c in (before, now))
+    old, new = dict(_leaves(before)), dict(_leaves(now))
     return [
         _difference(key, old, new)
         for key in sorted(old.keys() | new.keys())
@@ -151,18 +152,9 @@ def _difference(key: str, old: dict[str, Any], new: dict[str, Any]) -> str:
     return f"{key}{now}: the run was trained {before}"
 
 
-def _completed(config: dict[str, Any]) -> dict[str, Any]:
-    """Add the keys that configurations of the first versions lack."""
-    return {
-        "augmentation": {"_target_": "metarun.tasks.augmentation.none"},
-        "audit": "quick",
-        **config,
-    }
-
-
-def _leaves(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
-    for key in keys(cfg):
-        value = OmegaConf.select(cfg, key)
-        yield key, OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-    for group in GROUPS:
-        yield f"{group}._target_", OmegaConf.select(cfg, f"{group}._target_")
+def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
