@@ -88,8 +88,8 @@ class RunConfig(BaseModel):
     threads: Count | None
     audit: Literal["quick", "full"]
     tags: list[str]
-    quick: bool
-    preset: Preset | None
+    quick: bool = False
+    preset: Preset | None = None
     out: Annotated[str, Field(min_length=1)]
     data_home: Annotated[str, Field(min_length=1)]
     choices: Choices

@@ -21,7 +21,7 @@ from metarun.files import read_whole, write_whole
 RESUMABLE = ("steps", "logger", "device", "threads", "tags", "data.root", "data.cache")
 RETESTABLE = ("ways", "shots", "queries", "test_episodes", "eval_seed")
 RETESTABLE += ("device", "threads", "data", "algo.")
-MAY_DIFFER = (*RESUMABLE, "choices.logger", "audit", "out", "data_home", "preset")
+MAY_DIFFER = (*RESUMABLE, "choices.logger", "audit", "out", "data_home", "quick", "preset")
 MARK = "# sha256 of the lines above: "
 
 
