@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms.functional as TF
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -214,17 +213,3 @@ def test_resume_and_evaluate_cannot_change_the_augmentation(metarun: Metarun) ->
     code, _, err = metarun("resume=run", "steps=9", *TINY[:2])
     assert code == 2
     assert err == [f"metarun: {file}: augmentation.crop=2: the run was trained with 4"]
-
-
-def test_old_runs_without_an_augmentation_key_can_be_evaluated_and_resumed(
-    metarun: Metarun,
-) -> None:
-    metarun(*TINY, "out=run")
-    file, last = Path("run/config.yaml"), Path("run/checkpoints/last.pt")
-    old_config = yaml.safe_load(file.read_text())
-    del old_config["augmentation"], old_config["choices"]["augmentation"]
-    file.write_text(yaml.safe_dump(old_config))
-    checkpoint.save(last, {**checkpoint.load_state(last), "config": old_config})
-    assert metarun("evaluate", "run=run", "name=again", *TINY[:2])[0] == 0
-    assert protocol("run/evaluations/again")["augmentation"] == "none"
-    assert metarun("resume=run", "steps=5", *TINY[:2])[0] == 0

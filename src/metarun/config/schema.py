@@ -28,7 +28,7 @@ class Choices(BaseModel):
     data: str
     backbone: str
     optimizer: str
-    augmentation: str = "none"  # runs of the first versions do not say
+    augmentation: str
 
 
 class Preset(BaseModel):
