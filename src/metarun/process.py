@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import os
 import sys
@@ -42,10 +44,31 @@ def set_up(job: int | None = None) -> Iterator[None]:
 
 
 def print_anything() -> None:
-    """Replace characters that the terminal cannot encode, such as ±, instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
+    """Print without errors that would end a run.
+
+    Characters that the terminal cannot encode, such as ±, are replaced. Output to a terminal that
+    has been closed is discarded.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         if hasattr(stream, "reconfigure"):
+            if stream.isatty():
+                buffer = io.BufferedWriter(_Terminal(stream.fileno(), "wb", closefd=False))
+                stream = io.TextIOWrapper(buffer, stream.encoding, line_buffering=True)
+                setattr(sys, name, stream)
             stream.reconfigure(errors="replace")
+
+
+class _Terminal(io.FileIO):
+    """A terminal that discards output after it has been closed."""
+
+    def write(self, data: bytes | memoryview) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return memoryview(data).nbytes
 
 
 def describe(error: Exception) -> str:

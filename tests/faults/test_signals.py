@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +15,11 @@ import kill_and_resume
 import pytest
 import torch
 
-from metarun import train
+from metarun import evaluate, train
 from metarun.loggers.none import NoLogger
 from metarun.runs import checkpoint
 from metarun.runs.lock import alone_in
-from metarun.training import loop
+from metarun.training import evaluation, loop
 from tests.conftest import TINY
 from tests.faults.conftest import SHORT, assert_same
 from tests.test_train import result
@@ -26,7 +27,9 @@ from tests.test_train import result
 Metarun = Callable[..., tuple[int, str, list[str]]]
 
 
-@pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGINT] * 2])
+@pytest.mark.parametrize(
+    "numbers", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGINT] * 2, [signal.SIGHUP] * 2]
+)
 @pytest.mark.parametrize("write", [1, 4])
 def test_a_signal_while_a_checkpoint_is_written(
     metarun: Metarun, made: Path, numbers: list[int], write: int
@@ -48,12 +51,46 @@ def test_a_signal_while_a_checkpoint_is_written(
     assert (code, len(err)) == (130, 1)
     line = err[0]
     assert line.startswith("metarun: interrupted; ")
-    assert ("at once" in line) == (len(numbers) == 2)
+    assert ("at once" in line) == (numbers == [signal.SIGINT] * 2)
     assert result("run")["status"] == "interrupted"
     assert not list(Path("run/checkpoints").glob(".*"))
     again = shlex.split(line.partition("go on with: metarun ")[2])
     assert metarun(*again)[0] == 0
     assert_same(Path("run"), made / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_the_test_keeps_the_trained_weights(
+    metarun: Metarun, made: Path, number: int
+) -> None:
+    def evaluate(*args: Any) -> Any:
+        os.kill(os.getpid(), number)
+        return evaluation.evaluate(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "evaluate", evaluate)
+        code, _, (line,) = metarun(*SHORT, "out=run")
+    assert code == 130
+    assert line.startswith("metarun: interrupted; step 4 of 4 is saved; go on with: ")
+    assert result("run")["status"] == "interrupted"
+    assert metarun("resume=run", *TINY[:2])[0] == 0
+    assert_same(Path("run"), made / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_an_evaluation_writes_nothing(
+    metarun: Metarun, made: Path, number: int
+) -> None:
+    def test(*args: Any) -> Any:
+        os.kill(os.getpid(), number)
+        return evaluation.evaluate(*args)
+
+    shutil.copytree(made / "whole", "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "evaluate", test)
+        code, _, err = metarun("evaluate", "run=run", *TINY[:2])
+    assert (code, err) == (130, ["metarun: interrupted"])
+    assert not Path("run/evaluations").exists()
 
 
 def test_a_finished_run_stays_finished_if_the_end_of_the_logger_is_interrupted(

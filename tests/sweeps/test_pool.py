@@ -92,17 +92,23 @@ def patient(folder: str) -> str:
     return "slept"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_each_worker_gets_one_request_to_stop(number: int, tmp_path: Path) -> None:
-    """Ctrl-C in a terminal sends SIGINT to all processes; SIGTERM goes to the parent only."""
+    """Ctrl-C in a terminal sends SIGINT to all processes; SIGTERM goes to the parent only.
+
+    A closed terminal sends SIGHUP to all processes, twice.
+    """
 
     def send_signal() -> None:
         while len(list(tmp_path.iterdir())) < 2:
             time.sleep(0.02)
         time.sleep(0.1)
         workers = [int(path.name) for path in tmp_path.iterdir()]
-        for pid in [os.getpid(), *(workers if number == signal.SIGINT else [])]:
+        for pid in [os.getpid(), *(workers if number != signal.SIGTERM else [])]:
             os.kill(pid, number)
+        if number == signal.SIGHUP:
+            time.sleep(0.1)
+            os.kill(os.getpid(), number)
 
     previous = signal.getsignal(number)
     threading.Thread(target=send_signal, daemon=True).start()

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing import active_children
 from types import FrameType
 from typing import Any
 
 from metarun.process import describe
 from metarun.sweeps import worker
+from metarun.training.interruption import HANGUP, HEEDED, handling
 
-SIGNALS = {signal.SIGINT, signal.SIGTERM}
 IDLE = 300  # seconds without a job after which a worker exits
 
 _workers: Any = None  # the executor, reused for the next batch of jobs
@@ -27,7 +25,7 @@ class Lost:
 
 
 class _StopSignals:
-    """Count Ctrl-C and SIGTERM while the process waits for its workers, and pass them on."""
+    """Count the signals that arrive while the process waits for its workers, and pass them on."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -36,8 +34,11 @@ class _StopSignals:
         """Handle one signal.
 
         After the first, each worker saves its job; after the second, jobs stop at once; after the
-        third, the workers are killed.
+        third, the workers are killed. SIGHUP, which may be sent twice, is never counted as more
+        than the first.
         """
+        if number == HANGUP and self.count:
+            return
         self.count += 1
         if self.count > 2:
             raise KeyboardInterrupt
@@ -61,7 +62,7 @@ def run_jobs(
     waiting, running = list(enumerate(calls))[::-1], dict[Future, int]()
     signals = _StopSignals()
     try:
-        with _signal_handler(signals.handle):
+        with handling(signals.handle):
             while running or (waiting and not signals.count):
                 while waiting and len(running) < processes and not signals.count:
                     number, (function, arguments) = waiting.pop()
@@ -89,7 +90,7 @@ def _submit(processes: int, threads: int, function: Callable[..., Any], *argumen
 
     global _workers
     limits = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
     try:
         for attempts_left in (1, 0):
             _workers = get_reusable_executor(
@@ -114,17 +115,3 @@ def close(kill: bool = False) -> None:
     if _workers is not None:
         _workers.shutdown(wait=True, kill_workers=kill)
         _workers = None
-
-
-@contextmanager
-def _signal_handler(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """While entered, call `handle` for Ctrl-C and SIGTERM."""
-    if threading.current_thread() is not threading.main_thread():  # only it can set handlers
-        yield
-        return
-    previous = {number: signal.signal(number, handle) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

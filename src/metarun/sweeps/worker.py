@@ -113,15 +113,16 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
 def begin(parent: int) -> None:
     """Initialise a worker: only its parent can stop it, and it exits when the parent does.
 
-    Ctrl-C in a terminal sends SIGINT to all processes, and the parent sends SIGTERM to each worker.
-    Workers ignore SIGINT, so that each receives one request to stop.
+    Ctrl-C in a terminal sends SIGINT to all processes, and a closed terminal SIGHUP. Workers ignore
+    them, and the parent sends SIGTERM to each, so that each receives one request to stop.
     """
     global _in_pool
     _in_pool = True
-    interruption.HEEDED = (signal.SIGTERM,)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signals, interruption.HEEDED = interruption.HEEDED, {signal.SIGTERM}
+    for number in signals - {signal.SIGTERM}:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
