@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from metarun.files import clear_parts, make_folder, write_whole
+from metarun.errors import Refused
+from metarun.files import clear_parts, make_folder, new_folder, write_whole
 from tests.names import file_names
 
 
@@ -169,3 +170,23 @@ def test_an_error_names_the_target_and_not_the_temporary_file(
     with pytest.raises(OSError, match="No space left on device") as caught:
         write_whole(tmp_path / "a", "x")
     assert caught.value.filename == str(tmp_path / "a")
+
+
+def test_a_new_folder_is_not_an_existing_one(tmp_path: Path) -> None:
+    for name in ("a", "a_2", "a_3"):
+        with new_folder(tmp_path / "parent", None, "a") as folder:
+            assert folder == tmp_path / "parent" / name
+    with pytest.raises(Refused, match="File exists"), new_folder(tmp_path / "parent", "a_2", "a"):
+        pass
+    assert len(list((tmp_path / "parent").iterdir())) == 3
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_new_folder_is_removed_if_writing_into_it_fails(
+    tmp_path: Path, error: BaseException
+) -> None:
+    expected = Refused if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(expected), new_folder(tmp_path / "parent", None, "a") as folder:
+        (folder / "file").touch()
+        raise error
+    assert list(tmp_path.iterdir()) == []

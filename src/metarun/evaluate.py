@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,11 +23,12 @@ from metarun.runs import checkpoint, config_file, results
 from metarun.stats import interval
 from metarun.tasks.gathered import source_of
 from metarun.tasks.sampler import Sampler
-from metarun.training.display import Display
 from metarun.training.evaluation import evaluate
 from metarun.training.interruption import Stop
 from metarun.training.parts import Parts, assemble
+from metarun.training.progress import Display
 from metarun.training.protocol import protocol, record, trained_on
+from metarun.training.remaining import Remaining
 
 OTHER = {"transductive": "inductive", "inductive": "transductive"}
 
@@ -72,10 +73,11 @@ def retest(
         default = f"{split}_{episodes}"
     began, sampler = time.monotonic(), parts.frozen(split)
     scores = _scores(parts, sampler, episodes, "test")
-    folder = new_folder(run / "evaluations", name, default)
-    drawn("episodes", lambda: draw_tested(folder, parts.learner, sampler))
     test_protocol = protocol(parts, split, episodes, state["trained_on"])
-    return folder, _write(folder, parts, state, scores, test_protocol, command, began)
+    with new_folder(run / "evaluations", name, default) as folder:
+        result = _write(folder, parts, state, scores, test_protocol, command, began)
+    drawn("episodes", lambda: draw_tested(folder, parts.learner, sampler))
+    return folder, result
 
 
 def run_challenge(
@@ -126,22 +128,32 @@ def run_challenge(
     scores = _scores(parts, sampler, episodes, title)
     for values in scores.values():
         values["error_rate"] = 1 - values["accuracy"]
-    folder = new_folder(run / "evaluations", name, title)
     test_protocol = {
         **protocol(parts, "test", episodes, state["trained_on"], finished=False),
         **{"protocol": title, "split_sha256": tasks.sha256, "pixels": None, "copies": None},
         "episodes_sha256": sampler.sha256(episodes),
         "eval_seed": 0,  # nothing is drawn at random, so the seed has no effect
     }
-    return folder, _write(folder, parts, state, scores, test_protocol, command, began)
+    with new_folder(run / "evaluations", name, title) as folder:
+        result = _write(folder, parts, state, scores, test_protocol, command, began)
+    return folder, result
 
 
 def _scores(
     parts: Parts, sampler: Sampler, episodes: int, title: str
 ) -> dict[str, dict[str, np.ndarray]]:
-    """`by_batch_norm` with a progress bar."""
-    with Stop() as stop, Display() as display:
-        return by_batch_norm(parts, sampler, episodes, display.progress(title, episodes, stop))
+    """The scores with each kind of batch norm in `_kinds`; shows the progress."""
+    learner, kinds = parts.learner, _kinds(parts)
+    total, scores = episodes * len(kinds), {}
+    with Stop() as stop, Display(Remaining(test_episodes=total)) as display:
+        proceed = display.progress(title, total, stop)
+        for i, kind in enumerate(kinds):
+            learner.batch_norm = kind
+            scores[kind] = evaluate(
+                learner, sampler, episodes, lambda done, i=i: proceed(i * episodes + done)
+            )
+    learner.batch_norm = kinds[0]
+    return scores
 
 
 def _write(
@@ -206,18 +218,13 @@ def restored(
     return parts
 
 
-def by_batch_norm(
-    parts: Parts, sampler: Sampler, episodes: int, proceed: Callable[[int], None]
-) -> dict[str, dict[str, np.ndarray]]:
-    """The scores with the learner's kind of batch norm and, if it matters, with the other kind."""
-    learner = parts.learner
-    configured = learner.batch_norm
-    scores = {configured: evaluate(learner, sampler, episodes, proceed)}
-    if "batch_norm" in parts.config.algo and parts.spec.examples and _normalises(learner):
-        learner.batch_norm = other = OTHER[configured]
-        scores[other] = evaluate(learner, sampler, episodes, proceed)
-        learner.batch_norm = configured
-    return scores
+def _kinds(parts: Parts) -> list[str]:
+    """The learner's kind of batch norm and, if it matters, the other kind."""
+    configured = parts.learner.batch_norm
+    matters = "batch_norm" in parts.config.algo and parts.spec.examples
+    if matters and _normalises(parts.learner):
+        return [configured, OTHER[configured]]
+    return [configured]
 
 
 def _normalises(learner: Learner) -> bool:

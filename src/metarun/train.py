@@ -11,7 +11,7 @@ from typing import Any
 
 from metarun.config.schema import RunConfig
 from metarun.errors import Interrupted, Occupied, Pruned, Refused, RunFailed
-from metarun.files import make_folder, new_folder, read_whole, write_whole
+from metarun.files import make_folder
 from metarun.loggers import Guarded, Run
 from metarun.plots.curves import draw_curves
 from metarun.plots.figure import drawn
@@ -21,12 +21,13 @@ from metarun.runs.config_file import differences, keep_config
 from metarun.runs.folder import logged, prepare
 from metarun.runs.lock import alone_in
 from metarun.stats import interval
-from metarun.training.display import Display
 from metarun.training.evaluation import evaluate
 from metarun.training.interruption import Stop
 from metarun.training.loop import NotFinite, Session, Trial, meta_train
 from metarun.training.parts import assemble
+from metarun.training.progress import Display
 from metarun.training.protocol import protocol, record
+from metarun.training.remaining import Remaining
 from metarun.training.state import State
 
 log = logging.getLogger(__name__)
@@ -121,6 +122,9 @@ def resume(
         if config.steps < state.step:
             raise Refused(f"steps={config.steps}: {out} has already done {state.step} steps")
         finished = (results.read_result(out) or {}).get("status") == "completed"
+        if finished and state.step == 0:
+            algo = config.choices.algo
+            raise Refused(f"resume={out}: finished; {algo} has nothing to train, so no steps follow")
         if finished and config.steps == state.step:
             raise Refused(
                 f"resume={out}: finished after {state.step} steps; use a larger steps=N to continue"
@@ -131,10 +135,8 @@ def resume(
             raise Refused(
                 f"resume={out}: the data of {' and '.join(splits)} has changed; start a new run"
             )
-        if finished:  # keep the results, even if the longer run fails
-            copy = new_folder(out / "evaluations", None, f"after_{state.step}_steps")
-            for name in ("test_episodes.csv", "result.json"):
-                write_whole(copy / name, read_whole(out / name))
+        if finished:
+            results.keep_copy(out, state.step)
         state.resumed_with.append(command)
         state.config = parts.config.model_dump()
         return _execute(Session(parts, out, state, trial), folders)
@@ -191,7 +193,8 @@ def run(session: Session) -> dict[str, Any]:
     """Train to the last step and test the best checkpoint; returns the content of `result.json`."""
     parts, out, state = session.parts, session.out, session.state
     config, learner = parts.config, parts.learner
-    outer = parts.optimizer(learner.parameters(), config.steps)
+    weights = learner.parameters() if learner.learns else [{"params": []}]  # torch refuses []
+    outer = parts.optimizer(weights, config.steps)
     resumed = state.load_into(learner, outer.optimizer)
     _write_result(session, "running")
     logged_run = Run(out, state.id, out.name, state.config, config.tags, resumed)
@@ -201,7 +204,9 @@ def run(session: Session) -> dict[str, Any]:
     failed = True
     try:
         headline = parts.spec.objective.headline
-        with Stop() as stop, Display(config.steps, state.step, headline) as display:
+        work = Remaining.of(config, state.step, state.validated)
+        best_step = state.best and state.best["best_step"]
+        with Stop() as stop, Display(work, headline, best_step) as display:
             meta_train(session, outer, logger, stop, display)
             learner.load_state_dict(state.best_learner)
             proceed = display.progress("test", config.test_episodes, stop)

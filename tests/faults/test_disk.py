@@ -70,6 +70,105 @@ def test_writes_that_fail_from_some_call_on(
 
 
 @pytest.fixture
+def whole(made: Path, metarun: Metarun) -> Path:
+    """A copy of the finished run `whole` in the folder of the test."""
+    shutil.copytree(made / "whole", "whole")
+    return Path("whole")
+
+
+LONGER = ["resume=whole", "steps=6", *TINY[:2]]
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """The content of each file, without the log and the lock."""
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    return {p: p.read_bytes() for p in files if p.name not in ("run.log", ".metarun.lock")}
+
+
+def test_a_finished_run_without_test_episodes_can_be_continued(
+    metarun: Metarun, whole: Path
+) -> None:
+    (whole / "test_episodes.csv").unlink()
+    first = (whole / "result.json").read_bytes()
+    code, _, err = metarun(*LONGER)
+    assert code == 0
+    assert err == [
+        "metarun: whole/test_episodes.csv: missing; the run continues without a copy of it"
+    ]
+    (kept,) = whole.glob("evaluations/*/*")
+    assert (kept.parent.name, kept.name) == ("after_4_steps", "result.json")
+    assert kept.read_bytes() == first
+    assert (whole / "test_episodes.csv").exists()
+
+
+def test_a_finished_run_without_a_result_can_be_continued(metarun: Metarun, whole: Path) -> None:
+    (whole / "result.json").unlink()
+    assert metarun(*LONGER)[0] == 0
+    assert result(whole)["run"]["steps_done"] == 6
+
+
+def test_results_that_cannot_be_copied_are_not_replaced(metarun: Metarun, whole: Path) -> None:
+    (whole / "test_episodes.csv").unlink()
+    (whole / "test_episodes.csv").mkdir()
+    before = contents(whole)
+    for _ in range(2):
+        code, _, err = metarun(*LONGER)
+        assert (code, len(err)) == (2, 1)
+        assert err[0].startswith("metarun: whole/test_episodes.csv: cannot be read (")
+    assert contents(whole) == before
+    assert not (whole / "evaluations").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "after_copy"), [(os, "fsync", 7), (tempfile, "mkstemp", 4)]
+)
+def test_attempts_to_continue_a_finished_run_on_a_full_disk_leave_at_most_one_copy(
+    metarun: Metarun, whole: Path, module: Any, name: str, after_copy: int
+) -> None:
+    """The disk is full from the first write on, from a file of the copy on, or after the copy."""
+    saved = contents(whole / "checkpoints")
+    for first in (1, 3, after_copy):
+        for _ in range(2):
+            with pytest.MonkeyPatch.context() as patch:
+                failing_from(patch, module, name, first, errno.ENOSPC)
+                code, _, err = metarun(*LONGER)
+            assert (code in (1, 2), len(err)) == (True, 1), err
+            assert os.strerror(errno.ENOSPC) in err[0]
+            assert "METARUN_TRACEBACK" not in err[0]
+        copies = [path.name for path in whole.glob("evaluations/*")]
+        assert copies == ([] if code == 2 else ["after_4_steps"])
+        assert contents(whole / "checkpoints") == saved
+    assert metarun(*LONGER)[0] == 0
+    assert [path.name for path in whole.glob("evaluations/*")] == ["after_4_steps"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["evaluate", "run=whole", *TINY[:2]],
+        ["evaluate", "run=whole", "name=mine", *TINY[:2]],
+        ["audit", "run=whole", "episodes=2", *TINY[:2]],
+        ["report", "whole"],
+        ["show", "data=blobs", "out=blobs.png", *TINY[:2]],
+    ],
+    ids=lambda words: " ".join(words[:3]),
+)
+def test_a_command_on_a_full_disk_leaves_nothing(
+    metarun: Metarun, whole: Path, words: list[str]
+) -> None:
+    before = contents(Path())
+    for _ in range(2):
+        with pytest.MonkeyPatch.context() as patch:
+            failing_from(patch, tempfile, "mkstemp", 1, errno.ENOSPC)
+            code, _, err = metarun(*words)
+        assert (code, len(err)) == (2, 1), err
+        assert os.strerror(errno.ENOSPC) in err[0]
+    assert contents(Path()) == before
+    assert not (whole / "evaluations").exists()
+    assert metarun(*words)[0] == 0
+
+
+@pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 100 kB, too small for a run."""
     disk = tmp_path / "disk"

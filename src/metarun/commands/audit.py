@@ -48,24 +48,24 @@ def run(request: Request) -> int:
 
     parts = _build_parts(config, folders, run)
     findings = _print_findings(audit(parts, episodes or EPISODES))
-    if out is None and run is not None:
-        from metarun.files import new_folder
-
-        out = new_folder(run / "evaluations", None, "audit") / "audit.json"
+    content = {
+        "command": request.line,
+        "failed": [f.name for f in findings if f.status == "failed"],
+        "findings": [asdict(finding) for finding in findings],
+        "algo": config.choices.algo,
+        "data": config.choices.data,
+        "split_sha256": {split: tasks.sha256 for split, tasks in parts.splits.items()},
+        "versions": results.versions(),
+    }
     if out is not None:
-        _write(
-            out,
-            {
-                "command": request.line,
-                "failed": [f.name for f in findings if f.status == "failed"],
-                "findings": [asdict(finding) for finding in findings],
-                "algo": config.choices.algo,
-                "data": config.choices.data,
-                "split_sha256": {split: tasks.sha256 for split, tasks in parts.splits.items()},
-                "versions": results.versions(),
-            },
-        )
+        _write(out, content)
         print(out)
+    elif run is not None:
+        from metarun.files import new_folder, write_whole
+
+        with new_folder(run / "evaluations", None, "audit") as folder:
+            write_whole(folder / "audit.json", results.as_json(content))
+        print(folder / "audit.json")
     return int(any(finding.status == "failed" for finding in findings))
 
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import math
+import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from metarun import __version__
 from metarun.errors import printable
-from metarun.files import read_whole, write_whole
+from metarun.files import new_folder, read_or_refuse, read_whole, write_whole
+from metarun.runs.grid import Column, fitted
 from metarun.tasks.headline import Headline
+
+log = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "learn2learn", "numpy", "hydra-core", "omegaconf", "wandb", "pillow")
 
@@ -53,6 +56,26 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return result if isinstance(result, dict) else None
+
+
+def keep_copy(out: Path, step: int) -> None:
+    """Copy the results of a finished run to `evaluations/`, because a longer run replaces them.
+
+    Does nothing if an earlier attempt to continue the run has copied them.
+
+    Raises:
+        Refused: a file cannot be read or written.
+    """
+    default = f"after_{step}_steps"
+    if read_result(out / "evaluations" / default) == read_result(out):
+        return
+    names = ["test_episodes.csv", "result.json"]
+    files = {name: read_or_refuse(out / name) for name in names if os.path.lexists(out / name)}
+    if names[0] not in files:
+        log.warning("%s: missing; the run continues without a copy of it", out / names[0])
+    with new_folder(out / "evaluations", None, default) as copy:
+        for name, content in files.items():
+            write_whole(copy / name, content)
 
 
 def write_episodes(folder: Path, scores: Mapping[str, np.ndarray]) -> None:
@@ -95,40 +118,36 @@ def published(result: Mapping[str, Any]) -> tuple[str, str]:
     return headline.published(value.get(headline.score)), note
 
 
-def table(result: Mapping[str, Any]) -> Table:
-    """A table with one row: algorithm, data, task and figures of a run."""
+def validation(result: Mapping[str, Any]) -> Any:
+    """The validation scores of a result; `None` if they are of another task than its test.
+
+    The validation of a training stays in the results of its evaluations, whose task may differ.
+    """
+    return result.get("val") if result.get("val_of_same_task", True) else None
+
+
+def table(result: Mapping[str, Any], width: int) -> Table:
+    """A table with one row: algorithm, data, task and figures of a run.
+
+    Args:
+        width: of the terminal, in characters.
+    """
     protocol, run = result.get("protocol", {}), result.get("run", {})
     done, headline = result.get("status") == "completed", Headline.of(result)
     figure, note = published(result)
-    rows = grid("", "algo", "data", "task", "test", *["published"] * bool(note), "validation")
-    rows.add_column("steps", justify="right")
-    rows.add_column("time", justify="right")
-    rows.add_row(
-        str(run.get("algo", "–")),
-        str(protocol.get("data", "–")),
-        setting(protocol["ways"], protocol["shots"]) if "ways" in protocol else "–",
-        headline.figure_in(result.get("test")) if done else str(result.get("status", "–")),
-        *[figure] * bool(note),
-        headline.figure_in(result.get("val")),
-        str(run.get("steps", "–")),
-        clock(run.get("wall_seconds")),
-    )
-    return rows
-
-
-def grid(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
-    """A table without rows. Titles are plain text, not rich markup.
-
-    Args:
-        columns: titles of the left-aligned columns, which come first.
-        right: titles of the right-aligned columns.
-    """
-    empty = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(title), title_justify="left")
-    for column in columns:
-        empty.add_column(Text(column), overflow="fold")
-    for column in right:
-        empty.add_column(Text(column), overflow="fold", justify="right")
-    return empty
+    test = headline.figure_in(result.get("test")) if done else str(result.get("status", "–"))
+    task = setting(protocol["ways"], protocol["shots"]) if "ways" in protocol else "–"
+    columns = [
+        Column("algo", [str(run.get("algo", "–"))], 1),
+        Column("data", [str(protocol.get("data", "–"))], 2),
+        Column("task", [task], 3),
+        Column("test", [test], whole=True),
+        *[Column("published", [figure], 4, whole=True)] * bool(note),
+        Column("validation", [headline.figure_in(validation(result))], whole=True),
+        Column("steps", [str(run.get("steps", "–"))], 5, right=True, whole=True),
+        Column("time", [clock(run.get("wall_seconds"))], 6, right=True, whole=True),
+    ]
+    return fitted("", columns, width)[0]
 
 
 def clock(seconds: float | None) -> str:
