@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from metarun.config.compose import compose, plain
 from metarun.config.groups import choices, hydra_for
 from metarun.config.layers import cell_of
+from metarun.errors import Refused
 
 
 def composed(*overrides: str, folder: str | None = None) -> dict[str, Any]:
@@ -34,6 +35,25 @@ def test_on_certain_data_it_recommends_something_else() -> None:
 def test_data_wins_over_the_algorithm() -> None:
     assert composed("algo=maml", "data=sinusoid")["choices"]["backbone"] == "mlp_regression"
     assert composed("algo=lstm", "data=clinc150")["backbone"]["hidden"] == 0
+
+
+@pytest.mark.parametrize("data", ["glyphs", "clinc150", "banking77", "omniglot"])
+def test_what_an_algorithm_recommends_on_any_data_wins_over_the_data(data: str) -> None:
+    config = composed("algo=nearest_centroid", f"data={data}")
+    assert (config["choices"]["backbone"], config["steps"]) == ("identity", 0)
+    typed = composed("algo=nearest_centroid", f"data={data}", "backbone=mlp")
+    assert typed["choices"]["backbone"] == "mlp"
+
+
+def test_what_it_recommends_on_one_data_set_wins_over_that_on_any(tmp_path: Path) -> None:
+    (tmp_path / "algo").mkdir()
+    (tmp_path / "algo" / "mine.yaml").write_text(
+        "_target_: metarun.algorithms.protonet.ProtoNet\n"
+        "recommended: {steps: 5, on_data: {any: {steps: 6}, omniglot: {steps: 7}}}\n"
+    )
+    folder = str(tmp_path)
+    assert composed("algo=mine", "data=omniglot", folder=folder)["steps"] == 7
+    assert composed("algo=mine", folder=folder)["steps"] == 6
 
 
 def test_a_preset_wins_over_both() -> None:
@@ -102,6 +122,19 @@ def test_a_file_of_ones_own_recommends_and_publishes_likewise(tmp_path: Path) ->
     assert composed("algo=mine", "data=sinusoid", folder=folder)["steps"] == 6
     assert composed("experiment=mine", folder=folder)["steps"] == 5
     assert composed("experiment=mine", "shots=2", folder=folder)["steps"] == 8
+
+
+def test_a_file_from_windows_is_read_or_refused(tmp_path: Path) -> None:
+    """Hydra overlooks a header that a byte-order mark precedes, so such a file is refused."""
+    (tmp_path / "algo").mkdir()
+    mine = tmp_path / "algo" / "mine.yaml"
+    node = b"_target_: metarun.algorithms.protonet.ProtoNet\r\ntemperature: 2.0\r\n"
+    mine.write_bytes(b"\xef\xbb\xbf# metarun algo=mine\r\n# My learner\r\n" + node)
+    assert composed("algo=mine", folder=str(tmp_path))["algo"]["temperature"] == 2.0
+    assert choices("algo", str(tmp_path))["mine"] == "My learner"
+    mine.write_bytes(b"\xef\xbb\xbf# @package _global_\r\nsteps: 7\r\n")
+    with pytest.raises(Refused, match="starts with a byte-order mark"):
+        composed("algo=mine", folder=str(tmp_path))
 
 
 def test_the_name_of_a_cell() -> None:

@@ -68,7 +68,10 @@ def settings(group: str, file: Path) -> list[tuple[str, str]]:
     recommended = dict(content.get(group, content).get("recommended", {}))
     on_data = recommended.pop("on_data", {})
     rows = [("recommended", recommended)]
-    rows += [(f"recommended on data={data}", table) for data, table in on_data.items()]
+    rows += [
+        ("recommended on any data" if data == "any" else f"recommended on data={data}", table)
+        for data, table in on_data.items()
+    ]
     for name, title in (("cells", ""), ("quick_cells", " quick=true")):
         rows += [(f"{cell}{title}", table) for cell, table in content.get(name, {}).items()]
     published = content.get("published", {})
@@ -85,7 +88,7 @@ def settings(group: str, file: Path) -> list[tuple[str, str]]:
 
 def _read(file: Path) -> tuple[str, dict[str, Any]]:
     try:
-        text = file.read_text("utf-8")
+        text = file.read_text("utf-8-sig")
         content = yaml.safe_load(text) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise Refused(f"{file}: cannot be read ({one_line(error)})") from error

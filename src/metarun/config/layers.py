@@ -1,14 +1,18 @@
 """Settings that depend on what was chosen, placed where Hydra merges them.
 
-`conf/config.yaml` lists two layers beside the choices. `recommended` holds what the algorithm
-recommends of other groups (`recommended` in `conf/algo`). `cell` holds what a preset changes for
-its ways and shots (`cells`, and with `quick=true` also `quick_cells`, in `conf/experiment`). A
-later entry of the defaults list overrides a layer, and so does every key on the command line.
+`conf/config.yaml` lists three layers beside the choices. `recommended` holds what the algorithm
+recommends of other groups (`recommended` in `conf/algo`). `recommended_on_data` holds what it
+recommends on the chosen data set and, under `any`, on every data set (`recommended.on_data`). `cell`
+holds what a preset changes for its ways and shots (`cells`, and with `quick=true` also
+`quick_cells`, in `conf/experiment`). A later entry of the defaults list overrides a layer, and so
+does every key on the command line.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -17,9 +21,10 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from metarun.config.schema import GROUPS
+from metarun.errors import Refused
 
 Layers = dict[str, dict[str, Any]]  # name of a layer → dotted key → value
-EMPTY: Layers = {"recommended": {}, "cell": {}}
+EMPTY: Layers = {"recommended": {}, "recommended_on_data": {}, "cell": {}}
 TABLES = ("cells", "quick_cells", "published")  # of a preset's file
 BATCH_NORMS = ("transductive", "inductive", "unstated")  # tables of published figures
 KEEP_THE_SETTING = (  # words that leave a run comparable with the published figure
@@ -29,12 +34,15 @@ KEEP_THE_SETTING = (  # words that leave a run comparable with the published fig
 
 
 class Loader(ConfigLoaderImpl):
-    """Hydra's loader with the two layers: composes once, reads them, and composes with them."""
+    """Hydra's loader with the layers: composes once, reads them, and composes with them."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._layers: dict[tuple[str, ...], Layers] = {}  # of the last composition, by its choices
         self._store(EMPTY)
+        for source in self.get_sources():
+            if source.provider == "command-line":
+                _refuse_marked_headers(Path(source.path))
 
     def load_configuration(
         self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
@@ -63,7 +71,7 @@ class Loader(ConfigLoaderImpl):
         if file is None:
             return EMPTY
         node = file.config if "_target_" in file.config else OmegaConf.create({})
-        return {**EMPTY, "recommended": _recommended(node, choices.get("data"))}
+        return {**EMPTY, **_recommended(node, choices.get("data"))}
 
     def _store(self, layers: Layers) -> None:
         """Put the layers where Hydra looks for configs that are not files.
@@ -74,6 +82,14 @@ class Loader(ConfigLoaderImpl):
         for store in (ConfigStore.instance(), *stores):
             for name, values in layers.items():
                 store.store(name=name, node=_node(values))
+
+
+def _refuse_marked_headers(config_dir: Path) -> None:
+    """Refuse files whose header Hydra would overlook, since a byte-order mark precedes it."""
+    for group in GROUPS:
+        for file in (config_dir / group).rglob("*.yaml"):
+            if re.match(rb"\xef\xbb\xbf\s*#\s*@package", file.read_bytes()):
+                raise Refused(f"{file}: starts with a byte-order mark; save it without one")
 
 
 def cell_of(ways: Any, shots: Any) -> str:
@@ -102,14 +118,15 @@ def _layers_of(cfg: DictConfig) -> Layers:
     settings = dict(_table(cfg, "cells").get(cell, {}))
     if cfg.get("quick") is True:
         settings |= _quick(_table(cfg, "quick_cells"), cell)
-    return {"recommended": recommended, "cell": settings}
+    return {**recommended, "cell": settings}
 
 
-def _recommended(algo: Any, data: str | None) -> dict[str, Any]:
-    """The recommendations in the node of an algorithm, for a data set."""
+def _recommended(algo: Any, data: str | None) -> Layers:
+    """The layers with the recommendations in the node of an algorithm, for a data set."""
     recommended = _table(algo, "recommended") if isinstance(algo, DictConfig) else {}
     on_data = recommended.pop("on_data", {})
-    return {**recommended, **on_data.get(data, {})}
+    specific = {**on_data.get("any", {}), **on_data.get(data, {})}
+    return {"recommended": recommended, "recommended_on_data": specific}
 
 
 def _quick(quick_cells: Mapping[str, dict[str, Any]], cell: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from metarun.data.preparation.checksums import Checksums, warn_of
 from metarun.data.preparation.download import fetch, put_advice, require_root
 from metarun.data.preparation.images import Class
 from metarun.data.preparation.pickles import unpickle
+from metarun.data.preparation.unpacked import unpacked
 from metarun.errors import Refused
 from metarun.files import read_or_refuse
 
@@ -59,7 +60,7 @@ class Cifar100:
         split: Literal["cifar_fs", "fc100"] = "cifar_fs",
         url: str = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}",
     ) -> None:
-        self.root = Path(root).expanduser()
+        self.root = unpacked(root)
         self.folder = Path(cache).expanduser() / "cifar100"
         self.classes = published(split)
         self.url = url

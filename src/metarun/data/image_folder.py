@@ -18,6 +18,7 @@ from metarun.data.duplicates import named
 from metarun.data.preparation import picture_classes
 from metarun.data.preparation.class_folders import Listing, list_classes, subfolders
 from metarun.data.preparation.pixels import Span
+from metarun.data.preparation.unpacked import unpacked
 from metarun.errors import Refused
 
 SPLIT_FOLDERS = {  # accepted folder names in lower case → split
@@ -76,7 +77,7 @@ class ImageFolder:
     ) -> None:
         if not root:
             raise Refused("data.root: name the folder of your pictures: data.root=DIR")
-        self.root = Path(root).expanduser()
+        self.root = unpacked(root)
         self.cache = Path(cache).expanduser() / "image_folder"
         self.size, self.colour, self.depth = size, colour, depth
         self.fractions, self.split_seed = fractions, split_seed

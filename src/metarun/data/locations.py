@@ -38,7 +38,7 @@ def keys(file: Path, base: DictConfig) -> dict[str, str | None]:
         base: config that the interpolations in the file refer to, e.g. `data_home`.
     """
     try:
-        text = file.read_text("utf-8")
+        text = file.read_text("utf-8-sig")
         content = OmegaConf.create(text)
         is_global = any(line.startswith("# @package _global_") for line in text.splitlines())
         node = OmegaConf.merge(base, content if is_global else {"data": content}).data

@@ -21,6 +21,7 @@ from metarun.data.preparation.download import fetch, require_root
 from metarun.data.preparation.images import Class
 from metarun.data.preparation.medmnist_files import classes_of, labels_of
 from metarun.data.preparation.medmnist_members import MEMBERS, SAME_SCANS, unfit
+from metarun.data.preparation.unpacked import unpacked
 from metarun.errors import Refused
 
 PREPARATION = 1  # increase it when the array prepared from the same files changes
@@ -59,7 +60,7 @@ class MedMNIST:
         colour: bool = True,
         url: str = "https://zenodo.org/records/10519652/files",
     ) -> None:
-        self.root = Path(root).expanduser()
+        self.root = unpacked(root)
         self.folder = Path(cache).expanduser() / "medmnist"
         names = {"train": train, "val": val, "test": test}
         self.members = {k: [v] if isinstance(v, str) else list(v) for k, v in names.items()}

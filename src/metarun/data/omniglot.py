@@ -18,6 +18,7 @@ from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.download import fetch, put_advice, require_root
 from metarun.data.preparation.images import Class
 from metarun.data.preparation.omniglot_images import content_hash, decode, present, shrink
+from metarun.data.preparation.unpacked import unpacked
 from metarun.errors import Refused
 
 PREPARATION = 1  # increase it when the array prepared from the same files changes
@@ -60,7 +61,7 @@ class Omniglot:
         rotations: Literal["classes", "episode", "none"] = "classes",
         url: str = "https://github.com/brendenlake/omniglot/raw/master/python",
     ) -> None:
-        self.root = Path(root).expanduser()
+        self.root = unpacked(root, ARCHIVES)
         self.folder = Path(cache).expanduser() / "omniglot"
         self.classes = published(split)
         self.rotations = rotations

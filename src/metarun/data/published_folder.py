@@ -15,6 +15,7 @@ from metarun.data.classes import Facts, Split, select
 from metarun.data.duplicates import named
 from metarun.data.preparation import picture_classes
 from metarun.data.preparation.class_folders import File, Listing, pictures, subfolders
+from metarun.data.preparation.unpacked import unpacked
 from metarun.errors import Refused
 
 # Folders below data.root that may hold class folders; for each class, the first match is used.
@@ -48,7 +49,7 @@ class PublishedFolder:
         name: Literal["mini_imagenet", "tiered_imagenet", "cub"],
         size: Annotated[int, Field(ge=8, le=1024)] = 84,
     ) -> None:
-        self.root = Path(root).expanduser()
+        self.root = unpacked(root)
         self.cache = Path(cache).expanduser() / name
         self.name, self.size = name, size
         self.published: dict[str, Any] = published_list(name)

@@ -20,6 +20,7 @@ from metarun.data.duplicates import counted
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.download import fetch, put_advice, require_root
 from metarun.data.preparation.images import Class
+from metarun.data.preparation.unpacked import unpacked
 from metarun.errors import Refused
 from metarun.files import read_or_refuse
 
@@ -71,7 +72,7 @@ class Sentences(ABC):
                 f"data.words={words} data.characters=null: no n-grams are left; "
                 "data.words=1 counts words"
             )
-        self.root = Path(root).expanduser()
+        self.root = unpacked(root)
         self.folder = Path(cache).expanduser() / self.name
         self.features, self.words = features, words
         self.characters = None if characters is None else list(characters)

@@ -107,6 +107,11 @@ def subfolders(folder: Path) -> list[str]:
     return names
 
 
+def is_visible(entry: os.DirEntry[str]) -> bool:
+    """Whether the entry is neither hidden nor made by a system for previews and attributes."""
+    return entry.name[0] != "." and entry.name not in IGNORED
+
+
 def is_picture(name: str) -> bool:
     """Whether the name has a picture suffix, in upper or lower case."""
     return os.path.splitext(name)[1].lower() in SUFFIXES
@@ -147,7 +152,7 @@ def _entries(path: str, mistakes: list[str]) -> list[os.DirEntry[str]]:
     """Entries of a folder sorted by name, without hidden and ignored ones."""
     visible: list[os.DirEntry[str]] = []
     with _collect_errors(path, mistakes), os.scandir(path) as entries:
-        visible = [e for e in entries if e.name[0] != "." and e.name not in IGNORED]
+        visible = [entry for entry in entries if is_visible(entry)]
     return sorted(visible, key=lambda entry: entry.name)
 
 

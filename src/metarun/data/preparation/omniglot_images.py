@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from metarun.data.preparation.archives import MEGABYTE, members
+from metarun.data.preparation.unpacked import unpacked
 from metarun.errors import Refused
 from metarun.files import read_or_refuse
 
@@ -23,7 +24,7 @@ def present(root: Path, below: str, archive: str) -> Path | None:
     """Path of the zip file or folder `archive` in `root` or `root/below`; `None` if missing."""
     names = (f"{archive}.zip", archive)
     paths = (base / name for base in (root, root / below) for name in names)
-    return next((path for path in paths if path.exists()), None)
+    return next((unpacked(path) for path in paths if path.exists()), None)
 
 
 def decode(sources: list[Path]) -> dict[str, dict[str, np.ndarray]]:
