@@ -88,7 +88,7 @@ def test_commands_without_training_do_not_import_torch(tmp_path: Path, argv: lis
         ),
         (["+algo.foo=1"], "algo.foo: no such key (algo has "),
         (["trian"], "trian: no such command; did you mean train? ("),
-        (["--bogus"], "unrecognized arguments: --bogus; metarun --help shows"),
+        (["--bogus"], "unrecognized arguments: --bogus; see metarun --help"),
         (["list", "alg"], "list alg: no such group; did you mean algo? ("),
         (["evaluate", "shots=5"], "evaluate: name the run: metarun evaluate run=RUN_DIR"),
         (["evaluate", "run=x", "split=tset"], "split=tset: should be train, val or test"),

@@ -1,4 +1,4 @@
-"""Composition and its mistakes: names and top-level keys, without torch."""
+"""Composition of a configuration, and the messages about mistakes in overrides."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from metarun.errors import Refused
 from tests.conftest import OWN
 
 
-def mistakes(*typed: str, folder: Path | None = None) -> list[str]:
+def mistakes(*words: str, folder: Path | None = None) -> list[str]:
     with pytest.raises(Refused) as refused:
-        compose(typed, folder and str(folder))
+        compose(words, folder and str(folder))
     return refused.value.mistakes
 
 
-def test_what_the_user_types_wins_over_the_algorithm_and_that_over_the_default() -> None:
+def test_typed_values_override_recommended_ones_which_override_defaults() -> None:
     assert plain(compose([]))["meta_batch"] == 1
     maml = plain(compose(["algo=maml"]))
     assert maml["meta_batch"] == 16
@@ -34,28 +34,26 @@ def test_what_the_user_types_wins_over_the_algorithm_and_that_over_the_default()
     assert typed["choices"]["backbone"] == "conv4"
 
 
-def test_training_follows_the_test_task_unless_said_otherwise() -> None:
-    found = plain(compose(["ways=7", "shots=3", "train_shots=1"]))
-    assert [found[f"train_{k}"] for k in ("ways", "shots", "queries")] == [7, 1, 15]
+def test_the_training_task_equals_the_test_task_by_default() -> None:
+    config = plain(compose(["ways=7", "shots=3", "train_shots=1"]))
+    assert [config[f"train_{k}"] for k in ("ways", "shots", "queries")] == [7, 1, 15]
 
 
-def test_the_defaults_are_the_contract() -> None:
-    """People script against these: change them on purpose, with a line in the README."""
-    found = plain(compose([]))
+def test_the_defaults_do_not_change_by_accident() -> None:
+    """Scripts of users depend on them; a change must be documented in the README."""
+    config = plain(compose([]))
     expected = {"ways": 5, "shots": 1, "queries": 15, "val_episodes": 200, "test_episodes": 1000}
-    assert {k: found[k] for k in expected} == expected
-    assert found["choices"]["data"] == "glyphs"
+    assert {k: config[k] for k in expected} == expected
+    assert config["choices"]["data"] == "glyphs"
 
 
-def test_the_main_keys_are_the_contract() -> None:
+def test_the_main_keys_do_not_change_by_accident() -> None:
     keys = set(plain(compose([])))
-    assert keys == {
-        *("algo", "data", "backbone", "optimizer", "augmentation", "logger", "choices"),
-        *("ways", "shots", "queries", "train_ways", "train_shots", "train_queries"),
-        *("steps", "meta_batch", "eval_every", "log_every", "val_episodes", "test_episodes"),
-        *("seed", "eval_seed", "device", "precision", "threads", "audit", "tags", "out"),
-        *("data_home", "quick", "preset"),
-    }
+    assert " ".join(sorted(keys)) == (
+        "algo audit augmentation backbone choices data data_home device eval_every eval_seed "
+        "log_every logger meta_batch optimizer out precision preset queries quick seed shots "
+        "steps tags test_episodes threads train_queries train_shots train_ways val_episodes ways"
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,7 +74,7 @@ def test_the_main_keys_are_the_contract() -> None:
         ("optimizer.lrr=1", "optimizer.lrr: no such key; did you mean optimizer.lr?"),
         ("lr=1", "lr: no such key; did you mean optimizer.lr?"),
         ("shot=1", "shot: no such key; did you mean shots?"),
-        ("choices.algo=maml", "choices.algo: says what was chosen; choose with algo=NAME"),
+        ("choices.algo=maml", "choices.algo: is set automatically; choose with algo=NAME"),
         ("shots", "shots: not an override: should be key=value"),
         ("shots=1,5", "shots=1,5: several values are a sweep: add -m, or quote the value"),
         ("shots=[", "shots=[: not an override: "),
@@ -89,19 +87,19 @@ def test_the_main_keys_are_the_contract() -> None:
         ("algo={a:1}", "algo={'a': 1}: no such choice"),
     ],
 )
-def test_a_mistake_is_one_line_that_says_what_would_be_right(typed: str, line: str) -> None:
-    (found,) = mistakes(typed)
-    assert found.startswith(line)
-    assert "\n" not in found
+def test_a_mistake_is_reported_in_one_line(typed: str, line: str) -> None:
+    (message,) = mistakes(typed)
+    assert message.startswith(line)
+    assert "\n" not in message
 
 
-def test_all_mistakes_are_said_at_once_and_one_that_follows_another_is_not() -> None:
-    found = mistakes("algo=mamml", "shots=0", "sseed=1", "backbone.filtrs=2")
-    assert [line.partition(":")[0] for line in found] == [
+def test_all_mistakes_are_reported_together_and_each_once() -> None:
+    messages = mistakes("algo=mamml", "shots=0", "sseed=1", "backbone.filtrs=2")
+    assert [line.partition(":")[0] for line in messages] == [
         "algo=mamml",
         "sseed",
         "backbone.filtrs",
-        "shots=0",  # and not train_shots, which only follows
+        "shots=0",  # without train_shots, which has the same value
     ]
 
 
@@ -115,17 +113,17 @@ paths = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1).filt
 @example("mit Leerzeichen, Umläuten [und] = {mehr}")
 @example("back\\slash\\")
 @example("it's \\'quoted\\'")
-def test_a_path_is_taken_as_it_is_typed(path: str) -> None:
+def test_paths_may_contain_any_character(path: str) -> None:
     assert OverridesParser.create().parse_override(quote_path(f"out={path}")).value() == path
 
 
-def test_such_a_path_arrives_where_the_run_goes() -> None:
+def test_a_path_with_special_characters_is_the_folder_of_the_run() -> None:
     path = "mit Leerzeichen, Umläuten [und] = {mehr}"
     cfg = compose([f"out={path}"])
     assert cfg.out == cfg.hydra.run.dir == path
 
 
-def test_a_quoted_path_is_left_alone() -> None:
+def test_quoted_paths_and_other_values_are_not_changed() -> None:
     assert quote_path("out='a b'") == "out='a b'"
     assert quote_path("data.root=null") == "data.root=null"
     assert quote_path("shots=1,5") == "shots=1,5"
@@ -144,7 +142,7 @@ def test_data_paths_become_absolute_so_that_a_run_can_be_resumed_elsewhere() -> 
     assert data["cache"] == str(Path.home() / "there")
 
 
-def test_a_folder_of_ones_own_adds_choices_and_replaces_none() -> None:
+def test_a_config_folder_of_the_user_adds_choices() -> None:
     cfg = compose(["algo=nearest_item", "data=blobs"], str(OWN))
     assert cfg.algo._target_ == "nearest_item.NearestItem"
     assert plain(compose(["algo=maml"], str(OWN)))["algo"] == plain(compose(["algo=maml"]))["algo"]
@@ -153,19 +151,19 @@ def test_a_folder_of_ones_own_adds_choices_and_replaces_none() -> None:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_every_choice_opens_with_its_command_and_its_meaning(group: str) -> None:
-    for name, meaning in choices(group).items():
+def test_every_file_starts_with_a_command_and_a_description(group: str) -> None:
+    for name, description in choices(group).items():
         text = (conf_dir() / group / f"{name}.yaml").read_text("utf-8")
         lines = [line for line in text.splitlines() if "@package" not in line]
         assert lines[0].startswith("# metarun ")
         assert f"{group}={name}" in lines[0]
-        assert meaning
-        if "/" not in name:  # the others: test_experiments.py
-            compose([f"{group}={name}"])  # and composes
+        assert description
+        if "/" not in name:  # test_presets.py composes the presets
+            compose([f"{group}={name}"])
 
 
-def test_every_key_of_what_is_built_stands_in_its_file() -> None:
-    """The files are the list of keys: what is not there cannot be typed."""
+def test_every_key_of_a_target_is_in_the_file_of_the_choice() -> None:
+    """A key that is not in the file cannot be typed."""
     import inspect
 
     from metarun.config.instantiate import blueprint, target_of
@@ -179,5 +177,5 @@ def test_every_key_of_what_is_built_stands_in_its_file() -> None:
             assert set(node) - {"_target_"} == keys, f"{group}={name}"
 
 
-def test_the_tree_is_found_beside_the_sources() -> None:
+def test_the_shipped_config_folder_is_found() -> None:
     assert OmegaConf.load(conf_dir() / "config.yaml").ways == 5

@@ -186,7 +186,7 @@ def test_a_mistyped_preset_gets_the_nearest_name() -> None:
         (["quick=2"], "quick=2: should be a valid boolean"),
         (
             ["preset.cell=3"],
-            "preset.cell: says what is published; choose a preset with experiment=NAME",
+            "preset.cell: is set automatically; choose a preset with experiment=NAME",
         ),
     ],
 )

@@ -1,1 +1,1 @@
-"""Words become one checked configuration. Hydra is known here and in `sweeps`."""
+"""Compose and check the configuration of a run. Only this package and `sweeps` use Hydra."""

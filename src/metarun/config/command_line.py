@@ -1,4 +1,4 @@
-"""What was typed, taken apart."""
+"""The arguments of a command: overrides and flags."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from metarun.errors import Refused
 
 @dataclass(frozen=True)
 class Request:
-    """A command's words and flags.
+    """The arguments of a command.
 
     Attributes:
-        words: what follows the command, without flags.
-        flags: Hydra's own.
-        line: the whole command, as one could type it again.
+        words: the arguments after the command that are not flags.
+        flags: the flags, which are those of Hydra.
+        line: the whole command line, which can be typed again.
     """
 
     words: list[str]
@@ -26,16 +26,16 @@ class Request:
 
     @classmethod
     def of(cls, argv: Sequence[str], line: str) -> Request:
-        """Hydra's parser takes flags before overrides only; here they may stand anywhere.
+        """Parse `argv`. Unlike in Hydra, flags may also follow overrides.
 
         Raises:
-            Refused: a flag is unknown or lacks its value.
+            Refused: a flag is unknown or has no value.
         """
         from hydra._internal.utils import get_args_parser
 
         class Parser(argparse.ArgumentParser):
             def error(self, message: str) -> None:
-                raise Refused(f"{message}; metarun --help shows what can be typed")
+                raise Refused(f"{message}; see metarun --help")
 
         parser = get_args_parser()
         parser.__class__ = Parser
@@ -43,21 +43,21 @@ class Request:
         return cls(flags.overrides, flags, line)
 
     def take(self, key: str) -> str | None:
-        """Remove `key=value` from the words; its value without quotes."""
-        found = [w for w in self.words if w.startswith(f"{key}=")]
-        for word in found:
+        """Remove every `key=value` from the words; return the last value without its quotes."""
+        matches = [w for w in self.words if w.startswith(f"{key}=")]
+        for word in matches:
             self.words.remove(word)
-        if not found:
+        if not matches:
             return None
-        value = found[-1].partition("=")[2]
+        value = matches[-1].partition("=")[2]
         quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
         return value[1:-1] if quoted else value
 
     def folder(self, key: str) -> Path | None:
-        """Remove `key=FOLDER` from the words; `~` is one's home.
+        """Remove `key=FOLDER` from the words and return the path, with `~` expanded.
 
         Raises:
-            Refused: there is no name after the `=`.
+            Refused: the value is empty.
         """
         value = self.take(key)
         if value is None:
@@ -67,12 +67,12 @@ class Request:
         return Path(value).expanduser()
 
     def accept(self, *flags: str) -> None:
-        """Refuse the flags that this command would not heed.
+        """Refuse those of Hydra's flags that are not in `flags`.
 
         Raises:
-            Refused: with a line for each.
+            Refused: one line for each flag that the command does not support.
         """
-        offered = {
+        names = {
             "cfg": "--cfg",
             "info": "--info",
             "multirun": "-m",
@@ -83,7 +83,7 @@ class Request:
             "config_path": "--config-path",
             "experimental_rerun": "--experimental-rerun",
         }
-        wrong = [flag for name, flag in offered.items() if getattr(self.flags, name, None)]
-        wrong = [flag for flag in wrong if flag not in flags]
-        if wrong:
-            raise Refused(*(f"{flag}: this command does not take it" for flag in wrong))
+        used = [flag for name, flag in names.items() if getattr(self.flags, name, None)]
+        unsupported = [flag for flag in used if flag not in flags]
+        if unsupported:
+            raise Refused(*(f"{flag}: this command does not take it" for flag in unsupported))

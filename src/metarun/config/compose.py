@@ -1,4 +1,4 @@
-"""From what was typed to one configuration, with every mistake named."""
+"""Compose a configuration from overrides, and report all mistakes in them."""
 
 from __future__ import annotations
 
@@ -21,37 +21,41 @@ from metarun.config.schema import RunConfig, explain
 from metarun.errors import Refused
 
 
-def compose(typed: Sequence[str], folder: str | None = None) -> DictConfig:
-    """Compose the overrides `typed` and check names and top-level keys; imports no torch.
+def compose(words: Sequence[str], folder: str | None = None) -> DictConfig:
+    """Compose a configuration and check its choices and top-level keys, without importing torch.
+
+    Args:
+        words: the overrides, as typed on a command line.
+        folder: a config folder of the user, searched after the shipped one.
 
     Returns:
-        The configuration with its `hydra` node, which is also set as the current one; `checked`
-        makes a typed object of it.
+        The configuration with its `hydra` node, which is also set as Hydra's current one;
+        `checked` converts it to a `RunConfig`.
 
     Raises:
-        Refused: with one line for every mistake.
+        Refused: one line for each mistake.
     """
-    cfg, mistakes = examine(hydra_for(folder).config_loader, typed)
+    cfg, mistakes = examine(hydra_for(folder).config_loader, words)
     if cfg is None or mistakes:
         raise Refused(*mistakes)
     return cfg
 
 
-def examine(loader: ConfigLoader, typed: Sequence[str]) -> tuple[DictConfig | None, list[str]]:
-    """What `compose` does, with the mistakes as an answer."""
-    overrides, mistakes = parse(loader, typed)
-    overrides, wrong = sift(overrides, lambda o: wrong_choice(loader, o))
-    mistakes += wrong
+def examine(loader: ConfigLoader, words: Sequence[str]) -> tuple[DictConfig | None, list[str]]:
+    """Compose a configuration as `compose` does, but return the mistakes instead of raising."""
+    overrides, mistakes = parse(loader, words)
+    overrides, wrong_choices = sift(overrides, lambda o: wrong_choice(loader, o))
+    mistakes += wrong_choices
     try:
-        base = _chosen(loader, tuple(str(o.input_line) for o in overrides if is_choice(o)))
-        overrides, wrong = sift(overrides, lambda o: unknown_key(base, o))
-        mistakes += wrong
-        chosen = all(map(is_choice, overrides))
-        words = [str(o.input_line) for o in overrides]
-        cfg = deepcopy(base) if chosen else _compose(loader, words)
+        base = _compose_choices(loader, tuple(str(o.input_line) for o in overrides if is_choice(o)))
+        overrides, unknown_keys = sift(overrides, lambda o: unknown_key(base, o))
+        mistakes += unknown_keys
+        only_choices = all(map(is_choice, overrides))
+        valid_words = [str(o.input_line) for o in overrides]
+        cfg = deepcopy(base) if only_choices else _compose(loader, valid_words)
         HydraConfig.instance().set_config(cfg)
         plain(cfg)
-    except Exception as error:  # Hydra raises whatever the words lead to, OmegaConf as well
+    except Exception as error:  # Hydra and OmegaConf raise errors of many types
         return None, list(dict.fromkeys([*mistakes, one_line(error)]))
     try:
         checked(cfg)
@@ -61,12 +65,12 @@ def examine(loader: ConfigLoader, typed: Sequence[str]) -> tuple[DictConfig | No
 
 
 def checked(cfg: DictConfig) -> RunConfig:
-    """The job's own configuration, resolved, with its top-level keys checked.
+    """Resolve the configuration without its `hydra` node, and check its top-level keys.
 
-    The places that `data` names become absolute, in `cfg` as well.
+    The paths in `data` become absolute, also in `cfg`.
 
     Raises:
-        Refused: with one line for every mistake.
+        Refused: one line for each mistake.
     """
     try:
         RunConfig.model_validate(plain(cfg))
@@ -77,21 +81,21 @@ def checked(cfg: DictConfig) -> RunConfig:
     for key in ("data.root", "data.cache", "data.split_file"):
         value = OmegaConf.select(cfg, key)
         if value == "":
-            raise Refused(f"{key}=: name a place, or leave {key} out")
+            raise Refused(f"{key}=: should be a path; or leave {key} out")
         if isinstance(value, str):
             OmegaConf.update(cfg, key, os.path.abspath(os.path.expanduser(value)))
     return RunConfig.model_validate(plain(cfg))
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """The job's own configuration, resolved and not checked, in plain containers."""
-    own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
-    return OmegaConf.to_container(own, resolve=True)
+    """The configuration without its `hydra` node, resolved but not checked, as a dict."""
+    without_hydra = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    return OmegaConf.to_container(without_hydra, resolve=True)
 
 
 @lru_cache(maxsize=16)
-def _chosen(loader: ConfigLoader, words: tuple[str, ...]) -> DictConfig:
-    """What there is to be set; the same for many jobs of a sweep, which share a loader."""
+def _compose_choices(loader: ConfigLoader, words: tuple[str, ...]) -> DictConfig:
+    """Compose only the choices; cached, because many jobs of a sweep have the same choices."""
     return _compose(loader, words)
 
 

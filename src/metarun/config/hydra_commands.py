@@ -1,4 +1,4 @@
-"""Hydra's own commands: print a configuration, explain how it is composed, complete a line."""
+"""Hydra's own flags: print a configuration, explain its composition, complete a line."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from metarun.errors import Refused
 
 
 def show(words: Sequence[str], flags: argparse.Namespace) -> None:
-    """Do what `--cfg`, `--info`, `--shell-completion` or `--hydra-help` asks for.
+    """Execute `--cfg`, `--info`, `--shell-completion` or `--hydra-help`.
 
     Raises:
-        Refused: the words do not compose.
+        Refused: the configuration cannot be composed.
     """
-    typed = [quote_path(word) for word in words]
+    overrides = [quote_path(word) for word in words]
     hydra = hydra_for(flags.config_dir)
     if flags.cfg or flags.info:
         _, mistakes = examine(hydra.config_loader, words)
@@ -31,12 +31,12 @@ def show(words: Sequence[str], flags: argparse.Namespace) -> None:
             raise Refused(*mistakes)
     try:
         if flags.cfg:
-            hydra.show_cfg("config", typed, flags.cfg, flags.package, flags.resolve)
+            hydra.show_cfg("config", overrides, flags.cfg, flags.package, flags.resolve)
         elif flags.info:
-            hydra.show_info(flags.info, "config", typed)
+            hydra.show_info(flags.info, "config", overrides)
         elif flags.shell_completion:
             _skip_command(os.environ)
-            hydra.shell_completion("config", typed)
+            hydra.shell_completion("config", overrides)
         else:
             hydra.hydra_help("config", get_args_parser(), flags)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -44,7 +44,7 @@ def show(words: Sequence[str], flags: argparse.Namespace) -> None:
 
 
 def _skip_command(environment: MutableMapping[str, str]) -> None:
-    """Hydra completes overrides; it does not know of a command before them."""
+    """Remove the command from the line to complete, because Hydra expects only overrides."""
     line = environment.get("COMP_LINE", "")
     match = re.match(r"\S+\s+((?:train|evaluate|show|audit)\s+)", line)
     if match:

@@ -1,4 +1,4 @@
-"""From a node of the configuration to the class that it names, with checked arguments."""
+"""Import the class that a node of the configuration names, and check its arguments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metarun.config.overrides import nearest
 from metarun.config.schema import GROUPS, explain
 from metarun.errors import Refused
 
-# The package of each group, and the number of positional arguments that its blueprints take.
+# The package of each group, and the number of positional arguments of its targets.
 HOMES = {
     "data": ("metarun.data", 0),
     "backbone": ("metarun.backbones", 1),
@@ -37,7 +37,7 @@ def blueprint(
     define the allowed values. The caller of the blueprint passes the positional arguments.
 
     Args:
-        group: the name of the node, for messages.
+        group: the group that the node belongs to.
         config_dirs: config folders of the user. Targets named in them are imported from there.
             Any other target must be defined by metarun in the package of this group.
 
@@ -64,7 +64,7 @@ def blueprint(
 
 
 def keys_of(target: Callable[..., Any]) -> type[BaseModel]:
-    """A pydantic model of the keyword-only arguments of a target, its fields under their alias."""
+    """A pydantic model of the keyword-only arguments of a target; aliases are their names."""
     hints = get_type_hints(
         target.__init__ if inspect.isclass(target) else target, include_extras=True
     )
@@ -72,7 +72,7 @@ def keys_of(target: Callable[..., Any]) -> type[BaseModel]:
         target.__name__,
         __config__=ConfigDict(strict=True, allow_inf_nan=False, protected_namespaces=()),
         **{
-            # An alias, since the name of a field must not be that of a method of the model.
+            # An alias, because a field must not have the name of a method of the model.
             f"key_{p.name}": (
                 hints.get(p.name, Any),
                 Field(... if p.default is p.empty else p.default, alias=p.name),
@@ -92,18 +92,18 @@ def find_target(group: str, path: Any, config_dirs: Iterable[Path]) -> Callable[
     """Import the dotted `path` if metarun defines it or a config folder of the user names it.
 
     Raises:
-        Refused: it cannot be imported, or is no target of this group.
+        Refused: the target cannot be imported or does not belong to this group.
     """
     key, (home, arguments) = f"{group}._target_", HOMES[group]
     if not isinstance(path, str) or not re.fullmatch(r"\w+(\.\w+)+", path):
         raise Refused(f"{key}={path}: should be a dotted name, e.g. metarun.algorithms.maml.MAML")
-    naming = [folder for folder in config_dirs if path in _targets_named_in(folder)]
-    if not naming and not path.startswith(f"{home}."):
+    sources = [folder for folder in config_dirs if path in _targets_named_in(folder)]
+    if not sources and not path.startswith(f"{home}."):
         raise Refused(
-            f"{key}={path}: neither metarun's nor named in a folder of your own; "
-            f"metarun's are in {home}, and a folder is given with --config-dir"
+            f"{key}={path}: should be in {home}, or be the target in a file of your config folder; "
+            "add the folder with --config-dir"
         )
-    for folder in naming:
+    for folder in sources:
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
     module, _, name = path.rpartition(".")
@@ -113,10 +113,10 @@ def find_target(group: str, path: Any, config_dirs: Iterable[Path]) -> Callable[
         raise Refused(f"{key}={path}: cannot be imported ({error})") from error
     if not callable(target):
         raise Refused(f"{key}={path}: is not a class or function")
-    if not naming and getattr(target, "__module__", None) != module:  # imported there
+    if not sources and getattr(target, "__module__", None) != module:  # only imported there
         raise Refused(f"{key}={path}: is not defined in {module}")
     if not _takes(target, arguments):
-        raise Refused(f"{key}={path}: is not made to be a choice of {group}")
+        raise Refused(f"{key}={path}: cannot be a choice of {group}")
     return target
 
 
@@ -124,15 +124,16 @@ def _takes(target: Callable[..., Any], arguments: int) -> bool:
     """Whether the target can be called with this number of positional arguments."""
     try:
         parameters = inspect.signature(target).parameters.values()
-    except (TypeError, ValueError):  # some are not written in Python
+    except (TypeError, ValueError):  # it has no signature, like some callables written in C
         return False
-    named = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    needed = sum(p.default is p.empty for p in named)
-    most = float("inf") if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(named)
-    return needed <= arguments <= most
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = sum(p.default is p.empty for p in positional)
+    most = float("inf") if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(positional)
+    return required <= arguments <= most
 
 
 def _targets_named_in(folder: Path) -> set[str]:
-    # Only the folders of groups: another folder may hold the config.yaml of somebody else's run.
+    """The targets in the YAML files of a config folder."""
+    # Only in the folders of groups: other folders may contain the config.yaml of an untrusted run.
     files = (f.read_text("utf-8") for group in GROUPS for f in (folder / group).rglob("*.yaml"))
     return {m[1] for text in files for m in re.finditer(r"_target_:\s*['\"]?([\w.]+)", text)}

@@ -1,4 +1,4 @@
-"""What is typed after a command: read, quoted where it is a path, and looked up in the tree."""
+"""Parse overrides, quote paths in them, and check their choices and keys."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ PATHS = ("out", "data.root", "data.cache", "data_home", "hydra.run.dir", "hydra.
 
 
 def parse(
-    loader: ConfigLoader, typed: Iterable[str], sweep: bool = False
+    loader: ConfigLoader, words: Iterable[str], sweep: bool = False
 ) -> tuple[list[Override], list[str]]:
-    """The overrides that can be read, and a line for each that cannot.
+    """Parse overrides; return the valid ones, and an error line for each invalid one.
 
     Args:
-        sweep: several values for a key are welcome.
+        sweep: whether a key may have several values.
     """
     parser = OverridesParser.create(config_loader=loader)
     overrides, mistakes = [], []
-    for text in typed:
+    for text in words:
         try:
             override = parser.parse_override(quote_path(text))
         except HydraException as error:
@@ -48,7 +48,7 @@ def parse(
 
 
 def quote_path(text: str) -> str:
-    """Quote the value of a key that holds a path, so that blanks, commas, = and brackets work."""
+    """Quote the value of a path key, so that it may contain blanks, commas, = and brackets."""
     match = re.fullmatch(r"(\+{0,2}[\w.]+)=(.*)", text, flags=re.DOTALL)
     if not match or match[1].lstrip("+") not in PATHS:
         return text
@@ -59,23 +59,23 @@ def quote_path(text: str) -> str:
 
 
 def quote(value: str) -> str:
-    """The value in Hydra's quotes, where a backslash counts only before a quote."""
+    """Quote a value for Hydra, where a backslash has a meaning only before a quote."""
     escaped = re.sub(r"(\\*)(')", lambda m: m[1] * 2 + "\\'", value)
     escaped = re.sub(r"\\+$", lambda m: m[0] * 2, escaped)
     return f"'{escaped}'"
 
 
 def only_for_sweeps(words: Iterable[str]) -> list[str]:
-    """A line for each word that a single run would not heed."""
-    found = r"[+~]*hydra([/.](launcher|sweeper)|\.sweep)\b"
-    return [f"{word}: is for a sweep: add -m" for word in words if re.match(found, word)]
+    """An error line for each override that has no effect on a single run."""
+    pattern = r"[+~]*hydra([/.](launcher|sweeper)|\.sweep)\b"
+    return [f"{word}: is for a sweep: add -m" for word in words if re.match(pattern, word)]
 
 
 def length(override: Override) -> int:
-    """How many values a discrete sweep over one key has; none of them is made.
+    """Number of values in a discrete sweep over one key, computed without creating them.
 
     Raises:
-        Refused: it is a range without an end, or with a step of 0; or it is no discrete one.
+        Refused: the sweep is not discrete, or a range is infinite or has a step of 0.
     """
     value = override.value()
     if not override.is_discrete_sweep():
@@ -93,17 +93,19 @@ def length(override: Override) -> int:
 def sift(
     overrides: Iterable[Override], mistake: Callable[[Override], str | None]
 ) -> tuple[list[Override], list[str]]:
-    """The overrides without a mistake, and the others' mistakes."""
-    found = [(o, mistake(o)) for o in overrides]
-    return [o for o, wrong in found if wrong is None], [wrong for _, wrong in found if wrong]
+    """Split overrides by a check; return those that pass, and the mistakes of the others."""
+    pairs = [(o, mistake(o)) for o in overrides]
+    return [o for o, line in pairs if line is None], [line for _, line in pairs if line]
 
 
 def is_choice(override: Override) -> bool:
+    """Whether the override selects a file of a group, or a folder with such files."""
     key = override.key_or_group
     return key in GROUPS or "/" in key or key == "hydra.searchpath"
 
 
 def wrong_choice(loader: ConfigLoader, override: Override) -> str | None:
+    """An error line if the override selects a choice that does not exist, else `None`."""
     group, value = override.key_or_group, override.value()
     if group not in (*GROUPS, *OF_SWEEPS):
         return None
@@ -116,28 +118,29 @@ def wrong_choice(loader: ConfigLoader, override: Override) -> str | None:
             if group == "experiment" and (renamed := _renamed(str(name), options)):
                 return f"{group}={show(name)}: no such choice; it is now {renamed}"
             hint = nearest(str(name), options)
-            some = ", ".join(options) if len(options) <= 15 else f"metarun list {group}: all"
-            return f"{group}={show(name)}: no such choice{hint} ({some or 'none'})"
+            listing = ", ".join(options) if len(options) <= 15 else f"metarun list {group}: all"
+            return f"{group}={show(name)}: no such choice{hint} ({listing or 'none'})"
     return None
 
 
 def _renamed(name: str, presets: Iterable[str]) -> str | None:
-    """What selects a preset whose name held ways and shots: `maml/omniglot_20way_1shot_quick`."""
-    old = re.fullmatch(r"(.+?)_(?:(\d+)way_)?(\d+)shot(_quick)?", name)
-    if not old or old[1] not in presets:
+    """The overrides that replace an old preset name, such as `maml/omniglot_5way_1shot_quick`."""
+    match = re.fullmatch(r"(.+?)_(?:(\d+)way_)?(\d+)shot(_quick)?", name)
+    if not match or match[1] not in presets:
         return None
-    ways, quick = f" ways={old[2]}" if old[2] else "", " quick=true" if old[4] else ""
-    return f"experiment={old[1]}{ways} shots={old[3]}{quick}"
+    ways, quick = f" ways={match[2]}" if match[2] else "", " quick=true" if match[4] else ""
+    return f"experiment={match[1]}{ways} shots={match[3]}{quick}"
 
 
 def unknown_key(base: DictConfig, override: Override) -> str | None:
+    """An error line if `base` does not have the key of the override, else `None`."""
     key = override.key_or_group
     if key in GROUPS or "/" in key or key == "hydra" or key.startswith("hydra."):
         return None
     if key.partition(".")[0] == "choices":
-        return f"{key}: says what was chosen; choose with {key.rpartition('.')[2]}=NAME"
+        return f"{key}: is set automatically; choose with {key.rpartition('.')[2]}=NAME"
     if key.partition(".")[0] == "preset":
-        return f"{key}: says what is published; choose a preset with experiment=NAME"
+        return f"{key}: is set automatically; choose a preset with experiment=NAME"
     node: Any = base
     parts = key.split(".")
     for depth, part in enumerate(parts):
@@ -152,14 +155,14 @@ def unknown_key(base: DictConfig, override: Override) -> str | None:
 
 
 def _siblings(node: Any, path: str) -> str:
-    """The keys of the node at `path`, if that is a group."""
+    """The keys of the node at `path`, in parentheses; empty if it is not a node."""
     if not path or not isinstance(node, DictConfig):
         return ""
     return f" ({path} has {', '.join(str(name) for name in node if name != '_target_')})"
 
 
 def keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
-    """The dotted keys of all values but Hydra's."""
+    """The dotted keys of all values, without `hydra`, `choices`, `preset` and targets."""
     for name in cfg:
         node = cfg._get_node(name)
         if name in ("hydra", "choices", "preset", "_target_") or node is None:
@@ -171,15 +174,15 @@ def keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean X?`, or nothing if no known name comes near."""
+    """`; did you mean X?` with the most similar known name; empty if none is similar."""
     known = list(known)
-    same_end = [k for k in known if k.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
-    close = same_end or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    same_last_part = [k for k in known if k.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
+    close = same_last_part or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def one_line(error: Exception) -> str:
-    """The first lines of an error's message, without what only helps in a debugger."""
+    """An error message on one line, at most 300 characters, without OmegaConf's debug lines."""
     lines = [line.strip() for line in str(error).splitlines()]
     lines = [line for line in lines if line and not line.startswith(("full_key", "object_type"))]
     text = " ".join(lines) or type(error).__name__

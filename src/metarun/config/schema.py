@@ -1,4 +1,4 @@
-"""The keys of every run, with their types and ranges. Imports nothing heavy."""
+"""The top-level keys of every run, with their types and ranges. Imports only pydantic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Node = dict[str, Any]  # of a group: `_target_`, what the choice is, and its keys
+Node = dict[str, Any]  # a group: `_target_` and the keys of the choice
 GROUPS = ("algo", "data", "backbone", "optimizer", "augmentation", "logger", "experiment", "debug")
 
 
@@ -20,7 +20,7 @@ def _device(name: str) -> str:
 
 
 class Choices(BaseModel):
-    """The name of what was chosen in each group, for the record."""
+    """The name of the choice in each group."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
@@ -32,18 +32,18 @@ class Choices(BaseModel):
 
 
 class Preset(BaseModel):
-    """What is published for the ways and shots of a preset; see `conf/experiment`.
+    """The published figure for the ways and shots of a preset; see `conf/experiment`.
 
     Attributes:
         experiment: the preset, ALGO/DATA.
-        cell: its ways and shots.
-        published: `mean` and, where it is known, `ci95` of the score: accuracy in %, other scores
-            as they are. `None` where the paper does not report the cell.
+        cell: the ways and shots, as in `5way_1shot`.
+        published: `mean` and, if known, `ci95` of the score (accuracy in %). `None` if the
+            paper does not report this cell.
         score: the name of the score.
         source: paper and table.
-        protocol: how the figure was measured, as far as it is known.
-        notes: how the authors' procedure differs besides.
-        typed: overrides of the command that change the published setting.
+        protocol: the settings with which the figure was measured, as far as known.
+        notes: other differences between the authors' procedure and the preset.
+        typed: overrides on the command line that change the published setting.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,23 +59,23 @@ class Preset(BaseModel):
 
 
 class RunConfig(BaseModel):
-    """The checked configuration of a run: what `config.yaml` holds, in its order.
+    """The checked configuration of a run: the keys of its `config.yaml`, in the same order.
 
-    The keys of the groups `backbone` to `data` are checked against what they build, so these stay
-    dicts as they were composed. Nothing changes a configuration: `model_copy` makes another one.
+    The groups `backbone` to `data` stay dicts here; `blueprint` checks their keys against the
+    class that each names. The configuration is immutable; `model_copy` creates a changed copy.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
-    # ways is 1 where tasks are not made of classes, else 2 at least; all are null where tasks have
-    # sizes of their own. `training/parts.py` checks it.
+    # `ways` is 1 if tasks have no classes, else at least 2. All six are null if the data set
+    # defines the sizes of tasks. `training/parts.py` checks this.
     ways: Count | None
     shots: Count | None
     queries: Count | None
     train_ways: Count | None
     train_shots: Count | None
     train_queries: Count | None
-    steps: Count
+    steps: Annotated[int, Field(ge=0)]  # 0 only if the learner has nothing to train
     meta_batch: Count
     eval_every: Count
     log_every: Count
@@ -102,17 +102,16 @@ class RunConfig(BaseModel):
 
 
 def explain(error: ValidationError, prefix: str = "") -> list[str]:
-    """One line for each mistake pydantic found: key, what would be right, value."""
+    """An error line for each mistake that pydantic reports: `key=value: what is right`."""
     lines = []
-    wrong = {".".join(map(str, d["loc"])): d["input"] for d in error.errors()}
+    wrong_values = {".".join(map(str, d["loc"])): d["input"] for d in error.errors()}
     for detail in error.errors():
-        followed = str(detail["loc"][0]).removeprefix("train_")
-        if followed != detail["loc"][0] and wrong.get(followed, ...) == detail["input"]:
-            continue  # train_shots follows shots: one mistake, one line
-        # Positions below the key (a branch of a union, an item of a list) say nothing to a user,
-        # but the numbers of items do.
-        where = [str(part) for part in detail["loc"] if str(part).isidentifier()][:1]
-        key = ".".join(([prefix] if prefix else []) + where)
+        source = str(detail["loc"][0]).removeprefix("train_")
+        if source != detail["loc"][0] and wrong_values.get(source, ...) == detail["input"]:
+            continue  # train_shots has the value of shots, which has a line already
+        # Only the key is shown, without positions below it (a branch of a union, an item's index).
+        name = [str(part) for part in detail["loc"] if str(part).isidentifier()][:1]
+        key = ".".join(([prefix] if prefix else []) + name)
         message = detail["msg"].removeprefix("Value error, ")
         message = message.removeprefix("Input ").partition(" or instance of ")[0]
         message = message[0].lower() + message[1:]
@@ -124,7 +123,7 @@ def explain(error: ValidationError, prefix: str = "") -> list[str]:
 
 
 def show(value: Any) -> str:
-    """A value as one would type it, shortened."""
+    """A value as it is typed on a command line, at most 80 characters."""
     text = {None: "null", True: "true", False: "false"}.get(value) if _plain(value) else None
     text = text if text is not None else str(value)
     return text if len(text) <= 80 else text[:77] + "…"
