@@ -130,7 +130,7 @@ def test_regression_has_its_own_plots_and_wording(tmp_path: Path) -> None:
         ("dots", "mse"),
         ("curves", "mse"),
     }
-    assert "lowest test mean squared error" in shown.words
+    assert "test mean squared error of the best run by validation" in shown.words
     assert "lower is better" in shown.words
     better = [a["title"] for a in shown.all("td") if "title" in a]
     assert len(better) == 2
@@ -155,7 +155,7 @@ def test_a_custom_headline_is_plotted_and_described(tmp_path: Path) -> None:
     title = "return of an episode"
     expected = {"score": "return", "higher": True, "percent": False, "digits": 4, "title": title}
     assert shown.data["headlines"][1] == expected | {"loss": True}
-    assert "highest test return of an episode" in shown.words
+    assert "test return of an episode of the best run by validation" in shown.words
     assert "return of the row minus return of the column;" in shown.words
     assert "lower is better" not in shown.words
     indices = [a.get("data-score") for a in shown.all("td") if a.get("class") == "number"]
@@ -169,7 +169,8 @@ def test_the_number_of_plotted_scores_is_limited(tmp_path: Path) -> None:
         learned(tmp_path / str(i), i, score=f"score{i}", headline=headline)
     shown = rendered(tmp_path)
     assert len(shown.data["headlines"]) == 12
-    assert shown.words.count("highest test") == 12
+    assert shown.words.count("test score") == 12
+    assert "The best runs of 3 more tasks are in the table." in shown.words
     assert (
         sorted(run["headline"] is None for run in shown.data["runs"]) == [False] * 12 + [True] * 3
     )
@@ -222,15 +223,31 @@ def test_omitted_curves_are_reported(tmp_path: Path, monkeypatch) -> None:
     assert "The curves of 1 run are left out because metrics.jsonl is too large." in words
 
 
-def test_the_summary_warns_of_selection_and_of_different_tests(tmp_path: Path) -> None:
+def test_the_summary_has_the_best_run_of_each_task(tmp_path: Path) -> None:
     learned(tmp_path / "a")
-    assert "by chance" not in rendered(tmp_path).words
     learned(tmp_path / "b", 1)
-    words = rendered(tmp_path).words
-    assert "partly best by chance" in words and "different tests" not in words
     learned(tmp_path / "c", 2, shots=5)
-    warning = "The tests differ in task: figures of different tests do not rank runs"
-    assert warning in rendered(tmp_path).words
+    learned(tmp_path / "d", 3, data="glyphs")
+    shown = rendered(tmp_path)
+    best = [a for a in shown.all("p") if a.get("class") == "best"]
+    assert len(best) == 3
+    assert shown.words.count("of the best run by validation") == 1
+    assert "each task ranked by validation" in shown.words
+
+
+def test_the_summary_warns_of_selection_by_test_and_of_two_kinds_of_batch_norm(
+    tmp_path: Path,
+) -> None:
+    learned(tmp_path / "a")
+    learned(tmp_path / "b", 1)
+    assert "by chance" not in rendered(tmp_path).words
+    folder = learned(tmp_path / "c", 2, batch_norm="transductive")
+    assert "Tests of one task differ in batch norm" in rendered(tmp_path).words
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps(result | {"val": None}))
+    words = rendered(tmp_path).words
+    assert "highest test accuracy" in words
+    assert "partly best by chance" in words
 
 
 def test_a_page_of_one_run(tmp_path: Path) -> None:

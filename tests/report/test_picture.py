@@ -32,7 +32,7 @@ def test_the_best_is_on_top(sweep: Path, tmp_path: Path, monkeypatch, headline, 
     monkeypatch.setattr(picture, "save", lambda figure, path: figures.append(figure))
     picture.draw(ranked(sweep), "a", tmp_path / "a.png")
     (axes,) = figures[0].axes
-    assert axes.get_yticklabels()[0].get_text() == f"steps={first}"
+    assert axes.get_yticklabels()[0].get_text() == f"steps {first}"
     less = "" if headline.higher_is_better else ", lower is better"
     assert axes.get_xlabel().startswith(f"test {headline.score}{less} (95 %")
 

@@ -8,11 +8,32 @@ import shlex
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from scipy import stats
 
 from metarun.report import tables
+from metarun.report.ranking import Ranking
 from tests.report.folders import lines, ranked, run
 from tests.report.test_comparison import RETURN
+
+
+def printed(ranking: Ranking, width: int = 160) -> list[str]:
+    """The lines of the tables in a terminal of this width."""
+    screen = Console(width=width, highlight=False)
+    with screen.capture() as capture:
+        tables.show(screen, ranking)
+    return capture.get().splitlines()
+
+
+def shown(ranking: Ranking, width: int = 160) -> list[str]:
+    """The lines above the table over seeds, with single spaces."""
+    text = "\n".join(printed(ranking, width)).partition("over seeds")[0]
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+
+
+def over_seeds(ranking: Ranking) -> list[str]:
+    """The lines of the table over seeds, with single spaces."""
+    return lines(tables.seeds_table(ranking, 160))
 
 
 def test_the_interval_over_seeds_is_students_t_over_their_means(sweep: Path) -> None:
@@ -25,7 +46,7 @@ def test_the_interval_over_seeds_is_students_t_over_their_means(sweep: Path) -> 
     assert group.seeds == [0, 1, 2]
     assert group.test == pytest.approx((sum(means) / 3, (high - low) / 2))
     assert all(ranking.seed_group(entry) is group for entry in ranking.entries)
-    assert f"91.33 ± {50 * (high - low):.2f} %" in lines(tables.seeds_table(ranking))[-1]
+    assert f"91.33 ± {50 * (high - low):.2f} %" in over_seeds(ranking)[-1]
 
 
 def test_seed_groups_contain_only_runs_that_differ_in_the_seed(sweep: Path) -> None:
@@ -37,7 +58,7 @@ def test_seed_groups_contain_only_runs_that_differ_in_the_seed(sweep: Path) -> N
         run(sweep / str(i), seed=seed, mean=mean, config=config, command=command)
     more = {"command": "metarun train_shots=1 seed=2", "config": {"seed": 2, "train_shots": 1}}
     run(sweep / "6", seed=2, status="failed", test=None, **more)
-    five_shot, one_shot = lines(tables.seeds_table(ranked(sweep)))[-2:]
+    five_shot, one_shot = over_seeds(ranked(sweep))[-2:]
     assert five_shot.startswith("5 85.00 ±")
     assert one_shot.startswith("1 55.00 ±")
     assert one_shot.endswith(" 0 1")
@@ -48,13 +69,13 @@ def test_runs_with_different_protocols_form_no_seed_group(sweep: Path) -> None:
     run(sweep / "0", seed=0)
     run(sweep / "1", seed=1, protocol=protocol)
     assert ranked(sweep).groups == []
-    assert tables.seeds_table(ranked(sweep)) is None
+    assert tables.seeds_table(ranked(sweep), 160) is None
 
 
 def test_shared_facts_are_in_the_title_only(sweep: Path) -> None:
     run(sweep / "0", command="metarun algo.lr=1")
     run(sweep / "1", command="metarun algo.lr=2", status="failed", test=None, val=None)
-    title, head, _, *rows = lines(tables.as_table(ranked(sweep)))
+    title, head, _, *rows = shown(ranked(sweep))
     assert title == "protonet, glyphs, 5-way 1-shot, inductive batch norm"
     assert head == "run algo.lr test validation steps time status"
     assert rows == [
@@ -65,7 +86,7 @@ def test_shared_facts_are_in_the_title_only(sweep: Path) -> None:
 
 def test_squared_errors_are_not_percentages(sweep: Path) -> None:
     run(sweep / "0", score="mse", mean=0.12345)
-    assert "0.1235 ± 0.0100" in lines(tables.as_table(ranked(sweep)))[-1]
+    assert "0.1235 ± 0.0100" in shown(ranked(sweep))[-1]
 
 
 def test_a_custom_headline_in_table_and_csv(sweep: Path) -> None:
@@ -73,8 +94,8 @@ def test_a_custom_headline_in_table_and_csv(sweep: Path) -> None:
     for seed, mean in enumerate((-7.5, -2.5)):
         run(sweep / str(seed), seed=seed, mean=mean, **values)
     ranking = ranked(sweep)
-    assert "-2.5000 ± 0.0100" in lines(tables.as_table(ranking))[-2]
-    assert "-5.0000 ± " in lines(tables.seeds_table(ranking))[-1]
+    assert "-2.5000 ± 0.0100" in shown(ranking)[-2]
+    assert "-5.0000 ± " in over_seeds(ranking)[-1]
     best, second = csv.DictReader(io.StringIO(tables.as_csv(ranking)))
     assert (best["score"], best["test"], second["test"]) == ("return", "-2.5", "-7.5")
 
@@ -82,7 +103,7 @@ def test_a_custom_headline_in_table_and_csv(sweep: Path) -> None:
 def test_markup_in_a_name_is_not_interpreted(sweep: Path) -> None:
     run(sweep / "[red]a[/red]")
     run(sweep / "[/nothing]")
-    assert any("[red]a[/red]" in line for line in lines(tables.as_table(ranked(sweep))))
+    assert any("[red]a[/red]" in line for line in shown(ranked(sweep)))
 
 
 def test_csv_contains_fractions_and_every_run(sweep: Path) -> None:
@@ -116,7 +137,7 @@ def test_the_terminal_table_has_a_limited_number_of_keys(sweep: Path) -> None:
     for i in range(2):
         words = " ".join(f"key{k}={i}" for k in range(12 if i else 3))
         run(sweep / str(i), mean=i / 2, command=f"metarun {words}")
-    table = lines(tables.as_table(ranked(sweep)))
+    table = shown(ranked(sweep))
     head = next(line for line in table if line.startswith("run ")).split()
     assert head[1:9] == [f"key{k}" for k in range(8)]
     assert table[-1] == "also in the CSV: key8, key9, key10, key11"
@@ -127,17 +148,17 @@ def test_keys_of_the_protocol_are_preferred_in_the_terminal_table(sweep: Path) -
     for i, norm in enumerate(("inductive", "transductive")):
         words = " ".join(f"a{key}={i}" for key in range(20))
         run(sweep / str(i), command=f"metarun {words} algo.batch_norm={norm}")
-    assert "algo.batch_norm" in lines(tables.as_table(ranked(sweep)))[1]
+    assert "algo.batch_norm" in shown(ranked(sweep))[1]
 
 
 def test_control_characters_in_a_name_are_removed(sweep: Path) -> None:
     run(sweep / "a\x1b[2Jb")
-    assert "\x1b" not in "".join(lines(tables.as_table(ranked(sweep))))
+    assert "\x1b" not in "".join(shown(ranked(sweep)))
 
 
 def test_different_batch_norm_has_a_column(sweep: Path) -> None:
     protocol = {"data": "glyphs", "ways": 5, "shots": 1, "batch_norm": "transductive"}
     run(sweep / "0", command="metarun algo=protonet")
     run(sweep / "1", command="metarun algo=maml", protocol=protocol)
-    head = lines(tables.as_table(ranked(sweep)))[1]
+    head = shown(ranked(sweep))[1]
     assert head == "run algo batch norm test validation steps time status"

@@ -15,7 +15,7 @@ from metarun.runs import results
 def shown(result: dict) -> str:
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     with console.file:
-        console.print(results.table(result))
+        console.print(results.table(result, 160))
     return console.export_text()
 
 

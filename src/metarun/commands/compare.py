@@ -12,6 +12,7 @@ from metarun.errors import Refused
 if TYPE_CHECKING:
     from metarun.report.comparison import Pair
     from metarun.report.tested import Tested
+    from metarun.tasks.headline import Headline
 
 
 def run(request: Request) -> int:
@@ -83,40 +84,41 @@ def _write_new(file: Path, text: str) -> None:
 
 def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
     """Print the scores of the runs, the differences, and notes on the method."""
-    from rich.text import Text
-
     from metarun.report.untrusted import part, shown
-    from metarun.runs.results import grid, setting
+    from metarun.runs.grid import Column, fitted
+    from metarun.runs.results import setting
     from metarun.stats import interval
     from metarun.training.display import console
 
     screen, headline = console(), tests[0].headline
-    factor, digits = headline.factor, headline.digits
-
-    runs_table = grid("", "run", right=("algo", headline.score))
-    for test in tests:
-        algo = part(test.result, "run").get("algo", "–")
-        runs_table.add_row(
-            Text(shown(test.folder)), Text(shown(algo)), headline.figure(interval(test.values))
-        )
-    screen.print(runs_table)
+    algos = [str(part(test.result, "run").get("algo", "–")) for test in tests]
+    columns = [
+        Column("run", [shown(test.folder) for test in tests]),
+        Column("algo", [shown(algo) for algo in algos], 1),
+        Column(
+            headline.score,
+            [headline.figure(interval(t.values)) for t in tests],
+            right=True,
+            whole=True,
+        ),
+    ]
+    screen.print(fitted("", columns, screen.width)[0])
 
     is_corrected = len(pairs) > 1
-    pairs_table = grid("", "difference", right=("mean", "p (Holm)" if is_corrected else "p", ""))
-    for pair in pairs:
-        mean, ci95, _ = pair.difference
-        verdict = "not significant"
-        if pair.significant:
-            first_is_better = (mean > 0) == headline.higher_is_better
-            better = pair.first if first_is_better else pair.second
-            verdict = f"{shown(better.folder)} is better"
-        pairs_table.add_row(
-            Text(f"{shown(pair.first.folder)} − {shown(pair.second.folder)}"),
-            f"{factor * mean:+.{digits}f} ± {factor * ci95:.{digits}f}{headline.unit}",
-            f"{pair.p_holm:.2g}",
-            Text(verdict),
-        )
-    screen.print(pairs_table)
+    columns = [
+        Column(
+            "difference", [f"{shown(p.first.folder)} − {shown(p.second.folder)}" for p in pairs]
+        ),
+        Column("mean", [_mean(p, headline) for p in pairs], right=True, whole=True),
+        Column(
+            "p (Holm)" if is_corrected else "p",
+            [f"{p.p_holm:.2g}" for p in pairs],
+            right=True,
+            whole=True,
+        ),
+        Column("", [_verdict(p, headline) for p in pairs]),
+    ]
+    screen.print(fitted("", columns, screen.width)[0])
 
     p = tests[0].protocol
     task = setting(p["ways"], p["shots"]) if _are_integers(p["ways"], p["shots"]) else "–"
@@ -130,6 +132,24 @@ def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
         method.append(f"p is corrected for {len(pairs)} comparisons (Holm); the intervals are not")
     for line in (*method, *(f"note: {line}" for line in notes)):
         screen.print(line, markup=False, soft_wrap=True)
+
+
+def _mean(pair: Pair, headline: Headline) -> str:
+    """The mean difference with its interval."""
+    mean, ci95, _ = pair.difference
+    factor, digits = headline.factor, headline.digits
+    return f"{factor * mean:+.{digits}f} ± {factor * ci95:.{digits}f}{headline.unit}"
+
+
+def _verdict(pair: Pair, headline: Headline) -> str:
+    """Which run is better, if the difference is significant."""
+    from metarun.report.untrusted import shown
+
+    if not pair.significant:
+        return "not significant"
+    first_is_better = (pair.difference.mean > 0) == headline.higher_is_better
+    better = pair.first if first_is_better else pair.second
+    return f"{shown(better.folder)} is better"
 
 
 def _are_integers(*values: object) -> bool:

@@ -58,7 +58,7 @@ def _print_choice(group: str, name: str, file: Path, config_dir: str | None) -> 
 
     from metarun.config.groups import meaning
     from metarun.config.keys import describe, settings
-    from metarun.runs.results import grid
+    from metarun.runs.grid import grid
     from metarun.training.display import console
 
     screen = console()

@@ -38,9 +38,7 @@ def run(request: Request) -> int:
     from metarun.training.display import console
 
     screen = console()
-    screen.print(tables.as_table(ranked))
-    if (seeds_table := tables.seeds_table(ranked)) is not None:
-        screen.print(seeds_table)
+    tables.show(screen, ranked)
     for file in (table, page):
         screen.print(str(file), soft_wrap=True, markup=False)
     return 0

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from metarun.report.labels import distinguishing, keys, one_line, path_end
 from metarun.report.ranking import FACTS, Ranking
-from metarun.report.runs import STATUSES, Entry, Stat
+from metarun.report.runs import STATUSES, Entry, Stat, Task
 from metarun.report.tables import figure
 from metarun.report.untrusted import to_float
 from metarun.runs.results import clock
 from metarun.tasks.headline import Headline
 
-MAX_HEADLINES = 12  # scores that the page summarises and plots
+MAX_HEADLINES = 12  # tasks that the page summarises, and scores that it plots
 FILTERS = {"status": "status", "algo": "algorithm", "data": "data", "task": "task"}
 
 
@@ -37,34 +37,38 @@ class Cell(NamedTuple):
 
 
 def glance(ranking: Ranking, labels: Sequence[str]) -> dict[str, Any]:
-    """The summary of the page: the number of runs by status, and the best run by each score.
+    """The summary of the page: the number of runs by status, and the best run of each task.
 
-    `several` and `differing` are for two warnings: the best of several runs is biased by selection,
-    and figures of different tests do not rank runs.
+    `by_chance` and `batch_norms` are for two warnings: the test figure of the best of several runs
+    by test is too high, and the two kinds of batch norm are not comparable.
     """
-
-    def tested_values(fact: str) -> set[str]:
-        return {getattr(entry, fact) for entry in ranking.entries if entry.test is not None}
-
     counts = Counter(entry.status for entry in ranking.entries)
-    firsts: dict[Headline, int] = {}  # equal headlines may differ in title: the first is shown
+    firsts: dict[Task, int] = {}
+    runs_of: Counter[Task] = Counter()
+    norms: dict[Task, set[str]] = {}
     for i, entry in enumerate(ranking.entries):
         if entry.test is not None:
-            firsts.setdefault(entry.headline, i)
+            firsts.setdefault(entry.tested_on, i)
+            runs_of[entry.tested_on] += 1
+            norms.setdefault(entry.tested_on, set()).add(entry.batch_norm)
     best = []
-    for headline, i in list(firsts.items())[:MAX_HEADLINES]:
-        entry = ranking.entries[i]
+    for task, i in list(firsts.items())[:MAX_HEADLINES]:
+        entry, name = ranking.entries[i], task.headline.name
         facts = ", ".join(filter(None, [entry.algo, entry.data, entry.task, entry.batch_norm]))
-        title = f"{'highest' if headline.higher_is_better else 'lowest'} test {headline.name}"
-        best.append((title, figure(headline, entry.test), labels[i], one_line(facts), i))
+        title = f"{'highest' if task.headline.higher_is_better else 'lowest'} test {name}"
+        if runs_of[task] == 1:
+            title = f"test {name}"
+        elif ranking.by_validation[task]:
+            title = f"test {name} of the best run by validation"
+        best.append((title, figure(task.headline, entry.test), labels[i], one_line(facts), i))
     return {
         "runs": len(ranking.entries),
         "statuses": [(status, counts[status]) for status in STATUSES if counts[status]],
         "best": best,
-        "several": sum(entry.test is not None for entry in ranking.entries) > 1,
-        "differing": [
-            FACTS[f] for f in ("data", "task", "batch_norm") if len(tested_values(f)) > 1
-        ],
+        "more": len(firsts) - len(best),
+        "criterion": ranking.criterion,
+        "by_chance": any(n > 1 and not ranking.by_validation[task] for task, n in runs_of.items()),
+        "batch_norms": any(len(kinds) > 1 for kinds in norms.values()),
         "constant": [(FACTS[f], one_line(v)) for f, v in ranking.constant.items()],
     }
 
@@ -80,7 +84,7 @@ def table(
 ) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
     """The table of runs: titles of the columns after number and name, and a row for each run.
 
-    The columns are the keys that distinguish the runs, the figures, then the redundant keys.
+    The columns are the figures, the keys that distinguish the runs, then the redundant keys.
 
     Args:
         reached: the last step in the curves of each run; `result.json` has it only at the end.
@@ -93,25 +97,17 @@ def table(
     main_keys = distinguishing(differing, ranking.entries)
     minor_keys = [key for key in differing if key not in main_keys]
     seeds_title = ["over seeds"] if ranking.groups else []
-    titles = [(title, "") for _, title, _ in main_keys]
     has_published = any(entry.published for entry in ranking.entries)
-    for title in (
-        "test",
-        *["published"] * has_published,
-        "validation",
-        *seeds_title,
-        "status",
-        "time",
-        "steps",
-    ):
-        titles.append((title, ""))
+    figure_titles = ["test", *["published"] * has_published, "validation", *seeds_title]
+    titles = [(title, "") for title in figure_titles]
+    titles += [(title, "") for _, title, _ in main_keys]
+    titles += [(title, "") for title in ("status", "time", "steps")]
     titles += [(title, "minor") for _, title, _ in minor_keys]
     indices = {headline: i for i, headline in enumerate(ranking.headlines)}
     rows = []
     for entry, label, step in zip(ranking.entries, labels, reached, strict=True):
-        cells = [_cell(value(entry)) for _, _, value in main_keys]
         index, seconds = indices.get(entry.headline, 0), entry.seconds
-        cells.append(_figure(entry.headline, entry.test, index))
+        cells = [_figure(entry.headline, entry.test, index)]
         if has_published:
             cells.append(_published(entry, index))
         cells.append(_figure(entry.headline, entry.val, index))
@@ -119,6 +115,7 @@ def table(
             group = ranking.seed_group(entry)
             seeds = f"{len(group.seeds)} seeds" if group else ""
             cells.append(_figure(entry.headline, group and group.test, index, seeds))
+        cells += [_cell(value(entry)) for _, _, value in main_keys]
         cells.append(Cell(entry.status, str(STATUSES.index(entry.status)), "status", entry.error))
         cells.append(Cell(clock(seconds), "" if seconds is None else repr(seconds), "number"))
         cells.append(_steps(entry, step))

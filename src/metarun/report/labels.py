@@ -74,7 +74,7 @@ def _label(entry: Entry, label_keys: Sequence[Key]) -> str:
         if text != "–":
             value_only = key in CHOICES or key in FACTS
             parts.append(text if value_only else f"{title.rpartition('.')[2]} {text}")
-    return printable(" · ".join(parts), 100)
+    return printable(" · ".join(parts), 138)
 
 
 def path_end(entry: Entry) -> str:

@@ -125,6 +125,15 @@
   if (!plots.length) return open();
 
   const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  const wrapped = (text, length) => { // lines of at most `length` characters, broken between words
+    const lines = [""];
+    for (const word of text.split(" ").flatMap((w) => w.match(new RegExp(`.{1,${length}}`, "gu")) ?? [])) {
+      const last = lines.at(-1);
+      if (last && last.length + word.length >= length) lines.push(word);
+      else lines[lines.length - 1] = last ? `${last} ${word}` : word;
+    }
+    return lines.map(escaped);
+  };
   const truncate = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const factor = ({ percent }) => (percent ? 100 : 1);
@@ -173,7 +182,7 @@
   };
 
   const dots = (element, runs, ticked) => {
-    const headline = headlineOf(element), scale = factor(headline), worth = ([mean]) => (headline.higher ? mean : -mean);
+    const headline = headlineOf(element), scale = factor(headline);
     const tested = new Set(withHeadline(element, runs).filter((r) => data.runs[r].test));
     const lines = [];
     const grouped = new Set();
@@ -184,8 +193,7 @@
       lines.push({ label: seeds.label, test: inside.length === seeds.runs.length ? seeds.test : null, runs: inside });
     }
     for (const r of tested) if (!grouped.has(r)) lines.push({ label: data.runs[r].label, test: null, runs: [r] });
-    const best = (line) => (line.test ? worth(line.test) : Math.max(...line.runs.map((r) => worth(data.runs[r].test))));
-    lines.sort((a, b) => best(b) - best(a));
+    lines.sort((a, b) => data.runs[a.runs[0]].place - data.runs[b.runs[0]].place);
     const all = lines.length;
     lines.splice(MAX_DOTS);
     element.hidden = !lines.length;
@@ -210,20 +218,22 @@
       const several = line.runs.length > 1 || line.test;
       for (const r of line.runs) {
         const { test, label } = data.runs[r];
-        const text = `#${r + 1} ${escaped(truncate(label, 80))}<br>${formatted(headline, test)}`;
+        const text = `#${r + 1} ${escaped(truncate(label, 140))}<br>${formatted(headline, test)}`;
         add(styleOf(r), several ? "one seed" : "run", scale * test[0], several ? y + 0.22 : y, scale * (test[1] ?? 0), text,
           ticked.size && !ticked.has(r));
       }
       if (line.test) {
         const faint = ticked.size && !line.runs.some((r) => ticked.has(r));
-        const text = `${escaped(truncate(line.label, 80))}<br>${formatted(headline, line.test)} over ${line.runs.length} seeds`;
+        const text = `${escaped(truncate(line.label, 140))}<br>${formatted(headline, line.test)} over ${line.runs.length} seeds`;
         add(styleOf(line.runs[0]), "seed mean", scale * line.test[0], y - 0.12, scale * (line.test[1] ?? 0), text, faint);
       }
     });
     const labelLength = innerWidth < 640 ? 18 : 44;
     const lineLabel = ({ label, runs: [first, ...others] }) => (others.length ? label : `#${first + 1} ${label}`);
+    const tickLabels = lines.map((line) => wrapped(lineLabel(line), labelLength));
+    const labelHeight = 9 + 16 * Math.max(...tickLabels.map((rows) => rows.length));
     Plotly.react(element, [...traces.values()], layout({
-      height: 78 + lines.length * (lines.some((l) => l.runs.length > 1) ? 34 : 25),
+      height: 78 + lines.length * Math.max(labelHeight, lines.some((l) => l.runs.length > 1) ? 34 : 25),
       margin: { l: 10, r: 16, t: 8, b: 46 },
       xaxis: axis({
         title: { text: `test ${axisTitle(headline)}` },
@@ -231,7 +241,7 @@
       }),
       yaxis: axis({
         range: [lines.length - 0.4, -0.6], tickvals: lines.map((_, y) => y), ticks: "",
-        ticktext: lines.map((line) => escaped(truncate(lineLabel(line), labelLength))), fixedrange: true,
+        ticktext: tickLabels.map((rows) => rows.join("<br>")), fixedrange: true,
       }),
     }), config);
     return { all, drawn: lines.length, seeds: lines.some((l) => l.test) };
@@ -258,7 +268,7 @@
         if (column(val, name)) { grey.x.push(...val.step, null); grey.y.push(...scaled(val[name]), null); }
         continue;
       }
-      const label = `#${r + 1} ${escaped(truncate(data.runs[r].label, 80))}`;
+      const label = `#${r + 1} ${escaped(truncate(data.runs[r].label, 140))}`;
       if (byId("training").checked && column(train, name)) {
         traces.push({ x: train.step, y: scaled(train[name]), mode: "lines", opacity: faint ? 0.12 : 0.55,
           line: { color, width: 1, dash: "dot" }, text: `${label}, training`,
@@ -311,7 +321,7 @@
       for (const [k, v] of Object.entries({ x1: 0, x2: 26, y1: 6, y2: 6, stroke: colourOf(index), "stroke-width": 3 })) line.setAttribute(k, v);
       if (index >= 7) line.setAttribute("stroke-dasharray", "5 4");
       svg.append(line);
-      text.textContent = truncate(name, 60);
+      text.textContent = name;
       entry.append(svg, text);
       element.append(entry);
     }

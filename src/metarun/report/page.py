@@ -107,6 +107,9 @@ def _plot_data(
     ]
     unique = dict.fromkeys([*ranking.headlines, *filter(None, run_headlines)])
     headlines = list(unique)[: cells.MAX_HEADLINES]
+    places = {
+        id(run): place for place, (_, run_list) in enumerate(ranking.lines) for run in run_list
+    }
     rows = zip(run_labels, ranking.entries, run_headlines, run_curves, strict=True)
     runs = [
         {
@@ -114,6 +117,7 @@ def _plot_data(
             "headline": headlines.index(headline) if headline in headlines else None,
             "test": entry.test,
             "val": entry.val,
+            "place": places.get(id(entry)),
             "groups": [value(entry) for _, value in keys],
             "curves": by_split,
         }

@@ -1,4 +1,4 @@
-"""Runs sorted by test figure, the settings that differ between them, and means over seeds."""
+"""Runs sorted task by task, the settings that differ between them, and means over seeds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from metarun.report.runs import STATUSES, Entry, Stat, natural
+from metarun.report.runs import STATUSES, Entry, Stat, Task, natural
 from metarun.stats import interval
 from metarun.tasks.headline import Headline
 
@@ -42,11 +42,53 @@ class SeedGroup:
 class Ranking:
     """Runs, sorted.
 
+    Runs that were tested on one task are ranked by their validation figures if all of them have
+    one, else by their test figures: the test figure of the best of many by test is too high.
+
     Attributes:
-        entries: the best first; runs without a test figure last.
+        entries: the runs of each task together, the best first; runs without a test figure last.
     """
 
     entries: list[Entry]
+
+    @cached_property
+    def by_validation(self) -> dict[Task, bool]:
+        """Whether the runs of each task are ranked by validation, in the order of the tasks."""
+        all_have: dict[Task, bool] = {}
+        for entry in self.entries:
+            if entry.test is not None:
+                task = entry.tested_on
+                all_have[task] = all_have.get(task, True) and entry.val is not None
+        return all_have
+
+    @property
+    def criterion(self) -> str:
+        """By which figure the runs are ranked, in words; empty for a single tested run."""
+        if sum(entry.test is not None for entry in self.entries) < 2:
+            return ""
+        kinds = set(self.by_validation.values())
+        figures = "validation" if kinds == {True} else "test" if kinds == {False} else ""
+        figures = figures or "validation where all have one of the task, else by test"
+        return "each task " * (len(self.by_validation) > 1) + f"ranked by {figures}"
+
+    @cached_property
+    def lines(self) -> list[tuple[SeedGroup | None, list[Entry]]]:
+        """The tested settings, ranked: the runs of a seed group, or a single run."""
+        tested = [entry for entry in self.entries if entry.test is not None]
+        in_groups = {id(entry) for group in self.groups for entry in group.entries}
+        lines = [(None, [entry]) for entry in tested if id(entry) not in in_groups]
+        lines += [(group, group.entries) for group in self.groups]
+        return sorted(lines, key=lambda line: self._key(line[0] or line[1][0], line[1][0]))
+
+    @cached_property
+    def _places(self) -> dict[Task, int]:
+        return {task: place for place, task in enumerate(self.by_validation)}
+
+    def _key(self, ranked: Entry | SeedGroup, first: Entry) -> tuple[Any, ...]:
+        """The sort key of a tested run or of a group, of which `first` is a run."""
+        task = first.tested_on
+        stat = ranked.val if self.by_validation[task] else ranked.test
+        return (self._places[task], _sort_key(first.headline, stat), natural(first.name))
 
     @cached_property
     def headlines(self) -> list[Headline]:
@@ -105,20 +147,26 @@ class Ranking:
             if entry.test is not None and entry.seed is not None:
                 by_setting.setdefault(_setting(entry), {}).setdefault(entry.seed, entry)
         groups = [_seed_group(list(runs.values())) for runs in by_setting.values() if len(runs) > 1]
-        groups.sort(key=lambda group: _sort_key(group.entries[0].headline, group.test))
+        groups.sort(key=lambda group: self._key(group, group.entries[0]))
         return {id(entry): group for group in groups for entry in group.entries}
 
 
 def rank(entries: Sequence[Entry]) -> Ranking:
-    """Sort runs by test figure; runs without one by status, then by validation figure."""
+    """Sort tested runs task by task, and the others by status, then by validation figure."""
+    by_validation = Ranking(list(entries)).by_validation
 
     def key(entry: Entry) -> tuple[Any, ...]:
-        ties = (_sort_key(entry.headline, entry.val), natural(entry.name))
-        if entry.test is not None:
-            return (-1, _sort_key(entry.headline, entry.test), *ties)
-        return (STATUSES.index(entry.status), (), *ties)
+        stat = entry.test if by_validation.get(entry.tested_on) is False else entry.val
+        return (_sort_key(entry.headline, stat), natural(entry.name))
 
-    return Ranking(sorted(entries, key=key))
+    tested = sorted((entry for entry in entries if entry.test is not None), key=key)
+    places: dict[Task, int] = {}  # of the tasks, by their best runs
+    for entry in tested:
+        places.setdefault(entry.tested_on, len(places))
+    tested.sort(key=lambda entry: places[entry.tested_on])
+    others = [entry for entry in entries if entry.test is None]
+    others.sort(key=lambda entry: (STATUSES.index(entry.status), *key(entry)))
+    return Ranking([*tested, *others])
 
 
 def _sort_key(headline: Headline, stat: Stat | None) -> tuple[Any, ...]:

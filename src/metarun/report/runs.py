@@ -20,6 +20,17 @@ STATUSES = ("completed", "running", "interrupted", "pruned", "killed", "failed",
 SKIPPED_FOLDERS = ("checkpoints", "wandb", "experiment")  # written by metarun; contain no runs
 MAX_DEPTH = 50  # levels of folders searched; `os.walk` fails at about a thousand
 EVALUATE_KEYS = {"episodes": "test_episodes"}  # keys of `metarun evaluate` → keys of training
+# Entries of the protocol that a validation figure depends on.
+TASK_ENTRIES = (
+    "data",
+    "protocol",
+    "data_settings",
+    "ways",
+    "shots",
+    "queries",
+    "batch_norm",
+    "algo",
+)
 
 
 class Stat(NamedTuple):
@@ -27,6 +38,15 @@ class Stat(NamedTuple):
 
     mean: float
     ci95: float | None
+
+
+class Task(NamedTuple):
+    """What a run was tested on: figures of different tasks do not rank runs."""
+
+    headline: Headline
+    data: str
+    sizes: str
+    split_sha256: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +61,8 @@ class Entry:
         words: `key=value` arguments of its command; an evaluation's override those of its run.
         settings: the configuration by dotted key, values as typed on a command line.
         headline: the score that learners are judged by, or `UNKNOWN`.
-        test, val: that score on the test episodes and at the best validation.
+        test, val: that score on the test episodes, and at the best validation if that was on
+            tasks of the same kind.
         seconds: wall time.
         published, published_note: a preset's figure, and its source and differences; or empty.
     """
@@ -73,6 +94,12 @@ class Entry:
     def protocol(self) -> dict[str, Any]:
         """The protocol in `result.json`, unvalidated."""
         return part(self.result, "protocol")
+
+    @property
+    def tested_on(self) -> Task:
+        """The task of the test."""
+        sha256 = text(self.protocol.get("split_sha256"))
+        return Task(self.headline, self.data, self.task, sha256)
 
 
 def find(folders: Sequence[Path]) -> list[Entry]:
@@ -130,8 +157,10 @@ def read_run(folder: Path, name: str) -> Entry:
     if training is not None:  # the words of the evaluation override those of the training
         words = {EVALUATE_KEYS.get(key, key): value for key, value in words.items()}
         settings |= words
-        training_command = text(part(_result(training) or {}, "run").get("command"))
-        words = configuration.words(training_command) | words
+        trained = _result(training) or {}
+        words = configuration.words(text(part(trained, "run").get("command"))) | words
+        if "val_of_same_task" not in result and trained:  # of an older version
+            result = {**result, "val_of_same_task": _same_task(protocol, part(trained, "protocol"))}
     sizes = (key for key in ("ways", "shots", "queries") if whole(protocol.get(key)))
     settings |= {key: str(protocol[key]) for key in sizes}
     figure, note = results.published(result)
@@ -150,7 +179,7 @@ def read_run(folder: Path, name: str) -> Entry:
         batch_norm=text(protocol.get("batch_norm")),
         headline=headline,
         test=stat,
-        val=_stat(val, headline),
+        val=_stat(part({"val": results.validation(result)}, "val"), headline),
         best_step=whole(val.get("best_step")),
         **{key: whole(run.get(key)) for key in ("steps", "steps_done", "seed")},
         seconds=number(run.get("wall_seconds")),
@@ -196,6 +225,14 @@ def _from_config(settings: Mapping[str, str]) -> dict[str, Any]:
     task = results.setting(ways, shots) if ways and shots else ""
     choices = {key: settings.get(key, "") for key in ("algo", "data")}
     return {**choices, "task": task, "steps": steps, "seed": seed}
+
+
+def _same_task(protocol: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether validation figures under two protocols are of the same kind of tasks."""
+    try:
+        return all(protocol.get(key) == other.get(key) for key in TASK_ENTRIES)
+    except RecursionError:  # a hostile protocol with a thousand levels
+        return False
 
 
 def _stat(scores: Mapping[str, Any], headline: Headline) -> Stat | None:

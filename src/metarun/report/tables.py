@@ -2,90 +2,122 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from metarun.report.labels import Key, distinguishing, keys
 from metarun.report.ranking import FACT_KEYS, FACTS, Ranking
 from metarun.report.runs import Entry, Stat
 from metarun.report.untrusted import to_float
-from metarun.runs.results import clock, csv_text, grid
+from metarun.runs.grid import Column, fitted
+from metarun.runs.results import clock, csv_text
 from metarun.tasks.headline import Headline
 
 MAX_KEYS = 8  # varied keys shown in a terminal table
 MAX_NOTES = 6  # sources of published figures below it
 
 
-def as_table(ranking: Ranking) -> Table:
-    """A terminal table with one row per run."""
-    has_names = any(entry.name for entry in ranking.entries)
-    keys = _main_keys(ranking)
-    titles = ["run"] if has_names else []
-    titles += [*keys, *(FACTS[fact] for fact in ranking.differing), "test"]
-    notes = list(
-        dict.fromkeys(e.published_note for e in ranking.entries if e.published not in ("", "–"))
-    )
-    has_published = any(entry.published for entry in ranking.entries)
-    titles += ["published"] * has_published + ["validation"]
-    table = grid(ranking.shared, *titles)
-    table.add_column("steps", justify="right")
-    table.add_column("time", justify="right")
-    table.add_column("status")
-    for entry in ranking.entries:
-        cells = [
-            *([entry.name] if has_names else []),
-            *(ranking.value(entry, key) for key in keys),
-            *(getattr(entry, fact) or "–" for fact in ranking.differing),
-            figure(entry.headline, entry.test),
-            *[entry.published or "–"] * has_published,
-            figure(entry.headline, entry.val),
-            _progress(entry),
-            clock(entry.seconds),
-            entry.status,
-        ]
-        table.add_row(*map(Text, cells))
-    captions = notes[:MAX_NOTES]
-    if len(ranking.varied) > len(keys):
-        omitted = ", ".join(key for key in ranking.varied if key not in keys)
-        captions.append(f"also in the CSV: {omitted}")
-    table.caption = Text("\n".join(captions)) if captions else None
-    table.caption_justify = "left"
-    return table
+def show(screen: Console, ranking: Ranking) -> None:
+    """Print the table of runs, what it leaves out, and the table over seeds."""
+    table, left_out = as_table(ranking, screen.width)
+    screen.print(table)
+    published = {e.published_note: None for e in ranking.entries if e.published not in ("", "–")}
+    lines = list(published)[:MAX_NOTES]
+    if len(published) > MAX_NOTES:
+        lines.append(f"{len(published) - MAX_NOTES} more notes on published figures are in the CSV")
+    if left_out:
+        lines.append(f"also in the CSV: {', '.join(left_out)}")
+    for line in lines:
+        screen.print(line, soft_wrap=True, markup=False)
+    if (seeds := seeds_table(ranking, screen.width)) is not None:
+        screen.print(seeds)
 
 
-def _main_keys(ranking: Ranking) -> list[str]:
-    """At most `MAX_KEYS` of the varied keys, in their order.
+def as_table(ranking: Ranking, width: int) -> tuple[Table, list[str]]:
+    """A terminal table with one row per run, the most telling columns first.
 
-    Keys that decide whether figures are comparable are preferred, then keys that most runs have.
+    Args:
+        width: of the terminal, in characters.
+
+    Returns:
+        The table, and the keys that are left out.
     """
-    facts = {*FACTS, *(key for keys in FACT_KEYS.values() for key in keys)}
+    entries = ranking.entries
+    tests = [figure(entry.headline, entry.test) for entry in entries]
+    vals = [figure(entry.headline, entry.val) for entry in entries]
+    published = [entry.published or "–" for entry in entries]
+    statuses = [entry.status for entry in entries]
+    steps, times = [_progress(entry) for entry in entries], [clock(e.seconds) for e in entries]
+    steps_rank = 2 if "steps" in ranking.varied else 60
+    table, left_out = fitted(
+        "; ".join(filter(None, [ranking.shared, ranking.criterion])),
+        [
+            *[Column("run", [entry.name for entry in entries])] * any(e.name for e in entries),
+            *(key_columns := _key_columns(ranking, entries)),
+            Column("test", tests, whole=True),
+            *[Column("published", published, 3, whole=True)] * any(e.published for e in entries),
+            Column("validation", vals, 1, whole=True),
+            Column("steps", steps, steps_rank, right=True, whole=True),
+            Column("time", times, 61, right=True, whole=True),
+            Column("status", statuses, 3 if len(set(statuses)) > 1 else 62, whole=True),
+        ],
+        width,
+    )
+    titles = {column.title for column in key_columns if column.title not in left_out}
+    return table, [title for _, title, _ in _keys(ranking) if title not in titles]
 
-    def priority(key: str) -> tuple[bool, int]:
-        return key in facts, sum(ranking.value(entry, key) != "–" for entry in ranking.entries)
 
-    selected = sorted(ranking.varied, key=priority, reverse=True)[:MAX_KEYS]
-    return [key for key in ranking.varied if key in selected]
+def _keys(ranking: Ranking) -> list[Key]:
+    """The keys and facts in which the runs differ; the number of steps always has a column."""
+    return [key for key in keys(ranking) if key[0] != "steps"]
 
 
-def seeds_table(ranking: Ranking) -> Table | None:
-    """A terminal table with one row per setting that was tested under several seeds, if any."""
+def _key_columns(ranking: Ranking, rows: Sequence[Entry], without: str = "") -> list[Column]:
+    """At most `MAX_KEYS` columns of keys, the most telling first.
+
+    These are the keys that decide whether figures are comparable, then those that distinguish the
+    runs, then those that the others determine.
+
+    Args:
+        rows: a run for each row.
+        without: a key that has no column.
+    """
+    differing = [key for key in _keys(ranking) if key[0] != without]
+    of_tests = {*FACTS, *(key for fact_keys in FACT_KEYS.values() for key in fact_keys)}
+    telling = distinguishing(differing, ranking.entries)
+
+    def order(key: Key) -> tuple[bool, bool, int]:
+        missing = sum(key[2](entry) == "–" for entry in ranking.entries)
+        return key[0] not in of_tests, key not in telling, 0 if key in telling else missing
+
+    chosen = sorted(differing, key=order)[:MAX_KEYS]
+    return [
+        Column(title, [value(entry) for entry in rows], rank)
+        for rank, (_, title, value) in enumerate(chosen, 4)
+    ]
+
+
+def seeds_table(ranking: Ranking, width: int) -> Table | None:
+    """A terminal table with one row per setting that was tested under several seeds, if any.
+
+    Args:
+        width: of the terminal, in characters.
+    """
     if not ranking.groups:
         return None
-    keys = [key for key in _main_keys(ranking) if key != "seed"]
-    facts = [FACTS[fact] for fact in ranking.differing]
-    table = grid("over seeds", *keys, *facts, "test ± 95 % over seeds", "validation", "seeds")
-    for group in ranking.groups:
-        first = group.entries[0]
-        cells = [
-            *(ranking.value(first, key) for key in keys),
-            *(getattr(first, fact) or "–" for fact in ranking.differing),
-            figure(first.headline, group.test),
-            figure(first.headline, group.val),
-            " ".join(map(str, group.seeds)),
-        ]
-        table.add_row(*map(Text, cells))
-    return table
+    firsts = [(group, group.entries[0].headline) for group in ranking.groups]
+    columns = [
+        *_key_columns(ranking, [group.entries[0] for group in ranking.groups], without="seed"),
+        Column(
+            "test ± 95 % over seeds", [figure(h, group.test) for group, h in firsts], whole=True
+        ),
+        Column("validation", [figure(h, group.val) for group, h in firsts], 1, whole=True),
+        Column("seeds", [" ".join(map(str, group.seeds)) for group, _ in firsts], 50),
+    ]
+    return fitted("over seeds", columns, width)[0]
 
 
 def as_csv(ranking: Ranking) -> str:

@@ -179,9 +179,7 @@ def _print_results(sweep: Path) -> bool:
         return False
     ranked = ranking.rank([e for e in entries if e.folder.parent.name != "evaluations"])
     screen = console()
-    screen.print(tables.as_table(ranked))
-    if (seeds_table := tables.seeds_table(ranked)) is not None:
-        screen.print(seeds_table)
+    tables.show(screen, ranked)
     try:
         write_whole(sweep / "sweep.csv", tables.as_csv(ranked))
     except OSError as error:

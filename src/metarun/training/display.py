@@ -56,7 +56,7 @@ def announce(job: int, overrides: Sequence[str]) -> None:
 def conclude(folder: Path, result: Mapping[str, Any]) -> None:
     """Print the results of a finished run and the path of its `result.json`."""
     screen, headline = console(), Headline.of(result)
-    screen.print(table(result))
+    screen.print(table(result, screen.width))
     for name, scores in result.get("test_by_batch_norm", {}).items():
         screen.print(f"{name} batch norm: {headline.figure_in(scores)}", markup=False)
     if note := published(result)[1]:
