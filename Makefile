@@ -23,8 +23,8 @@ test: lint ## lint, then the tests
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: $(READY) ## ruff: mistakes and formatting
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check src tests scripts
+	@$(BIN)/ruff format --check src tests scripts
 
 wheel: $(READY) ## dist/: the wheels to install metarun elsewhere
 	@rm -rf dist && mkdir dist

@@ -215,15 +215,9 @@ def test_choices_and_groups_can_be_listed_together(metarun: Metarun) -> None:
         assert part in out
 
 
-def test_a_choice_of_ones_own_is_listed_with_the_keys_of_its_class(
-    metarun: Metarun, tmp_path: Path
-) -> None:
+def test_a_choice_of_ones_own_is_listed_with_the_keys_of_its_file(metarun: Metarun) -> None:
     table = rows(metarun("list", "data", "blobs", "--config-dir", str(OWN))[1])
-    assert table["data.classes"][0] == "36"
-    (tmp_path / "algo").mkdir()
-    (tmp_path / "algo" / "bare.yaml").write_text("_target_: metarun.algorithms.maml.MAML\n")
-    table = rows(metarun("list", "algo", "bare", "--config-dir", str(tmp_path))[1])
-    assert table["algo.inner_lr"] == ["0.4", "number > 0"]  # the default of the class
+    assert table["data.classes"][:2] == ["36", "integer > 0"]
 
 
 @pytest.mark.parametrize(

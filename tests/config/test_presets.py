@@ -144,7 +144,9 @@ def test_nothing_is_published_for_other_data_or_another_algorithm(other: str) ->
 def test_what_changes_the_published_setting_is_noted() -> None:
     changed = ("steps=7", "algo.inner_lr=0.1", "debug=tiny")
     preset = configuration("experiment=maml/omniglot", "seed=3", *changed)["preset"]
-    assert preset["typed"] == list(changed)
+    assert preset["changes"] == list(changed)
+    quick = configuration("experiment=protonet/omniglot", "quick=true")["preset"]
+    assert quick["changes"] == ["train_ways=20", "optimizer.decay_every=500", "steps=2000"]
 
 
 def test_several_presets_can_be_chosen() -> None:

@@ -25,7 +25,7 @@ def preset(tmp_path: Path) -> list[str]:
     file.write_text(
         "# @package _global_\n"
         "defaults: [override /algo: nearest_item, override /data: blobs]\n"
-        "quick_cells: {5way_1shot: {log_every: 2}}\n"
+        "quick_cells: {5way_1shot: {log_every: 2, meta_batch: 1}}\n"
         "published:\n"
         "  source: Nobody 2017, table 1\n"
         "  inductive: {5way_1shot: [98.7, 0.4]}\n"
@@ -51,7 +51,7 @@ def test_a_result_has_the_published_figure_and_every_difference(
         "source": "Nobody 2017, table 1",
         "differences": [
             "test_episodes=8 (published: 600)",
-            "quick=true",
+            "meta_batch=1",
             "debug=tiny",
             "backbone.filters=8",
             "paper: pictures have 1 bit",
@@ -105,3 +105,13 @@ def test_tables_and_the_page_show_it_beside_the_reached_figure(
 def test_a_malformed_entry_is_shown_as_none(content: Any) -> None:
     figure, _ = published({"protocol": {"published": content}, "test": {"accuracy": {}}})
     assert figure in ("", "–")
+
+
+def test_runs_with_and_without_published_figures_are_compared(
+    metarun: Metarun, preset: list[str]
+) -> None:
+    assert metarun(*preset, "out=a")[0] == 0
+    assert metarun(*preset, "out=b", "steps=3")[0] == 0
+    assert metarun(*TINY, "algo=nearest_item", "out=c")[0] == 0
+    code, _, err = metarun("compare", "a", "b", "c")
+    assert code == 0, err

@@ -17,6 +17,11 @@ from metarun.errors import Refused
 
 SKIPPED = ("_target_", "defaults", "recommended", *TABLES)  # not keys of the choice
 
+QUOTED = r"""'(?:''|[^'])*'|"(?:\\.|[^"\\])*\""""
+LINE = re.compile(  # indentation, key, value and comment
+    rf"( *)([\w./]+):(?: +(?:{QUOTED}|(?!['\"])(?:[^#]|(?<! )#)*))? *(?:(?<= )# ?(.*))?$"
+)
+
 
 class Key(NamedTuple):
     """A key of a choice.
@@ -35,7 +40,7 @@ class Key(NamedTuple):
 
 
 def describe(group: str, file: Path, config_dirs: Iterable[Path] = ()) -> list[Key]:
-    """The keys in the YAML file of a choice, in their order, then others that its target takes.
+    """The keys in the YAML file of a choice, in their order.
 
     Raises:
         Refused: the file is malformed, or its target cannot be imported.
@@ -51,8 +56,6 @@ def describe(group: str, file: Path, config_dirs: Iterable[Path] = ()) -> list[K
         schema = keys_of(target).model_json_schema()
         schemas = {f"{group}.{name}": value for name, value in schema["properties"].items()}
     values = {prefix + key: (value, comments.get(key, "")) for key, value in _values(content)}
-    for key, schema in schemas.items():
-        values.setdefault(key, (schema.get("default", "???"), ""))
     return [
         Key(key, show(value), allowed(schemas[key]) if key in schemas else "", comment)
         for key, (value, comment) in values.items()
@@ -114,7 +117,7 @@ def _comments(text: str) -> dict[str, str]:
     parents: list[tuple[int, str]] = []  # indentation and name
     above: list[str] = []
     for line in text.splitlines():
-        match = re.match(r"( *)([\w./]+):(?: [^#]*)?(?:(?<= )# ?(.*))?$", line)
+        match = LINE.match(line)
         if match:
             indent = len(match[1])
             parents = [(i, name) for i, name in parents if i < indent] + [(indent, match[2])]

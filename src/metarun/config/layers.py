@@ -2,8 +2,8 @@
 
 `conf/config.yaml` lists three layers beside the choices. `recommended` holds what the algorithm
 recommends of other groups (`recommended` in `conf/algo`). `recommended_on_data` holds what it
-recommends on the chosen data set and, under `any`, on every data set (`recommended.on_data`). `cell`
-holds what a preset changes for its ways and shots (`cells`, and with `quick=true` also
+recommends on the chosen data set and, under `any`, on every data set (`recommended.on_data`).
+`cell` holds what a preset changes for its ways and shots (`cells`, and with `quick=true` also
 `quick_cells`, in `conf/experiment`). A later entry of the defaults list overrides a layer, and so
 does every key on the command line.
 """
@@ -30,6 +30,7 @@ BATCH_NORMS = ("transductive", "inductive", "unstated")  # tables of published f
 KEEP_THE_SETTING = (  # words that leave a run comparable with the published figure
     *("experiment=", "ways=", "shots=", "quick=", "seed=", "eval_seed=", "device=", "threads="),
     *("out=", "tags=", "logger", "log_every=", "audit=", "data.root=", "data.cache=", "data_home="),
+    *("eval_every=", "val_episodes="),
 )
 
 
@@ -170,7 +171,8 @@ def _preset(cfg: DictConfig) -> dict[str, Any] | None:
     batch_norm = OmegaConf.select(cfg, "algo.batch_norm")
     batch_norm = batch_norm if batch_norm in tables else next(iter(tables))
     figure = tables[batch_norm].get(cell)
-    typed = cfg.hydra.overrides.task
+    quick = _table(cfg, "quick_cells").get(cell, {}) if cfg.get("quick") is True else {}
+    changes = [f"{key}={value}" for key, value in quick.items()] + list(cfg.hydra.overrides.task)
     return {
         "experiment": name,
         "cell": cell,
@@ -179,5 +181,5 @@ def _preset(cfg: DictConfig) -> dict[str, Any] | None:
         "source": published["source"],
         "protocol": {"batch_norm": batch_norm, **published.get("protocol", {})},
         "notes": published.get("notes", []),
-        "typed": [word for word in typed if not word.lstrip("+").startswith(KEEP_THE_SETTING)],
+        "changes": [word for word in changes if not word.lstrip("+").startswith(KEEP_THE_SETTING)],
     }

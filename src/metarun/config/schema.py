@@ -55,7 +55,7 @@ class Preset(BaseModel):
     source: str
     protocol: dict[str, Any]
     notes: list[str]
-    typed: list[str]
+    changes: list[str]
 
 
 class RunConfig(BaseModel):

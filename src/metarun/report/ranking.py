@@ -62,6 +62,11 @@ class Ranking:
         return all_have
 
     @property
+    def title(self) -> str:
+        """The shared facts and the criterion, for the title of a table or picture."""
+        return "; ".join(filter(None, [self.shared, self.criterion]))
+
+    @property
     def criterion(self) -> str:
         """By which figure the runs are ranked, in words; empty for a single tested run."""
         if sum(entry.test is not None for entry in self.entries) < 2:
@@ -128,6 +133,8 @@ class Ranking:
 
     def value(self, entry: Entry, key: str) -> str:
         """The value of a key in a run's configuration, else as typed, else `–`."""
+        if key == "data" and entry.data:  # the name; its choice may be `image_folder`
+            return entry.data
         return entry.settings.get(key, entry.words.get(key, "–"))
 
     def seed_group(self, entry: Entry) -> SeedGroup | None:
@@ -182,7 +189,9 @@ def _setting(entry: Entry) -> Any:
     config = {**entry.words, **entry.settings}
     prefixes = tuple(f"{key}." for key in FREE)
     items = [(k, v) for k, v in config.items() if k not in FREE and not k.startswith(prefixes)]
-    protocol = sorted((k, repr(v)) for k, v in entry.protocol.items() if k != "headline")
+    protocol = sorted(
+        (k, repr(v)) for k, v in entry.protocol.items() if k not in ("headline", "published")
+    )
     return (entry.steps, entry.headline, tuple(sorted(items)), tuple(protocol))
 
 

@@ -78,8 +78,7 @@ def _published(
     compared = tuple(
         f"{prefix}{key}=" for key in preset.protocol for prefix in ("", "algo.", "data.")
     )
-    differences += ["quick=true"] * config.quick
-    differences += [word for word in preset.typed if not word.startswith(compared)]
+    differences += [word for word in preset.changes if not word.startswith(compared)]
     differences += [f"paper: {note}" for note in preset.notes]
     figure = {key: value / headline.factor for key, value in preset.published.items()}
     return {headline.score: figure, "source": preset.source, "differences": differences}
