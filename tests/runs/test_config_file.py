@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from metarun.config.compose import checked, compose, plain
+from metarun.errors import Refused
 from metarun.runs.config_file import MARK, RESUMABLE, amend, keep_config, load_config
 from tests.conftest import OWN
 
@@ -48,3 +52,80 @@ def test_a_configuration_is_frozen() -> None:
         config.steps = 1
     with pytest.raises(ValidationError, match="frozen"):
         config.choices.algo = "maml"
+
+
+def reseal(folder: Path, edit: Callable[[str], str]) -> None:
+    """Edit `config.yaml` and give it the checksum of the new text, as anybody could."""
+    file = folder / "config.yaml"
+    text = edit(file.read_text().rpartition(MARK)[0])
+    file.write_text(f"{text}{MARK}{hashlib.sha256(text.encode()).hexdigest()}\n")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The folder of a run with its `config.yaml`."""
+    (tmp_path / "run").mkdir()
+    keep_config(checked(compose(["data=glyphs", "seed=3"])), tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tags: ['${oc.env:HOME}']",
+        'tags: ["\\x24{oc.env:HOME}"]',  # written with an escape
+        '"\\u0024{oc.env:HOME}": 1',  # in a key
+    ],
+)
+def test_a_file_that_could_read_the_environment_is_refused(run: Path, line: str) -> None:
+    reseal(run, lambda text: text.replace("tags: []", line))
+    with pytest.raises(Refused, match=r"contains \$\{…\}, which metarun never writes"):
+        load_config(run, "run")
+
+
+REFERENCES = {
+    "doubled": "a0: &a0 [x]\n"
+    + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 30)),
+    "to itself": "tags: &a [*a]\n",
+    "mappings": "a: &a {x: 1}\nb: {<<: *a}\n",
+    "one, harmless": "a: &a 1\nb: *a\n",
+}
+
+
+@pytest.mark.parametrize("text", REFERENCES.values(), ids=REFERENCES)
+def test_references_in_a_file_are_refused(run: Path, text: str) -> None:
+    reseal(run, lambda old: old + text)
+    with pytest.raises(
+        Refused, match=r"contains a reference, \*a\d*, which metarun never"
+    ) as refused:
+        load_config(run, "run")
+    assert len(refused.value.mistakes) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- " * 40 + "x",
+        "a: " + "{b: " * 40 + "1" + "}" * 40,
+        "".join(f"k{i}: 1\n" for i in range(30_000)),
+    ],
+    ids=["lists", "mappings", "many keys"],
+)
+def test_a_file_of_another_size_is_refused(run: Path, text: str) -> None:
+    (run / "config.yaml").write_text(text)
+    with pytest.raises(Refused, match="more than 20000 values, or 30 levels"):
+        load_config(run, "run")
+
+
+def test_a_cache_that_the_user_did_not_choose_is_refused(run: Path, tmp_path: Path) -> None:
+    """A file with a valid checksum may come from somebody else: data is prepared elsewhere."""
+    cache = tmp_path / "elsewhere"
+    reseal(run, lambda text: re.sub(r"(?m)^  cache: .*$", f"  cache: {cache}", text))
+    for caller in ("resume", "evaluate", "audit"):
+        with pytest.raises(Refused, match=f"data.cache={cache}: is neither .* nor holds data"):
+            amend(load_config(run, "run"), ["device=cpu"], RESUMABLE, caller, None)
+    typed = amend(load_config(run, "run"), [f"data.cache={cache}"], RESUMABLE, "resume", None)
+    assert typed.data["cache"] == str(cache)
+    (cache / "glyphs_28").mkdir(parents=True)
+    (cache / "glyphs_28/metarun_index.json").write_text("{}")
+    assert amend(load_config(run, "run"), [], (), "resume", None).data["cache"] == str(cache)

@@ -8,43 +8,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from metarun.config.schema import show
 from metarun.errors import printable
 from metarun.report.untrusted import read_own
+from metarun.runs.yaml_file import MAX_BYTES, parse_yaml
 
-MAX_BYTES = 2**20
-MAX_ENTRIES, MAX_DEPTH = 2000, 8  # YAML aliases make a small file arbitrarily large or recursive
+MAX_ENTRIES, MAX_DEPTH = 2000, 8
 MAX_KEY = 80  # characters of a key
 PATH_KEYS = ("resume", "run", "name", "out", "hydra", "data.root", "data.cache", "data_home")
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # the C loader is 10 times faster
-    """A safe loader without merge keys and base-60 numbers: small files could exhaust CPU time."""
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        pass
-
-    def number(self, node: yaml.ScalarNode) -> int | float | str:
-        text = self.construct_scalar(node)
-        for number_type in (int, float):
-            try:
-                return number_type(text)
-            except ValueError:
-                continue
-        return text
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.number)
-_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.number)
 
 
 def settings(run: Path) -> dict[str, str]:
     """The values of `config.yaml`, as typed on a command line; empty if the file is malformed."""
     try:
-        config = yaml.load(read_own(run, "config.yaml", MAX_BYTES) or b"", _Loader)
-    except Exception:  # PyYAML raises many types, such as KeyError for `!!bool maybe`
+        config = parse_yaml(read_own(run, "config.yaml", MAX_BYTES) or b"")
+    except ValueError:
         return {}
     if not isinstance(config, dict):
         return {}

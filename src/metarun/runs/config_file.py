@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -17,6 +17,7 @@ from metarun.config.overrides import keys, nearest, parse
 from metarun.config.schema import GROUPS, RunConfig, show
 from metarun.errors import Refused
 from metarun.files import read_whole, write_whole
+from metarun.runs.yaml_file import MAX_BYTES, parse_yaml
 
 RESUMABLE = ("steps", "logger", "device", "threads", "tags", "data.root", "data.cache")
 RETESTABLE = ("ways", "shots", "queries", "test_episodes", "eval_seed")
@@ -42,18 +43,18 @@ def load_config(run: Path, key: str) -> DictConfig:
     """
     file = run / "config.yaml"
     try:
-        text = read_whole(file, 2**24).decode("utf-8")
-        plain = yaml.safe_load(text)
+        data = read_whole(file, MAX_BYTES)
+        plain, text = parse_yaml(data), data.decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         hint = "no such folder" if not run.exists() else "holds no run: config.yaml is missing"
         raise Refused(f"{key}={run}: {hint}") from None
     except OSError as error:
         raise Refused(f"{file}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except ValueError as error:
         raise Refused(f"{file}: cannot be read ({error})") from error
     if not isinstance(plain, dict):
         raise Refused(f"{file}: is not a configuration")
-    if "${" in text:  # an interpolation in a shared run could read environment variables
+    if "${" in str(plain):  # an interpolation in a shared run could read environment variables
         raise Refused(f"{file}: contains ${{…}}, which metarun never writes")
     try:
         body, _, digest = text.rpartition(MARK)
@@ -95,7 +96,8 @@ def amend(
         folder: the user's config folder.
 
     Raises:
-        Refused: an override is wrong or not allowed; one line for each mistake.
+        Refused: an override is wrong or not allowed, or the saved cache of data is a strange
+            folder (`cache_mistake`); one line for each mistake.
     """
     overrides, mistakes = parse(hydra_for(folder).config_loader, words)
     for o in sorted(overrides, key=lambda o: o.key_or_group not in GROUPS):
@@ -118,11 +120,29 @@ def amend(
             OmegaConf.update(saved, key, o.value())
     try:
         config = checked(saved)
+        if not {"data", "data.cache"} & {o.key_or_group for o in overrides}:
+            mistakes += filter(None, [cache_mistake(config.data.get("cache"))])
     except Refused as refused:
         mistakes += refused.mistakes
     if mistakes:
         raise Refused(*dict.fromkeys(mistakes))
     return config
+
+
+def cache_mistake(cache: str | None) -> str | None:
+    """A line if a saved configuration, which may come from somebody else, names a strange cache.
+
+    Data is prepared in the folder `cache`. It should be the user's own one, or a folder in which
+    metarun has prepared data before.
+    """
+    own = Path(os.environ.get("METARUN_DATA") or "~/.cache/metarun").expanduser() / "cache"
+    if cache is None or Path(cache).expanduser().absolute() == own.absolute():
+        return None
+    from metarun.data.preparation.cache import INDEX
+
+    if any(Path(cache).expanduser().glob(f"*/{INDEX}")):
+        return None
+    return f"data.cache={cache}: is neither {own} nor holds data that metarun has prepared"
 
 
 def differences(

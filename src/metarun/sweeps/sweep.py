@@ -9,9 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from omegaconf import DictConfig
 
 from metarun.config.compose import compose, examine
 from metarun.config.groups import hydra_for
@@ -19,22 +17,11 @@ from metarun.config.overrides import one_line, parse, quote, quote_path
 from metarun.config.schema import GROUPS
 from metarun.errors import Interrupted, Refused
 from metarun.files import write_whole
-from metarun.sweeps import launchers, pool, worker
+from metarun.sweeps import launchers, pool, replay, worker
 from metarun.sweeps.search import best, setup
 
 log = logging.getLogger(__name__)
 OK_STATUSES = ("completed", "pruned", "running")  # running: in another process
-READ_ERRORS = (  # raised when a multirun.yaml cannot be read or is not valid
-    OSError,
-    YAMLError,
-    OmegaConfBaseException,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-)
-REPLAYABLE = ("hydra.sweep.subdir=", "hydra/launcher=", "hydra/sweeper=")
-REPLAYABLE += tuple(f"{key}=" for key in setup.KEYS)
 
 
 def start(overrides: Sequence[str], config_dir: str | None) -> int:
@@ -98,24 +85,9 @@ def go_on(sweep: Path, new: Sequence[str], config_dir: str | None) -> int:
     Raises:
         Refused: `multirun.yaml` is invalid or not safe to replay, or `new` changes other keys.
     """
-    file = sweep / "multirun.yaml"
-    try:
-        saved = OmegaConf.to_container(OmegaConf.load(file).hydra.overrides)  # ${…} not resolved
-        overrides = [*map(str, saved["task"]), *map(str, saved["hydra"])]
-    except READ_ERRORS as error:
-        raise Refused(f"{file}: is not the file of a sweep ({one_line(error)})") from error
-    set_below = ("hydra.sweep.dir=", "hydra.mode=")
-    overrides = [o for o in overrides if not o.startswith(set_below)]
-    for override in overrides:
-        if override.lstrip("+~").startswith("hydra.searchpath"):
-            raise Refused(
-                f"{file}: {override}: code in that folder could run; if you trust it, "
-                f"name it yourself: metarun resume={sweep} --config-dir DIR"
-            )
-    for override in overrides:  # the file may be untrusted, and Hydra's keys can run code
-        safe = override.startswith(REPLAYABLE) or launchers.is_replayable(override)
-        if override.lstrip("+~").startswith("hydra") and not safe:
-            raise Refused(f"{file}: {override}: cannot be replayed; only {', '.join(REPLAYABLE)}")
+    overrides = replay.saved_overrides(sweep)
+    parsed, _ = parse(hydra_for(config_dir).config_loader, overrides, sweep=True)
+    replay.check_caches(parsed, sweep / "multirun.yaml")
     overrides, new = setup.change_trials(overrides, new)
     also = f"{setup.KEYS[0]}=N, " if setup.is_search(overrides) else ""
     overrides = launchers.replace_launcher(overrides, new, also)
@@ -131,6 +103,7 @@ def _run(overrides: list[str], sweep: Path, config_dir: str | None, go_on: bool)
     overrides.append(f"hydra.sweep.dir={quote(str(sweep))}")
     started = True
     try:
+        replay.check_job_folders(hydra.config_loader, overrides, sweep)
         task = partial(worker.attempt, go_on=go_on, main_pid=os.getpid())
         returned = hydra.multirun("config", task, overrides)
     except (HydraException, Refused) as error:  # not of a job: a job catches its own

@@ -1,0 +1,123 @@
+"""Read the `multirun.yaml` of a sweep, which may come from somebody else, and check its content."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from metarun.config.overrides import one_line, parse
+from metarun.config.schema import show
+from metarun.errors import Refused
+from metarun.files import read_whole
+from metarun.runs.config_file import cache_mistake
+from metarun.runs.yaml_file import MAX_BYTES, parse_yaml
+from metarun.sweeps import launchers
+from metarun.sweeps.search import setup
+
+REPLAYABLE = ("hydra.sweep.subdir=", "hydra/launcher=", "hydra/sweeper=")
+REPLAYABLE += tuple(f"{key}=" for key in setup.KEYS)
+REFERENCE = re.compile(r"\$\{(?!hydra\.)[\w.]+\}|\$\{hydra\.job\.\w+\}")  # to a key; no resolver
+NUMBER = "${hydra.job.num}"  # the default of hydra.sweep.subdir
+
+
+def saved_overrides(sweep: Path) -> list[str]:
+    """Return the overrides that the sweep was started with, without the folder of the sweep.
+
+    Raises:
+        Refused: `multirun.yaml` is invalid or not safe to replay, or a file of the sweep is a link.
+    """
+    file = sweep / "multirun.yaml"
+    for path in sweep.iterdir():
+        if path.is_symlink() and not _is_inside(path, sweep):
+            raise Refused(f"{path}: is a link to another folder; a sweep writes only to its own")
+    try:
+        saved = parse_yaml(read_whole(file, MAX_BYTES))["hydra"]["overrides"]
+        overrides = [*saved["task"], *saved["hydra"]]
+        if not all(isinstance(override, str) for override in overrides):
+            raise ValueError("an override is not a text")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise Refused(f"{file}: is not the file of a sweep ({one_line(error)})") from error
+    overrides = [o for o in overrides if not o.startswith(("hydra.sweep.dir=", "hydra.mode="))]
+    for override in overrides:
+        _check_safe(override, sweep)
+    return overrides
+
+
+def _check_safe(override: str, sweep: Path) -> None:
+    """Refuse an override that can run code, read the environment or write elsewhere."""
+    file, key = sweep / "multirun.yaml", override.partition("=")[0].lstrip("+~")
+    if key.startswith("hydra.searchpath"):
+        raise Refused(
+            f"{file}: {override}: code in that folder could run; if you trust it, "
+            f"name it yourself: metarun resume={sweep} --config-dir DIR"
+        )
+    safe = override.startswith(REPLAYABLE) or launchers.is_replayable(override)
+    if (key.startswith("hydra") and not safe) or "@" in key:
+        raise Refused(f"{file}: {override}: cannot be replayed; only {', '.join(REPLAYABLE)}")
+    if "$" in REFERENCE.sub("", override):
+        raise Refused(
+            f"{file}: {override}: cannot be replayed, because it could read the environment; "
+            "only ${KEY}, the value of another key"
+        )
+
+
+def check_caches(overrides: Sequence[Override], file: Path) -> None:
+    """Refuse overrides of a saved sweep by which data would be prepared in a strange folder.
+
+    Raises:
+        Refused: with a line for each override.
+    """
+    mistakes = []
+    for o in overrides:
+        if o.key_or_group in ("data.cache", "data_home"):
+            folders = o.sweep_string_iterator() if o.is_sweep_override() else [o.value()]
+            folders = [Path(str(folder).strip("'\"")) for folder in folders if folder is not None]
+            caches = [f if o.key_or_group == "data.cache" else f / "cache" for f in folders]
+            mistakes += filter(None, (cache_mistake(str(cache)) for cache in caches))
+    if mistakes:
+        raise Refused(*(f"{file}: {mistake}; start a new sweep" for mistake in mistakes))
+
+
+def check_job_folders(loader: ConfigLoader, overrides: Sequence[str], sweep: Path) -> None:
+    """Check that the folder of each job, `hydra.sweep.subdir`, is inside the folder of the sweep.
+
+    Raises:
+        Refused: it is not, for at least one job.
+    """
+    master = loader.load_configuration("config", list(overrides), RunMode.MULTIRUN)
+    subdir = OmegaConf.to_container(master.hydra.sweep, resolve=False)["subdir"]
+    if subdir == NUMBER:
+        return
+    task_overrides, _ = parse(loader, master.hydra.overrides.task, sweep=True)
+    if any(o.is_sweep_override() and not o.is_discrete_sweep() for o in task_overrides):
+        return  # a search, which refuses hydra.sweep.subdir
+    (jobs,) = BasicSweeper.split_arguments(task_overrides, None)
+    for number, job in enumerate([*jobs, []]):  # without overrides: a job that is refused
+        try:
+            cfg = loader.load_sweep_config(master, list(job))
+            with open_dict(cfg):
+                cfg.hydra.job.id = cfg.hydra.job.num = number
+            HydraConfig.instance().set_config(cfg)
+            folder = sweep / str(OmegaConf.select(cfg, "hydra.sweep.subdir"))
+        except (HydraException, OmegaConfBaseException):
+            continue  # reported when the job starts
+        if not _is_inside(folder, sweep):
+            raise Refused(
+                f"hydra.sweep.subdir={show(subdir)}: job {number} would run in {folder}, which is "
+                f"not inside the folder of the sweep; the default is {NUMBER}"
+            )
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
