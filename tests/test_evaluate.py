@@ -118,3 +118,37 @@ def test_the_configuration_of_another_run_is_refused(metarun: Metarun) -> None:
     code, _, err = metarun("evaluate", "run=a", *TINY[:2])
     assert code == 2
     assert err == ["metarun: a/config.yaml: algo.inner_lr=0.9: the run was trained with 0.4"]
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        ([], True),
+        (["episodes=5", "eval_seed=3"], True),
+        (["split=val"], True),
+        (["shots=4"], False),
+        (["ways=3"], False),
+        (["queries=2"], False),
+        (["data.classes=60"], False),
+        (["algo.batch_norm=transductive"], False),
+    ],
+    ids=lambda value: str(value),
+)
+def test_a_validation_figure_stands_beside_its_own_task_only(
+    metarun: Metarun, words: list[str], same: bool
+) -> None:
+    metarun(*TINY, "algo=protonet", "out=run")
+    code, out, _ = metarun("evaluate", "run=run", "name=new", *words, *FOLDER)
+    assert code == 0
+    result = read("run/evaluations/new")
+    assert result["val_of_same_task"] is same
+    assert result["val"] == read("run")["val"]
+    figures = next(line for line in out.splitlines() if "protonet" in line)
+    assert figures.count("%") == 1 + same
+
+
+def test_a_run_that_was_continued_validated_on_the_same_task(metarun: Metarun) -> None:
+    metarun(*TINY, "out=run")
+    metarun("resume=run", "steps=9", *FOLDER)
+    assert metarun("evaluate", "run=run", "name=new", *FOLDER)[0] == 0
+    assert read("run/evaluations/new")["val_of_same_task"] is True

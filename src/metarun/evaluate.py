@@ -30,6 +30,8 @@ from metarun.training.progress import Display
 from metarun.training.protocol import protocol, record, trained_on
 from metarun.training.remaining import Remaining
 
+# Keys that change neither the kind of the tasks nor the learner.
+SAME_TASK = (*config_file.MAY_DIFFER, "test_episodes", "eval_seed", "data.url", "data.name")
 OTHER = {"transductive": "inductive", "inductive": "transductive"}
 
 
@@ -74,8 +76,11 @@ def retest(
     began, sampler = time.monotonic(), parts.frozen(split)
     scores = _scores(parts, sampler, episodes, "test")
     test_protocol = protocol(parts, split, episodes, state["trained_on"])
+    same_data = test_protocol["train_split_sha256"] == trained_on(parts)["train_split_sha256"]
+    changed = config_file.differences(state["config"], config.model_dump(), SAME_TASK)
+    same_task = same_data and not changed
     with new_folder(run / "evaluations", name, default) as folder:
-        result = _write(folder, parts, state, scores, test_protocol, command, began)
+        result = _write(folder, parts, state, scores, test_protocol, command, began, same_task)
     drawn("episodes", lambda: draw_tested(folder, parts.learner, sampler))
     return folder, result
 
@@ -164,8 +169,13 @@ def _write(
     test_protocol: Mapping[str, Any],
     command: str,
     began: float,
+    same_task: bool = False,
 ) -> dict[str, Any]:
-    """Write the scores of each episode and `result.json` into the folder; returns the latter."""
+    """Write the scores of each episode and `result.json` into the folder; returns the latter.
+
+    Args:
+        same_task: whether the training validated on tasks of this kind.
+    """
     batch_norm, seconds = parts.learner.batch_norm, time.monotonic() - began
     figures = {
         kind: {name: interval(values) for name, values in scores_of_kind.items()}
@@ -176,6 +186,7 @@ def _write(
         "test": {**figures[batch_norm], "episodes": len(scores[batch_norm]["loss"])},
         "test_by_batch_norm": figures,
         "val": state["best"],
+        "val_of_same_task": same_task,
         "protocol": test_protocol,
         "run": record(parts, command, seconds, checkpoint_step=state["step"]),
     }

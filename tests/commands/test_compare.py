@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tests.conftest import TINY
 from tests.report.test_comparison import EPISODES, finished
@@ -134,3 +135,15 @@ def test_compare_does_not_import_torch(tmp_path: Path) -> None:
         "sys.exit(bool({'torch', 'learn2learn', 'wandb', 'matplotlib'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_long_names_do_not_wrap_figures(metarun: Metarun, monkeypatch) -> None:
+    monkeypatch.setattr("metarun.training.display.console", lambda: Console(width=80))
+    folders = [f"runs/a_long_name_of_a_sweep_with_many_settings/{i}_and_more" for i in range(2)]
+    for i, folder in enumerate(folders):
+        finished(Path(folder), i)
+    out = metarun("compare", *folders)[1].splitlines()
+    table = [line for line in out if line.startswith(" ")]
+    assert max(map(len, table)) <= 80
+    assert sum("points" in line and "±" in line for line in table) == 1
+    assert sum(" ± " in line and "%" in line for line in table) == 2

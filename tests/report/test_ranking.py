@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,3 +110,67 @@ def test_the_title_omits_facts_that_have_a_column(sweep: Path) -> None:
     refused = {"status": "failed", "test": None, "val": None, "protocol": None}
     run(sweep / "1", **refused, run={"command": "metarun algo=mamml"})
     assert ranked(sweep).shared == "glyphs, 5-way 1-shot, inductive batch norm"
+
+
+def with_validation(mean: float | None, **values: Any) -> dict[str, Any]:
+    """Values of a run whose validation figure differs from its test figure."""
+    val = {"best_step": 5, "accuracy": {"mean": mean, "ci95": 0.01}}
+    return {"val": None if mean is None else val, **values}
+
+
+def test_validation_orders_the_runs_of_one_task(sweep: Path) -> None:
+    for i, (test, val) in enumerate([(0.9, 0.5), (0.7, 0.8), (0.8, 0.6)]):
+        run(sweep / str(i), mean=test, **with_validation(val))
+    ranking = ranked(sweep)
+    assert [e.name for e in ranking.entries] == ["1", "2", "0"]
+    assert ranking.criterion == "ranked by validation"
+
+
+def test_the_first_of_runs_with_equal_validation_comes_first(sweep: Path) -> None:
+    """As in a search; the test figure decides nothing."""
+    run(sweep / "0", mean=0.7, **with_validation(0.8))
+    run(sweep / "1", mean=0.9, **with_validation(0.8))
+    assert [e.name for e in ranked(sweep).entries] == ["0", "1"]
+
+
+def test_the_test_orders_runs_of_which_one_has_no_validation(sweep: Path) -> None:
+    for i, (test, val) in enumerate([(0.7, 0.8), (0.9, 0.5), (0.8, None)]):
+        run(sweep / str(i), mean=test, **with_validation(val))
+    ranking = ranked(sweep)
+    assert [e.name for e in ranking.entries] == ["1", "2", "0"]
+    assert ranking.criterion == "ranked by test"
+
+
+def test_runs_of_one_task_are_together(sweep: Path) -> None:
+    """The highest figure of a task with more shots is not compared with those of fewer."""
+    for i, (shots, val) in enumerate([(1, 0.6), (5, 0.9), (1, 0.7), (5, 0.5)]):
+        protocol = {"data": "glyphs", "ways": 5, "shots": shots, "batch_norm": "inductive"}
+        run(sweep / str(i), protocol=protocol, **with_validation(val))
+    ranking = ranked(sweep)
+    assert [e.name for e in ranking.entries] == ["1", "3", "2", "0"]
+    assert ranking.criterion == "each task ranked by validation"
+
+
+def test_equal_names_of_other_data_are_another_task(sweep: Path) -> None:
+    for i in range(2):
+        protocol = {"data": "x", "ways": 5, "shots": 1, "split_sha256": str(i)}
+        run(sweep / str(i), protocol=protocol)
+    assert len(ranked(sweep).by_validation) == 2
+
+
+def test_seed_groups_are_ordered_by_validation(sweep: Path) -> None:
+    for i, (lr, test, val) in enumerate([(1, 0.9, 0.5), (2, 0.6, 0.7)]):
+        for seed in range(2):
+            command = f"metarun algo.lr={lr} seed={seed}"
+            config = {"algo": {"lr": lr}, "seed": seed}
+            values = with_validation(val + seed / 100, seed=seed, command=command, config=config)
+            run(sweep / f"{i}{seed}", mean=test, **values)
+    ranking = ranked(sweep)
+    assert [group.test.mean for group in ranking.groups] == pytest.approx([0.6, 0.9])
+    assert [group for group, _ in ranking.lines] == ranking.groups
+
+
+def test_a_lower_validation_error_is_better(sweep: Path) -> None:
+    for i, (test, val) in enumerate([(0.1, 0.4), (0.3, 0.2)]):
+        run(sweep / str(i), mean=test, score="mse", val={"mse": {"mean": val, "ci95": 0.01}})
+    assert [e.name for e in ranked(sweep).entries] == ["1", "0"]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -221,3 +222,32 @@ def test_links_to_other_runs_are_not_followed(tmp_path: Path) -> None:
     inside = run(tmp_path / "s/a")
     (tmp_path / "s/link").symlink_to(tmp_path / "elsewhere")
     assert find_one(tmp_path / "s").folder == inside
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("shots", 5),
+        ("data", "omniglot"),
+        ("protocol", "lake"),
+        ("data_settings", {"size": 32}),
+        ("batch_norm", "transductive"),
+        ("algo", {"test_inner_steps": 10}),
+    ],
+)
+def test_an_older_evaluation_of_another_task_has_no_validation_figure(
+    tmp_path: Path, entry: str, value: Any
+) -> None:
+    """Its result does not say so: its protocol is compared with that of its run."""
+    training = run(tmp_path / "run")
+    protocol = json.loads((training / "result.json").read_text())["protocol"]
+    run(tmp_path / "run/evaluations/same", protocol=protocol)
+    run(tmp_path / "run/evaluations/other", protocol=protocol | {entry: value})
+    vals = {entry.name: entry.val is not None for entry in runs.find([tmp_path])}
+    assert vals == {"run": True, "run/evaluations/same": True, "run/evaluations/other": False}
+
+
+def test_a_result_says_whether_its_validation_was_of_the_same_task(tmp_path: Path) -> None:
+    for same in (True, False):
+        run(tmp_path / f"run/evaluations/{same}", val_of_same_task=same)
+    assert [entry.val is not None for entry in runs.find([tmp_path])] == [False, True]

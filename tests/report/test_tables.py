@@ -162,3 +162,61 @@ def test_different_batch_norm_has_a_column(sweep: Path) -> None:
     run(sweep / "1", command="metarun algo=maml", protocol=protocol)
     head = shown(ranked(sweep))[1]
     assert head == "run algo batch norm test validation steps time status"
+
+
+def mixed(folder: Path) -> Ranking:
+    """Runs that differ in many keys, with long names and published figures."""
+    names = ("maml_omniglot_20way_1shot_with_the_settings_of_the_paper", "b", "c/d/e", "f")
+    for i, name in enumerate(names):
+        task = {"data": ("omniglot", "glyphs")[i % 2], "ways": 5, "shots": 1 + 4 * (i > 1)}
+        words = " ".join(f"algo.setting_{k}={i * k}" for k in range(1, 15))
+        algo = ("maml", "matchingnet")[i % 2]
+        published = {"accuracy": {"mean": 0.958, "ci95": 0.003}, "source": f"table {i}"}
+        protocol = task | {"batch_norm": "inductive", "published": published}
+        command = f"metarun algo={algo} data={task['data']} shots={task['shots']} {words}"
+        run(folder / name, command=command, protocol=protocol, config={"algo.setting_1": i})
+    return ranked(folder)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_tables_fit_their_terminal(sweep: Path, width: int) -> None:
+    lines_of_table = [line for line in printed(mixed(sweep), width) if line.startswith(" ")]
+    assert max(map(len, lines_of_table)) <= width
+    assert sum("90.00 ± 1.00 %   " in line for line in lines_of_table) == 4  # no figure is wrapped
+    heads = next(line for line in lines_of_table if line.startswith(" run")).split()
+    assert {"run", "test", "validation"} <= set(heads)
+    if width >= 80:
+        assert heads[1:2] == ["algo"]
+    if width >= 100:
+        assert heads[1:4] == ["algo", "data", "shots"]
+
+
+def test_keys_without_a_column_are_named_and_in_the_csv(sweep: Path) -> None:
+    ranking = mixed(sweep)
+    (line,) = (line for line in printed(ranking, 80) if line.startswith("also in the CSV: "))
+    named = line.removeprefix("also in the CSV: ").split(", ")
+    assert {f"algo.setting_{k}" for k in range(2, 15)} < set(named)
+    header = next(csv.reader(tables.as_csv(ranking).splitlines()))
+    assert set(named) < set(header)
+
+
+def test_notes_on_published_figures_are_not_folded_into_the_table(sweep: Path) -> None:
+    assert "published: table 2" in printed(mixed(sweep), 60)
+
+
+def test_the_table_over_seeds_keeps_its_keys(sweep: Path) -> None:
+    for i in range(8):
+        algo, seed = ("maml", "matchingnet")[i % 2], i // 2
+        command = f"metarun algo={algo} seed={seed}"
+        run(sweep / str(i), seed=seed, command=command, config={"seed": seed, "algo": algo})
+    lines_of_table = printed(ranked(sweep), 60)
+    start = lines_of_table.index(next(li for li in lines_of_table if li.startswith("over seeds")))
+    assert max(map(len, lines_of_table[start:])) <= 60
+    assert sum("matchingnet   90.00 ± 0.00 %" in line for line in lines_of_table[start:]) == 1
+
+
+def test_tables_say_how_runs_are_ranked(sweep: Path) -> None:
+    run(sweep / "0", mean=0.6)
+    assert shown(ranked(sweep))[0].endswith("inductive batch norm")
+    run(sweep / "1", mean=0.5)
+    assert shown(ranked(sweep))[0].endswith("; ranked by validation")

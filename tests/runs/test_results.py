@@ -59,3 +59,18 @@ def test_there_is_one_row_per_test_episode(tmp_path: Path) -> None:
 
 def test_versions_contain_the_packages_that_affect_results() -> None:
     assert {"metarun", "python", "torch", "learn2learn", "numpy"} <= results.versions().keys()
+
+
+def test_a_result_fits_its_terminal() -> None:
+    figure = {"accuracy": {"mean": 0.8705, "ci95": 0.0067}}
+    published = {"accuracy": {"mean": 0.958, "ci95": 0.003}, "source": "table 1"}
+    protocol = {"data": "tiered_imagenet", "ways": 20, "shots": 5, "published": published}
+    run = {"algo": "matchingnet", "steps": 60000, "wall_seconds": 40000}
+    result = {"status": "completed", "run": run, "test": figure, "val": figure}
+    for width in (50, 80):
+        console = Console(width=width)
+        with console.capture() as capture:
+            console.print(results.table(result | {"protocol": protocol}, width))
+        lines = capture.get().splitlines()
+        assert max(map(len, lines)) <= width
+        assert any(line.count("87.05 ± 0.67 %") == 2 for line in lines)

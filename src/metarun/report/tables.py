@@ -17,11 +17,13 @@ from metarun.runs.results import clock, csv_text
 from metarun.tasks.headline import Headline
 
 MAX_KEYS = 8  # varied keys shown in a terminal table
+FIRST_KEY = 4  # rank of the most telling key; the other keys have the ranks that follow
 MAX_NOTES = 6  # sources of published figures below it
 
 
 def show(screen: Console, ranking: Ranking) -> None:
-    """Print the table of runs, what it leaves out, and the table over seeds."""
+    """Print the title, the table of runs, what it leaves out, and the table over seeds."""
+    screen.print(ranking.title, soft_wrap=True, markup=False)
     table, left_out = as_table(ranking, screen.width)
     screen.print(table)
     published = {e.published_note: None for e in ranking.entries if e.published not in ("", "–")}
@@ -51,14 +53,15 @@ def as_table(ranking: Ranking, width: int) -> tuple[Table, list[str]]:
     published = [entry.published or "–" for entry in entries]
     statuses = [entry.status for entry in entries]
     steps, times = [_progress(entry) for entry in entries], [clock(e.seconds) for e in entries]
-    steps_rank = 2 if "steps" in ranking.varied else 60
+    steps_rank = FIRST_KEY + 3 if "steps" in ranking.varied else 60
     table, left_out = fitted(
-        "; ".join(filter(None, [ranking.shared, ranking.criterion])),
+        "",
         [
             *[Column("run", [entry.name for entry in entries])] * any(e.name for e in entries),
             *(key_columns := _key_columns(ranking, entries)),
             Column("test", tests, whole=True),
-            *[Column("published", published, 3, whole=True)] * any(e.published for e in entries),
+            *[Column("published", published, FIRST_KEY + 2, whole=True)]
+            * any(e.published for e in entries),
             Column("validation", vals, 1, whole=True),
             Column("steps", steps, steps_rank, right=True, whole=True),
             Column("time", times, 61, right=True, whole=True),
@@ -86,17 +89,17 @@ def _key_columns(ranking: Ranking, rows: Sequence[Entry], without: str = "") -> 
         without: a key that has no column.
     """
     differing = [key for key in _keys(ranking) if key[0] != without]
-    of_tests = {*FACTS, *(key for fact_keys in FACT_KEYS.values() for key in fact_keys)}
-    telling = distinguishing(differing, ranking.entries)
+    of_tests = [key for fact in FACTS for key in (fact, *FACT_KEYS.get(fact, ()))]
+    first = [*of_tests, *(key[0] for key in distinguishing(differing, ranking.entries))]
 
-    def order(key: Key) -> tuple[bool, bool, int]:
+    def order(key: Key) -> tuple[int, int]:
         missing = sum(key[2](entry) == "–" for entry in ranking.entries)
-        return key[0] not in of_tests, key not in telling, 0 if key in telling else missing
+        return first.index(key[0]) if key[0] in first else len(first), missing
 
     chosen = sorted(differing, key=order)[:MAX_KEYS]
     return [
         Column(title, [value(entry) for entry in rows], rank)
-        for rank, (_, title, value) in enumerate(chosen, 4)
+        for rank, (_, title, value) in enumerate(chosen, FIRST_KEY)
     ]
 
 

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-MIN_FOLDED = 16  # characters to which a column of text may be narrowed; its cells are then folded
+MIN_FOLDED = 12  # characters to which a column of text may be narrowed; its cells are then folded
 GAP = 3  # characters between columns
 
 
