@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.algorithms.learners import SHIPPED
+from tests.algorithms.learners import SHIPPED, tiny
 from tests.conftest import TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -21,7 +21,7 @@ def read(path: str) -> dict:
 
 @pytest.mark.parametrize("algo", SHIPPED)
 def test_the_stored_figure_is_repeated_exactly(metarun: Metarun, algo: str) -> None:
-    metarun(*TINY, f"algo={algo}", "out=run")
+    assert metarun(*tiny(algo), "out=run")[0] == 0
     assert metarun("evaluate", "run=run", "name=again", *FOLDER)[0] == 0
     stored, again = read("run"), read("run/evaluations/again")
     assert again["test"] == stored["test"]

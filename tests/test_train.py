@@ -349,7 +349,8 @@ def test_a_learner_without_parameters_is_refused(metarun: Metarun) -> None:
     code, _, err = metarun(*words)
     assert code == 2
     assert err == [
-        "metarun: algo=protonet backbone=mlp: together they have no trainable parameters"
+        "metarun: algo=protonet backbone=mlp: together they have no trainable parameters; "
+        "algo=nearest_centroid and algo=nearest_neighbour need none"
     ]
     assert not Path("run").exists()
 

@@ -123,8 +123,7 @@ def resume(
             raise Refused(f"steps={config.steps}: {out} has already done {state.step} steps")
         finished = (results.read_result(out) or {}).get("status") == "completed"
         if finished and state.step == 0:
-            algo = config.choices.algo
-            raise Refused(f"resume={out}: finished; {algo} has nothing to train, so no steps follow")
+            raise Refused(f"resume={out}: finished; {config.choices.algo} has nothing to train")
         if finished and config.steps == state.step:
             raise Refused(
                 f"resume={out}: finished after {state.step} steps; use a larger steps=N to continue"

@@ -14,10 +14,12 @@ from metarun.config.groups import choices
 from metarun.tasks.objectives import CLASSIFICATION, Objective
 from metarun.tasks.task import Examples, Spec, Task
 from metarun.testing import build
+from tests.conftest import TINY
 
 __all__ = [
     "SHIPPED",
     "STATISTICS",
+    "WITHOUT_TRAINING",
     "build",
     "predict",
     "ragged",
@@ -25,10 +27,23 @@ __all__ = [
     "spec",
     "support_in_order",
     "task_of",
+    "tiny",
 ]
 
 SHIPPED = sorted(choices("algo"))
-STATISTICS = ("transductive", "inductive")
+WITHOUT_TRAINING = ("nearest_centroid", "nearest_neighbour")
+STATISTICS = [  # each learner with each kind of batch norm that it has
+    (name, kind)
+    for name in SHIPPED
+    for kind in ("transductive", "inductive")
+    if kind == "inductive" or name not in WITHOUT_TRAINING
+]
+
+
+def tiny(name: str) -> list[str]:
+    """Return the words of a run of seconds with `algo=name`."""
+    sizes = [word for word in TINY if name not in WITHOUT_TRAINING or "filters" not in word]
+    return [*sizes, f"algo={name}"]
 
 
 def spec(outputs: int = 3, classes: int = 0, objective: Objective = CLASSIFICATION) -> Spec:

@@ -13,21 +13,25 @@ from metarun import testing
 from metarun.algorithms import Learner
 from metarun.tasks.task import Examples, Inputs, Judged, Model, Task
 from metarun.testing import Make, build
-from tests.algorithms.learners import SHIPPED, STATISTICS, predict, relabelled
+from tests.algorithms.learners import (
+    SHIPPED,
+    STATISTICS,
+    WITHOUT_TRAINING,
+    predict,
+    relabelled,
+)
 from tests.conftest import OWN
 
 test_custom = testing.of("nearest_item", config_dir=str(OWN))
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-@pytest.mark.parametrize("batch_norm", STATISTICS)
+@pytest.mark.parametrize(("name", "batch_norm"), STATISTICS)
 @pytest.mark.parametrize("check", testing.CHECKS, ids=lambda check: check.__name__)
 def test_shipped(check: Callable[[Make, str], None], batch_norm: str, name: str) -> None:
     check(partial(build, name), batch_norm)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-@pytest.mark.parametrize("batch_norm", STATISTICS)
+@pytest.mark.parametrize(("name", "batch_norm"), STATISTICS)
 def test_a_model_does_not_depend_on_other_tasks_of_its_batch(batch_norm: str, name: str) -> None:
     learner, batch = build(name, batch_norm), testing.tasks(3, seed=1)
     with torch.no_grad():
@@ -44,6 +48,7 @@ BASELINES = ("baseline", "baseline_pp")
 @pytest.mark.parametrize("name", SHIPPED)
 def test_attributes_of_a_learner(name: str) -> None:
     learner = build(name, "inductive")
+    assert learner.learns == (name not in WITHOUT_TRAINING)
     assert learner.per_label_head == (name in GRADIENT_BASED)
     assert learner.needs_labels == (name not in GRADIENT_BASED)
     assert learner.needs_examples == (name not in ("fomaml", "lstm", "maml", "meta_sgd"))
@@ -51,7 +56,8 @@ def test_attributes_of_a_learner(name: str) -> None:
     assert learner.sequential == (name == "reptile")
     assert learner.slope == (name not in ("lstm", "reptile"))
     assert learner.batch_norm == "inductive"
-    assert build(name, "transductive").batch_norm == "transductive"
+    if learner.learns:
+        assert build(name, "transductive").batch_norm == "transductive"
 
 
 def test_a_metric_learner_does_not_depend_on_the_labels_of_classes() -> None:

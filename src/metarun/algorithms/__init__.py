@@ -24,6 +24,7 @@ class Learner(nn.Module):
     validation of a configuration read them.
 
     Attributes:
+        learns: the learner has parameters to train. If not, a run has no steps and only tests.
         per_label_head: the head has separate weights for each label, so the number of ways must be
             the same in training and in evaluation.
         needs_labels: the learner only classifies; it cannot predict real numbers.
@@ -38,6 +39,7 @@ class Learner(nn.Module):
             query batch) or `inductive` (a prediction depends on the support and that query only).
     """
 
+    learns: bool = True
     per_label_head: bool = False
     needs_labels: bool = True
     needs_examples: bool = True

@@ -36,7 +36,10 @@ def meta_gradient(learner: Learner, sampler: Sampler) -> Finding:
     The error is measured but not judged if the gradient is not exact by design: if the learner has
     `slope = False`, or `first_order` with inner steps, or if the objective is not differentiable.
     """
-    learner, name = copy.deepcopy(learner).to("cpu", torch.float64).train(), "meta-gradient"
+    name = "meta-gradient"
+    if not learner.learns:
+        return Finding(name, "measured", "the learner has nothing to train, so it has no gradient")
+    learner = copy.deepcopy(learner).to("cpu", torch.float64).train()
     learner.zero_grad()
     tasks = small(sampler, all_ways=learner.per_label_head)
     gradient = gradient_of(learner, tasks)

@@ -102,6 +102,13 @@ def check_learner(config: RunConfig, learner: Any, spec: Spec) -> list[str]:
     return []
 
 
+def check_steps(config: RunConfig, learner: Any) -> list[str]:
+    """Check that a learner with something to train has steps to do so."""
+    if config.steps == 0 and getattr(learner, "learns", True):
+        return [f"steps=0: {config.choices.algo} has weights to train; steps should be at least 1"]
+    return []
+
+
 def _check_no_ways(config: RunConfig) -> list[str]:
     """Check that ways are not set for data without classes."""
     data = config.choices.data

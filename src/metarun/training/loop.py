@@ -90,8 +90,8 @@ def meta_train(
     try:
         while True:
             step = state.step  # number of finished outer steps
-            due = step > 0 and (step % config.eval_every == 0 or step == steps)
-            if due and state.validated < step:
+            due = step == steps or (step > 0 and step % config.eval_every == 0)
+            if due and (state.best is None or state.validated < step):
                 proceed = display.progress("validate", episodes, stop)
                 scores = evaluate(learner, validation, episodes, proceed)
                 val = {name: interval(values) for name, values in scores.items()}

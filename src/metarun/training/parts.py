@@ -26,6 +26,7 @@ from metarun.training.compatibility import (
     check_heads,
     check_learner,
     check_sizes,
+    check_steps,
     task_of,
 )
 
@@ -99,7 +100,11 @@ def assemble(
     plans = plan(dict(config), folders, mistakes)
     device = mistakes.catch(_device, config.device)
     if plans["algo"] is not None:
-        mistakes.lines += check_heads(config, target_of(plans["algo"]))
+        learner_type = target_of(plans["algo"])
+        mistakes.lines += check_heads(config, learner_type)
+        mistakes.lines += check_steps(config, learner_type)
+        if not getattr(learner_type, "learns", True):  # so that all algorithms fit into one sweep
+            config = config.model_copy(update={"steps": 0})
     splits = load_splits(config, plans["data"], used, mistakes)
     mistakes.settle()
     dtype = getattr(torch, config.precision)
@@ -116,9 +121,12 @@ def assemble(
     spec = replace(spec, **(trained_spec or {}))
     backbone = _backbone(config, plans["backbone"], spec)
     learner = plans["algo"](backbone, spec).to(device=device, dtype=dtype)
-    if not any(p.requires_grad for p in learner.parameters()):
+    if learner.learns and not any(p.requires_grad for p in learner.parameters()):
         algo, net = config.choices.algo, config.choices.backbone
-        raise Refused(f"algo={algo} backbone={net}: together they have no trainable parameters")
+        raise Refused(
+            f"algo={algo} backbone={net}: together they have no trainable parameters; "
+            "algo=nearest_centroid and algo=nearest_neighbour need none"
+        )
     optimizer, logger = plans["optimizer"], plans["logger"]
     return Parts(config, splits, spec, learner, optimizer, logger, device, dtype, augment)
 

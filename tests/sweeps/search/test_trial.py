@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from metarun.errors import Pruned
 from metarun.runs import metrics, results
 from metarun.sweeps.search.trial import _Job
 from metarun.tasks.headline import ACCURACY, Headline
@@ -44,3 +45,15 @@ def test_the_reported_score_is_the_headline_in_the_result_file(
     job._report_missing()
     job.validated(4, {name: {"mean": mean, "ci95": 0.1} for name, mean in SCORES.items()})
     assert study.values == {2: value, 4: value}
+
+
+def test_only_a_run_with_steps_to_go_is_pruned(tmp_path: Path) -> None:
+    """A validation before the first step is that of a learner with nothing to train."""
+    job = _Job(study := Recorder(), 0, tmp_path, "")
+    job.config = SimpleNamespace(steps=9, eval_every=1)
+    study.should_prune = lambda number, every: True
+    val = {name: {"mean": mean, "ci95": 0.1} for name, mean in SCORES.items()}
+    for step in (0, 9):
+        job.validated(step, val)
+    with pytest.raises(Pruned):
+        job.validated(4, val)

@@ -160,7 +160,7 @@ class _Job:
         """
         self.study.report(self.number, step, self._objective(val))
         every = self.config.eval_every
-        if step < self.config.steps and self.study.should_prune(self.number, every):
+        if 0 < step < self.config.steps and self.study.should_prune(self.number, every):
             raise Pruned(self.number, step)
 
     def _objective(self, val: Mapping[str, Any]) -> float:
