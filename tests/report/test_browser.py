@@ -339,3 +339,40 @@ def test_the_policy_blocks_injected_elements(reader: Reader, page: Path) -> None
     sent, refused = reader.requests()
     assert sent == [page.resolve().as_uri()]
     assert "https://example.org/a.png" in refused
+
+
+@pytest.fixture(scope="module")
+def long_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of runs with long names that differ in the last of many keys."""
+    folder = tmp_path_factory.mktemp("long") / "runs"
+    for i in range(3):
+        run = learned(folder / f"a_sweep_with_a_long_name/with_{'many_' * 8}settings_{i}", i)
+        result = json.loads((run / "result.json").read_text())
+        words = f"seed={i} algo.setting_with_a_long_name=0.001 algo.another_setting_{i}={i}"
+        result["run"]["command"] = f"metarun algo=protonet {words} algo.last={i}"
+        (run / "result.json").write_text(json.dumps(result))
+    assert cli.main(["report", str(folder)]) == 0
+    return folder / "report.html"
+
+
+@pytest.mark.parametrize("width", [360, 1400])
+def test_a_phone_shows_names_and_figures(reader: Reader, long_names: Path, width: int) -> None:
+    reader.opens(long_names, width)
+    test = "document.querySelector('#table tbody tr').cells[2]"
+    assert "%" in reader.js(f"{test}.textContent")
+    assert reader.js(f"{test}.getBoundingClientRect().right") <= width
+    assert reader.js("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [360, 1400])
+def test_labels_are_whole(reader: Reader, long_names: Path, width: int) -> None:
+    reader.opens(long_names, width)
+    ticks = reader.settled(
+        "[...document.querySelectorAll('[data-plot=dots] .ytick text')].map(t => t.textContent)"
+    )
+    labels = [run["label"] for run in reader.js("JSON.parse(data.textContent).runs")]
+    assert [text.replace(" ", "") for text in ticks] == [
+        f"#{i}{label}".replace(" ", "") for i, label in enumerate(labels, 1)
+    ]
+    heads = "[...document.querySelectorAll('.matrix tbody th')]"
+    assert reader.js(f"{heads}.map(h => h.scrollWidth > h.clientWidth + 1)") == [False] * 3
