@@ -12,7 +12,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from metarun.errors import Refused
-from metarun.files import clear_parts, make_folder, new_folder, write_whole
+from metarun.files import (
+    clear_parts,
+    make_folder,
+    new_folder,
+    open_file,
+    read_whole,
+    write_whole,
+)
 from tests.names import file_names
 
 
@@ -190,3 +197,29 @@ def test_a_new_folder_is_removed_if_writing_into_it_fails(
         (folder / "file").touch()
         raise error
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [None, "mine"])
+def test_a_new_folder_is_not_made_behind_a_link(tmp_path: Path, name: str | None) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "evaluations").symlink_to(tmp_path / "outside")
+    with (
+        pytest.raises(Refused, match="evaluations: is a link; a run writes only to its own files"),
+        new_folder(tmp_path / "evaluations", name, "test"),
+    ):
+        pass
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(OSError, match=r"not a file|Is a directory"):
+            open_file(path)
+
+
+def test_a_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_whole(tmp_path / "a", 5) == b"12345"
+    with pytest.raises(OSError, match="more than 0 MB"):
+        read_whole(tmp_path / "a", 4)

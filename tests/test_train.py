@@ -374,7 +374,7 @@ def test_links_in_a_run_folder_are_not_written_to(metarun: Metarun, name: str) -
     assert err == [f"metarun: {Path('run') / name}: is a link; a run writes only to its own files"]
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "checkpoints/last.pt"])
+@pytest.mark.parametrize("name", ["config.yaml", "checkpoints/last.pt", "run.log"])
 def test_a_pipe_in_place_of_a_file_does_not_hang(metarun: Metarun, name: str) -> None:
     metarun(*TINY, "out=run")
     (Path("run") / name).unlink()

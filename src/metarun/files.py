@@ -9,7 +9,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -111,8 +111,37 @@ def _umask() -> int:
     return mask
 
 
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file for reading. Pipes and devices, which may never end, are refused.
+
+    Raises:
+        OSError: the file cannot be read, or is not a regular file.
+    """
+    file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    return file
+
+
+def check_own(folder: Path, files: Iterable[str], folders: Iterable[str] = ()) -> None:
+    """Check that these files and folders, if they exist, are in `folder`, and not links or pipes.
+
+    Raises:
+        Refused: one of them is not, so that writing to it could change other files or never end.
+    """
+    kinds = {name: stat.S_ISREG for name in files} | {name: stat.S_ISDIR for name in folders}
+    for name, is_kind in kinds.items():
+        path = folder / name
+        if not os.path.lexists(path) or is_kind(path.lstat().st_mode):
+            continue
+        kind = "a folder" if is_kind is stat.S_ISDIR else "a file"
+        problem = "is a link" if path.is_symlink() else f"is not {kind}"
+        raise Refused(f"{path}: {problem}; a run writes only to its own files")
+
+
 def read_whole(path: Path, largest: int | None = None) -> bytes:
-    """Read a regular file. Pipes and devices, which may never end, are refused.
+    """Read a regular file, see `open_file`.
 
     Args:
         largest: maximum size in bytes; by default unlimited.
@@ -120,13 +149,15 @@ def read_whole(path: Path, largest: int | None = None) -> bytes:
     Raises:
         OSError: the file cannot be read, is not a regular file, or exceeds `largest` bytes.
     """
-    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a file", str(path))
-        data = file.read() if largest is None else file.read(largest + 1)
-    if largest is not None and len(data) > largest:
-        raise OSError(errno.EFBIG, f"more than {largest // 2**20} MB", str(path))
-    return data
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if largest is None:
+            return file.read()
+        if size <= largest:  # a read of `largest` bytes would allocate all of them
+            data = file.read(min(size + 2**16, largest) + 1)
+            if len(data) <= largest:
+                return data
+    raise OSError(errno.EFBIG, f"more than {largest // 2**20} MB", str(path))
 
 
 def read_or_refuse(path: Path, largest: int | None = None, called: str = "") -> bytes:
@@ -155,8 +186,10 @@ def new_folder(parent: Path, name: str | None, default: str) -> Iterator[Path]:
         name: name of the folder; if `None`, `default`, or the first free of `default_2`, ….
 
     Raises:
-        Refused: the folder cannot be created, e.g. `name` exists already, or not be written to.
+        Refused: the folder cannot be created, e.g. `name` exists already or `parent` is a link, or
+            it cannot be written to.
     """
+    check_own(parent.parent, (), [parent.name])
     try:
         folder = _create(parent, name, default)
         try:

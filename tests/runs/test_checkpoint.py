@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -147,3 +149,62 @@ def test_an_untrusted_file_executes_no_code(tmp_path: Path) -> None:
         with pytest.raises(Refused, match="damaged, or not a metarun checkpoint"):
             checkpoint.load_state(tmp_path / name)
     assert not (tmp_path / "sprung").exists()
+
+
+def sealed(path: Path, entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> None:
+    """Write an archive with these entries and a valid checksum, as anybody could."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    body = path.read_bytes()[:-2] + struct.pack("<H", checkpoint.SEAL)
+    path.write_bytes(body + checkpoint._seal(body))
+
+
+def entries_of(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_a_compressed_archive_is_not_unpacked(tmp_path: Path) -> None:
+    """A small file could take any amount of memory."""
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, {"w": torch.zeros(10**6)})
+    entries = entries_of(path)
+    sealed(path, entries, zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 10_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refused, match=r"damaged, .* \(its content is larger than the file\)"):
+            checkpoint.load_state(path)
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
+    sealed(path, entries)  # the same archive, not compressed
+    assert checkpoint.load_state(path)["w"].shape == (10**6,)
+
+
+def test_entries_that_share_their_bytes_are_not_read(tmp_path: Path) -> None:
+    """Many names of one entry would take many times the memory of the file."""
+    path = tmp_path / "last.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", bytes(10**5))
+        archive.filelist += [archive.filelist[0]] * 100
+        archive.NameToInfo |= {str(i): archive.filelist[0] for i in range(100)}
+    with pytest.raises(Refused, match="its content is larger than the file"):
+        checkpoint.load_state(path)
+
+
+def test_a_buffer_that_the_file_does_not_contain_is_not_made(tmp_path: Path) -> None:
+    class Buffer:
+        def __reduce__(self) -> tuple:
+            return bytearray, (10**12,)
+
+    checkpoint.save(tmp_path / "last.pt", {"w": Buffer()})
+    with pytest.raises(Refused, match=r"damaged, .* \(it makes a bytearray\)"):
+        checkpoint.load_state(tmp_path / "last.pt")
+
+
+def test_a_file_that_is_no_archive_is_not_unpickled(tmp_path: Path) -> None:
+    torch.save({"format": 3}, tmp_path / "last.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(Refused, match="damaged, or not a metarun checkpoint"):
+        checkpoint.load_state(tmp_path / "last.pt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -68,6 +69,8 @@ def test_cut_keeps_the_lines_before_the_checkpoint(
         (b'"train"', b'"trai\xff"', 1),
         (b'{"step": 1, "split": "val"', b"[" * 10**5, 2),
         (b'{"step": 2', b'{"step": "2"', 2),
+        (b'"split": "val"', b'"split": ["val"]', 2),
+        (b'"loss": 1.0', b'"loss": ' + b"9" * 10_000, 1),
     ],
 )
 def test_damage_is_reported_and_readable_lines_are_kept(
@@ -92,3 +95,25 @@ def test_a_missing_file_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 def test_without_a_file_there_are_no_lines(tmp_path: Path) -> None:
     assert metrics.read_metrics(tmp_path) == []
+
+
+@pytest.mark.parametrize("ending", ["zeros", "lines"])
+def test_a_huge_file_is_not_kept_in_memory(
+    tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The file may come from somebody else, and a run may be stopped long after its checkpoint."""
+    state, size = written(tmp_path), 2 * 10**7
+    with (tmp_path / metrics.NAME).open("ab") as file:
+        if ending == "zeros":
+            file.truncate(size)
+        else:
+            file.write(b'{"step": 9}\n' * (size // 12))
+    before = (tmp_path / metrics.NAME).read_bytes()[:500].splitlines(keepends=True)
+    tracemalloc.start()
+    try:
+        metrics.cut(tmp_path, state)
+        assert tracemalloc.get_traced_memory()[1] < size / 20
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / metrics.NAME).read_bytes() == b"".join(before[:3])
+    assert not caplog.records

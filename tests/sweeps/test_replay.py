@@ -1,4 +1,4 @@
-"""A `multirun.yaml` of somebody else reads no secrets and writes only to the folder of the sweep."""
+"""A `multirun.yaml` of somebody else reads no secrets and writes only to the folder of a sweep."""
 
 from __future__ import annotations
 

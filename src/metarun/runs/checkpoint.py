@@ -10,7 +10,9 @@ import hashlib
 import io
 import logging
 import os
+import pickletools
 import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from metarun.files import make_folder, read_whole, write_whole
 FORMAT = 3
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 MARK = b"sha256:"
+MAX_BYTES = 2**33  # of a file
 SEAL = len(MARK) + 64  # bytes of the comment
 
 log = logging.getLogger(__name__)
@@ -54,7 +57,7 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
         Refused: the file is missing, cannot be read, or has another format.
     """
     try:
-        data = read_whole(path)
+        data = read_whole(path, MAX_BYTES)
     except FileNotFoundError:
         raise Refused(f"{path}: no such checkpoint: the run stopped before it saved one") from None
     except OSError as error:
@@ -63,6 +66,7 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
     if not sealed and data[-SEAL:].startswith(MARK):  # no need to parse it
         raise Damaged(f"{path}: damaged: its checksum does not match its content")
     try:
+        _check_size(data)
         state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
     except Exception as error:  # the type of torch's error depends on the damage
         reason = (str(error) or type(error).__name__).splitlines()[0][:120]
@@ -73,6 +77,24 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
     if not sealed:
         raise Damaged(f"{path}: damaged: its checksum is missing")
     return state
+
+
+def _check_size(data: bytes) -> None:
+    """Check that reading the archive takes no more memory than the archive.
+
+    Raises:
+        ValueError: it is compressed, or makes a buffer that it does not contain.
+        zipfile.BadZipFile: it is not an archive.
+    """
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = archive.infolist()
+        if sum(entry.file_size for entry in entries) > len(data):
+            raise ValueError("its content is larger than the file")
+        for entry in entries:
+            if entry.filename.endswith("/data.pkl"):
+                for _, argument, _ in pickletools.genops(archive.read(entry)):
+                    if isinstance(argument, str) and "bytearray" in argument.split():
+                        raise ValueError("it makes a bytearray")
 
 
 def latest(folder: Path) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from metarun.errors import Occupied, Refused
-from metarun.files import read_whole, write_whole
+from metarun.files import check_own, read_whole, write_whole
 from metarun.runs import metrics
 
 LOCK = ".metarun.lock"
@@ -25,11 +25,10 @@ def alone_in(out: Path) -> Iterator[None]:
 
     Raises:
         Occupied: another process holds the lock.
-        Refused: the folder cannot be written to.
+        Refused: the folder cannot be written to, or a file or folder in it is a link or a pipe.
     """
-    for name in (LOCK, HOLDER, "run.log", metrics.NAME):  # opened for writing, not replaced
-        if (out / name).is_symlink():
-            raise Refused(f"{out / name}: is a link; a run writes only to its own files")
+    # These are opened for writing, not replaced.
+    check_own(out, (LOCK, HOLDER, "run.log", metrics.NAME), ("checkpoints", "evaluations", "wandb"))
     lock = FileLock(out / LOCK)
     try:
         lock.acquire(timeout=0)

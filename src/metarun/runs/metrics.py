@@ -6,18 +6,23 @@ keeps exactly these lines.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import math
 import os
 from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
-from metarun.files import read_whole, sync_folder, write_whole
+from metarun.files import open_file, replacing, sync_folder
 
 NAME = "metrics.jsonl"
+MAX_LINE = 2**16  # bytes
+MAX_LINES = 10**6  # kept in memory
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +77,9 @@ def append(
 
 
 def read_metrics(out: Path) -> list[dict[str, Any]]:
-    """All valid lines of the file, see `parsed`."""
-    return list(parsed(_read_lines(out)))
+    """The valid lines of the file, at most `MAX_LINES`, see `parsed`."""
+    with _lines(out) as lines:
+        return list(islice(parsed(lines), MAX_LINES))
 
 
 def parsed(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
@@ -95,31 +101,48 @@ def cut(out: Path, state: Reached) -> None:
     Args:
         state: the state in the checkpoint; if lines are lost, its record is corrected.
     """
-    old_lines = _read_lines(out)
-    lines = old_lines[: state.metrics["lines"]]
-    if record(lines) != state.metrics:
-        last_steps = {"train": state.step, "val": state.validated}
-        readable = [line for line in read_metrics(out) if _within(line, last_steps)]
-        lines = [(json.dumps(line) + "\n").encode() for line in readable]
+    last_steps = {"train": state.step, "val": state.validated}
+    with _lines(out) as lines:
+        intact = record(islice(lines, state.metrics["lines"])) == state.metrics
+        if intact and next(lines, None) is None:
+            return
+
+    def kept() -> Iterator[bytes]:
+        with _lines(out) as lines:
+            first = islice(lines, state.metrics["lines"])
+            if intact:
+                yield from first
+            else:
+                readable = (line for line in parsed(lines) if _within(line, last_steps))
+                yield from ((json.dumps(line) + "\n").encode() for line in readable)
+
+    corrected = record(kept())
+    if not intact:
         log.warning(
             "%s: damaged: %d of its %d lines can be read; weights and figures do not depend on it",
             out / NAME,
-            len(lines),
+            corrected["lines"],
             state.metrics["lines"],
         )
-        state.metrics = record(lines)
-    if lines != old_lines:
-        write_whole(out / NAME, b"".join(lines))
+    with replacing(out / NAME) as file:
+        file.writelines(kept())
+    state.metrics = corrected
 
 
 def _within(line: dict[str, Any], last_steps: dict[str, int]) -> bool:
     step, split = line["step"], line["split"]
-    return isinstance(step, int) and split in last_steps and step <= last_steps[split]
+    known = isinstance(step, int) and isinstance(split, str) and split in last_steps
+    return known and step <= last_steps[split]
 
 
-def _read_lines(out: Path) -> list[bytes]:
-    path = out / NAME
-    return read_whole(path).splitlines(keepends=True) if path.exists() else []
+@contextlib.contextmanager
+def _lines(out: Path) -> Iterator[Iterator[bytes]]:
+    """The lines of the file, read one by one; a line longer than `MAX_LINE` bytes is split."""
+    if not (out / NAME).exists():
+        yield iter(())
+        return
+    with open_file(out / NAME) as file:
+        yield iter(partial(file.readline, MAX_LINE), b"")
 
 
 def _extend(so_far: Record, line: bytes) -> None:

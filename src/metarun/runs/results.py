@@ -25,6 +25,7 @@ from metarun.tasks.headline import Headline
 
 log = logging.getLogger(__name__)
 
+MAX_BYTES = 2**26  # of a file: a million episodes
 PACKAGES = ("torch", "learn2learn", "numpy", "hydra-core", "omegaconf", "wandb", "pillow")
 
 
@@ -52,7 +53,7 @@ def as_json(content: Mapping[str, Any]) -> str:
 def read_result(folder: Path) -> dict[str, Any] | None:
     """Read the folder's `result.json`; `None` if it is missing or unreadable."""
     try:
-        result = json.loads(read_whole(folder / "result.json", 2**26).decode("utf-8"))
+        result = json.loads(read_whole(folder / "result.json", MAX_BYTES).decode("utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return result if isinstance(result, dict) else None
@@ -70,7 +71,9 @@ def keep_copy(out: Path, step: int) -> None:
     if read_result(out / "evaluations" / default) == read_result(out):
         return
     names = ["test_episodes.csv", "result.json"]
-    files = {name: read_or_refuse(out / name) for name in names if os.path.lexists(out / name)}
+    files = {
+        name: read_or_refuse(out / name, MAX_BYTES) for name in names if os.path.lexists(out / name)
+    }
     if names[0] not in files:
         log.warning("%s: missing; the run continues without a copy of it", out / names[0])
     with new_folder(out / "evaluations", None, default) as copy:
@@ -97,6 +100,11 @@ def setting(ways: int | None, shots: int | None) -> str:
     if ways is None or shots is None:
         return "–"
     return f"{shots}-shot" if ways == 1 else f"{ways}-way {shots}-shot"
+
+
+def data_name(protocol: Mapping[str, Any]) -> str:
+    """The name of the tested data; older results contain only the choice of `data`."""
+    return str(protocol.get("data_name") or protocol.get("data", "–"))
 
 
 def published(result: Mapping[str, Any]) -> tuple[str, str]:
@@ -139,7 +147,7 @@ def table(result: Mapping[str, Any], width: int) -> Table:
     task = setting(protocol["ways"], protocol["shots"]) if "ways" in protocol else "–"
     columns = [
         Column("algo", [str(run.get("algo", "–"))], 1),
-        Column("data", [str(protocol.get("data", "–"))], 2),
+        Column("data", [data_name(protocol)], 2),
         Column("task", [task], 3),
         Column("test", [test], whole=True),
         *[Column("published", [figure], 4, whole=True)] * bool(note),
