@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metarun.config.command_line import Request
+from metarun.config.schema import PLACES
 from metarun.errors import Refused
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from metarun.config.schema import RunConfig
     from metarun.training.parts import Parts
 
-CHANGEABLE = ("device", "threads", "data.root", "data.cache", "eval_seed")
+CHANGEABLE = ("device", "threads", *PLACES, "eval_seed")
 MARKS = {"passed": "✓", "failed": "✗", "measured": "·"}
 
 

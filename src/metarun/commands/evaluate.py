@@ -6,9 +6,10 @@ from pathlib import Path
 from types import ModuleType
 
 from metarun.config.command_line import Request
+from metarun.config.schema import PLACES
 from metarun.errors import Refused
 
-CHALLENGEABLE = ("device", "threads", "data.root", "data.cache", "data.url", "algo.")
+CHALLENGEABLE = ("device", "threads", *PLACES, "data.url", "algo.")
 
 
 def run(request: Request) -> int:

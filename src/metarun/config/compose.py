@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from metarun.config.groups import hydra_for
 from metarun.config.overrides import is_choice, one_line, parse, sift, unknown_key, wrong_choice
-from metarun.config.schema import RunConfig, explain
+from metarun.config.schema import PLACES, RunConfig, explain
 from metarun.errors import Refused
 
 
@@ -78,12 +78,14 @@ def checked(cfg: DictConfig) -> RunConfig:
         raise Refused(*explain(error)) from None
     except OmegaConfBaseException as error:
         raise Refused(one_line(error)) from None
-    for key in ("data.root", "data.cache", "data.split_file"):
+    for key in PLACES:
         value = OmegaConf.select(cfg, key)
         if value == "":
             raise Refused(f"{key}=: should be a path; or leave {key} out")
         if isinstance(value, str):
-            OmegaConf.update(cfg, key, os.path.abspath(os.path.expanduser(value)))
+            path = os.path.abspath(os.path.expanduser(value))
+            if key != "data.split_file" or os.path.exists(path):  # else it may be in data.root
+                OmegaConf.update(cfg, key, path)
     return RunConfig.model_validate(plain(cfg))
 
 

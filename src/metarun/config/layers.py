@@ -20,7 +20,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from metarun.config.schema import GROUPS
+from metarun.config.schema import GROUPS, PLACES
 from metarun.errors import Refused
 
 Layers = dict[str, dict[str, Any]]  # name of a layer → dotted key → value
@@ -29,8 +29,8 @@ TABLES = ("cells", "quick_cells", "published")  # of a preset's file
 BATCH_NORMS = ("transductive", "inductive", "unstated")  # tables of published figures
 KEEP_THE_SETTING = (  # words that leave a run comparable with the published figure
     *("experiment=", "ways=", "shots=", "quick=", "seed=", "eval_seed=", "device=", "threads="),
-    *("out=", "tags=", "logger", "log_every=", "audit=", "data.root=", "data.cache=", "data_home="),
-    *("eval_every=", "val_episodes="),
+    *("out=", "tags=", "logger", "log_every=", "audit=", "data_home=", "eval_every="),
+    *("val_episodes=", *(f"{key}=" for key in PLACES)),
 )
 
 

@@ -16,11 +16,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig
 
 from metarun.config.groups import options_of
-from metarun.config.schema import GROUPS, show
+from metarun.config.schema import GROUPS, PLACES, show
 from metarun.errors import Refused
 
 OF_SWEEPS = ("hydra/launcher", "hydra/sweeper")
-PATHS = ("out", "data.root", "data.cache", "data_home", "hydra.run.dir", "hydra.sweep.dir")
+PATHS = ("out", "data_home", "hydra.run.dir", "hydra.sweep.dir", *PLACES)
 
 
 def parse(

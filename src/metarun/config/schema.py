@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -10,6 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Node = dict[str, Any]  # a group: `_target_` and the keys of the choice
+Place = Annotated[str, "path"]  # the type of an argument that is a path
+PLACES = ("data.root", "data.cache", "data.split_file")  # all keys of shipped choices of that type
 GROUPS = ("algo", "data", "backbone", "optimizer", "augmentation", "logger", "experiment", "debug")
 
 
@@ -99,6 +102,17 @@ class RunConfig(BaseModel):
     logger: Node
     algo: Node
     data: Node
+
+    @property
+    def data_name(self) -> str:
+        """The name of the data set in tables and titles: its key `name`, or the choice of `data`.
+
+        If `name` is null, as by default for pictures of the user, it is the name of their folder.
+        """
+        name = self.data.get("name")
+        if "name" in self.data and name is None and isinstance(self.data.get("root"), str):
+            name = Path(self.data["root"]).expanduser().resolve().name
+        return name or self.choices.data
 
 
 def explain(error: ValidationError, prefix: str = "") -> list[str]:

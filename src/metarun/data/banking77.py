@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from pydantic import NonNegativeInt
 
+from metarun.config.schema import Place
 from metarun.data.class_splits import held_out, published_list
 from metarun.data.sentences import Characters, Features, Sentences, Words, text
 from metarun.errors import Refused
@@ -43,8 +44,8 @@ class BANKING77(Sentences):
     def __init__(
         self,
         *,
-        root: str,
-        cache: str,
+        root: Place,
+        cache: Place,
         split_seed: NonNegativeInt = 0,
         features: Features = 2048,
         words: Words = 0,

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from metarun.config.schema import Place
 from metarun.data.class_splits import SPLITS, published_list
 from metarun.data.classes import Facts, Split, select
 from metarun.data.preparation.archives import MEGABYTE, tar_members
@@ -55,8 +56,8 @@ class Cifar100:
     def __init__(
         self,
         *,
-        root: str,
-        cache: str,
+        root: Place,
+        cache: Place,
         split: Literal["cifar_fs", "fc100"] = "cifar_fs",
         url: str = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}",
     ) -> None:

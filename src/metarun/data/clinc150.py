@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 
 from pydantic import NonNegativeInt
 
+from metarun.config.schema import Place
 from metarun.data.class_splits import held_out, published_list
 from metarun.data.sentences import Characters, Features, Sentences, Words, text
 from metarun.errors import Refused
@@ -47,8 +48,8 @@ class CLINC150(Sentences):
     def __init__(
         self,
         *,
-        root: str,
-        cache: str,
+        root: Place,
+        cache: Place,
         split: Literal["intents", "domains"] = "intents",
         split_seed: NonNegativeInt = 0,
         features: Features = 2048,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from metarun.config.schema import Place
 from metarun.data.classes import Facts, Split, select
 from metarun.data.preparation import distortion, lettering
 from metarun.data.preparation.cache import prepared, stored
@@ -71,7 +72,7 @@ class Glyphs:
         cache: folder of prepared data sets; the array is kept in its subfolder `glyphs`.
     """
 
-    def __init__(self, *, cache: str) -> None:
+    def __init__(self, *, cache: Place) -> None:
         self.folder = Path(cache).expanduser() / "glyphs"
 
     def facts(self) -> dict[str, Facts | None]:

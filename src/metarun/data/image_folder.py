@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat
 
+from metarun.config.schema import Place
 from metarun.data import class_splits
 from metarun.data.class_splits import SPLITS
 from metarun.data.classes import Facts, Split, select
@@ -44,6 +45,7 @@ class ImageFolder:
 
     Args:
         root: the folder of the pictures; there is no default.
+        name: name of the set in tables, titles and results; by default that of the folder.
         cache: folder of prepared data sets; the array is kept in its subfolder `image_folder`.
         size: height and width of a prepared picture, in pixels.
         colour: RGB if true, else grey.
@@ -60,8 +62,9 @@ class ImageFolder:
     def __init__(
         self,
         *,
-        root: str | None,
-        cache: str,
+        root: Place | None,
+        name: Annotated[str, Field(min_length=1, max_length=80)] | None = None,
+        cache: Place,
         size: Annotated[int, Field(ge=8, le=1024)] = 84,
         colour: bool = True,
         depth: Annotated[int, Field(ge=1, le=8)] = 1,
@@ -71,7 +74,7 @@ class ImageFolder:
             0.2,
         ),
         split_seed: Annotated[int, Field(ge=0)] = 0,
-        split_file: str | None = None,
+        split_file: Place | None = None,
         skip_broken: bool = False,
         pixel_range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None,
     ) -> None:

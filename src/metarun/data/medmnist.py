@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator
 
+from metarun.config.schema import Place
 from metarun.data.classes import Facts, Split, select
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.checksums import Checksums, warn_of
@@ -51,8 +52,8 @@ class MedMNIST:
     def __init__(
         self,
         *,
-        root: str,
-        cache: str,
+        root: Place,
+        cache: Place,
         train: Names = ("pathmnist", *SAME_SCANS),
         val: Names = ("tissuemnist",),
         test: Names = ("bloodmnist",),

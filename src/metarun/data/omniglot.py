@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from metarun.config.schema import Place
 from metarun.data.class_splits import SPLITS, published_list
 from metarun.data.classes import Facts, Split, select
 from metarun.data.duplicates import counted
@@ -55,8 +56,8 @@ class Omniglot:
     def __init__(
         self,
         *,
-        root: str,
-        cache: str,
+        root: Place,
+        cache: Place,
         split: Literal["vinyals", "background_evaluation", "alphabets"] = "vinyals",
         rotations: Literal["classes", "episode", "none"] = "classes",
         url: str = "https://github.com/brendenlake/omniglot/raw/master/python",

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from metarun.config.schema import Place
 from metarun.data.class_splits import SPLITS, published_list
 from metarun.data.classes import Facts, Split, select
 from metarun.data.duplicates import named
@@ -44,8 +45,8 @@ class PublishedFolder:
     def __init__(
         self,
         *,
-        root: str,
-        cache: str,
+        root: Place,
+        cache: Place,
         name: Literal["mini_imagenet", "tiered_imagenet", "cub"],
         size: Annotated[int, Field(ge=8, le=1024)] = 84,
     ) -> None:

@@ -15,6 +15,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field, NonNegativeInt
 
+from metarun.config.schema import Place
 from metarun.data.classes import Facts, Split, select
 from metarun.data.duplicates import counted
 from metarun.data.preparation.cache import prepared
@@ -54,8 +55,8 @@ class Sentences(ABC):
 
     def __init__(
         self,
-        root: str,
-        cache: str,
+        root: Place,
+        cache: Place,
         features: int,
         words: int,
         characters: Sequence[int] | None,

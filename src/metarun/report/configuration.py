@@ -8,14 +8,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from metarun.config.schema import show
+from metarun.config.schema import PLACES, show
 from metarun.errors import printable
 from metarun.report.untrusted import read_own
 from metarun.runs.yaml_file import MAX_BYTES, parse_yaml
 
 MAX_ENTRIES, MAX_DEPTH = 2000, 8
 MAX_KEY = 80  # characters of a key
-PATH_KEYS = ("resume", "run", "name", "out", "hydra", "data.root", "data.cache", "data_home")
+PATH_KEYS = ("resume", "run", "name", "out", "hydra", "data_home", *PLACES)
 
 
 def settings(run: Path) -> dict[str, str]:

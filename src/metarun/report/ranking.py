@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from metarun.config.schema import PLACES
 from metarun.report.runs import STATUSES, Entry, Stat, Task, natural
 from metarun.stats import interval
 from metarun.tasks.headline import Headline
@@ -17,8 +18,7 @@ FACTS = {"algo": "algo", "data": "data", "task": "task", "batch_norm": "batch no
 # Keys that determine a fact; by default, the key of the same name.
 FACT_KEYS = {"task": ("ways", "shots"), "batch_norm": ("algo.batch_norm",)}
 # Keys that do not define a setting: runs that differ only in these are repetitions of one setting.
-FREE = ("seed", "out", "tags", "logger", "device", "threads", "audit", "data.root", "data.cache")
-FREE += ("data_home",)
+FREE = ("seed", "out", "tags", "logger", "device", "threads", "audit", "data_home", *PLACES)
 
 
 @dataclass(frozen=True)

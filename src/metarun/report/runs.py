@@ -20,6 +20,7 @@ STATUSES = ("completed", "running", "interrupted", "pruned", "killed", "failed",
 SKIPPED_FOLDERS = ("checkpoints", "wandb", "experiment")  # written by metarun; contain no runs
 MAX_DEPTH = 50  # levels of folders searched; `os.walk` fails at about a thousand
 EVALUATE_KEYS = {"episodes": "test_episodes"}  # keys of `metarun evaluate` → keys of training
+DATA_ENTRIES = ("protocol", "data_name", "data")  # of the protocol, the first of which counts
 # Entries of the protocol that a validation figure depends on.
 TASK_ENTRIES = (
     "data",
@@ -44,9 +45,8 @@ class Task(NamedTuple):
     """What a run was tested on: figures of different tasks do not rank runs."""
 
     headline: Headline
-    data: str
     sizes: str
-    split_sha256: str
+    split: str  # hash of the split, or the name of the data if the hash is unknown
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ class Entry:
     def tested_on(self) -> Task:
         """The task of the test."""
         sha256 = text(self.protocol.get("split_sha256"))
-        return Task(self.headline, self.data, self.task, sha256)
+        return Task(self.headline, self.task, sha256 or self.data)
 
 
 def find(folders: Sequence[Path]) -> list[Entry]:
@@ -174,7 +174,7 @@ def read_run(folder: Path, name: str) -> Entry:
         settings,
         command,
         algo=text(run.get("algo")) or settings.get("algo", ""),
-        data=text(protocol.get("protocol")) or text(protocol.get("data")),
+        data=next(filter(None, map(text, map(protocol.get, DATA_ENTRIES))), ""),
         task=results.setting(ways, shots) if ways and shots else "",
         batch_norm=text(protocol.get("batch_norm")),
         headline=headline,
@@ -223,8 +223,11 @@ def _from_config(settings: Mapping[str, str]) -> dict[str, Any]:
     keys = ("ways", "shots", "seed", "steps")
     ways, shots, seed, steps = (_digits(settings.get(key, "")) for key in keys)
     task = results.setting(ways, shots) if ways and shots else ""
-    choices = {key: settings.get(key, "") for key in ("algo", "data")}
-    return {**choices, "task": task, "steps": steps, "seed": seed}
+    data, name = settings.get("data", ""), settings.get("data.name")
+    if name is not None:
+        data = name if name != "null" else Path(settings.get("data.root", "")).name or data
+    algo = settings.get("algo", "")
+    return {"algo": algo, "data": data, "task": task, "steps": steps, "seed": seed}
 
 
 def _same_task(protocol: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -14,12 +14,12 @@ from omegaconf.errors import OmegaConfBaseException
 from metarun.config.compose import checked, compose
 from metarun.config.groups import hydra_for
 from metarun.config.overrides import keys, nearest, parse
-from metarun.config.schema import GROUPS, RunConfig, show
+from metarun.config.schema import GROUPS, PLACES, RunConfig, show
 from metarun.errors import Refused
 from metarun.files import read_whole, write_whole
 from metarun.runs.yaml_file import MAX_BYTES, parse_yaml
 
-RESUMABLE = ("steps", "logger", "device", "threads", "tags", "data.root", "data.cache")
+RESUMABLE = ("steps", "logger", "device", "threads", "tags", *PLACES)
 RETESTABLE = ("ways", "shots", "queries", "test_episodes", "eval_seed")
 RETESTABLE += ("device", "threads", "data", "algo.")
 MAY_DIFFER = (*RESUMABLE, "choices.logger", "audit", "out", "data_home", "quick", "preset")
