@@ -101,7 +101,8 @@ def test_each_line_names_its_job(parallel: tuple[Path, str, list[str]]) -> None:
         words = OmegaConf.load(sweep / job / ".hydra/overrides.yaml")
         texts = [x.partition("  ")[2] for x in lines[:table] if x.startswith(f"job {job} ")]
         assert texts[0] == " ".join(words)
-        assert [text[:8] for text in texts[1:]] == ["step 2/4", "step 4/4"]
+        assert [text[:8] for text in texts[1:-1]] == ["step 2/4", "step 4/4"]
+        assert re.match(r"test .* %  validation .* %  \d:\d\d$", texts[-1])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs process groups")
@@ -186,7 +187,7 @@ def test_a_job_that_slurm_restarts_is_resumed(
 ) -> None:
     arguments = []
     monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
-    monkeypatch.setattr(worker, "job", lambda cfg, go_on: arguments.append(go_on))
+    monkeypatch.setattr(worker, "job", lambda cfg, go_on, jobs: arguments.append(go_on))
     current = SimpleNamespace(job=SimpleNamespace(num=0))
     monkeypatch.setattr(worker.HydraConfig, "get", staticmethod(lambda: current))
     worker.attempt(OmegaConf.create(), go_on=False, main_pid=-1)
@@ -210,3 +211,18 @@ def test_a_job_that_another_process_has_finished_is_not_run_again(metarun: Metar
     code, out, err = metarun("-m", *words)
     assert (code, err) == (0, [])
     assert out.count("finished before") == 1
+
+
+def test_jobs_are_counted_and_each_ends_with_its_result(metarun: Metarun) -> None:
+    code, out, err = metarun("-m", *TINY, "shots=1,90,2", "hydra.sweep.dir=sweep")
+    assert code == 1
+    assert err[0].startswith("metarun: job 1: shots=90")
+    lines = [line for line in out.splitlines() if line.startswith("job ")]
+    assert [line.partition(":")[0] for line in lines] == [
+        f"job {i} ({i + 1} of 3)" for i in range(3)
+    ]
+    results = re.findall(r"^  test [\d.]+ ± .* %  validation .* %  \d:\d\d$", out, re.MULTILINE)
+    assert len(results) == 2
+    _, out, _ = metarun("resume=sweep", *TINY[:2])
+    assert "job 2 (3 of 3): " in out
+    assert out.count("  finished before\n  test ") == 2

@@ -44,25 +44,26 @@ def validated_overrides(
     return [f"++{REFUSED}={quote(encoded)}"]
 
 
-def job(cfg: DictConfig, go_on: bool) -> float | None:
+def job(cfg: DictConfig, go_on: bool, jobs: int | None = None) -> float | None:
     """Run one job of a sweep in the folder that Hydra made for it.
 
     Args:
         go_on: resume the run that is in the folder, if there is one.
+        jobs: the number of jobs in the sweep, if it is known.
 
     Returns:
         The `objective`, for sweepers that optimise it; `nan` if the job failed, in which case its
         `result.json` holds the reason.
     """
     from metarun.runs import results
-    from metarun.training.display import announce, console
+    from metarun.training.display import announce, conclude_job, console
 
     hydra = HydraConfig.get()
     out = Path(hydra.runtime.output_dir)
     invalid = json.loads(bytes.fromhex(cfg[REFUSED])) if REFUSED in cfg else None
     overrides = invalid["typed"] if invalid else list(hydra.overrides.task)
     line = rerun_command(hydra, overrides)
-    announce(hydra.job.num, overrides)
+    announce(hydra.job.num, overrides, jobs)
     go_on = go_on or (not invalid and _started_by_other_process(cfg, out))
     previous = results.read_result(out) or {}
     has_run = (out / "config.yaml").exists() or (not go_on and (out / "result.json").exists())
@@ -84,7 +85,10 @@ def job(cfg: DictConfig, go_on: bool) -> float | None:
             raise
 
     result = run_and_record(hydra.job.num, out, line, has_run, work)
-    return math.nan if result is None else objective(result)
+    if result is None:
+        return math.nan
+    conclude_job(result)
+    return objective(result)
 
 
 def rerun_command(hydra: DictConfig, overrides: Sequence[str]) -> str:

@@ -104,7 +104,9 @@ def _run(overrides: list[str], sweep: Path, config_dir: str | None, go_on: bool)
     started = True
     try:
         replay.check_job_folders(hydra.config_loader, overrides, sweep)
-        task = partial(worker.attempt, go_on=go_on, main_pid=os.getpid())
+        parsed, _ = parse(hydra.config_loader, overrides, sweep=True)
+        jobs = None if setup.is_search(overrides) else launchers.count(parsed)
+        task = partial(worker.attempt, go_on=go_on, main_pid=os.getpid(), jobs=jobs)
         returned = hydra.multirun("config", task, overrides)
     except (HydraException, Refused) as error:  # not of a job: a job catches its own
         started = False

@@ -31,12 +31,13 @@ _stopped = False  # whether it was told to stop: it starts no other job
 _busy = False  # whether it is running a job
 
 
-def attempt(cfg: DictConfig, go_on: bool, main_pid: int) -> float | None:
+def attempt(cfg: DictConfig, go_on: bool, main_pid: int, jobs: int | None = None) -> float | None:
     """Run a job; print its errors instead of raising them, so that the other jobs still run.
 
     Args:
         go_on: whether the sweep is resumed.
         main_pid: the id of the process that runs the sweep; jobs may run in other processes.
+        jobs: the number of jobs in the sweep, if it is known.
 
     Returns:
         The objective of the job (`job.job`), `nan` if it failed, `None` if it was not run.
@@ -46,19 +47,21 @@ def attempt(cfg: DictConfig, go_on: bool, main_pid: int) -> float | None:
     """
     number = HydraConfig.get().job.num
     if os.getpid() == main_pid:
-        return _print_errors(cfg, number, go_on)
+        return _print_errors(cfg, number, go_on, jobs)
     print_anything()
     requeued = os.environ.get("SLURM_RESTART_COUNT", "0") not in ("", "0")
     with set_up(number), _delay_notices():
         return _run_in_worker(cfg, number, go_on or requeued)
 
 
-def _print_errors(cfg: DictConfig, number: int, go_on: bool) -> float | None:
+def _print_errors(
+    cfg: DictConfig, number: int, go_on: bool, jobs: int | None = None
+) -> float | None:
     """Run a job or a trial; print its errors and return `nan` if it fails."""
     from metarun.training.display import console
 
     try:
-        return trial.run_trial(cfg, go_on) if trial.TRIAL in cfg else job(cfg, go_on)
+        return trial.run_trial(cfg, go_on) if trial.TRIAL in cfg else job(cfg, go_on, jobs)
     except Occupied as occupied:
         console().print(f"  skipped: {occupied}", markup=False, soft_wrap=True)
         return None

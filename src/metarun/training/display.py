@@ -1,22 +1,23 @@
-"""Console output of a run: a progress bar on a terminal, plain lines elsewhere."""
+"""The console, and what is printed before and after a run."""
 
 from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.console import Console, ConsoleOptions
+from rich.segment import Segment
+from rich.text import Text
 
+from metarun.errors import printable
 from metarun.process import job_label
 from metarun.runs.results import clock, published, table
-from metarun.tasks.headline import ACCURACY, Headline
-from metarun.training.interruption import Stop
+from metarun.tasks.headline import Headline
+
+SPLITS = (("test", "test"), ("val", "validation"))
 
 
 class Screen(Console):
@@ -27,7 +28,10 @@ class Screen(Console):
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print as rich does; if several jobs run at once, start each line with the job's label."""
+        """Print as rich does, without the control characters of the printed text, which may come
+        from somebody else. If several jobs run at once, start each line with the job's label.
+        """
+        objects = tuple(_Printable(thing) for thing in objects)
         if not job_label():
             return super().print(*objects, **options)
         with self.capture() as captured:
@@ -35,6 +39,22 @@ class Screen(Console):
         lines = [line.strip() for line in captured.get().splitlines()]
         text = "\n".join(f"{job_label()}  {line}" for line in lines if line)
         super().print(text, markup=False, soft_wrap=True)
+
+
+class _Printable:
+    """What rich prints for `content`, without control characters in its text."""
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        content = Text(self.content) if isinstance(self.content, str) else self.content
+        for segment in console.render(content, options):
+            if segment.control:  # rich's own, such as those of a progress bar
+                yield segment
+            else:
+                lines = map(printable, segment.text.split("\n"))
+                yield segment._replace(text="\n".join(lines))
 
 
 def console() -> Console:
@@ -46,11 +66,24 @@ def console() -> Console:
     return Screen(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
-def announce(job: int, overrides: Sequence[str]) -> None:
-    """Print that a job of a sweep starts, with its overrides."""
+def announce(job: int, overrides: Sequence[str], jobs: int | None = None) -> None:
+    """Print that a job of a sweep starts, with its overrides.
+
+    Args:
+        job: the number of the job, from 0.
+        jobs: the number of jobs in the sweep, if it is known.
+    """
     text = " ".join(overrides)
-    line = text if job_label() else f"\njob {job}: {text}"
+    place = f" ({job + 1} of {jobs})" if jobs else ""
+    line = text if job_label() else f"\njob {job}{place}: {text}"
     console().print(line, markup=False, soft_wrap=True)
+
+
+def conclude_job(result: Mapping[str, Any]) -> None:
+    """Print the results of a finished job of a sweep on one line."""
+    headline, seconds = Headline.of(result), result.get("run", {}).get("wall_seconds")
+    scores = [f"{name} {headline.figure_in(result.get(key))}" for key, name in SPLITS]
+    console().print("  " + "  ".join([*scores, clock(seconds)]), markup=False, soft_wrap=True)
 
 
 def conclude(folder: Path, result: Mapping[str, Any]) -> None:
@@ -62,80 +95,3 @@ def conclude(folder: Path, result: Mapping[str, Any]) -> None:
     if note := published(result)[1]:
         screen.print(note, soft_wrap=True, markup=False)
     screen.print(f"{folder / 'result.json'}", soft_wrap=True, markup=False)
-
-
-class Display:
-    """Shows the progress of training. A context manager: on exit it removes the progress bar.
-
-    Args:
-        steps: outer steps of the whole run; 0 shows no training bar.
-        start: outer steps that an earlier process has done.
-        headline: the score to show. If it is missing, a known score is shown instead.
-    """
-
-    def __init__(self, steps: int = 0, start: int = 0, headline: Headline = ACCURACY) -> None:
-        self.console, self.headline = console(), headline
-        self.steps, self.start, self.began = steps, start, time.monotonic()
-        self.best = self.latest = ""
-        self.live = Progress(
-            TextColumn("{task.description:>8}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[note]}"),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
-        self.training = self.live.add_task(
-            "train", total=steps, completed=start, note="", visible=steps > 0
-        )
-        self.testing = self.live.add_task("", total=1, visible=False, note="")
-
-    def __enter__(self) -> Display:
-        self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.live.stop()
-
-    def say(self, line: str | Table) -> None:
-        """Print a line or a table above the progress bar."""
-        self.live.console.print(line, markup=False, soft_wrap=isinstance(line, str))
-
-    def step(self, step: int, scores: Mapping[str, float]) -> None:
-        """Show that outer step `step` is done, with its scores."""
-        self.latest = f"loss {scores['loss']:.3f}"
-        if headline := self._shown(scores):
-            self.latest += f"  {headline.score} {headline.text(scores[headline.score])}"
-        self.live.update(self.training, completed=step, note=f"{self.latest}  {self.best}")
-
-    def progress(self, name: str, total: int, stop: Stop) -> Callable[[int], None]:
-        """A callback that shows the progress of an evaluation and ends it on a stop request.
-
-        Args:
-            name: shown beside the bar.
-            total: episodes of the evaluation.
-        """
-
-        def proceed(done: int) -> None:
-            self.live.update(
-                self.testing, description=name, completed=done, total=total, visible=done < total
-            )
-            stop.check()
-
-        return proceed
-
-    def validated(self, step: int, val: Mapping[str, object], best_step: int) -> None:
-        """Print the validation scores after outer step `step`."""
-        done, seconds = step - self.start, time.monotonic() - self.began
-        left = clock(seconds / max(done, 1) * (self.steps - step))
-        mark = "  best so far" if best_step == step else ""
-        self.best = f"best at {best_step}"
-        self.say(
-            f"step {step:>{len(str(self.steps))}}/{self.steps}  {self.latest}  "
-            f"validation {self._shown(val).figure_in(val)}{mark}  {left} left"
-        )
-
-    def _shown(self, scores: Mapping[str, object]) -> Headline:
-        return self.headline if self.headline.score in scores else Headline.among(scores)

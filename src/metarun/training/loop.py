@@ -14,12 +14,12 @@ from metarun.errors import Interrupted, RunFailed
 from metarun.loggers import Logger
 from metarun.runs import checkpoint, metrics
 from metarun.stats import interval
-from metarun.training.display import Display
 from metarun.training.evaluation import evaluate
 from metarun.training.gradient import accumulate
 from metarun.training.interruption import Stop
 from metarun.training.optimizer import Outer
 from metarun.training.parts import Parts
+from metarun.training.progress import Display
 from metarun.training.state import Clock, State
 
 

@@ -144,7 +144,7 @@ def test_a_bad_trial_ends_early_and_does_not_fail(
 
     code, out, _ = metarun("resume=sweep", *TINY[:2])
     assert code == 0
-    assert "job 1: ended early before: optimizer.lr=" in out
+    assert "job 1 (2 of 3): ended early before: optimizer.lr=" in out
     assert Path("sweep/1/result.json").read_text().count('"status": "interrupted"') == 1
 
     assert metarun("resume=sweep/1", *TINY[:2])[0] == 0  # resumed as a single run
@@ -257,7 +257,7 @@ def test_a_trial_that_another_process_runs_is_skipped(metarun: Metarun, whole: P
     with FileLock("sweep/search/.1"):
         code, out, _ = metarun(*SEARCH, *words, "hydra.sweep.dir=sweep")
     assert code == 0
-    assert "job 1: another process is running this trial" in out
+    assert "job 1 (2 of 2): another process is running this trial" in out
     assert not Path("sweep/1/result.json").exists()
     code, out, _ = metarun("resume=sweep", *TINY[:2])
     assert (code, out.count("finished before")) == (0, 1)

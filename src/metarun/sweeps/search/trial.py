@@ -52,18 +52,19 @@ def run_trial(cfg: DictConfig, go_on: bool) -> float | None:
     study = Study(out.parent, space, settings)
     with study.claim(number) as claimed:
         if not claimed:
-            announce(number, ["another process is running this trial"])
+            announce(number, ["another process is running this trial"], settings.trials)
             return None
         state = study.state(number)
         values = study.values(number)
         if state in BEFORE:
-            announce(number, [f"{BEFORE[state]}: {_searched_overrides(space, values)}"])
+            line = f"{BEFORE[state]}: {_searched_overrides(space, values)}"
+            announce(number, [line], settings.trials)
             # The process of the best trial may have been killed before it saved the settings.
             if (first := study.best()) is not None and first.number == number:
                 best.save(study, out.parent, hydra)
             return math.nan if state == "FAIL" else study.value(number)
         overrides = space.overrides_for(values)
-        announce(number, overrides)
+        announce(number, overrides, settings.trials)
         loader, search_path = loader_for(hydra)
         job = _Job(study, number, out, rerun_command(hydra, overrides))
         try:
@@ -95,7 +96,7 @@ class _Job:
     def run(self, job: Composed, go_on: bool) -> float | None:
         """Run the trial, report its outcome to the search, and return its objective."""
         from metarun.runs import results
-        from metarun.training.display import console
+        from metarun.training.display import conclude_job, console
 
         self.config = job.config
         previous = (results.read_result(self.out) or {}) if go_on else {}
@@ -111,7 +112,10 @@ class _Job:
             reason = prune_reason(self.study.settings)
             console().print(f"  ended early: {reason} at step {pruned.step}")
             return self.study.value(self.number)
-        value = math.nan if result is None else objective(result)
+        value = math.nan
+        if result is not None:
+            conclude_job(result)
+            value = objective(result)
         if self.disk_error:
             return value
         if math.isnan(value):
