@@ -13,12 +13,14 @@ from typing import get_args, get_type_hints
 
 import pytest
 import yaml
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from metarun.config.compose import compose
 from metarun.config.groups import files
 from metarun.config.instantiate import HOMES
 from metarun.config.schema import PLACES, Place
+from metarun.runs import config_file
 from metarun.runs.config_file import MAY_DIFFER, RESUMABLE
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -88,3 +90,57 @@ def test_a_split_file_may_lie_beside_the_pictures(metarun: Metarun, words: list[
     os.mkdir("elsewhere")
     os.chdir("elsewhere")
     assert metarun("evaluate", "run=../run", "episodes=2")[0] == 0
+
+
+def test_a_run_uses_the_data_of_the_machine_that_it_was_carried_to(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is prepared there is used, and nothing is made in the old place."""
+    monkeypatch.setenv("METARUN_DATA", "there")
+    words = ["data=glyphs", "debug=tiny", "threads=1", "out=run"]
+    code, _, err = metarun(*words)
+    assert code == 0, err
+    shutil.move("there", "here")
+    monkeypatch.setenv("METARUN_DATA", "here")
+    code, out, err = metarun("evaluate", "run=run", "episodes=2")
+    assert (code, err) == (0, [])
+    assert "preparing" not in out
+    assert metarun("resume=run", "steps=6")[0] == 0
+    assert not Path("there").exists()
+
+
+def saved_config(tmp_path: Path, **data: str) -> DictConfig:
+    node = {"root": None, "cache": None, **data}
+    return OmegaConf.create({"data_home": str(tmp_path / "there"), "data": node})
+
+
+def test_only_paths_in_the_missing_data_folder_follow_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METARUN_DATA", str(tmp_path / "here"))
+    elsewhere = str(tmp_path / "my pictures")
+    saved = saved_config(tmp_path, root=elsewhere, cache=str(tmp_path / "there" / "cache"))
+    config_file._use_data_home_of_this_machine(saved)
+    assert saved.data.root == elsewhere
+    assert saved.data.cache == str(tmp_path / "here" / "cache")
+    assert saved.data_home == str(tmp_path / "here")
+
+
+def test_nothing_changes_while_the_data_folder_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METARUN_DATA", str(tmp_path / "here"))
+    (tmp_path / "there").mkdir()
+    saved = saved_config(tmp_path, cache=str(tmp_path / "there" / "cache"))
+    before = saved.copy()
+    config_file._use_data_home_of_this_machine(saved)
+    assert saved == before
+
+
+def test_a_typed_place_wins(metarun: Metarun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METARUN_DATA", "there")
+    assert metarun("data=glyphs", "debug=tiny", "threads=1", "out=run")[0] == 0
+    shutil.move("there", "here")
+    monkeypatch.setenv("METARUN_DATA", "nowhere")
+    assert metarun("evaluate", "run=run", "episodes=2", "data.cache=here/cache")[0] == 0
+    assert not Path("nowhere").exists()

@@ -67,7 +67,7 @@ def examine(loader: ConfigLoader, words: Sequence[str]) -> tuple[DictConfig | No
 def checked(cfg: DictConfig) -> RunConfig:
     """Resolve the configuration without its `hydra` node, and check its top-level keys.
 
-    The paths in `data` become absolute, also in `cfg`.
+    Paths become absolute, also in `cfg`.
 
     Raises:
         Refused: one line for each mistake.
@@ -78,7 +78,7 @@ def checked(cfg: DictConfig) -> RunConfig:
         raise Refused(*explain(error)) from None
     except OmegaConfBaseException as error:
         raise Refused(one_line(error)) from None
-    for key in PLACES:
+    for key in ("data_home", *PLACES):
         value = OmegaConf.select(cfg, key)
         if value == "":
             raise Refused(f"{key}=: should be a path; or leave {key} out")
