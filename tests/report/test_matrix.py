@@ -122,3 +122,11 @@ def test_unfinished_runs_are_not_compared(tmp_path: Path) -> None:
     result = json.loads((tmp_path / "0" / "result.json").read_text())
     (tmp_path / "0" / "result.json").write_text(json.dumps({**result, "status": "failed"}))
     assert find_groups(tmp_path) == ([], [])
+
+
+def test_own_pictures_of_equal_content_are_compared_under_their_name(tmp_path: Path) -> None:
+    for seed, name in enumerate(("pets", "moved")):
+        learned(tmp_path / str(seed), seed, data="image_folder", data_name=name)
+    (table,), problems = matrix.tables(rank(runs.find([tmp_path])))
+    assert problems == []
+    assert " of moved test" in table["title"] or " of pets test" in table["title"]

@@ -251,3 +251,14 @@ def test_a_result_says_whether_its_validation_was_of_the_same_task(tmp_path: Pat
     for same in (True, False):
         run(tmp_path / f"run/evaluations/{same}", val_of_same_task=same)
     assert [entry.val is not None for entry in runs.find([tmp_path])] == [False, True]
+
+
+def test_the_name_of_own_pictures_with_and_without_a_result(tmp_path: Path) -> None:
+    own = {"data": "image_folder", "data_name": "pets", "ways": 2, "shots": 1}
+    run(tmp_path / "0", protocol=own)
+    for i, name in enumerate((None, "cells"), 1):
+        data = {"root": "/somewhere/pets", "name": name}
+        config = {"choices": {"data": "image_folder"}, "data": data}
+        folder = run(tmp_path / str(i), config=config)
+        (folder / "result.json").unlink()
+    assert [entry.data for entry in runs.find([tmp_path])] == ["pets", "pets", "cells"]

@@ -220,3 +220,16 @@ def test_tables_say_how_runs_are_ranked(sweep: Path) -> None:
     assert shown(ranked(sweep))[0].endswith("inductive batch norm")
     run(sweep / "1", mean=0.5)
     assert shown(ranked(sweep))[0].endswith("; ranked by validation")
+
+
+def test_own_pictures_have_a_column_with_their_names(sweep: Path) -> None:
+    for i, name in enumerate(("pets", "cells")):
+        protocol = {"data": "image_folder", "data_name": name, "ways": 5, "shots": 1}
+        config = {"choices": {"data": "image_folder"}, "data": {"root": f"/a/{name}"}}
+        command = f"metarun data=image_folder data.root=/a/{name}"
+        run(sweep / str(i), protocol=protocol, command=command, config=config)
+    head, _, *rows = shown(ranked(sweep))[1:]
+    assert head.startswith("run data test")
+    assert [row.split()[1] for row in rows] == ["pets", "cells"]
+    rows = csv.DictReader(io.StringIO(tables.as_csv(ranked(sweep))))
+    assert [row["data"] for row in rows] == ["pets", "cells"]

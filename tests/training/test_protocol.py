@@ -1,4 +1,4 @@
-"""`protocol.published` of `result.json`, and where a person sees it."""
+"""The protocol of `result.json`: what is published, and the name of the data."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from metarun.config.compose import compose, plain
+from metarun.config.schema import RunConfig
 from metarun.runs.results import published
 from tests.conftest import OWN, TINY
 
@@ -115,3 +119,61 @@ def test_runs_with_and_without_published_figures_are_compared(
     assert metarun(*TINY, "algo=nearest_item", "out=c")[0] == 0
     code, _, err = metarun("compare", "a", "b", "c")
     assert code == 0, err
+
+
+OWN_PICTURES = ["data=image_folder", "debug=tiny", "data.size=8", "ways=2", "train_ways=2"]
+OWN_PICTURES += ["backbone=mlp", "threads=1"]
+
+
+def pictures(root: Path) -> Path:
+    """Six classes of eight pictures; the colours depend on the name of the folder."""
+    rng = np.random.default_rng(len(root.name))
+    for name in "abcdef":
+        (root / name).mkdir(parents=True)
+        for k in range(8):
+            colour = tuple(rng.integers(0, 256, 3).tolist())
+            Image.new("RGB", (8, 8), colour).save(root / name / f"{k}.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("words", "name"), [([], "pets"), (["data.name=cats and dogs"], "cats and dogs")]
+)
+def test_own_pictures_have_the_name_of_their_folder_or_the_given_one(
+    metarun: Metarun, tmp_path: Path, words: list[str], name: str
+) -> None:
+    root = pictures(tmp_path / "pets")
+    code, out, err = metarun(*OWN_PICTURES, f"data.root={root}", *words, "out=run")
+    assert code == 0, err
+    saved = protocol("run")
+    assert (saved["data"], saved["data_name"], saved["train_data"]) == ("image_folder", name, name)
+    assert len(saved["split_sha256"]) == 64
+    (row,) = (line for line in out.splitlines() if line.startswith(" protonet"))
+    assert name in row
+    assert "image_folder" not in row
+
+
+def test_an_evaluation_on_other_pictures_has_their_name(metarun: Metarun, tmp_path: Path) -> None:
+    pets, cells = pictures(tmp_path / "pets"), pictures(tmp_path / "cells")
+    assert metarun(*OWN_PICTURES, f"data.root={pets}", "out=run")[0] == 0
+    assert metarun("evaluate", "run=run", f"data.root={cells}", "name=cells")[0] == 0
+    saved = protocol("run/evaluations/cells")
+    assert (saved["data_name"], saved["train_data"]) == ("cells", "pets")
+    result = json.loads(Path("run/evaluations/cells/result.json").read_text())
+    assert result["val_of_same_task"] is False
+
+
+@pytest.mark.parametrize("root", [".", "./", "../pets", "~/pets/"])
+def test_the_name_is_that_of_the_folder_however_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str
+) -> None:
+    (tmp_path / "pets").mkdir()
+    monkeypatch.chdir(tmp_path / "pets")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = plain(compose(["data=image_folder", f"data.root={root}", "ways=2"]))
+    assert RunConfig(**config).data_name == "pets"
+
+
+@pytest.mark.parametrize("data", ["glyphs", "mini_imagenet", "clinc150"])
+def test_other_data_sets_have_the_name_of_their_choice(data: str) -> None:
+    assert RunConfig(**plain(compose([f"data={data}"]))).data_name == data

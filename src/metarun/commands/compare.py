@@ -86,7 +86,7 @@ def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
     """Print the scores of the runs, the differences, and notes on the method."""
     from metarun.report.untrusted import part, shown
     from metarun.runs.grid import Column, fitted
-    from metarun.runs.results import setting
+    from metarun.runs.results import data_name, setting
     from metarun.stats import interval
     from metarun.training.display import console
 
@@ -123,7 +123,7 @@ def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
     p = tests[0].protocol
     task = setting(p["ways"], p["shots"]) if _are_integers(p["ways"], p["shots"]) else "–"
     method = [
-        f"{p['episodes']} episodes of {shown(p['data'])} {shown(p['split'])}, {task}, "
+        f"{p['episodes']} episodes of {shown(data_name(p))} {shown(p['split'])}, {task}, "
         f"{shown(p['batch_norm'])} batch norm, the same for all"
         + ("" if headline.higher_is_better else f"; a lower {headline.score} is better"),
         "paired t-test and 95 % intervals over episodes; they do not cover other training seeds",

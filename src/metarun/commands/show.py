@@ -61,7 +61,9 @@ def run(request: Request) -> int:
         sampler = Sampler.frozen(source, split, config.eval_seed)
     path = out or _unused(Path(f"{name.replace('/', '_')}_{split}.png"))
     try:
-        drawn = episodes.draw_episodes(path, f"{name}, {split} split", sampler, range(EPISODES))
+        drawn = episodes.draw_episodes(
+            path, f"{config.data_name}, {split} split", sampler, range(EPISODES)
+        )
     except OSError as error:
         raise Refused(f"out={path}: cannot be written to ({error.strerror or error})") from error
     line = str(path) if drawn else f"items are {_describe(source.spec.inputs)}: no picture"

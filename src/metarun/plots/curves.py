@@ -27,7 +27,7 @@ def draw_curves(out: Path, config: RunConfig) -> Path:
     loss_differs = any(x.get("loss", x[score]) != x[score] for x in lines if score in x)
     names = ["loss", score] if loss_differs else [score]
     figure = Figure(figsize=(5 * len(names), 3.8), layout="constrained")
-    figure.suptitle(f"{config.choices.algo} on {config.choices.data}")
+    figure.suptitle(f"{config.choices.algo} on {config.data_name}")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for split, style in (("train", {"alpha": 0.7}), ("val", {"marker": "o", "ms": 3})):
             points = [x for x in lines if x["split"] == split and x.get(name) is not None]

@@ -15,6 +15,7 @@ from metarun.report.ranking import Ranking
 from metarun.report.runs import Entry
 from metarun.report.tested import Tested, read_test
 from metarun.report.untrusted import is_own, shown
+from metarun.runs.results import data_name
 from metarun.stats import Difference, difference, holm
 from metarun.tasks.headline import Headline
 
@@ -176,7 +177,7 @@ def _table(ranking: Ranking, group: Group, differences: Difference) -> dict[str,
         remarks.append(f"{group.left_out} more runs were not compared")
     p, task = group.protocol, group.entries[0].task or "–"
     title = (
-        f"{len(group.entries)} runs on {p['episodes']:,} episodes of {shown(p['data'])} "
+        f"{len(group.entries)} runs on {p['episodes']:,} episodes of {shown(data_name(p))} "
         f"{shown(p['split'])}, {task}, {shown(p['batch_norm'])} batch norm"
     )
     return {"title": title, "lines": lines, "notes": [*remarks, *notes(group)]}

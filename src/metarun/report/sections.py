@@ -19,6 +19,7 @@ LINKED += ("episodes.png", "curves.png", "multirun.yaml")
 MAX_CONFIG = 20_000  # characters of a configuration
 PROTOCOL_TITLES = {  # in this order on the page
     "data": "data",
+    "data_name": "name of the data",
     "split": "split",
     "ways": "ways",
     "shots": "shots",

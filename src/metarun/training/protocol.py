@@ -29,6 +29,7 @@ def protocol(
     headline = parts.spec.objective.headline
     return {
         "data": c.choices.data,
+        "data_name": c.data_name,
         "data_settings": {k: v for k, v in c.data.items() if k not in ("root", "cache")},
         "split": split,
         "split_sha256": tasks.sha256,
@@ -103,7 +104,7 @@ def _augmentation(config: RunConfig) -> Any:
 def trained_on(parts: Parts) -> dict[str, str]:
     """The training data of a run with these parts: its name and the hash of its split."""
     return {
-        "train_data": parts.config.choices.data,
+        "train_data": parts.config.data_name,
         "train_split_sha256": parts.splits["train"].sha256,
     }
 
