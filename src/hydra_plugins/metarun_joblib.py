@@ -16,7 +16,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 
-from metarun.errors import complain
+from metarun.errors import complain, say
 from metarun.sweeps import launchers
 
 with contextlib.suppress(ImportError):  # sweeps/launchers.py reports the missing extra
@@ -45,7 +45,7 @@ class MetarunJoblib(Launcher):
         processes, _ = launchers.share(launchers.cores(), jobs, self.n_jobs, threads)
         processes = min(processes, jobs)  # more would have no job
         if initial_job_idx == 0:
-            print(launchers.summary(jobs, processes, threads), flush=True)
+            say(launchers.summary(jobs, processes, threads))
         if processes == 1 and initial_job_idx == 0:
             basic = BasicLauncher()
             basic.setup(**self.context)

@@ -18,7 +18,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
-from metarun.errors import complain
+from metarun.errors import complain, say
 
 try:
     from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
@@ -65,7 +65,7 @@ class _Submitted(BaseSubmititLauncher):
         ]
         jobs = executor.map_array(self, *zip(*calls, strict=True))
         logs = Path(str(folder)).parent
-        print(f"{len(jobs)} jobs submitted; their logs are in {logs}", flush=True)
+        say(f"{len(jobs)} jobs submitted; their logs are in {logs}")
         return _wait(jobs, job_overrides, initial_job_idx)
 
 
@@ -105,5 +105,5 @@ def _result(job: Any, number: int, overrides: Sequence[str]) -> JobReturn:
         result = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
         result.return_value = math.nan
     if not math.isnan(result.return_value or 0.0):
-        print(f"job {number}  finished", flush=True)
+        say(f"job {number}  finished")
     return result

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+LONGEST = 20_000  # characters of a line on the terminal
+
 
 class Refused(Exception):
     """The request is wrong. Nothing was run or written; exit code 2.
@@ -69,9 +71,15 @@ class Pruned(Interrupted):
 
 
 def complain(*mistakes: str) -> None:
-    """Print each mistake on one line of standard error, not wrapped."""
+    """Print each mistake on one line of standard error, not wrapped and `printable`."""
     for line in mistakes:
-        print(f"metarun: {' '.join(line.split())}", file=sys.stderr, flush=True)
+        text = printable(" ".join(line.split()), LONGEST)
+        print(f"metarun: {text}", file=sys.stderr, flush=True)
+
+
+def say(line: str) -> None:
+    """Print a line on standard output, not wrapped and `printable`."""
+    print(printable(line, LONGEST), flush=True)
 
 
 def printable(text: str, longest: int = 2000) -> str:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from metarun.errors import complain
+from metarun.errors import complain, say
 
 _job: int | None = None
 
@@ -84,4 +84,4 @@ class _Screen(logging.Handler):
         if record.levelno == logging.WARNING:  # errors end the command, which prints them
             complain(": ".join(filter(None, (job_label(), record.getMessage()))))
         elif record.levelno == logging.INFO and record.name.startswith("metarun.data"):
-            print("  ".join(filter(None, (job_label(), record.getMessage()))), flush=True)
+            say("  ".join(filter(None, (job_label(), record.getMessage()))))

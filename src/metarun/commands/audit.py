@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from metarun.config.command_line import Request
 from metarun.config.schema import PLACES
-from metarun.errors import Refused
+from metarun.errors import Refused, say
 
 if TYPE_CHECKING:
     from metarun.checks import Finding
@@ -60,13 +60,13 @@ def run(request: Request) -> int:
     }
     if out is not None:
         _write(out, content)
-        print(out)
+        say(str(out))
     elif run is not None:
         from metarun.files import new_folder, write_whole
 
         with new_folder(run / "evaluations", None, "audit") as folder:
             write_whole(folder / "audit.json", results.as_json(content))
-        print(folder / "audit.json")
+        say(str(folder / "audit.json"))
     return int(any(finding.status == "failed" for finding in findings))
 
 
@@ -87,7 +87,7 @@ def _print_findings(findings: Iterable[Finding]) -> list[Finding]:
     """Print each finding as soon as its audit ends; return all findings."""
     printed = []
     for finding in findings:
-        print(f"{MARKS[finding.status]} {finding.name}: {finding.text}", flush=True)
+        say(f"{MARKS[finding.status]} {finding.name}: {finding.text}")
         printed.append(finding)
     return printed
 

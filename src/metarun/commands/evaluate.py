@@ -7,7 +7,7 @@ from types import ModuleType
 
 from metarun.config.command_line import Request
 from metarun.config.schema import PLACES
-from metarun.errors import Refused
+from metarun.errors import Refused, say
 
 CHALLENGEABLE = ("device", "threads", *PLACES, "data.url", "algo.")
 
@@ -86,5 +86,5 @@ def _challenge(
 
     folder, result = run_challenge(test, config, run, name, request.line, folders)
     conclude(folder, result)
-    print(test.verdict(result["test"]))
+    say(test.verdict(result["test"]))
     return 0

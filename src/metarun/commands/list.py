@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from metarun.config.command_line import Request
-from metarun.errors import Refused
+from metarun.errors import Refused, say
 
 
 def run(request: Request) -> int:
@@ -85,13 +85,13 @@ def _print_choices(group: str, config_dir: str | None, details: bool) -> None:
     width = max((len(name) for name in offered), default=0)
     has_details = details and group == "data"
     root_lines, cache_lines = _data_lines(config_dir) if has_details else ({}, [])
-    print(f"{group}=")
+    say(f"{group}=")
     for name, text in offered.items():
-        print(f"  {name:<{width}}  {text}".rstrip())
+        say(f"  {name:<{width}}  {text}".rstrip())
         if name in root_lines:
-            print(f"  {'':<{width}}  {root_lines[name]}")
+            say(f"  {'':<{width}}  {root_lines[name]}")
     for line in cache_lines:
-        print(line)
+        say(line)
 
 
 def _data_lines(config_dir: str | None) -> tuple[dict[str, str], list[str]]:

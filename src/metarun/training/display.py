@@ -53,8 +53,9 @@ class _Printable:
             if segment.control:  # rich's own, such as those of a progress bar
                 yield segment
             else:
-                lines = map(printable, segment.text.split("\n"))
-                yield segment._replace(text="\n".join(lines))
+                lines = segment.text.split("\n")
+                text = "\n".join(printable(line, len(line)) for line in lines)
+                yield segment._replace(text=text)
 
 
 def console() -> Console:
