@@ -203,14 +203,21 @@ def test_tab_completion(tmp_path: Path) -> None:
     assert installed.returncode == 0
     assert "complete" in installed.stdout
 
-    def complete(line: str) -> list[str]:
-        result = shell(tmp_path, "-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)))
-        assert result.returncode == 0
-        return result.stdout.split()
-
-    assert {"algo=maml", "algo=protonet"} <= set(complete("metarun algo="))
-    assert complete("metarun algo=maml algo.inner_l") == ["algo.inner_lr="]
-    assert "optimizer=adam" in complete("metarun train algo=maml optimizer=")
+    (tmp_path / "runs" / "one").mkdir(parents=True)
+    line = "metarun compare runs/o"
+    script = (
+        f'{installed.stdout}\nCOMP_LINE="{line}" COMP_POINT={len(line)} COMP_CWORD=2\n'
+        'hydra_bash_completion\necho "${COMPREPLY[@]}"'
+    )
+    path = f"{SCRIPT.parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": path},
+    )
+    assert (done.stdout, done.stderr) == ("runs/one/\n", "")
 
 
 def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ def run(request: Request) -> int:
     flags = request.flags
     request.accept("--cfg", "--info", "-m", "-sc", "--hydra-help", "--config-dir")
     if flags.cfg or flags.info or flags.shell_completion or flags.hydra_help:
+        from metarun import commands
         from metarun.config.hydra_commands import show
 
-        show(request.words, flags)
+        show(request.words, flags, commands.names())
         return 0
     folder = request.folder("resume")
     if folder is not None:
