@@ -216,7 +216,7 @@ def run(session: Session) -> dict[str, Any]:
         session.clock.lap()
         pictures = {
             **drawn("episodes", lambda: draw_tested(out, learner, frozen)),
-            **drawn("curves", lambda: draw_curves(out, config)),
+            **drawn("curves", lambda: draw_curves(out, config, state.best, test)),
         }
         figures = {**test, "episodes": config.test_episodes}
         result = _write_result(session, "completed", test=figures)

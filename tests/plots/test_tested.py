@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 
 from metarun.algorithms.maml import MAML
 from metarun.algorithms.protonet import ProtoNet
 from metarun.backbones.mlp import MLP
 from metarun.config.compose import checked, compose
 from metarun.data.sinusoid import Waves
-from metarun.plots import curves, tested
+from metarun.plots import curves, episodes, tested
 from metarun.plots.curves import draw_curves
+from metarun.plots.episodes import draw_episodes
 from metarun.plots.tested import draw_tested
 from metarun.runs import metrics, results
 from metarun.tasks.gathered import source_of
@@ -97,7 +100,7 @@ def test_the_loss_has_its_own_axes_only_if_it_differs_from_the_score(tmp_path, m
     metrics.append(tmp_path, 1, "val", {"loss": 3.0, "mse": 3.0, "ci95": 0.5})
     figure = drawn(monkeypatch, draw_curves, tmp_path, config)
     (axes,) = figure.axes
-    assert axes.get_ylabel() == "mse"
+    assert axes.get_ylabel() == "mean squared error"
     assert [line.get_label() for line in axes.get_lines()] == [
         "training, 5-shot",
         "validation, 10-shot",
@@ -106,7 +109,7 @@ def test_the_loss_has_its_own_axes_only_if_it_differs_from_the_score(tmp_path, m
     metrics.append(tmp_path, 1, "val", {"loss": 3.0, "accuracy": 0.3, "ci95": 0.1})
     classes = config.model_copy(update={"ways": 5, "train_ways": 5})
     figure = drawn(monkeypatch, draw_curves, tmp_path, classes)
-    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy, %"]
 
 
 def test_curves_show_a_custom_headline(tmp_path, monkeypatch) -> None:
@@ -122,8 +125,73 @@ def test_curves_show_a_custom_headline(tmp_path, monkeypatch) -> None:
     assert (low, high) == (-4.5, -3.5)
 
 
+def test_curves_mark_the_tested_checkpoint_and_the_test_figure(tmp_path, monkeypatch) -> None:
+    config = checked(compose(["algo=protonet", "data=glyphs"]))
+    for step, accuracy in ((1, 0.5), (2, 0.75), (3, 0.625)):
+        metrics.append(tmp_path, step, "train", {"loss": 2.0, "accuracy": accuracy})
+        metrics.append(tmp_path, step, "val", {"loss": 3.0, "accuracy": accuracy, "ci95": 0.125})
+    best = {"best_step": 2, "accuracy": {"mean": 0.75, "ci95": 0.125}}
+    test = {"accuracy": {"mean": 0.7, "ci95": 0.01}}
+    figure = drawn(monkeypatch, draw_curves, tmp_path, config, best, test)
+    _, accuracies = figure.axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in accuracies.get_lines()}
+    assert lines["validation, 5-way 1-shot"] == [[1, 50], [2, 75], [3, 62.5]]
+    assert lines["best checkpoint, step 2: 75.00 ± 12.50 %"] == [[2, 75]]
+    assert [y for _, y in lines["test: 70.00 ± 1.00 %"]] == pytest.approx([70, 70])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(lines)
+    assert all(axes.get_legend() is None for axes in figure.axes)
+
+
+def test_a_score_that_is_no_fraction_is_not_a_percentage(tmp_path, monkeypatch) -> None:
+    config = checked(compose(["algo=maml", "data=sinusoid", "shots=10"]))
+    metrics.append(tmp_path, 1, "val", {"loss": 0.5, "mse": 0.5, "ci95": 0.1})
+    test = {"mse": {"mean": 0.25, "ci95": None}}
+    figure = drawn(monkeypatch, draw_curves, tmp_path, config, None, test)
+    (axes,) = figure.axes
+    assert [line.get_label() for line in axes.get_lines()] == [
+        "validation, 10-shot",
+        "test: 0.2500",
+    ]
+
+
+def margins(path: Path) -> tuple[int, int]:
+    """The white pixels on the left and above the content of a picture."""
+    with Image.open(path) as image:
+        dark = np.asarray(image.convert("L")) < 250
+    return int(dark.any(0).argmax()), int(dark.any(1).argmax())
+
+
+@pytest.mark.parametrize("name", ["a", "a class with a long name", "x" * 60])
+@pytest.mark.parametrize("draw", ["tested", "shown"])
+def test_pictures_of_episodes_have_no_empty_margin(tmp_path: Path, name: str, draw: str) -> None:
+    split = Blobs().load()["test"]
+    named = replace(split, names=tuple(f"{name}{i}" for i in range(len(split.names))))
+    tasks = Sampler.frozen(source_of(named, (3, 1, 12)), "test", 0)
+    path = tmp_path / "episodes.png"
+    if draw == "tested":
+        draw_tested(tmp_path, model_of_pictures(), tasks)
+    else:
+        assert draw_episodes(path, "blobs", tasks, [0, 1])
+    assert max(margins(path)) < 30
+
+
+@pytest.mark.parametrize(("shots", "queries"), [(1, 1), (1, 8), (5, 10), (7, 13)])
+def test_up_to_ten_queries_are_drawn_whatever_the_number_of_shots(
+    monkeypatch, shots: int, queries: int
+) -> None:
+    figures = []
+    monkeypatch.setattr(episodes, "save", lambda figure, path: figures.append(figure))
+    tasks = Sampler.frozen(source_of(Blobs().load()["test"], (2, shots, queries)), "test", 0)
+    assert draw_episodes(Path("a.png"), "blobs", tasks, [0])
+    assert len(figures[0].axes) == 2 * (min(shots, 5) + min(queries, 10))
+
+
+def model_of_pictures() -> ProtoNet:
+    return ProtoNet(MLP((1, 28, 28), hidden=[4]), Spec((1, 28, 28), 3, CLASSIFICATION))
+
+
 def test_episodes_of_pictures_are_drawn(tmp_path: Path) -> None:
     split = Blobs().load()["test"]
     tasks = Sampler.frozen(source_of(split, (3, 1, 2)), "test", 0)
-    model = ProtoNet(MLP((1, 28, 28), hidden=[4]), Spec((1, 28, 28), 3, CLASSIFICATION))
-    assert draw_tested(tmp_path, model, tasks).read_bytes().startswith(b"\x89PNG")
+    assert draw_tested(tmp_path, model_of_pictures(), tasks).read_bytes().startswith(b"\x89PNG")

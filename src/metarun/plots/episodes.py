@@ -18,7 +18,7 @@ from metarun.tasks.task import Examples, Task
 
 CORRECT, WRONG, POINT, GREY = "#2a9d5c", "#d1495b", "#7b2d8b", "0.6"
 MAX_WAYS, MAX_SHOTS, MAX_QUERIES = 10, 5, 10  # drawn of an episode
-LEFT, MAX_NAME = 2.3, 34  # inches and characters for the name of a class
+LEFT, MAX_NAME = 2.3, 34  # inches (empty ones are cut off) and characters for the name of a class
 
 
 def draw_episodes(path: Path, title: str, sampler: Sampler, numbers: Sequence[int]) -> bool:
@@ -72,7 +72,7 @@ def largest(tasks: Sequence[Task]) -> tuple[int, int, int]:
 
 def _pictures(sampler: Sampler, tasks: Sequence[Task]) -> Figure:
     ways, shots, queries = largest(tasks)
-    rows, columns = min(ways, MAX_WAYS), min(shots, MAX_SHOTS) + min(queries, MAX_SHOTS)
+    rows, columns = min(ways, MAX_WAYS), min(shots, MAX_SHOTS) + min(queries, MAX_QUERIES)
     height = 0.8 * rows + 0.35
     figure = Figure(figsize=(max(LEFT + 0.3 + 0.75 * columns, 5.5), height * len(tasks) + 0.5))
     top = 1 - 0.4 / figure.get_figheight()
@@ -91,7 +91,7 @@ def _pictures(sampler: Sampler, tasks: Sequence[Task]) -> Figure:
         grid[0][0].annotate(
             f"episode {task.number}: support (grey frames) and queries",
             (0, 1),
-            (-0.95 * LEFT * 72, 6),
+            (0, 6),
             xycoords="axes fraction",
             textcoords="offset points",
             fontsize=9,

@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write the figure as a PNG file, atomically, and return its path."""
+    """Write the figure without its empty margins as a PNG file, atomically; returns the path."""
     FigureCanvasAgg(figure)
     buffer = BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")  # drawn as a box
-        figure.savefig(buffer, format="png", dpi=120)
+        figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight", pad_inches=0.1)
     write_whole(path, buffer.getvalue())
     return path
 

@@ -121,7 +121,7 @@ def episode(out: Path, learner: Learner, sampler: Sampler, number: int = 0) -> P
         fontsize=9,
         wrap=True,
     )
-    figure.subplots_adjust(
-        left=episodes.LEFT / figure.get_figwidth(), right=0.99, bottom=0.04, top=0.88
-    )
+    top = 1 - 0.6 / figure.get_figheight()  # below two lines of the title
+    left = episodes.LEFT / figure.get_figwidth()
+    figure.subplots_adjust(left=left, right=0.99, bottom=0.04, top=top)
     return save(figure, out / "episodes.png")
