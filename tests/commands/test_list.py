@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from metarun.data import locations
-from metarun.data.preparation.cache import LOCK
+from metarun.data.preparation.cached_files import ARRAY, LOCK
 from tests.conftest import OWN
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -48,14 +48,19 @@ def test_list_creates_no_folders(metarun: Metarun, home: Path) -> None:
 def test_the_sizes_of_files_are_added_up(metarun: Metarun, home: Path) -> None:
     put(home / "omniglot" / "a.zip", 1_200_000)
     put(home / "omniglot" / "deep" / "er" / "b.zip", 300_000)
-    put(home / "cache" / "glyphs" / "items.npy", 2_000)
-    put(home / "cache" / "image_folder" / "one" / "items.npy", 5)
-    put(home / "cache" / "image_folder" / "two" / "items.npy", 6)
+    put(home / "cache" / "glyphs" / ARRAY, 2_000)
+    put(home / "cache" / "image_folder" / "one" / ARRAY, 5)
+    put(home / "cache" / "image_folder" / "two" / ARRAY, 6)
+    put(home / "cache" / "image_folder" / "two" / "notes.txt", 100)
     put(home / "cache" / "omniglot" / LOCK, 0)
     _, out, _ = metarun("list", "data")
     assert line_after(out, "omniglot") == f"root {home}/omniglot: 1.5 MB"
-    prepared = "glyphs 2.0 kB, image_folder 11 bytes, omniglot nothing yet"
-    assert out.splitlines()[-1] == f"prepared, in {home}/cache: {prepared}"
+    assert out.splitlines()[-4:] == [
+        f"prepared, in {home}/cache: 2.0 kB",
+        "  glyphs            2.0 kB   new",
+        "  image_folder/one  5 bytes  new",
+        "  image_folder/two  6 bytes  new",
+    ]
 
 
 def test_data_without_files_has_no_root(metarun: Metarun, home: Path) -> None:

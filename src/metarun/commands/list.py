@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from metarun.config.command_line import Request
@@ -96,15 +97,9 @@ def _print_choices(group: str, config_dir: str | None, details: bool) -> None:
 
 def _data_lines(config_dir: str | None) -> tuple[dict[str, str], list[str]]:
     """Return a line for each data set that reads files, and the lines on the cache folders."""
-    from omegaconf import OmegaConf
-
-    from metarun.config.groups import conf_dir, files
     from metarun.data import locations
 
-    base = OmegaConf.load(conf_dir() / "config.yaml")
-    paths = {
-        name: locations.keys(file, base) for name, file in files("data", config_dir).items() if file
-    }
+    paths = locations.all_keys(config_dir)
     roots = {n: locations.root_line(keys["root"]) for n, keys in paths.items() if "root" in keys}
     caches = [keys["cache"] for keys in paths.values() if keys.get("cache")]
-    return roots, list(locations.cache_lines(caches))
+    return roots, list(locations.cache_lines(caches, time.time()))

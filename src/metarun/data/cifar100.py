@@ -89,7 +89,7 @@ class Cifar100:
             archive = self.root / ARCHIVE
             return self._prepare(files or [fetch(self.url, archive, f"md5:{MD5}", by_hand=advice)])
 
-        images = prepared(self.folder, f"cifar100 {key} {PREPARATION}", make)
+        images = prepared(self.folder, f"cifar100 {key} {PREPARATION}", make, root=self.root)
         sums.keep(files)
         if not official:
             warn_of(self.root, "files of CIFAR-100")

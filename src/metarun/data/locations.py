@@ -5,14 +5,18 @@ Only the YAML files of the data sets are read; no data set is instantiated.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
+
+from metarun.config.groups import conf_dir, files
+from metarun.data.preparation import cached_files
 
 MOST = 10_000  # maximum number of files counted in a folder
 
@@ -51,20 +55,89 @@ def keys(file: Path, base: DictConfig) -> dict[str, str | None]:
     }
 
 
+def all_keys(config_dir: str | None) -> dict[str, dict[str, str | None]]:
+    """The result of `keys` for each data set, by its name."""
+    base = OmegaConf.load(conf_dir() / "config.yaml")
+    offered = files("data", config_dir)
+    return {name: keys(file, base) for name, file in offered.items() if file}
+
+
+def prepared_of(file: Path, places: Mapping[str, str | None]) -> list[cached_files.Prepared]:
+    """The prepared arrays of the data set with this YAML file.
+
+    Their folder has the name of the file, of its key `name`, or of the module of its target. The
+    last may be that of several data sets, with a subfolder for each root.
+
+    Args:
+        places: the result of `keys` for the file.
+    """
+    cache, root = places.get("cache"), places.get("root")
+    content = OmegaConf.load(file)
+    node = content.get("data", content)
+    own = {file.stem, node.get("name")}
+    module = str(node.get("_target_")).split(".")[-2:][0]
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for prepared in cached_files.find(Path(cache)) if cache else ():
+            name, *below = prepared.folder.relative_to(cache).parts or ("",)
+            is_shared = bool(below) and root and prepared.root != os.path.realpath(root)
+            if name in own or (name == module and not is_shared):
+                found.append(prepared)
+    return found
+
+
 def root_line(root: str | None) -> str:
     """One line: the root of a data set and its size."""
     return f"root {short(root)}: {present(root)}" if root else "root: named by data.root=DIR"
 
 
-def cache_lines(caches: Iterable[str]) -> Iterator[str]:
-    """A line for each cache folder with the size of each prepared data set."""
+def cache_lines(caches: Iterable[str], now: float) -> Iterator[str]:
+    """The prepared data sets in each cache folder: total size, and a line for each.
+
+    Args:
+        now: seconds since 1970.
+    """
     for cache in dict.fromkeys(caches):
         try:
-            names = sorted(entry.name for entry in os.scandir(cache) if entry.is_dir())
-            sizes = [f"{name} {present(os.path.join(cache, name))}" for name in names]
-            yield f"prepared, in {short(cache)}: {', '.join(sizes) or 'nothing yet'}"
+            found = list(cached_files.find(Path(cache)))
         except OSError:
             yield f"prepared, in {short(cache)}: {present(cache)}"
+            continue
+        total = str(Size(sum(p.bytes for p in found), len(found))) if found else "nothing yet"
+        yield f"prepared, in {short(cache)}: {total}"
+        yield from prepared_lines(found, Path(cache), now)
+
+
+def prepared_lines(
+    found: Sequence[cached_files.Prepared], cache: Path | None, now: float
+) -> Iterator[str]:
+    """A line for each prepared data set: folder, size, age, and root of the original files.
+
+    Args:
+        cache: the paths are shown relative to this folder.
+        now: seconds since 1970.
+    """
+    rows = [
+        (
+            short(str(p.folder.relative_to(cache) if cache else p.folder)),
+            str(Size(p.bytes, 1)),
+            _age(now - p.modified),
+            f"from {short(p.root)}" if p.root else "",
+        )
+        for p in found
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        yield f"  {'  '.join(cells)}".rstrip()
+
+
+def _age(seconds: float) -> str:
+    """`3 days old`, in the largest unit that fits."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if (number := int(seconds // length)) > 0:
+            return f"{number} {unit}{'s' * (number > 1)} old"
+    return "new"
 
 
 def present(path: str) -> str:

@@ -98,7 +98,7 @@ class MedMNIST:
         sources = " ".join(f"{m}:{md5}" for m, md5 in sorted(md5s.items()))
         kind = "colour" if self.colour else "grey"
         key = f"medmnist {self.size} {kind} {sources} {PREPARATION}"
-        images = prepared(self.folder, key, lambda: self._prepare(files))
+        images = prepared(self.folder, key, lambda: self._prepare(files), root=self.root)
         sums.keep(present.values())
         if others := [present[m].name for m in members if md5s[m] != official[m]]:
             warn_of(self.root, f"{', '.join(others)} of MedMNIST")

@@ -80,7 +80,8 @@ class Omniglot:
             Refused: images are missing, altered or damaged, or the cache is not writable.
         """
         require_root(self.root, self.folder.parent, self._by_hand(ARCHIVES))
-        images = prepared(self.folder, f"omniglot {CONTENT} {PREPARATION}", self._prepare)
+        key = f"omniglot {CONTENT} {PREPARATION}"
+        images = prepared(self.folder, key, self._prepare, root=self.root)
         spin = self.rotations == "episode"
         return {
             name: select(images, names, TURNS[self.rotations], spin)

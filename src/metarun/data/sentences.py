@@ -103,7 +103,7 @@ class Sentences(ABC):
         require_root(self.root, self.folder.parent, self._by_hand())
         settings = f"features={self.features} words={self.words} characters={self.characters}"
         key = f"{self.name} {self.content} {PREPARATION} {settings}"
-        vectors = prepared(self.folder, key, self._prepare)
+        vectors = prepared(self.folder, key, self._prepare, root=self.root)
         return {split: select(vectors, names) for split, names in self.classes().items()}
 
     def _prepare(self) -> Iterator[Class]:

@@ -1,10 +1,11 @@
 """Cache of prepared data sets on disk: prepared once, under a lock, then memory-mapped.
 
 The folder of a data set holds `metarun_items.npy` (M, *item shape) and `metarun_index.json`: names,
-counts and digests of the classes, equal items, the cache key, and size and modification time of the
-array file. The array is written class by class, so a data set may be larger than memory. Each file
-is replaced atomically, the index last, and an index that does not match the array is ignored, so a
-reader sees the old or the new data set. Other files in the folder are not touched.
+counts and digests of the classes, equal items, the cache key, the root of the original files, and
+size and modification time of the array file. The array is written class by class, so a data set may
+be larger than memory. Each file is replaced atomically, the index last, and an index that does not
+match the array is ignored, so a reader sees the old or the new data set. Other files in the folder
+are not touched.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from metarun.data.preparation.cached_files import ARRAY, INDEX, LOCK, hold
 from metarun.data.preparation.images import Class, Images, Ledger
 from metarun.errors import Refused
 from metarun.files import clear_parts, replacing, write_whole
 
 FORMAT = 3
 DTYPES = ("uint8", "float16", "float32")
-ARRAY, INDEX, LOCK = "metarun_items.npy", "metarun_index.json", ".metarun.lock"
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ def prepared(
     key: str,
     make: Callable[[], Iterable[Class]],
     notes: Mapping[str, Any] = MappingProxyType({}),
+    root: Path | None = None,
 ) -> Images:
     """The data set cached in `folder`; prepares it first if it is missing.
 
@@ -47,6 +49,7 @@ def prepared(
         make: yields the classes one by one, with items of equal shape and type; its exceptions are
             passed on and leave the folder unchanged.
         notes: plain containers to store with the data set; read after `make` has ended.
+        root: the folder of the original files, if any; stored for `metarun list data`.
 
     Returns:
         The data set, with `items` as a read-only memory map.
@@ -62,7 +65,7 @@ def prepared(
         log.info("preparing %s, once", folder)
         try:
             with _cache_errors(folder):
-                _write(folder, key, _from_source(make), notes)
+                _write(folder, key, _from_source(make), notes, root)
                 images = stored(folder, key)
         except _SourceError as error:
             raise error.cause from None
@@ -84,6 +87,7 @@ def stored(folder: Path, key: str) -> Images | None:
             return None
         path = folder / ARRAY
         items = np.load(path, mmap_mode="r", allow_pickle=False)
+        hold(items, path)
         images = Images(
             np.asarray(items),  # still memory-mapped; indexing is faster than on a np.memmap
             tuple(index["names"]),
@@ -153,7 +157,13 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _write(folder: Path, key: str, classes: Iterable[Class], notes: Mapping[str, Any]) -> None:
+def _write(
+    folder: Path,
+    key: str,
+    classes: Iterable[Class],
+    notes: Mapping[str, Any],
+    root: Path | None,
+) -> None:
     """Write the array, then the index that describes it."""
     clear_parts(folder)
     with replacing(folder / ARRAY) as file:
@@ -162,6 +172,7 @@ def _write(folder: Path, key: str, classes: Iterable[Class], notes: Mapping[str,
     index = {
         "format": FORMAT,
         "key": key,
+        "root": root and str(root.absolute()).encode("utf-8", "backslashreplace").decode(),
         **{key: getattr(ledger, key) for key in ("names", "counts", "digests", "copies")},
         "notes": dict(notes),
         "shape": shape,

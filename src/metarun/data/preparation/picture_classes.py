@@ -52,7 +52,8 @@ def prepare(
     notes: dict[str, Any] = {}
     settings = (size, colour, skip_broken, span)
     key = _key(f"{PREPARATION} {' '.join(map(str, settings))}", listing, skip_broken)
-    images = prepared(folder, key, lambda: _decoded(listing, *settings, notes), notes)
+    root = listing.root.resolve()
+    images = prepared(folder, key, lambda: _decoded(listing, *settings, notes), notes, root)
     if skip_broken:
         _warn_of_missing(listing, images)
     for line in pixels.warnings(images.notes):
