@@ -174,3 +174,11 @@ def test_a_lower_validation_error_is_better(sweep: Path) -> None:
     for i, (test, val) in enumerate([(0.1, 0.4), (0.3, 0.2)]):
         run(sweep / str(i), mean=test, score="mse", val={"mse": {"mean": val, "ci95": 0.01}})
     assert [e.name for e in ranked(sweep).entries] == ["1", "0"]
+
+
+def test_equal_data_of_another_name_is_the_same_task(sweep: Path) -> None:
+    """A folder of own pictures was renamed."""
+    for name in ("pets", "moved"):
+        own = {"data": "image_folder", "data_name": name, "split_sha256": "1"}
+        run(sweep / name, protocol=own | {"ways": 2, "shots": 1})
+    assert len(ranked(sweep).by_validation) == 1

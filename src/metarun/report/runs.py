@@ -45,6 +45,7 @@ class Task(NamedTuple):
     """What a run was tested on: figures of different tasks do not rank runs."""
 
     headline: Headline
+    data: str  # the choice of `data`, or the title of a challenge
     sizes: str
     split: str  # hash of the split, or the name of the data if the hash is unknown
 
@@ -99,7 +100,8 @@ class Entry:
     def tested_on(self) -> Task:
         """The task of the test."""
         sha256 = text(self.protocol.get("split_sha256"))
-        return Task(self.headline, self.task, sha256 or self.data)
+        data = text(self.protocol.get("protocol")) or text(self.protocol.get("data"))
+        return Task(self.headline, data, self.task, sha256 or self.data)
 
 
 def find(folders: Sequence[Path]) -> list[Entry]:
