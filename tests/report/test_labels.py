@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from metarun.report import labels, runs
+from metarun.report.entry import Entry
 from metarun.report.ranking import Ranking, rank
-from metarun.report.runs import Entry
 from tests.report.folders import run
 
 

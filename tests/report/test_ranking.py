@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from metarun.report.runs import Stat
+from metarun.report.entry import Stat
 from metarun.tasks.headline import ACCURACY
 from tests.report.folders import ranked, run
 from tests.report.test_comparison import MAE, RETURN

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from metarun.errors import Refused
 from metarun.report import runs
-from metarun.report.runs import STATUSES, Entry, Stat
+from metarun.report.entry import STATUSES, Entry, Stat
 from metarun.runs.lock import HOLDER
 from tests.conftest import TINY
 from tests.report.folders import result, run

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from metarun.report.entry import STATUSES, Entry, Stat, Task
 from metarun.report.labels import distinguishing, keys, one_line, path_end
 from metarun.report.ranking import FACTS, Ranking
-from metarun.report.runs import STATUSES, Entry, Stat, Task
 from metarun.report.tables import figure
 from metarun.report.untrusted import to_float
 from metarun.runs.results import clock

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from metarun.errors import printable
+from metarun.report.entry import Entry
 from metarun.report.ranking import FACTS, Ranking
-from metarun.report.runs import Entry
 
 # Keys whose values are clear without the key; they come first in labels.
 CHOICES = ("algo", "data", "backbone", "optimizer", "augmentation", "experiment")

@@ -11,8 +11,8 @@ import numpy as np
 from metarun.errors import Refused
 from metarun.report import labels
 from metarun.report.comparison import FREE, NOTED
+from metarun.report.entry import Entry
 from metarun.report.ranking import Ranking
-from metarun.report.runs import Entry
 from metarun.report.tested import Tested, read_test
 from metarun.report.untrusted import is_own, shown
 from metarun.runs.results import data_name

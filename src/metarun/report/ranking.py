@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from metarun.config.schema import PLACES
-from metarun.report.runs import STATUSES, Entry, Stat, Task, natural
+from metarun.report.entry import STATUSES, Entry, Stat, Task
+from metarun.report.runs import natural
 from metarun.stats import interval
 from metarun.tasks.headline import Headline
 

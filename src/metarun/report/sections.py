@@ -11,7 +11,7 @@ from urllib.parse import quote
 from metarun.errors import printable
 from metarun.report.album import Album
 from metarun.report.curves import left_out
-from metarun.report.runs import Entry
+from metarun.report.entry import Entry
 from metarun.report.untrusted import is_own, part, read_own
 
 LINKED = ("result.json", "config.yaml", "metrics.jsonl", "test_episodes.csv", "run.log")

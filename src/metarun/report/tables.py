@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from metarun.report.entry import Entry, Stat
 from metarun.report.labels import Key, distinguishing, keys
 from metarun.report.ranking import FACT_KEYS, FACTS, Ranking
-from metarun.report.runs import Entry, Stat
 from metarun.report.untrusted import to_float
 from metarun.runs.grid import Column, fitted
 from metarun.runs.results import clock, csv_text
