@@ -20,6 +20,7 @@ from metarun.files import new_folder
 from metarun.plots.figure import drawn
 from metarun.plots.tested import draw_tested
 from metarun.runs import checkpoint, config_file, results
+from metarun.runs.content import misfit
 from metarun.stats import interval
 from metarun.tasks.gathered import source_of
 from metarun.tasks.sampler import Sampler
@@ -221,11 +222,9 @@ def restored(
     if changed:  # e.g. the file of another run
         raise Refused(*(f"{run / 'config.yaml'}: {line}" for line in changed))
     parts = assemble(config, folders, used=used, trained_spec=state["task"])
-    try:
-        parts.learner.load_state_dict(state["learner"])
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise Refused(f"run={run}: its weights do not fit the configuration: {reason}") from error
+    if reason := misfit(state["learner"], parts.learner.state_dict()):
+        raise Refused(f"run={run}: its weights do not fit the configuration: {reason}")
+    parts.learner.load_state_dict(state["learner"])
     return parts
 
 

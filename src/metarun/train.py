@@ -28,7 +28,7 @@ from metarun.training.parts import assemble
 from metarun.training.progress import Display
 from metarun.training.protocol import protocol, record
 from metarun.training.remaining import Remaining
-from metarun.training.state import State
+from metarun.training.state import State, outer_of
 
 log = logging.getLogger(__name__)
 RUN_FILES = ("config.yaml", "metrics.jsonl", "result.json", "checkpoints", "run.log")
@@ -129,6 +129,8 @@ def resume(
                 f"resume={out}: finished after {state.step} steps; use a larger steps=N to continue"
             )
         parts = assemble(config, folders)
+        if mistakes := state.mistakes(parts):
+            raise Refused(*(f"{out / 'checkpoints'}: {line}; start a new run" for line in mistakes))
         splits = [s for s, sha256 in state.splits.items() if parts.splits[s].sha256 != sha256]
         if splits:
             raise Refused(
@@ -192,8 +194,7 @@ def run(session: Session) -> dict[str, Any]:
     """Train to the last step and test the best checkpoint; returns the content of `result.json`."""
     parts, out, state = session.parts, session.out, session.state
     config, learner = parts.config, parts.learner
-    weights = learner.parameters() if learner.learns else [{"params": []}]  # torch refuses []
-    outer = parts.optimizer(weights, config.steps)
+    outer = outer_of(parts)
     resumed = state.load_into(learner, outer.optimizer)
     _write_result(session, "running")
     logged_run = Run(out, state.id, out.name, state.config, config.tags, resumed)

@@ -143,10 +143,80 @@ def test_an_edited_configuration_file_is_refused(metarun: Metarun, part: Path) -
     ]
 
 
-def test_a_checkpoint_without_the_keys_of_a_run_is_refused(metarun: Metarun, part: Path) -> None:
+def test_a_checkpoint_with_other_content_is_replaced_by_the_previous_one(
+    metarun: Metarun, made: Path, part: Path
+) -> None:
     checkpoint.save(part / "checkpoints/last.pt", {"learner": {"w": torch.zeros(2)}})
-    code, _, err = metarun("resume=part")
-    assert (code, err) == (
-        2,
-        ["metarun: part/checkpoints: not the checkpoint of a run: step is missing"],
-    )
+    own = str(Path(__file__).parents[1] / "own")
+    code, _, err = metarun("resume=part", "--config-dir", own)
+    assert (code, len(err)) == (0, 1)
+    assert "last.pt: not a checkpoint that metarun has written (step: Field required)" in err[0]
+    assert err[0].endswith("; going on from previous.pt, step 2")
+    assert_same(part, made / "whole")
+    assert (part / "checkpoints/last.damaged.pt").exists()
+
+
+def first_weights(state: dict) -> torch.Tensor:
+    return next(iter(state["learner"].values()))
+
+
+CHANGES: dict[str, Callable[[dict], object]] = {
+    "without a step": lambda state: state.pop("step"),
+    "without weights": lambda state: state.update(learner={}),
+    "one weight more": lambda state: state["learner"].update(more=torch.zeros(1)),
+    "weights of another shape": lambda state: first_weights(state).unsqueeze_(0),
+    "weights of another type": lambda state: state.update(
+        learner={name: weights.long() for name, weights in state["learner"].items()}
+    ),
+    "another run": lambda state: state["config"].update(seed=12345),
+}
+CHANGES_OF_LAST: dict[str, Callable[[dict], object]] = {
+    "a larger head": lambda state: state["task"].update(outputs=7),
+    "other weights of the best": lambda state: state.update(best_learner={"w": torch.zeros(1)}),
+    "another score": lambda state: state["best"].update(x=state["best"].pop("accuracy")),
+    "another split": lambda state: state["splits"].update(more="0"),
+    "one split less": lambda state: state["splits"].pop("val"),
+    "no parameters of the optimizer": lambda state: state["optimizer"]["param_groups"].clear(),
+    "a rate that is a text": lambda state: state["optimizer"]["param_groups"][0].update(lr="x"),
+    "a moment of another shape": lambda state: state["optimizer"]["state"][0].update(
+        exp_avg=torch.zeros(3)
+    ),
+    "more steps than the run": lambda state: state.update(step=10**9),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_an_evaluation_refuses_a_checkpoint_that_does_not_fit(
+    metarun: Metarun, made: Path, change: Callable[[dict], object]
+) -> None:
+    """Its checksum is right: anybody can write one. `tests/runs/test_content.py` has the types."""
+    shutil.copytree(made / "part", "run")
+    for name in ("last.pt", "previous.pt"):  # which have a copy of the best weights
+        (Path("run/checkpoints") / name).unlink()
+    state = checkpoint.load_state(Path("run/checkpoints/best.pt"))
+    change(state)
+    checkpoint.save(Path("run/checkpoints/best.pt"), state)
+    own = str(Path(__file__).parents[1] / "own")
+    code, out, err = metarun("evaluate", "run=run", "--config-dir", own)
+    assert (code, len(err)) == (2, 1), (out, err)
+    assert "Error" not in err[0]
+    assert not Path("run/evaluations").exists()
+
+
+@pytest.mark.parametrize(
+    "change", (CHANGES | CHANGES_OF_LAST).values(), ids=CHANGES | CHANGES_OF_LAST
+)
+def test_resume_refuses_a_checkpoint_that_does_not_fit(
+    metarun: Metarun, part: Path, change: Callable[[dict], object]
+) -> None:
+    (part / "checkpoints/previous.pt").unlink()
+    state = checkpoint.load_state(part / "checkpoints/last.pt")
+    change(state)
+    checkpoint.save(part / "checkpoints/last.pt", state)
+    before = {p: p.read_bytes() for p in part.rglob("*") if p.is_file()}
+    own = str(Path(__file__).parents[1] / "own")
+    code, out, err = metarun("resume=part", "--config-dir", own)
+    assert code == 2, (out, err)
+    assert err
+    assert "Error" not in "".join(err)
+    assert before == {p: p.read_bytes() for p in part.rglob("*") if p.is_file()}

@@ -15,6 +15,7 @@ import torch
 
 from metarun.errors import Refused
 from metarun.runs import checkpoint
+from tests.runs.test_content import last
 
 STATE = {"step": 3, "learner": {"w": torch.arange(4.0)}, "best": None, "recent": [{"loss": 0.5}]}
 
@@ -92,7 +93,7 @@ def test_a_later_format_is_not_reported_as_damage(tmp_path: Path) -> None:
 
 
 def save_last(folder: Path, step: int) -> None:
-    checkpoint.save(folder / "last.pt", {**STATE, "step": step}, keep="previous.pt")
+    checkpoint.save(folder / "last.pt", last(step=step), keep="previous.pt")
 
 
 def damage(path: Path) -> None:

@@ -129,3 +129,30 @@ def test_a_cache_that_the_user_did_not_choose_is_refused(run: Path, tmp_path: Pa
     (cache / "glyphs_28").mkdir(parents=True)
     (cache / "glyphs_28/metarun_index.json").write_text("{}")
     assert amend(load_config(run, "run"), [], (), "resume", None).data["cache"] == str(cache)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        (r"data_home: .*", "data_home: 3", "data_home=3: should be a valid string"),
+        (r"steps: \d+", "steps: x", "steps=x: should be a valid integer"),
+        (r"steps: \d+", "", "steps: missing"),
+        (r"tags: \[\]", "tags: {a: 1}", r"tags=.*: should be a valid list"),
+        (r"(?s)choices:\n.*?\nbackbone", "choices: 3\nbackbone", "choices=3: "),
+        (r"(?s)\ndata:\n.*", "\ndata: x\n", "data=x: should be a valid dictionary"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(
+    run: Path, before: str, after: str, reason: str
+) -> None:
+    reseal(run, lambda text: re.sub(rf"(?m)^{before}" if before[0] != "(" else before, after, text))
+    with pytest.raises(Refused, match=rf"config.yaml: {reason}"):
+        load_config(run, "run")
+
+
+@pytest.mark.parametrize("place", ['"a\\0b"', "~nobody-of-that-name/x", "/dev/null", "''"])
+def test_a_path_that_cannot_exist_is_refused(run: Path, place: str) -> None:
+    reseal(run, lambda text: re.sub(r"(?m)^  cache: .*$", lambda _: f"  cache: {place}", text))
+    reseal(run, lambda text: re.sub(r"(?m)^data_home: .*$", "data_home: ~nobody/x", text))
+    with pytest.raises(Refused, match=r"data\.cache="):
+        amend(load_config(run, "run"), [], RESUMABLE, "resume", None)

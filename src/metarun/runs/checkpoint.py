@@ -21,6 +21,7 @@ import torch
 
 from metarun.errors import Refused
 from metarun.files import make_folder, read_whole, write_whole
+from metarun.runs.content import Best, Content, Last, check
 
 FORMAT = 3
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
@@ -49,11 +50,14 @@ def save(path: Path, state: dict[str, Any], keep: str | None = None) -> None:
     write_whole(path, body + _seal(body), path.with_name(keep) if keep else None)
 
 
-def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a checkpoint without executing code from the file.
+def load_state(path: Path, content: type[Content] | None = None) -> dict[str, Any]:
+    """Read a checkpoint without executing code from the file; tensors are on the CPU.
+
+    Args:
+        content: what the checkpoint should contain, `Last` or `Best`; by default, anything plain.
 
     Raises:
-        Damaged: the file is not as it was written.
+        Damaged: the file is not as it was written, or its content has other keys or types.
         Refused: the file is missing, cannot be read, or has another format.
     """
     try:
@@ -67,7 +71,7 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
         raise Damaged(f"{path}: damaged: its checksum does not match its content")
     try:
         _check_size(data)
-        state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # the type of torch's error depends on the damage
         reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise Damaged(f"{path}: damaged, or not a metarun checkpoint ({reason})") from error
@@ -76,6 +80,10 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
         raise Refused(f"{path}: checkpoint format {version}; this metarun reads format {FORMAT}")
     if not sealed:
         raise Damaged(f"{path}: damaged: its checksum is missing")
+    try:
+        check(state, content)
+    except ValueError as error:
+        raise Damaged(f"{path}: not a checkpoint that metarun has written ({error})") from error
     return state
 
 
@@ -109,12 +117,12 @@ def latest(folder: Path) -> dict[str, Any] | None:
     problems = [] if not paths or paths[0].name == LAST else [f"{folder / LAST}: missing"]
     for path in paths:
         try:
-            state = load_state(path)
+            state = load_state(path, Last)
         except Damaged as damaged:
             problems += damaged.mistakes
             continue
         if problems:
-            log.warning("%s; going on from %s, step %s", problems[0], path.name, state.get("step"))
+            log.warning("%s; going on from %s, step %s", problems[0], path.name, state["step"])
         return state
     if problems:
         raise Refused(
@@ -131,14 +139,14 @@ def best(folder: Path) -> dict[str, Any]:
         Refused: `best.pt` is missing, or it is damaged and `previous.pt` has no copy either.
     """
     try:
-        return load_state(folder / BEST)
+        return load_state(folder / BEST, Best)
     except Damaged as damaged:
         for name in (LAST, PREVIOUS):
             try:
-                state = load_state(folder / name)
+                state = load_state(folder / name, Last)
             except Refused:
                 continue
-            if state.get("best_learner") is not None:
+            if state["best_learner"] is not None:
                 log.warning("%s; the copy in %s is used", damaged.mistakes[0], name)
                 return best_of(state)
         raise
@@ -159,7 +167,7 @@ def set_aside(folder: Path) -> None:
     path = folder / LAST
     try:
         if path.exists():
-            load_state(path)
+            load_state(path, Last)
     except Damaged:
         os.replace(path, folder / "last.damaged.pt")
 

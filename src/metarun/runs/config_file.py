@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
 
 from metarun.config.compose import checked, compose
 from metarun.config.groups import conf_dir, hydra_for
 from metarun.config.overrides import keys, nearest, parse
-from metarun.config.schema import GROUPS, PLACES, RunConfig, show
+from metarun.config.schema import GROUPS, PLACES, RunConfig, explain, show
 from metarun.errors import Refused
 from metarun.files import read_whole, write_whole
 from metarun.runs.yaml_file import MAX_BYTES, parse_yaml
@@ -59,7 +62,10 @@ def load_config(run: Path, key: str) -> DictConfig:
         body, _, digest = text.rpartition(MARK)
         if digest.strip() != _digest(body):
             _compare(run, plain)
+        RunConfig.model_validate(plain)
         return OmegaConf.create(plain)
+    except ValidationError as error:
+        raise Refused(*(f"{file}: {line}" for line in explain(error))) from None
     except OmegaConfBaseException as error:
         raise Refused(f"{file}: damaged ({str(error).splitlines()[0]})") from error
 
@@ -69,7 +75,7 @@ def _compare(run: Path, plain: dict[str, Any]) -> None:
     from metarun.runs import checkpoint
 
     file, state = run / "config.yaml", checkpoint.latest(run / "checkpoints")
-    if state is None or "config" not in state:
+    if state is None:
         raise Refused(f"{file}: damaged or edited: its checksum does not match; start a new run")
     lines = differences(state["config"], plain, free=("out", "data_home"))
     if len(lines) == 1:
@@ -134,7 +140,7 @@ def _use_data_home_of_this_machine(saved: DictConfig) -> None:
 
     These are the paths that nobody typed, or that were typed on a machine with other folders.
     """
-    before = Path(saved.data_home).expanduser()
+    before = Path(os.path.expanduser(saved.data_home))
     if before.is_dir():
         return
     for key in PLACES:
@@ -157,12 +163,13 @@ def cache_mistake(cache: str | None) -> str | None:
     metarun has prepared data before.
     """
     own = data_home() / "cache"
-    if cache is None or Path(cache).expanduser().absolute() == own:
+    if cache is None or os.path.abspath(os.path.expanduser(cache)) == str(own):
         return None
     from metarun.data.preparation.cache import INDEX
 
-    if any(Path(cache).expanduser().glob(f"*/{INDEX}")):
-        return None
+    with contextlib.suppress(OSError, ValueError):  # e.g. a name that no file can have
+        if any(Path(os.path.expanduser(cache)).glob(f"*/{INDEX}")):
+            return None
     return f"data.cache={cache}: is neither {own} nor holds data that metarun has prepared"
 
 

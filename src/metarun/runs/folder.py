@@ -49,7 +49,8 @@ def prepare(
     checkpoint.set_aside(folder)
     if best is not None:
         try:
-            stale = checkpoint.load_state(folder / checkpoint.BEST)["step"] != best["step"]
+            saved = checkpoint.load_state(folder / checkpoint.BEST, checkpoint.Best)
+            stale = saved["step"] != best["step"]
         except Refused as error:  # missing if the run was killed between last.pt and best.pt
             if isinstance(error, checkpoint.Damaged):
                 log.warning("%s; it is written again", error)

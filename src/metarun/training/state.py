@@ -10,8 +10,10 @@ from typing import Any
 
 from torch import Tensor, nn, optim
 
-from metarun.errors import Refused
+from metarun.config.schema import show
 from metarun.runs import checkpoint, metrics
+from metarun.runs.content import misfit
+from metarun.training.optimizer import Outer
 from metarun.training.parts import Parts, saved_spec
 from metarun.training.protocol import trained_on
 
@@ -76,17 +78,48 @@ class State:
         """Read the last intact checkpoint in `folder`; `None` if no checkpoint was saved.
 
         Raises:
-            Refused: all checkpoints are damaged, or the checkpoint is not from a run.
+            Refused: all checkpoints are damaged.
         """
         saved = checkpoint.latest(folder)
         if saved is None:
             return None
-        values = {"trial": None, **saved}
-        names = [f.name for f in fields(cls)]
-        missing = [name for name in names if name not in values]
-        if missing:
-            raise Refused(f"{folder}: not the checkpoint of a run: {missing[0]} is missing")
-        return cls(**{name: values[name] for name in names})
+        return cls(**{f.name: saved[f.name] for f in fields(cls) if f.name in saved})
+
+    def mistakes(self, parts: Parts) -> list[str]:
+        """A line for each entry, read from a checkpoint, that does not fit the parts of the run."""
+        lines = [
+            f"{name}: {reason}"
+            for name, weights in (("learner", self.learner), ("best_learner", self.best_learner))
+            if weights is not None and (reason := misfit(weights, parts.learner.state_dict()))
+        ]
+        if self.best is not None and parts.spec.objective.headline.score not in self.best:
+            lines.append(f"best: has no {parts.spec.objective.headline.score}")
+        if self.task != saved_spec(parts.spec):
+            lines.append(f"task: {self.task}, not {saved_spec(parts.spec)}")
+        if self.splits.keys() != parts.splits.keys():
+            lines.append(f"splits: {', '.join(self.splits)}, not {', '.join(parts.splits)}")
+        if not lines and self.optimizer is not None:
+            lines += self._optimizer_mistakes(parts)
+        return lines
+
+    def _optimizer_mistakes(self, parts: Parts) -> list[str]:
+        outer = outer_of(parts)
+        fresh = [{**group} for group in outer.optimizer.param_groups]
+        try:
+            outer.optimizer.load_state_dict(self.optimizer)
+        except Exception as error:  # torch raises errors of many types
+            return [f"optimizer: cannot be loaded ({error})"]
+        lines = [
+            f"optimizer: {key} is {show(group[key])}"
+            for group, before in zip(outer.optimizer.param_groups, fresh, strict=True)
+            for key in before.keys() & group.keys() - {"params"}
+            if _kind(group[key]) is not _kind(before[key])
+        ]
+        for parameter, values in outer.optimizer.state.items():
+            for name, value in values.items():
+                if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
+                    lines.append(f"optimizer: {name} is of shape {tuple(value.shape)}")
+        return lines
 
     def load_into(self, learner: nn.Module, optimizer: optim.Optimizer) -> bool:
         """Load and release the saved state dicts; returns whether there were any."""
@@ -105,6 +138,17 @@ class State:
     def best_checkpoint(self) -> dict[str, Any] | None:
         """The content of `best.pt`; `None` before the first validation."""
         return None if self.best is None else checkpoint.best_of(vars(self))
+
+
+def outer_of(parts: Parts) -> Outer:
+    """A new optimizer of the learner's parameters."""
+    learner = parts.learner
+    weights = learner.parameters() if learner.learns else [{"params": []}]  # torch refuses []
+    return parts.optimizer(weights, parts.config.steps)
+
+
+def _kind(value: Any) -> type:
+    return float if type(value) is int else type(value)
 
 
 class Clock:
