@@ -18,6 +18,7 @@ from metarun.config.groups import choices
 from metarun.runs import checkpoint, metrics
 from metarun.tasks.gathered import source_of
 from metarun.tasks.sampler import Sampler
+from tests.algorithms.learners import WITHOUT_TRAINING
 from tests.conftest import OWN
 from tests.faults.conftest import assert_same
 from tests.faults.test_kill import killed_at, whole
@@ -86,7 +87,8 @@ def test_a_killed_run_has_the_same_result_after_resume(tmp_path: Path, name: str
 def test_all_learners_train_or_are_refused_in_one_line(
     metarun: Metarun, name: str, algo: str
 ) -> None:
-    code, _, err = metarun(*SHORT, *SOURCES[name], f"algo={algo}", "out=run")
+    backbone = ["backbone=mlp"] if algo in WITHOUT_TRAINING else []  # whose keys point.yaml sets
+    code, _, err = metarun(*SHORT, *SOURCES[name], f"algo={algo}", *backbone, "out=run")
     supported = {"users": {"maml", "fomaml", "meta_sgd", "anil", "lstm", "reptile"}}
     supported["point"] = supported["users"] - {"anil", "reptile"}
     if algo in supported[name]:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from metarun.checks.copies import MAX_PICTURES, find_copies
-from metarun.checks.likeness import fine_detail, near_copies, threshold
+from metarun.checks.likeness import codes, fine_detail, near_copies, similar_codes, threshold
 from metarun.data.classes import Images, select
 from metarun.data.sinusoid import Waves
 
@@ -31,6 +31,17 @@ def strokes(count: int, side: int = 28, seed: int = 0) -> np.ndarray:
             image = np.maximum(image, 255 * np.exp(-((distance * side / 2) ** 2)))
         images.append(image[None])
     return np.stack(images).astype(np.uint8)
+
+
+def photographs(count: int, side: int = 64, seed: int = 0) -> np.ndarray:
+    """Noise with the spectrum of photographs: an amplitude of 1 / frequency."""
+    rng, axis = np.random.default_rng(seed), np.fft.fftfreq(side)
+    frequency = np.maximum(np.hypot(axis[:, None], axis), 1 / side)
+    shape = (count, 3, side, side)
+    noise = rng.normal(size=shape) * 0.4 + rng.normal(size=(count, 1, side, side))
+    pictures = np.fft.ifft2(np.fft.fft2(noise) / frequency).real
+    pictures /= pictures.std((1, 2, 3), keepdims=True)
+    return np.clip(128 + 50 * pictures, 0, 255).astype(np.uint8)
 
 
 def encoded(pictures: np.ndarray, quality: int) -> np.ndarray:
@@ -61,11 +72,12 @@ def verdicts(items: np.ndarray) -> dict[str, str]:
 
 @pytest.mark.parametrize("items", [noise(120), noise(60, 84), strokes(240)])
 def test_different_pictures_pass(items: np.ndarray) -> None:
-    assert verdicts(items) == {"copies": "passed", "near-copies": "passed"}
+    found = verdicts(items)
+    assert (found["copies"], found["near-copies"]) == ("passed", "passed")
 
 
 def test_duplicated_pictures_fail_and_their_classes_are_named() -> None:
-    equal, similar = find_copies(splits(np.repeat(noise(60), 2, axis=0)))
+    equal, similar, _ = find_copies(splits(np.repeat(noise(60), 2, axis=0)))
     assert equal.status == "failed"
     assert "20 of 40 items of test equal another item of their class, to the byte" in equal.text
     assert "c4: 10, c5: 10" in equal.text
@@ -96,7 +108,7 @@ def test_one_copy_among_many_items_is_measured() -> None:
 def test_pictures_that_were_encoded_again_are_found(pictures: np.ndarray, quality: int) -> None:
     again = encoded(pictures, quality)
     interleaved = np.stack([pictures, again], 1).reshape(-1, *pictures.shape[1:])
-    equal, similar = find_copies(splits(interleaved))
+    equal, similar, _ = find_copies(splits(interleaved))
     assert equal.status == "passed"
     assert similar.status == "failed"
     assert similar.values["alike"] == {"train": 40, "val": 40, "test": 40}
@@ -112,14 +124,18 @@ def test_near_copies_in_two_splits_are_counted() -> None:
     assert "c0/0 ~ c4/0" in similar.text
 
 
-def test_large_data_sets_are_compared_class_by_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    items = noise(60)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_large_data_sets_are_compared_in_classes_and_by_codes(
+    monkeypatch: pytest.MonkeyPatch, channels: int
+) -> None:
+    items = photographs(60, 40)[:, :channels]
     items[1], items[41] = encoded(items[:1], 90)[0], encoded(items[2:3], 90)[0]
     monkeypatch.setattr("metarun.checks.copies.MAX_PICTURES", 50)
     similar = find_copies(splits(items))[1]
     assert similar.values["alike"] == {"train": 2, "val": 0, "test": 0}
-    assert similar.values["across"] == {}
-    assert "only pictures of the same class were compared" in similar.text
+    assert similar.values["across"] == {"train and test": 1}
+    assert "pairs in two splits: c0 ~ c4: 1" in similar.text
+    assert "pictures of different classes were compared if their codes are similar" in similar.text
     assert MAX_PICTURES > 50
 
 
@@ -155,3 +171,27 @@ def test_the_threshold_increases_with_the_correlation_of_pictures() -> None:
     pictures = strokes(1) // 2 + noise(100, channels=1) // 4
     assert threshold(fine_detail(pictures).split(20)) == pytest.approx(0.95)
     assert threshold(fine_detail(noise(3)).split(1)) == pytest.approx(0.95)
+
+
+def test_codes_of_pictures_that_were_encoded_again_are_similar() -> None:
+    """Also scaled, and with other brightness and contrast."""
+    photos = photographs(200)
+    halved = photos.reshape(200, 3, 32, 2, 32, 2).mean((3, 5)).astype(np.uint8)
+    for again in (encoded(photos, 75), photos // 2 + 60):
+        found = similar_codes(np.concatenate([codes(photos), codes(again)])).tolist()
+        assert sum([k, 200 + k] in found for k in range(200)) >= 195
+    found = similar_codes(np.concatenate([codes(photos), codes(halved)])).tolist()
+    assert sum([k, 200 + k] in found for k in range(200)) >= 195
+
+
+def test_codes_of_different_pictures_are_rarely_similar() -> None:
+    assert len(similar_codes(codes(photographs(1000, 32)))) < 10
+
+
+def test_the_number_of_similar_codes_is_bounded() -> None:
+    """Of a million equal codes, not all pairs are compared."""
+    equal = np.zeros((1000, 5), np.uint32)
+    pairs = similar_codes(equal)
+    assert len(pairs) <= 1000 * 8
+    assert {0, 999} <= set(pairs.ravel().tolist())
+    assert similar_codes(equal[:1]).shape == similar_codes(equal[:0]).shape == (0, 2)

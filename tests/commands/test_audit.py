@@ -20,6 +20,7 @@ AUDITS = [
     "item overlap",
     "copies",
     "near-copies",
+    "crops",
     "support–query overlap, train",
     "support–query overlap, test",
     "batch-norm drift",

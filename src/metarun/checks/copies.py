@@ -1,44 +1,46 @@
-"""Finds duplicates in splits: items with equal bytes, and pictures that were encoded again."""
+"""Finds duplicates in splits: equal items, pictures that were encoded again, and crops."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from metarun.checks import crops
 from metarun.checks.finding import Finding
-from metarun.checks.likeness import fine_detail, near_copies, threshold
+from metarun.checks.likeness import (
+    SAMPLE,
+    codes,
+    fine_detail,
+    near_copies,
+    similar_codes,
+    threshold,
+)
+from metarun.checks.pictures import Pictures, Position
 from metarun.data.classes import Split
 from metarun.data.duplicates import named, repeats
 
 TOLERATED = 0.01  # share of copies in a split; fewer change a score by less than its interval
-MAX_PICTURES = 40_000  # compared with all others; larger data sets are compared class by class
-
-
-class Position(NamedTuple):
-    """The position of a picture in the splits."""
-
-    split: str
-    name: str  # of its class
-    number: int  # of its class, over all splits
-    item: int  # position in its class
+MAX_PICTURES = 40_000  # compared with all others; of more, those with similar codes
+BLOCK = 4096  # pairs of pictures that are read at once
 
 
 def find_copies(splits: Mapping[str, Any]) -> list[Finding]:
-    """Find copies in the splits, and near-copies if the items are pictures.
+    """Find copies in the splits, and near-copies and crops if the items are pictures.
 
     An audit fails if they are more than `TOLERATED` of the items of a split; the audit of copies
     also fails if a class has no items of its own, only items of other classes.
     """
     of_classes = {name: split for name, split in splits.items() if isinstance(split, Split)}
-    pictures = {name: split for name, split in of_classes.items() if len(split.shape) == 3}
+    images = {name: split for name, split in of_classes.items() if len(split.shape) == 3}
     findings = [_find_equal(of_classes)] if of_classes else []
-    return [*findings, _find_similar(pictures)] if pictures else findings
+    if images:
+        pictures = Pictures(images)
+        findings += [_find_similar(pictures), _find_crops(pictures)]
+    return findings
 
 
 def _find_equal(splits: Mapping[str, Split]) -> Finding:
@@ -53,52 +55,99 @@ def _find_equal(splits: Mapping[str, Split]) -> Finding:
     return Finding("copies", status, text, values)
 
 
-def _find_similar(splits: Mapping[str, Split]) -> Finding:
-    classes, positions = _details(splits)
-    within, across, examples = Counter(), Counter(), []
-    similar: dict[str, set[int]] = {split: set() for split in splits}
-    for i, j in _pairs(classes):
+def _find_similar(pictures: Pictures) -> Finding:
+    many = len(pictures) > MAX_PICTURES
+    finding = _finding(
+        "near-copies",
+        "nearly the same as another one",
+        _pairs_by_code(pictures) if many else _pairs(pictures),
+        pictures.positions,
+        pictures.positions,
+    )
+    if not many:
+        return finding
+    text = f"{finding.text}; pictures of different classes were compared if their codes are similar"
+    return Finding(finding.name, finding.status, text, finding.values)
+
+
+def _find_crops(pictures: Pictures) -> Finding:
+    name = "crops"
+    if pictures.side < crops.SMALLEST:
+        text = f"not searched: pictures are smaller than {crops.SMALLEST}×{crops.SMALLEST}"
+        return Finding(name, "measured", text)
+    pairs = crops.crops(pictures)
+    if pairs is None:
+        return Finding(name, "measured", "not searched: different pictures are too much alike")
+    compared = [pictures.positions[n] for n in crops.queries(pictures)]
+    return _finding(name, "a part of another one", pairs, pictures.positions, compared)
+
+
+def _finding(
+    name: str,
+    what: str,
+    pairs: Iterable[tuple[int, int]],
+    positions: Sequence[Position],
+    compared: Sequence[Position],
+) -> Finding:
+    """The finding about pairs of pictures.
+
+    Args:
+        what: what a picture of a pair is, for the text.
+        pairs: numbers of pictures.
+        positions: of all pictures.
+        compared: the positions of the pictures that were compared with all others.
+    """
+    within, across, classes, examples = Counter(), Counter(), Counter(), []
+    similar: dict[str, set[Position]] = {p.split: set() for p in positions}
+    counted = set(compared)
+    for i, j in sorted({(min(pair), max(pair)) for pair in pairs}):
         a, b = positions[i], positions[j]
         if a.split == b.split:
-            similar[a.split] |= {i, j}
+            similar[a.split] |= {a, b} & counted
             within[a.name] += a.number == b.number
-        across[f"{a.split} and {b.split}"] += a.split != b.split
+        else:
+            across[f"{a.split} and {b.split}"] += 1
+            classes[f"{a.name} ~ {b.name}"] += 1
         examples.append(f"{a.name}/{a.item} ~ {b.name}/{b.item}")
-    sizes = Counter(position.split for position in positions)
-    counts = {split: len(pictures) for split, pictures in similar.items()}
+    sizes = Counter(position.split for position in compared)
+    counts = {split: len(alike) for split, alike in similar.items()}
     parts = [f"{n} of {sizes[split]} pictures of {split}" for split, n in counts.items() if n]
-    parts += [f"{n} pairs in {two_splits}" for two_splits, n in (+across).items()]
-    text = "no picture is nearly the same as another one"
+    parts += [f"{n} pairs in {two_splits}" for two_splits, n in across.items()]
+    text = f"no picture is {what}"
     if parts:
-        by_class = [f"{name}: {n}" for name, n in (+within).most_common()]
-        text = f"nearly the same as another one: {', '.join(parts)} ({named(examples)})"
+        text = f"{what}: {', '.join(parts)} ({named(examples)})"
+        by_class = [f"{class_name}: {n}" for class_name, n in (+within).most_common()]
         text += f"; pairs within a class: {named(by_class)}" if by_class else ""
-    if len(positions) > MAX_PICTURES:
-        text += "; only pictures of the same class were compared"
+        by_class = [f"{two_classes}: {n}" for two_classes, n in classes.most_common()]
+        text += f"; pairs in two splits: {named(by_class)}" if by_class else ""
+    if len(compared) < len(positions):
+        text += f"; {len(compared)} of {len(positions)} pictures were compared with all others"
     failed = any(n > TOLERATED * sizes[split] for split, n in counts.items())
     status = "failed" if failed else "measured" if parts else "passed"
-    values = {"pictures": dict(sizes), "alike": counts, "across": dict(+across)}
-    return Finding("near-copies", status, text, {**values, "examples": examples[:20]})
+    values = {"pictures": dict(sizes), "alike": counts, "across": dict(across)}
+    return Finding(name, status, text, {**values, "examples": examples[:20]})
 
 
-def _details(splits: Mapping[str, Split]) -> tuple[list[Tensor], list[Position]]:
-    """The fine detail of the pictures of each class, and their positions; equal pictures once."""
-    classes, positions, seen = [], [], set()
-    for name, split in splits.items():
-        for first, c in zip(*np.unique(split.first, return_index=True), strict=True):
-            items = split.items[first : first + split.counts[c]]
-            digests = [hashlib.blake2b(item.tobytes()).digest() for item in items]
-            new = [k for k, d in enumerate(digests) if d not in seen and not seen.add(d)]
-            classes.append(fine_detail(items[new]))
-            positions += [Position(name, split.names[c], len(classes), k) for k in new]
-    return classes, positions
+def _pairs(pictures: Pictures) -> list[tuple[int, int]]:
+    """The pairs of pictures that are nearly the same, of all pairs."""
+    details = [fine_detail(of_class) for of_class in pictures.by_class()]
+    return list(near_copies(torch.cat(details), threshold(details)))
 
 
-def _pairs(classes: list[Tensor]) -> Iterator[tuple[int, int]]:
-    """Pairs of indices, over all classes, of pictures that are nearly the same."""
-    minimum = threshold(classes)
-    parts = [torch.cat(classes)] if sum(map(len, classes)) <= MAX_PICTURES else classes
-    start = 0
-    for rows in parts:
-        yield from ((start + i, start + j) for i, j in near_copies(rows, minimum))
-        start += len(rows)
+def _pairs_by_code(pictures: Pictures) -> list[tuple[int, int]]:
+    """The pairs of pictures that are nearly the same, of those in a class or with similar codes."""
+    minimum = threshold([fine_detail(of_class) for of_class in pictures.by_class(SAMPLE)])
+    pairs: set[tuple[int, int]] = set()
+    start, parts = 0, []
+    for of_class in pictures.by_class():
+        found = near_copies(fine_detail(of_class), minimum)
+        pairs.update((start + i, start + j) for i, j in found)
+        start += len(of_class)
+        parts.append(codes(of_class))
+    candidates = similar_codes(np.concatenate(parts))
+    for block in np.array_split(candidates, range(BLOCK, len(candidates), BLOCK)):
+        if len(block):
+            a, b = (fine_detail(pictures.take(numbers)) for numbers in block.T)
+            correlated = ((a * b).sum(1) >= minimum).numpy()
+            pairs.update(map(tuple, block[correlated].tolist()))
+    return sorted(pairs)
