@@ -115,3 +115,11 @@ def test_of_many_pictures_a_sample_is_compared_with_all(monkeypatch: pytest.Monk
     assert finding.values["pictures"] == {"train": 5, "test": 5}
     assert finding.values["across"]["train and test"] >= 4
     assert finding.text.endswith("; 10 of 40 pictures were compared with all others")
+
+
+def test_the_number_of_comparisons_is_bounded() -> None:
+    for count, expected in ((10, 10), (5_000, 1000), (160_000, 1000), (800_000, 200)):
+        numbers = crops.queries(range(count))
+        assert len(numbers) == len(np.unique(numbers)) == expected
+        assert numbers.max() < count
+        assert numbers.max() >= count - count / expected

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from functools import cache
 from itertools import product
 
@@ -18,6 +18,7 @@ SMALLEST = 32  # pixels; half of a smaller picture has too little detail
 SIDE, CELLS = 16, 8  # of a picture and of the views on it that are compared
 WINDOWS = (15, 14, 13, 11, 10, 8)  # sides of the views, of SIDE: a crop has at least half the side
 QUERIES = 1000  # pictures that are compared with the views on all others
+COMPARISONS = 160_000_000  # of two pictures, at most: large data sets have fewer queries
 BLOCK = 64  # pictures whose views are compared at once
 CANDIDATES, CANDIDATE = 5, 0.7  # for each query: how many, and their minimal correlation
 FINE, SOURCE_SIDE = 16, 64  # of a query and of the pictures that a candidate is searched in
@@ -26,17 +27,17 @@ CROP = 0.8  # minimal correlation after the search; crops reach 0.84, other phot
 ALIKE = 0.6  # from such a correlation of most pictures on, a crop cannot be told from others
 
 
-def queries(pictures: Pictures) -> np.ndarray:
-    """The numbers of at most `QUERIES` pictures, evenly spread over all of them."""
-    count = min(QUERIES, len(pictures))
+def queries(pictures: Sized) -> np.ndarray:
+    """The numbers of the pictures that are compared with all others, evenly spread over all."""
+    count = min(QUERIES, len(pictures), COMPARISONS // len(pictures))
     return np.linspace(0, len(pictures), count, endpoint=False).astype(int)
 
 
 def crops(pictures: Pictures) -> list[tuple[int, int]] | None:
     """The pairs (crop, picture) of numbers, where a picture is a crop of another one.
 
-    The pictures of `queries` are compared with square views of several sizes on all pictures. The
-    cost grows with the number of pictures, not with its square: about a minute for 100,000.
+    The pictures of `queries` are compared with square views of several sizes on all pictures. On
+    one CPU core this takes about 1 ms for each picture, and at most 8 minutes for 800,000.
 
     Returns:
         The pairs; `None` if different pictures are so alike that crops cannot be told from others.
