@@ -14,7 +14,7 @@ from metarun.config.completion import complete
 from metarun.config.compose import examine
 from metarun.config.groups import hydra_for
 from metarun.config.overrides import one_line, quote_path
-from metarun.errors import Refused
+from metarun.errors import Refused, say
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -65,4 +65,4 @@ def _print_completions(shell: str, commands: Sequence[str]) -> None:
     point = os.environ.get("COMP_POINT", "")
     cursor = int(point) if point.isdecimal() else len(line)
     for text in complete(line[:cursor], commands):
-        print(text)
+        say(text)

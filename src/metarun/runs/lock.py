@@ -28,7 +28,8 @@ def alone_in(out: Path) -> Iterator[None]:
         Refused: the folder cannot be written to, or a file or folder in it is a link or a pipe.
     """
     # These are opened for writing, not replaced.
-    check_own(out, (LOCK, HOLDER, "run.log", metrics.NAME), ("checkpoints", "evaluations", "wandb"))
+    linked = ["wandb"] if (out / "wandb").is_symlink() else []  # a file there only disables W&B
+    check_own(out, (LOCK, HOLDER, "run.log", metrics.NAME), ("checkpoints", "evaluations", *linked))
     lock = FileLock(out / LOCK)
     try:
         lock.acquire(timeout=0)
