@@ -129,13 +129,17 @@ def resume(
                 f"resume={out}: finished after {state.step} steps; use a larger steps=N to continue"
             )
         parts = assemble(config, folders)
-        if mistakes := state.mistakes(parts):
-            raise Refused(*(f"{out / 'checkpoints'}: {line}; start a new run" for line in mistakes))
-        splits = [s for s, sha256 in state.splits.items() if parts.splits[s].sha256 != sha256]
+        splits = [
+            split
+            for split in {**state.splits, **parts.splits}
+            if split not in parts.splits or state.splits.get(split) != parts.splits[split].sha256
+        ]
         if splits:
             raise Refused(
                 f"resume={out}: the data of {' and '.join(splits)} has changed; start a new run"
             )
+        if mistakes := state.mistakes(parts):
+            raise Refused(*(f"{out / 'checkpoints'}: {line}; start a new run" for line in mistakes))
         if finished:
             results.keep_copy(out, state.step)
         state.resumed_with.append(command)

@@ -96,8 +96,6 @@ class State:
             lines.append(f"best: has no {parts.spec.objective.headline.score}")
         if self.task != saved_spec(parts.spec):
             lines.append(f"task: {self.task}, not {saved_spec(parts.spec)}")
-        if self.splits.keys() != parts.splits.keys():
-            lines.append(f"splits: {', '.join(self.splits)}, not {', '.join(parts.splits)}")
         if not lines and self.optimizer is not None:
             lines += self._optimizer_mistakes(parts)
         return lines
