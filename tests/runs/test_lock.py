@@ -40,7 +40,7 @@ def test_pipes_and_folders_are_not_opened_as_files(tmp_path: Path, name: str) ->
         pass
 
 
-@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize("name", [name for name in FOLDERS if name != "wandb"])
 def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
     with pytest.raises(Refused, match="is not a folder; a run writes only"), alone_in(tmp_path):
