@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from torch import nn
-
-from metarun.algorithms import Learner
-from metarun.algorithms.nearest_neighbour import Distance, similarity
+from metarun.algorithms.nearest_neighbour import NearestNeighbour, similarity
 from metarun.algorithms.protonet import prototypes
-from metarun.tasks.task import Examples, Model, Spec
+from metarun.tasks.task import Examples, Model
 
 
-class NearestCentroid(Learner):
+class NearestCentroid(NearestNeighbour):
     """Assigns a query to the class whose support items have the nearest mean.
 
     Nothing is trained: it is a prototypical network with raw inputs (`backbone=identity`) or with
@@ -21,14 +18,6 @@ class NearestCentroid(Learner):
         spec: not used: there is no head.
         distance: `squared_euclidean`, or `cosine`, which is a similarity.
     """
-
-    learns = False
-
-    def __init__(
-        self, backbone: nn.Module, spec: Spec, *, distance: Distance = "squared_euclidean"
-    ) -> None:
-        super().__init__()
-        self.backbone, self.distance = backbone, distance
 
     def adapt(self, support: Examples) -> Model:
         centroids = prototypes(self.backbone(support.x), support.y, support.labels)

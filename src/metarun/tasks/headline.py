@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -110,21 +110,19 @@ class Headline:
         Args:
             stat: mapping with `mean` and `ci95`, as in `result.json`.
         """
-        stat = stat if isinstance(stat, Mapping) else {}
-        mean, ci95 = (_number(stat.get(key)) for key in ("mean", "ci95"))
-        if mean is None:
-            return "–"
-        interval = "" if ci95 is None else f" ± {self.factor * ci95:.{self.digits}f}"
-        return f"{self.factor * mean:.{self.digits}f}{interval}{' %' * self.percent}"
+        return self._formatted(stat, lambda value: f"{value:.{self.digits}f}")
 
     def published(self, stat: Any) -> str:
         """Format a published figure with the digits of the source: `98.7 ± 0.4 %`, or `–`."""
+        return self._formatted(stat, lambda value: f"{round(value, 6):g}")
+
+    def _formatted(self, stat: Any, as_text: Callable[[float], str]) -> str:
         stat = stat if isinstance(stat, Mapping) else {}
         mean, ci95 = (_number(stat.get(key)) for key in ("mean", "ci95"))
         if mean is None:
             return "–"
-        interval = "" if ci95 is None else f" ± {round(self.factor * ci95, 6):g}"
-        return f"{round(self.factor * mean, 6):g}{interval}{' %' * self.percent}"
+        interval = "" if ci95 is None else f" ± {as_text(self.factor * ci95)}"
+        return f"{as_text(self.factor * mean)}{interval}{' %' * self.percent}"
 
     def figure_in(self, scores: Any) -> str:
         """Format this score from the section `test` or `val` of a `result.json`."""
