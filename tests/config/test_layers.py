@@ -96,7 +96,7 @@ def test_the_layers_leave_no_trace_in_the_words_or_the_configuration() -> None:
     assert not left & {*cfg, *cfg.algo}
 
 
-@pytest.mark.parametrize("algo", sorted(choices("algo")))
+@pytest.mark.parametrize("algo", ["protonet", "maml", "lstm", "nearest_centroid"])
 def test_one_composition_does_not_depend_on_the_one_before(algo: str) -> None:
     compose(["experiment=reptile/omniglot", "ways=20", "quick=true"])
     config = composed(f"algo={algo}")

@@ -59,10 +59,10 @@ def test_any_path_can_be_typed(
 
 
 def pictures(folder: Path) -> None:
-    for name in "abcdef":
+    for k, name in enumerate("abcdef"):
         (folder / name).mkdir(parents=True)
         for i in range(6):
-            Image.new("L", (8, 8), 40 * i).save(folder / name / f"{i}.png")
+            Image.new("L", (8, 8), 40 * i + k).save(folder / name / f"{i}.png")
 
 
 @pytest.fixture
@@ -93,12 +93,12 @@ def test_a_split_file_may_lie_beside_the_pictures(metarun: Metarun, words: list[
 
 
 def test_a_run_uses_the_data_of_the_machine_that_it_was_carried_to(
-    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     """What is prepared there is used, and nothing is made in the old place."""
     monkeypatch.setenv("METARUN_DATA", "there")
-    words = ["data=glyphs", "debug=tiny", "threads=1", "out=run"]
-    code, _, err = metarun(*words)
+    pictures(Path("p"))
+    code, _, err = metarun(*words, "data.root=p", "out=run")
     assert code == 0, err
     shutil.move("there", "here")
     monkeypatch.setenv("METARUN_DATA", "here")
@@ -137,9 +137,12 @@ def test_nothing_changes_while_the_data_folder_is_there(
     assert saved == before
 
 
-def test_a_typed_place_wins(metarun: Metarun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_typed_place_wins(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
     monkeypatch.setenv("METARUN_DATA", "there")
-    assert metarun("data=glyphs", "debug=tiny", "threads=1", "out=run")[0] == 0
+    pictures(Path("p"))
+    assert metarun(*words, "data.root=p", "out=run")[0] == 0
     shutil.move("there", "here")
     monkeypatch.setenv("METARUN_DATA", "nowhere")
     assert metarun("evaluate", "run=run", "episodes=2", "data.cache=here/cache")[0] == 0

@@ -91,13 +91,13 @@ def test_the_tables_of_a_file_have_the_published_cells(name: str) -> None:
 
 @pytest.mark.parametrize("row", QUICK, ids=label)
 def test_quick_settings_are_shorter_and_tested_alike(row: dict[str, str]) -> None:
-    quick, full = configuration(*words(row)), configuration(*words(row | {"quick": "false"}))
-    for key in ("ways", "shots", "queries", "data", "backbone", "precision"):
-        assert value(quick, key) == value(full, key)
-    assert quick["algo"]["batch_norm"] == full["algo"]["batch_norm"]
-    assert quick["steps"] <= full["steps"] / 4
-    assert quick["meta_batch"] <= full["meta_batch"]
-    assert quick["eval_every"] <= quick["steps"] / 2  # there is a checkpoint to choose
+    size = ("experiment", "ways", "shots")
+    (full,) = (other for other in FULL if all(other[key] == row[key] for key in size))
+    for key in ("queries", "backbone", "backbone.filters", "algo.batch_norm", "data.rotations"):
+        assert row[key] == full[key]
+    assert int(row["steps"]) <= int(full["steps"]) / 4
+    assert int(row["meta_batch"]) <= int(full["meta_batch"])
+    assert int(row["eval_every"]) <= int(row["steps"]) / 2  # there is a checkpoint to choose
 
 
 @pytest.mark.parametrize(("ways", "published"), [(5, 0.4), (20, 0.1)])
