@@ -29,7 +29,8 @@ def data_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Prepared data of the tests; the user's own is left alone."""
     home = tmp_path_factory.mktemp("data")
     os.environ["METARUN_DATA"] = str(home)
-    os.environ.pop("WANDB_MODE", None)
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        del os.environ[name]
     return home
 
 

@@ -6,11 +6,54 @@ import io
 import os
 import sys
 
+import hydra
 import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 
-from metarun.process import print_anything
+from metarun import cli
+from metarun.process import print_anything, set_up
 
 pty = pytest.importorskip("pty", reason="needs terminals of POSIX")
+
+
+COMMANDS = (["--cfg", "job"], ["shots=none"], ["list", "algo"], ["-m", "shots=none,no", "out=x"])
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("value", [None, "", "0"])
+def test_a_call_from_python_restores_what_it_changes(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], value: str | None
+) -> None:
+    """With or without values of the caller; an empty METARUN_DATA counts as none."""
+    for name in ("HYDRA_FULL_ERROR", "WANDB_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    if value == "":
+        monkeypatch.setenv("METARUN_DATA", "")
+    GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
+    environment = dict(os.environ)
+    cli.main(words)
+    assert dict(os.environ) == environment
+    assert not GlobalHydra.instance().is_initialized()
+    assert not HydraConfig.initialized()
+
+
+def test_a_variable_that_is_set_meanwhile_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_CACHE_DIR", raising=False)
+    with set_up():
+        os.environ["WANDB_CACHE_DIR"] = "x"
+    assert "WANDB_CACHE_DIR" not in os.environ
+
+
+def test_a_caller_that_uses_hydra_itself_is_not_disturbed() -> None:
+    with hydra.initialize(config_path=None, version_base="1.2"):
+        own = GlobalHydra.instance().hydra
+        cli.main(["--cfg", "job"])
+        assert GlobalHydra.instance().hydra is own
+        assert hydra.compose(overrides=["+a=1"]) == {"a": 1}
 
 
 def test_output_to_a_closed_terminal_is_discarded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
+from typing import Any
 
 from metarun.errors import complain, say
+
+# What a command changes, and restores for a caller from Python.
+VARIABLES = ("HYDRA_FULL_ERROR", "METARUN_DATA", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR")
+HYDRA_STATE = ("GlobalHydra", "HydraConfig", "VersionBase")
 
 _job: int | None = None
 
@@ -24,14 +30,19 @@ def job_label() -> str:
 def set_up(job: int | None = None) -> Iterator[None]:
     """A context that prints warnings and progress as a command does.
 
+    When it ends, environment variables and the state of Hydra are as before.
+
     Args:
         job: the number of the job that runs in this process, if other jobs may run in parallel.
     """
     global _job
+    environment = {name: os.environ.get(name) for name in VARIABLES}
+    hydra_state = {kind: copy(instance) for kind, instance in _hydra_state()}
     os.environ["HYDRA_FULL_ERROR"] = "1"  # metarun prints Hydra's errors itself
     if not os.environ.get("METARUN_DATA"):  # treat an empty value as unset
         os.environ.pop("METARUN_DATA", None)
     logging.raiseExceptions = False  # no traceback if the reader of a pipe exits
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns if there is no home folder
     log = logging.getLogger("metarun")
     log.setLevel(logging.INFO)
     log.addHandler(screen := _Screen())
@@ -41,6 +52,21 @@ def set_up(job: int | None = None) -> Iterator[None]:
     finally:
         _job = before
         log.removeHandler(screen)
+        for kind, _ in _hydra_state():
+            del type(kind)._instances[kind]
+        for kind, instance in hydra_state.items():
+            type(kind)._instances[kind] = instance
+        for name, value in environment.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _hydra_state() -> list[tuple[Any, Any]]:
+    """The classes of Hydra's global objects, and their instances; imports nothing."""
+    module = sys.modules.get("hydra.core.singleton")
+    instances = module.Singleton._instances if module else {}
+    return [(kind, found) for kind, found in instances.items() if kind.__name__ in HYDRA_STATE]
 
 
 def print_anything() -> None:

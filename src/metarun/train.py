@@ -12,7 +12,7 @@ from typing import Any
 from metarun.config.schema import RunConfig
 from metarun.errors import Interrupted, Occupied, Pruned, Refused, RunFailed
 from metarun.files import make_folder
-from metarun.loggers import Guarded, Run
+from metarun.loggers import Guarded, Run, check_logger
 from metarun.plots.curves import draw_curves
 from metarun.plots.figure import drawn
 from metarun.plots.tested import draw_tested
@@ -24,7 +24,7 @@ from metarun.stats import interval
 from metarun.training.evaluation import evaluate
 from metarun.training.interruption import Stop
 from metarun.training.loop import NotFinite, Session, Trial, meta_train
-from metarun.training.parts import assemble
+from metarun.training.parts import Parts, assemble
 from metarun.training.progress import Display
 from metarun.training.protocol import protocol, record
 from metarun.training.remaining import Remaining
@@ -57,7 +57,7 @@ def train(
     """
     _check_unused(out, afresh)
     begun = (out / "config.yaml").exists()
-    parts = assemble(config, folders)
+    parts = _assemble(config, folders)
     if config.audit == "full":
         from metarun.checks import insist
 
@@ -77,6 +77,12 @@ def train(
                 (out / "config.yaml").unlink()
             raise Refused(f"out={out}: cannot be written to ({error.strerror})") from error
         return _execute(Session(parts, out, State.begin(parts, command), trial), folders)
+
+
+def _assemble(config: RunConfig, folders: Sequence[Path]) -> Parts:
+    parts = assemble(config, folders)
+    check_logger(parts.logger, config.tags)
+    return parts
 
 
 def _check_unused(out: Path, afresh: bool) -> None:
@@ -109,7 +115,7 @@ def resume(
     with alone_in(out):
         state = State.restore(out / "checkpoints")
         if state is None:  # stopped before the first checkpoint: start from the beginning
-            parts = assemble(config, folders)
+            parts = _assemble(config, folders)
             record_of_run = (results.read_result(out) or {}).get("run")
             first = record_of_run.get("command") if isinstance(record_of_run, dict) else None
             state = State.begin(parts, first or command)
@@ -128,7 +134,7 @@ def resume(
             raise Refused(
                 f"resume={out}: finished after {state.step} steps; use a larger steps=N to continue"
             )
-        parts = assemble(config, folders)
+        parts = _assemble(config, folders)
         splits = [
             split
             for split in {**state.splits, **parts.splits}

@@ -52,6 +52,15 @@ def test_a_group_given_by_the_user_is_kept(metarun: Metarun) -> None:
     assert begun(Path("sweep/0"))["run_group"] == "mine"
 
 
+def test_a_group_of_the_environment_wins_over_the_folder_of_the_sweep(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_RUN_GROUP", "theirs")
+    words = ["logger=wandb", "logger.mode=disabled", "shots=1", "hydra.sweep.dir=sweep"]
+    assert metarun("-m", *TINY, *words)[0] == 0
+    assert yaml.safe_load(Path("sweep/0/config.yaml").read_text())["logger"]["group"] is None
+
+
 def test_the_sweep_file_runs_metarun_with_key_value() -> None:
     words = command({"algo": "maml", "algo.inner_lr": 1e-05, "optimizer.nesterov": True})
     assert words[:2] == ["/usr/bin/env", "metarun"]

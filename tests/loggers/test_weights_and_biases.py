@@ -9,12 +9,13 @@ import pty
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from metarun.loggers import weights_and_biases
+from metarun.loggers import Run, weights_and_biases
+from metarun.loggers.weights_and_biases import WandbLogger
 from tests.conftest import TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -55,6 +56,130 @@ def test_wandb_mode_is_used_unless_the_config_sets_a_mode(
     assert not list(Path("quiet").glob("wandb/offline-run-*"))
     metarun(*TINY, "logger=wandb", "logger.mode=offline", "out=loud")
     assert list(Path("loud").glob("wandb/offline-run-*"))
+
+
+@pytest.fixture
+def started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., dict[str, object]]]:
+    """Starts an offline run of W&B in `tmp_path / "run"`; returns what W&B knows of it."""
+    import wandb
+
+    def start(
+        keys: dict[str, object], environment: dict[str, str], tags: Sequence[str] = ()
+    ) -> dict[str, object]:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        wandb.teardown()  # it reads the environment once
+        (tmp_path / "run").mkdir()
+        run = WandbLogger(Run(tmp_path / "run", "id", "run", {}, list(tags)), **keys).run
+        run.finish()
+        names = ("project", "entity", "group", "name", "notes", "tags")
+        folder = Path(run.dir).parents[2].relative_to(tmp_path)
+        return {**{name: getattr(run, name) or None for name in names}, "folder": str(folder)}
+
+    yield start
+    monkeypatch.undo()
+    wandb.teardown()
+
+
+ENVIRONMENT = {
+    "WANDB_PROJECT": "their-project",
+    "WANDB_ENTITY": "their-entity",
+    "WANDB_RUN_GROUP": "their-group",
+    "WANDB_NAME": "their-name",
+    "WANDB_NOTES": "their-notes",
+    "WANDB_TAGS": "t1,t2",
+}
+THEIRS = {name: f"their-{name}" for name in ("project", "entity", "group", "name", "notes")}
+OWN = {name: f"own-{name}" for name in THEIRS}
+
+
+@pytest.mark.parametrize(
+    ("keys", "environment", "tags", "expected"),
+    [
+        pytest.param(
+            {},
+            {},
+            [],
+            {"project": "metarun", "name": "run", "tags": None, "notes": None, "folder": "run"},
+            id="neither",
+        ),
+        pytest.param({}, ENVIRONMENT, [], {**THEIRS, "tags": ("t1", "t2")}, id="environment"),
+        pytest.param(OWN, ENVIRONMENT, ["a"], {**OWN, "tags": ("a",)}, id="typed"),
+        pytest.param(
+            {},
+            {"WANDB_PROJECT": "", "WANDB_NAME": "", "WANDB_DIR": ""},
+            [],
+            {"project": "metarun", "name": "run", "folder": "run"},
+            id="empty",
+        ),
+    ],
+)
+def test_a_typed_key_wins_over_the_environment_and_that_over_the_default(
+    started: Callable[..., dict[str, object]],
+    keys: dict[str, object],
+    environment: dict[str, str],
+    tags: list[str],
+    expected: dict[str, object],
+) -> None:
+    found = started(keys, environment, tags)
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_wandb_dir_holds_the_offline_run(
+    started: Callable[..., dict[str, object]], tmp_path: Path
+) -> None:
+    """W&B creates the folder."""
+    assert started({}, {"WANDB_DIR": str(tmp_path / "new" / "logs")})["folder"] == "new/logs"
+    assert not (tmp_path / "run" / "wandb").exists()
+
+
+@pytest.mark.parametrize("home", [None, "/dev/null/none"], ids=["unset", "unusable"])
+def test_without_a_home_folder_nothing_is_printed(tmp_path: Path, home: str | None) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    code = (
+        "from pathlib import Path; from metarun.loggers import Run;"
+        "from metarun.loggers.weights_and_biases import WandbLogger;"
+        f"WandbLogger(Run(Path({str(tmp_path)!r}), 'id', 'run', {{}})).finish({{}}, {{}}, False)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment if home is None else {**environment, "HOME": home},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.glob("wandb/offline-run-*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "named"),
+    [
+        (["logger.project=a/b"], {}, "logger.project=a/b: Invalid project name 'a/b'"),
+        (["tags=['']"], {}, "tags=['']: Tag at index 0 is empty"),
+        ([], {"WANDB_PROJECT": "a/b"}, "WANDB_PROJECT: Invalid project name 'a/b'"),
+        ([], {"WANDB_TAGS": "x" * 65}, "WANDB_TAGS: Tag 'xxx"),
+        ([], {"WANDB_MODE": "of"}, "WANDB_MODE: Input should be 'online'"),
+        ([], {"WANDB_INIT_TIMEOUT": "soon"}, "WANDB_INIT_TIMEOUT: Input should be a valid number"),
+        ([], {"WANDB_API_KEY": " secret"}, "WANDB_API_KEY: API key cannot start"),
+    ],
+)
+def test_what_wandb_does_not_accept_is_refused_before_the_run(
+    metarun: Metarun,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    environment: dict[str, str],
+    named: str,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    code, _, (line,) = metarun(*TINY, "logger=wandb", *words, "out=run")
+    assert code == 2
+    assert line.startswith(f"metarun: {named}")
+    assert line.endswith("; or leave W&B out: logger=none")
+    assert "secret" not in line
+    assert not Path("run").exists()
 
 
 @pytest.mark.parametrize("moment", ["init", "log", "finish"])

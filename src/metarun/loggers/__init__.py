@@ -1,7 +1,8 @@
 """Experiment loggers, one per file. They do not depend on the training code.
 
 A logger is created as `Logger(run, **keys of its YAML file)`. An error in a logger is reported once
-and does not stop the run.
+and does not stop the run. A logger may have a static method `check(tags, **keys of its YAML file)`,
+which raises `Refused` before the run begins.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from metarun.errors import Refused
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,22 @@ class Logger(Protocol):
 
     def finish(self, summary: dict[str, Any], pictures: dict[str, Path], failed: bool) -> None:
         """Record final figures and pictures; the last call."""
+
+
+def check_logger(make: Callable[..., Logger], tags: list[str]) -> None:
+    """Call `check` of the class of a logger, if it has one.
+
+    Raises:
+        Refused: the logger does not accept a value. `Guarded` reports other errors.
+    """
+    check = getattr(getattr(make, "func", make), "check", None)
+    if check is not None:
+        try:
+            check(tags, **getattr(make, "keywords", {}))
+        except Refused:
+            raise
+        except Exception as error:
+            log.debug("%s", error)
 
 
 class Guarded:

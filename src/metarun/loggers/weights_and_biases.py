@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
+from metarun.config.schema import show
+from metarun.errors import Refused
 from metarun.loggers import Run
 
 START_TIMEOUT = 30.0  # seconds to reach W&B at the start; otherwise the run logs offline
@@ -18,12 +23,15 @@ log = logging.getLogger(__name__)
 class WandbLogger:
     """Logs figures and pictures to W&B.
 
+    Where an argument is `None`, or the run has no tags, its environment variable is used
+    (`conf/logger/wandb.yaml`). For a run started by `wandb agent`, the agent sets project, entity
+    and run id.
+
     Args:
-        mode: `offline` writes to the run folder, for `wandb sync`; `online` needs an account.
-            `None`: the value of the environment variable WANDB_MODE; if that is not set, `online`
-            for a run started by `wandb agent` and `offline` for others.
-        project, entity, group: see the documentation of `wandb.init`. For a run started by `wandb
-            agent`, the agent sets project, entity and run id.
+        mode: `offline` writes to the folder WANDB_DIR, by default that of the run, for `wandb
+            sync`; `online` needs an account. By default `online` for a run started by `wandb agent`
+            and `offline` for others.
+        project, entity, group, name, notes: see the documentation of `wandb.init`.
     """
 
     title = "W&B"
@@ -33,10 +41,15 @@ class WandbLogger:
         run: Run,
         *,
         mode: Literal["online", "offline", "disabled"] | None = None,
-        project: str = "metarun",
+        project: str | None = None,
         entity: str | None = None,
         group: str | None = None,
+        name: str | None = None,
+        notes: str | None = None,
     ) -> None:
+        if not os.access(os.environ.get("HOME", ""), os.W_OK):  # else W&B prints its own log
+            for variable in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
+                os.environ.setdefault(variable, str(run.folder.absolute() / "wandb"))
         import wandb
 
         agent = bool(os.environ.get("WANDB_SWEEP_ID"))
@@ -44,17 +57,21 @@ class WandbLogger:
         if mode == "online":
             mode = self._check_online(wandb)
 
+        project = project or os.environ.get("WANDB_PROJECT") or "metarun"
+        folder = (not agent and os.environ.get("WANDB_DIR")) or run.folder
+
         def start(mode: str) -> Any:
             return wandb.init(
                 project=None if agent else project,
                 entity=None if agent else entity,
                 group=group,
-                dir=str(run.folder.absolute()),  # absolute, because W&B writes from another process
+                dir=os.path.abspath(folder),  # absolute, because W&B writes from another process
                 id=None if agent else run.id,
-                name=run.name,
+                name=name or os.environ.get("WANDB_NAME") or run.name,
+                notes=notes,
                 resume="allow" if run.resumed else None,
                 config=run.config,
-                tags=run.tags,
+                tags=run.tags or None,
                 mode=mode,
                 reinit="create_new",
                 settings=wandb.Settings(
@@ -77,6 +94,36 @@ class WandbLogger:
                 raise
             _warn_offline(error)
             self.run = start("offline")
+
+    @staticmethod
+    def check(tags: list[str], project: str | None = None, **_: Any) -> None:
+        """Check what was typed, and the environment.
+
+        Args:
+            tags: the tags of the run.
+
+        Raises:
+            Refused: W&B does not accept a value; a line for each.
+        """
+        import wandb
+
+        attempts = {
+            f"tags={show(tags)}": partial(wandb.Settings, run_tags=tags or None),
+            f"logger.project={show(project)}": partial(wandb.Settings, project=project),
+        }
+        for name, value in os.environ.items():
+            attempts[name] = partial(wandb.Settings().update_from_env_vars, {name: value})
+        mistakes = []
+        for given, attempt in attempts.items():
+            try:
+                attempt()
+            except (wandb.UsageError, ValueError) as error:
+                known = isinstance(error, ValidationError)
+                reason = error.errors()[0]["msg"] if known else str(error)
+                reason = reason.removeprefix("Value error, ")
+                mistakes.append(f"{given}: {reason}; or leave W&B out: logger=none")
+        if mistakes:
+            raise Refused(*mistakes)
 
     def _check_online(self, wandb: Any) -> str:
         """`online`; without a key or a network, log a warning and return `offline`."""

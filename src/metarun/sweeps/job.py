@@ -165,7 +165,7 @@ def train_or_resume(
 ) -> dict[str, Any]:
     """Train in the job's folder, or resume the run that is in it; returns the result."""
     changes: dict[str, Any] = {"out": str(out)}
-    if config.logger.get("group", "") is None:
+    if config.logger.get("group", "") is None and not os.environ.get("WANDB_RUN_GROUP"):
         sweep = Path(HydraConfig.get().sweep.dir).resolve().name
         changes["logger"] = {**config.logger, "group": sweep}
     folders = user_folders(OmegaConf.create({"hydra": HydraConfig.get()}))
