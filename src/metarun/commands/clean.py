@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metarun.config.command_line import Request
+from metarun.config.command_line import Request, expand
 from metarun.errors import Mistakes, Refused, say
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _find(word: str, config_dir: str | None) -> list[Prepared]:
     key, equals, name = word.partition("=")
     if key == "data" and equals:
         return _of_choice(name, config_dir)
-    folder = Path(word).expanduser()
+    folder = expand(word, word)
     if not folder.is_dir() or folder.is_symlink():
         reason = "is a link" if folder.is_symlink() else "no such folder"
         raise Refused(f"{word}: {reason}; clean takes data=NAME, and folders that metarun prepared")

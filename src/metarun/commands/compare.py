@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metarun.config.command_line import Request
+from metarun.config.command_line import Request, expand
 from metarun.errors import Refused
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def run(request: Request) -> int:
     """Print the paired differences between tested runs on the same frozen episodes."""
     request.accept()
     out = request.folder("out")
-    folders, mistakes = _distinct(Path(word).expanduser() for word in request.words)
+    folders, mistakes = _distinct(expand(word, word) for word in request.words)
     mistakes += _check_out(out)
 
     from metarun.report.comparison import as_csv, compare

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metarun.config.command_line import Request
+from metarun.config.command_line import Request, expand
 from metarun.errors import Refused
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def run(request: Request) -> int:
     """Print a table of all runs in the folders, and write `report.csv` and `report.html`."""
     request.accept()
     out = request.folder("out")
-    folders = [Path(word).expanduser() for word in request.words]
+    folders = [expand(word, word) for word in request.words]
     if not folders:
         raise Refused("report: name the folders of the runs: metarun report DIR [DIR …]")
     for folder in folders:

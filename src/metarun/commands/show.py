@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metarun.config.command_line import Request
+from metarun.config.command_line import Request, expand
 from metarun.errors import Refused
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _check_out(value: str | None) -> Path | None:
     """Return the path in `out=`; it must be a new PNG file."""
     if value is None:
         return None
-    path = Path(value).expanduser()
+    path = expand(value, f"out={value}")
     if path.suffix.lower() != ".png":
         raise Refused(f"out={value}: should be the name of a picture: out=FILE.png")
     if not path.parent.is_dir():

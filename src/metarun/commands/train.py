@@ -27,7 +27,7 @@ def run(request: Request) -> int:
 
         return sweep.start(request.words, flags.config_dir)
 
-    from metarun.config.compose import checked, examine, plain
+    from metarun.config.compose import checked, examine, folder_at, plain
     from metarun.config.groups import hydra_for, user_folders
     from metarun.config.overrides import only_for_sweeps
 
@@ -46,7 +46,7 @@ def run(request: Request) -> int:
             plan(plain(cfg), user_folders(cfg), more := Mistakes())
             mistakes += more.lines
         raise Refused(*dict.fromkeys(mistakes))
-    out = Path(cfg.hydra.run.dir).expanduser()
+    out = folder_at(cfg, "hydra.run.dir")
 
     from metarun.train import train
     from metarun.training.display import conclude

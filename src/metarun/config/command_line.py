@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class Request:
         """Parse `argv`. Unlike in Hydra, flags may also follow overrides.
 
         Raises:
-            Refused: a flag is unknown or has no value.
+            Refused: a flag is unknown or has no value, or the config folder is no valid path.
         """
         from hydra._internal.utils import get_args_parser
 
@@ -40,6 +41,8 @@ class Request:
         parser = get_args_parser()
         parser.__class__ = Parser
         flags = parser.parse_intermixed_args(argv)
+        if (config_dir := flags.config_dir) is not None:
+            flags.config_dir = str(expand(config_dir, f"--config-dir {config_dir}"))
         return cls(flags.overrides, flags, line)
 
     def take(self, key: str) -> str | None:
@@ -64,7 +67,7 @@ class Request:
             return None
         if not value:
             raise Refused(f"{key}=: name a folder: {key}=RUN_DIR")
-        return Path(value).expanduser()
+        return expand(value, f"{key}={value}")
 
     def accept(self, *flags: str) -> None:
         """Refuse those of Hydra's flags that are not in `flags`.
@@ -87,3 +90,25 @@ class Request:
         unsupported = [flag for flag in used if flag not in flags]
         if unsupported:
             raise Refused(*(f"{flag}: this command does not take it" for flag in unsupported))
+
+
+def expand(place: str, typed: str) -> Path:
+    """Return the path with a leading `~` or `~user` replaced by the home folder.
+
+    Args:
+        place: the path of a file or folder, which need not exist.
+        typed: the word in which the user typed it, for messages.
+
+    Raises:
+        Refused: the home folder is unknown, or the system does not accept the path.
+    """
+    expanded = os.path.expanduser(place)
+    if expanded.startswith("~"):
+        user = expanded.partition("/")[0]
+        hint = "set HOME" if user == "~" else f"for a folder of that name write ./{user}"
+        raise Refused(f"{typed}: the home folder {user} is unknown; {hint}")
+    try:
+        (path := Path(expanded)).exists()
+    except (OSError, ValueError) as error:  # for example a name that is too long
+        raise Refused(f"{typed}: {getattr(error, 'strerror', None) or error}") from error
+    return path

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -15,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
+from metarun.config.command_line import expand
 from metarun.config.groups import hydra_for
 from metarun.config.overrides import is_choice, one_line, parse, sift, unknown_key, wrong_choice
 from metarun.config.schema import PLACES, RunConfig, explain
@@ -83,10 +85,24 @@ def checked(cfg: DictConfig) -> RunConfig:
         if value == "":
             raise Refused(f"{key}=: should be a path; or leave {key} out")
         if isinstance(value, str):
-            path = os.path.abspath(os.path.expanduser(value))
+            path = os.path.abspath(expand(value, f"{key}={value}"))
             if key != "data.split_file" or os.path.exists(path):  # else it may be in data.root
                 OmegaConf.update(cfg, key, path)
     return RunConfig.model_validate(plain(cfg))
+
+
+def folder_at(cfg: DictConfig, key: str) -> Path:
+    """Return the folder that the value of `key` names.
+
+    Raises:
+        Refused: the value cannot be resolved, or the system does not accept the path.
+    """
+    try:
+        value = str(OmegaConf.select(cfg, key))
+    except OmegaConfBaseException as error:
+        raise Refused(f"{key}: {one_line(error)}") from None
+    typed = "out" if value == cfg.get("out") else key
+    return expand(value, f"{typed}={value}")
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
+from metarun.config.command_line import expand
 from metarun.config.compose import checked, compose
 from metarun.config.groups import conf_dir, hydra_for
 from metarun.config.overrides import keys, nearest, parse
@@ -153,7 +154,7 @@ def _use_data_home_of_this_machine(saved: DictConfig) -> None:
 def data_home() -> Path:
     """The folder of data and prepared arrays on this machine, as `conf/config.yaml` sets it."""
     home = OmegaConf.load(conf_dir() / "config.yaml").data_home
-    return Path(home).expanduser().absolute()
+    return expand(home, f"METARUN_DATA={home}").absolute()
 
 
 def cache_mistake(cache: str | None) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from metarun.config.compose import compose, examine
+from metarun.config.compose import compose, examine, folder_at
 from metarun.config.groups import hydra_for
 from metarun.config.overrides import one_line, parse, quote, quote_path
 from metarun.config.schema import GROUPS
@@ -139,7 +139,7 @@ def _sweep_folder(overrides: list[str], cfg: DictConfig | None, config_dir: str 
     """Return the folder of the sweep; its name may depend on the shared configuration."""
     if cfg is None:  # each job reports its own errors
         cfg = compose([o for o in overrides if o.startswith("hydra.sweep.")], config_dir)
-    return Path(cfg.hydra.sweep.dir).expanduser()
+    return folder_at(cfg, "hydra.sweep.dir")
 
 
 def _print_results(sweep: Path) -> bool:
