@@ -52,6 +52,14 @@ def test_a_split_refers_to_the_items_of_its_classes(counts, data):
     assert split.shape == (1, 3, 3)
 
 
+def test_small_classes_come_smallest_first():
+    names = ["A/00", "A/01", "A/02", "A/03"]
+    facts = select(images_of([4, 2, 1, 3]), names).facts
+    assert facts.smaller(4) == ["A/02: 1", "A/01: 2", "A/03: 3"]
+    assert facts.smaller(1) == []
+    assert Facts(4, 1).smaller(4) == []
+
+
 def test_rotated_classes_share_their_items():
     split = select(images_of([2, 3]), ["A/01"], turns=(0, 1, 2, 3))
     assert split.names == tuple(f"A/01/rot{angle}" for angle in ("000", "090", "180", "270"))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metarun.data.classes import Images, select
-from metarun.data.duplicates import repeats, shared_classes, shared_items, small_classes, warnings
+from metarun.data.duplicates import repeats, shared_classes, shared_items, warnings
 
 
 def images(counts=(4, 4, 4, 4)) -> Images:
@@ -124,12 +124,6 @@ def test_counts_agree_with_a_set_based_implementation(values: list[int], order: 
     assert found.without_own == [name for name in sorted(chosen) if set(held[name]) <= both]
 
 
-def test_small_classes_come_smallest_first():
-    split = select(images((4, 2, 1, 3)), ["A/0", "A/1", "A/2", "A/3"])
-    assert small_classes(split, 4) == ["A/2: 1", "A/1: 2", "A/3: 3"]
-    assert small_classes(split, 1) == []
-
-
 def test_a_run_warns_of_items_that_splits_share(metarun, tmp_path, monkeypatch):
     (tmp_path / "mine" / "data").mkdir(parents=True)
     (tmp_path / "mine" / "data" / "twins.yaml").write_text("_target_: twins.Twins\nshared: item\n")
@@ -170,4 +164,4 @@ def test_a_run_warns_of_items_that_splits_share(metarun, tmp_path, monkeypatch):
     assert err == ["metarun: c0: in both train and test; a class may be in one split only"]
     code, _, err = metarun(*tiny, "queries=20", "out=three")
     assert code == 2
-    assert "a class of twins has 10 items (c0: 10, c1: 10, c2: 10 and 3 more)" in err[0]
+    assert "a class of twins has 10 items (c0: 10, c1: 10, c2: 10 and 15 more)" in err[0]

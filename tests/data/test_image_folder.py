@@ -296,6 +296,35 @@ class TestCommand:
             f"metarun: data.{key}" for key in ("size", "depth", "fractions", "split_seed")
         ]
 
+    @pytest.mark.parametrize(
+        ("small", "named"),
+        [(["ant"], "ant: 4"), (["fox", "bee"], "bee: 4, fox: 4")],
+    )
+    def test_classes_that_are_too_small_are_named_before_a_picture_is_read(
+        self, metarun, tmp_path, small, named
+    ):
+        root = write(tmp_path / "photos", SIX, each=6)
+        for name in small:
+            for k in (4, 5):
+                (root / name / f"{k:02d}.png").unlink()
+        for files in root.glob("*/*.png"):
+            files.write_bytes(b"not a picture")
+        code, _, (line,) = metarun("data=image_folder", f"data.root={root}", *self.TINY, "shots=4")
+        assert code == 2
+        assert line == (
+            "metarun: shots=4 queries=2: a class of image_folder has 4 items "
+            f"({named}); shots + queries can be 4 at most"
+        )
+
+    def test_other_files_than_pictures_are_told_the_suffixes(self, metarun, tmp_path):
+        for name in SIX:
+            (tmp_path / "scans" / name).mkdir(parents=True)
+            (tmp_path / "scans" / name / "1.dcm").write_bytes(b"DICM")
+        code, _, err = metarun("data=image_folder", f"data.root={tmp_path / 'scans'}", *self.TINY)
+        assert code == 2
+        assert len(err) == 7
+        assert all("0 pictures (.jpg .jpeg " in line for line in err[1:])
+
     def test_one_broken_file_is_named_and_no_folder_is_left(self, metarun, root, tmp_path):
         bad = broken(root, "ant/02.png")
         typed = ("data=image_folder", f"data.root={root}", *self.TINY, "out=run")

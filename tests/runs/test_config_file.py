@@ -46,6 +46,27 @@ def test_the_file_is_read_back_to_an_equal_configuration(tmp_path: Path, typed: 
     assert longer == config.model_copy(update={"steps": 12345})
 
 
+@pytest.mark.parametrize(
+    "inner", ["checkpoints/last.pt", "checkpoints", "result.json", "evaluations/new/result.json"]
+)
+def test_a_file_in_a_run_names_the_folder(tmp_path: Path, inner: str) -> None:
+    keep_config(checked(compose([])), tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    path = tmp_path / inner
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    line = f"resume={path}: is in the folder of a run; name that folder: resume={tmp_path}"
+    with pytest.raises(Refused, match=re.escape(line)):
+        load_config(path, "resume")
+
+
+def test_a_folder_beside_another_config_yaml_holds_no_run(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").touch()
+    (tmp_path / "data").mkdir()
+    with pytest.raises(Refused, match="holds no run: config"):
+        load_config(tmp_path / "data", "run")
+
+
 def test_a_configuration_is_frozen() -> None:
     config = checked(compose([]))
     with pytest.raises(ValidationError, match="frozen"):

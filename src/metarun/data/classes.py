@@ -13,11 +13,29 @@ from metarun.data.preparation.images import Copies, Images
 from metarun.tasks.objectives import CLASSIFICATION
 
 
-class Facts(NamedTuple):
-    """Sizes of a split."""
+@dataclass(frozen=True)
+class Facts:
+    """Sizes of a split.
+
+    Attributes:
+        classes: the number of classes.
+        smallest: the number of items in the smallest class.
+        counts: the number of items of each class, where it is known.
+    """
 
     classes: int
-    smallest: int  # items in its smallest class
+    smallest: int
+    counts: Mapping[str, int] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int]) -> Facts:
+        """The facts of a split with these numbers of items."""
+        return cls(len(counts), min(counts.values(), default=0), counts)
+
+    def smaller(self, needed: int) -> list[str]:
+        """Classes with fewer items than `needed`, smallest first, as `name: number of items`."""
+        short = {name: count for name, count in self.counts.items() if count < needed}
+        return [f"{name}: {short[name]}" for name in sorted(short, key=short.get)]
 
 
 class Pick(NamedTuple):
@@ -61,8 +79,8 @@ class Split:
 
     @property
     def facts(self) -> Facts:
-        """Number of classes, and of items in the smallest class."""
-        return Facts(len(self.names), int(self.counts.min()) if len(self.names) else 0)
+        """Number of classes, and of items in each."""
+        return Facts.of(dict(zip(self.names, self.counts.tolist(), strict=True)))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -117,13 +117,6 @@ def warnings(splits: Mapping[str, Split]) -> list[str]:
     return [*shared_items(splits), *(line for lines in repeated for line in lines)]
 
 
-def small_classes(split: Split, needed: int) -> list[str]:
-    """Classes with fewer items than `needed`, smallest first, as `name: number of items`."""
-    short = np.flatnonzero(split.counts < needed)
-    order = short[np.argsort(split.counts[short], kind="stable")]
-    return [f"{split.names[c]}: {split.counts[c]}" for c in order]
-
-
 def named(names: list[str]) -> str:
     """The first few names, joined, and the number of the others: `a, b, c and 4 more`."""
     more = len(names) - SHOWN

@@ -98,7 +98,7 @@ class ImageFolder:
         """
         files = self.listing.classes
         return {
-            split: Facts(len(names), min((len(files[name]) for name in names), default=0))
+            split: Facts.of({name: len(files[name]) for name in names})
             for split, names in self.classes.items()
         }
 

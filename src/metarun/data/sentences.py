@@ -90,7 +90,7 @@ class Sentences(ABC):
     def facts(self) -> dict[str, Facts | None]:
         """Classes of each split, and sentences in the smallest class; reads no file."""
         return {
-            split: Facts(len(names), min(self.counts[name] for name in names))
+            split: Facts.of({name: self.counts[name] for name in names})
             for split, names in self.classes().items()
         }
 

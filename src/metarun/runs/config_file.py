@@ -49,7 +49,12 @@ def load_config(run: Path, key: str) -> DictConfig:
         data = read_whole(file, MAX_BYTES)
         plain, text = parse_yaml(data), data.decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
-        hint = "no such folder" if not run.exists() else "holds no run: config.yaml is missing"
+        hint = "no such folder"
+        if run.exists():
+            hint = "holds no run: config.yaml is missing"
+            for folder in run.absolute().parents:
+                if (folder / "config.yaml").is_file() and (folder / "checkpoints").is_dir():
+                    hint = f"is in the folder of a run; name that folder: {key}={folder}"
         raise Refused(f"{key}={run}: {hint}") from None
     except OSError as error:
         raise Refused(f"{file}: cannot be read ({error.strerror})") from error

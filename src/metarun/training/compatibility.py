@@ -17,14 +17,12 @@ def check_capacity(
     config: RunConfig,
     facts: Mapping[str, Facts | None],
     used: Mapping[str, str],
-    splits: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Check that each split has enough classes and items for the configured tasks.
 
     Args:
         facts: the number of classes and items of each split; `None` where it is unknown.
         used: split → prefix of the keys of its task sizes, as in `RUN`.
-        splits: the loaded splits, to name the classes that are too small.
     """
     lines = []
     name = config.choices.data
@@ -43,9 +41,9 @@ def check_capacity(
             lines.append(
                 f"{prefix}ways={ways}: the {split} split of {name} has {fewest.classes} classes"
             )
-        split, fewest = min(group.items(), key=lambda item: item[1].smallest)
+        fewest = min(group.values(), key=lambda fact: fact.smallest)
         if shots + queries > fewest.smallest:
-            small = duplicates.small_classes(splits[split], shots + queries) if splits else []
+            small = [name for fact in group.values() for name in fact.smaller(shots + queries)]
             names = f" ({duplicates.named(small)})" if small else ""
             lines.append(
                 f"{prefix}shots={shots} {prefix}queries={queries}: a class of {name} has "

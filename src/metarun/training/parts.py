@@ -159,7 +159,7 @@ def load_splits(
     splits = data.load()
     mistakes.lines += check_sizes(config, splits, used)
     facts = {split: splits[split].facts for split in used}
-    mistakes.lines += check_capacity(config, facts, used, splits)
+    mistakes.lines += check_capacity(config, facts, used)
     mistakes.lines += duplicates.shared_classes(splits)
     if not mistakes.lines:
         for line in duplicates.warnings(splits):

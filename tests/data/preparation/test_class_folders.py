@@ -63,7 +63,8 @@ def test_a_class_needs_two_pictures(put):
     assert list(found.classes) == ["cat"]
     assert found.mistakes == [
         f"{root}/dog: 1 picture; a class needs 2 at least",
-        f"{root}/empty: 0 pictures; a class needs 2 at least",
+        f"{root}/empty: 0 pictures (.jpg .jpeg .jpe .jfif .png .bmp .gif .tif .tiff .webp .pbm "
+        ".pgm .ppm .pnm); a class needs 2 at least",
     ]
 
 

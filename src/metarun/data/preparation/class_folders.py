@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from metarun.data.preparation.pictures import SUFFIXES
+from metarun.data.preparation.pictures import READABLE, SUFFIXES
 from metarun.errors import Refused
 
 IGNORED = ("__MACOSX", "@eaDir")  # made by systems for previews and attributes
@@ -50,6 +50,7 @@ class Listing:
             self.mistakes.append(f"{printable(path)}: another folder has the same name in Unicode")
         elif len(files) < MIN_PICTURES:
             count = f"{len(files)} picture" + "s" * (len(files) != 1)
+            count += "" if files else f" ({' '.join(READABLE)})"
             self.mistakes.append(
                 f"{printable(path)}: {count}; a class needs {MIN_PICTURES} at least"
             )

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 # Formats that are opened, regardless of the suffix. Reading EPS would run a program.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-# Suffixes of pictures, including formats that cannot be opened, so that none is silently skipped.
-SUFFIXES = (
+READABLE = (  # suffixes
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp",
-    ".pbm", ".pgm", ".ppm", ".pnm", ".avif", ".heic", ".heif", ".jp2", ".jxl",
+    ".pbm", ".pgm", ".ppm", ".pnm",
 )  # fmt: skip
+# Suffixes of pictures, including formats that cannot be opened, so that none is silently skipped.
+SUFFIXES = (*READABLE, ".avif", ".heic", ".heif", ".jp2", ".jxl")
 WORKERS = min(4, os.cpu_count() or 1)  # Pillow releases the GIL while decoding
 ORIENTATION = 0x0112  # the EXIF tag
 
