@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from metarun.algorithms.anil import ANIL
-from metarun.algorithms.inner_loop import l2l
+from metarun.algorithms.clone_adapt import l2l
 from metarun.backbones.norm import normalised_by
 from tests.algorithms.gradients import finite_differences, gradient, small, smooth
 from tests.algorithms.learners import predict

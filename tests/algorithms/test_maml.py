@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from metarun.algorithms.inner_loop import l2l
+from metarun.algorithms.clone_adapt import l2l
 from metarun.algorithms.maml import MAML
 from metarun.backbones.norm import BatchNorm
 from tests.algorithms.gradients import finite_differences, gradient, same_as_wrapper, small, smooth

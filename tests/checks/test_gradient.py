@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
-from metarun.algorithms.inner_loop import adapted
+from metarun.algorithms.inner_loop import Weights, adapted
 from metarun.checks.gradient import meta_gradient
 from metarun.testing import build
 from tests.algorithms.learners import SHIPPED, WITHOUT_TRAINING
@@ -45,11 +44,10 @@ def test_first_order_by_design_is_measured(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["maml", "anil", "meta_sgd"])
 def test_a_missing_second_derivative_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def without_second_derivatives(*args: Any, **options: Any) -> nn.Module:
+    def without_second_derivatives(*args: Any, **options: Any) -> Weights:
         return adapted(*args, **{**options, "first_order": True})
 
-    module = f"metarun.algorithms.{name}"
-    monkeypatch.setattr(f"{module}.adapted", without_second_derivatives)
+    monkeypatch.setattr("metarun.algorithms.gradient_learner.adapted", without_second_derivatives)
     finding = meta_gradient(build(name, "transductive"), in_double())
     assert finding.status == "failed"
     assert "not the gradient of the outer loss" in finding.text

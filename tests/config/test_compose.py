@@ -50,9 +50,10 @@ def test_the_defaults_do_not_change_by_accident() -> None:
 def test_the_main_keys_do_not_change_by_accident() -> None:
     keys = set(plain(compose([])))
     assert " ".join(sorted(keys)) == (
-        "algo audit augmentation backbone choices data data_home device eval_every eval_seed "
-        "log_every logger meta_batch optimizer out precision preset queries quick seed shots "
-        "steps tags test_episodes threads train_queries train_shots train_ways val_episodes ways"
+        "algo audit augmentation backbone choices data data_home device engine eval_every "
+        "eval_seed log_every logger meta_batch optimizer out precision preset queries quick seed "
+        "shots steps tags tasks_at_once test_episodes threads train_queries train_shots train_ways "
+        "val_episodes ways"
     )
 
 

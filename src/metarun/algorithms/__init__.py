@@ -30,6 +30,9 @@ class Learner(nn.Module):
         needs_labels: the learner only classifies; it cannot predict real numbers.
         needs_examples: the learner indexes the items of a support, so a support cannot be an
             environment.
+        engines: the engines that can compute the learner's tasks; `loop` takes one after another.
+        engine: the engine in use.
+        tasks_at_once: number of tasks that `outer_losses` gets at once in training.
         joint: the loss needs all tasks of a meta-batch at once; `outer_losses` computes it.
         sequential: training on a task changes a state that the next task starts from.
         order_matters: predictions depend on the order of the support.
@@ -43,6 +46,9 @@ class Learner(nn.Module):
     per_label_head: bool = False
     needs_labels: bool = True
     needs_examples: bool = True
+    engines: tuple[str, ...] = ("loop",)
+    engine: str = "loop"
+    tasks_at_once: int = 1
     joint: bool = False
     sequential: bool = False
     order_matters: bool = False

@@ -7,13 +7,14 @@ from dataclasses import replace
 from pydantic import NonNegativeInt, PositiveFloat
 from torch import nn
 
-from metarun.algorithms import BatchNormKind, Learner
-from metarun.algorithms.inner_loop import Normalised, adapted, steps_of
+from metarun.algorithms import BatchNormKind
+from metarun.algorithms.gradient_learner import GradientLearner
+from metarun.algorithms.inner_loop import Adapted, Normalised, Weights
 from metarun.backbones.norm import normalised_by
 from metarun.tasks.task import Examples, Model, Spec
 
 
-class ANIL(Learner):
+class ANIL(GradientLearner):
     """Learns features and an initial head, and adapts only the head to a new task.
 
     Raghu, Raghu, Bengio & Vinyals 2020, "Rapid Learning or Feature Reuse? Towards Understanding the
@@ -34,7 +35,6 @@ class ANIL(Learner):
             the shared weights of the body. The support is always normalised by its own statistics.
     """
 
-    per_label_head = True
     needs_labels = False
 
     def __init__(
@@ -54,9 +54,12 @@ class ANIL(Learner):
         self.inner_lr, self.first_order, self.batch_norm = inner_lr, first_order, batch_norm
         self.inner_steps, self.test_inner_steps = inner_steps, test_inner_steps
 
-    def adapt(self, support: Examples) -> Model:
+    def fast_weights(self, support: Examples) -> Weights:
         with normalised_by(self.backbone, "batch"):
             features = replace(support, x=self.backbone(support.x))
-        head = adapted(self.head, features, lr=self.inner_lr, **steps_of(self))
+        return self.inner_loop(self.head, features, self.inner_lr)
+
+    def model(self, weights: Weights, support: Examples) -> Model:
+        head = Adapted(self.head, weights)
         body = Normalised(self.backbone, support, self.batch_norm)
         return lambda x: head(body(x))

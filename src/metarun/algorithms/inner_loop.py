@@ -1,20 +1,39 @@
-"""The inner loop of gradient-based learners."""
+"""The inner loop: gradient steps on the support of a task."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from contextlib import nullcontext
+from typing import Literal
 
-import gym_notices.notices
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, grad
 
-from metarun.algorithms import BatchNormKind, Learner
+from metarun.algorithms import BatchNormKind
 from metarun.backbones.norm import BatchNorm, normalised_by
-from metarun.tasks.task import Evidence, Inputs, joined
+from metarun.tasks.task import Evidence, Examples, Inputs, joined
 
-gym_notices.notices.notices.clear()  # silences gym, which learn2learn imports
-import learn2learn as l2l  # noqa: E402
+LARGE = 16  # support items from which batch norm's closed form is faster in a second-order loop
+
+Weights = dict[str, Tensor]
+Engine = Literal["loop", "vmap", "learn2learn"]
+
+
+class Adapted(nn.Module):
+    """A network with other weights than its own.
+
+    Args:
+        net: the network; only running averages of its own may change, as in any training.
+        weights: tensors that replace parameters, by their names in `net`.
+    """
+
+    def __init__(self, net: nn.Module, weights: Weights) -> None:
+        super().__init__()
+        self.net, self.weights = net, weights
+
+    def forward(self, x: Inputs) -> Tensor:
+        return functional_call(self.net, self.weights, (x,))
 
 
 def adapted(
@@ -24,41 +43,59 @@ def adapted(
     steps: int,
     lr: float | Iterable[Tensor],
     first_order: bool,
-) -> nn.Module:
-    """Return a copy of `net` after gradient steps on the mean loss of one task's support.
+    engine: Engine = "loop",
+) -> Weights:
+    """Return the weights of `net` after gradient steps on the mean loss of one task's support.
 
-    θ' ← θ' − lr·∇L(θ'; support), starting from θ' = θ (Finn et al. 2017, equation 1). The copy is
-    part of the graph of `net`, so its outputs can be differentiated with respect to θ. All
-    parameters adapt, including the scale and shift of batch normalisation. The function also works
-    under `torch.no_grad()`.
+    θ' ← θ' − lr·∇L(θ'; support), starting from θ' = θ (Finn et al. 2017, equation 1). The result
+    is part of the graph of `net`, so it can be differentiated with respect to θ. All parameters
+    with `requires_grad` adapt, including the scale and shift of batch normalisation. The function
+    also works under `torch.no_grad()`.
 
     Args:
         steps: number of gradient steps.
         lr: one step size, or one tensor of step sizes per parameter, of the parameter's shape and
-            in the order of `net.parameters()` (Li et al. 2017, equation 2). The outputs can be
+            in the order of `net.parameters()` (Li et al. 2017, equation 2). The weights can be
             differentiated with respect to these tensors.
         first_order: treat the inner gradients as constants (Finn et al. 2017, section 5.2).
+        engine: `loop`: autograd; `vmap`: functions that `torch.func.vmap` can batch;
+            `learn2learn`: its wrappers, used as documented.
     """
-    with torch.enable_grad(), normalised_by(net, "batch"):
-        if isinstance(lr, int | float):
-            wrapper = l2l.algorithms.MAML(net, lr=lr, first_order=first_order)
-        else:
-            wrapper = l2l.algorithms.MetaSGD(net, lrs=lr, first_order=first_order)
-        learner = wrapper.clone()
+    if engine == "learn2learn":
+        from metarun.algorithms.clone_adapt import clone_adapt
+
+        with normalised_by(net, "batch"):
+            return clone_adapt(net, support, steps=steps, lr=lr, first_order=first_order)
+    weights = dict(net.named_parameters())
+    lrs = [lr] * len(weights) if isinstance(lr, int | float) else lr
+    lrs = dict(zip(weights, lrs, strict=True))
+    weights = {name: w for name, w in weights.items() if w.requires_grad}
+    large = isinstance(support, Examples) and len(support) >= LARGE
+    closed_form = engine == "vmap" or (large and not first_order)
+    gradient = _gradient_under_vmap if engine == "vmap" else _gradient
+    with normalised_by(net, "closed_form" if closed_form else "batch"):
         for _ in range(steps):
-            learner.adapt(support.loss(learner))
-    return learner.module
+            slopes = gradient(net, weights, support, first_order)
+            weights = {name: w - lrs[name] * slopes[name] for name, w in weights.items()}
+    return weights
 
 
-def steps_of(learner: Learner) -> dict[str, Any]:
-    """Return the arguments `steps` and `first_order` of `adapted` for the learner's current mode.
+def _gradient(net: nn.Module, weights: Weights, support: Evidence, first_order: bool) -> Weights:
+    """Return the gradient of the support's loss with respect to the weights."""
+    with torch.enable_grad():
+        if not next(iter(weights.values())).requires_grad:  # under `torch.no_grad()`
+            weights = {name: w.requires_grad_() for name, w in weights.items()}
+        loss = support.loss(Adapted(net, weights))
+        slopes = torch.autograd.grad(loss, [*weights.values()], create_graph=not first_order)
+    return dict(zip(weights, slopes, strict=True))
 
-    Evaluation is always first-order: nothing is differentiated through its inner steps.
-    """
-    return {
-        "steps": learner.inner_steps if learner.training else learner.test_inner_steps,
-        "first_order": learner.first_order or not learner.training,
-    }
+
+def _gradient_under_vmap(
+    net: nn.Module, weights: Weights, support: Evidence, first_order: bool
+) -> Weights:
+    """Return the same as `_gradient`, by functions that `vmap` accepts but that are slower."""
+    with torch.no_grad() if first_order else nullcontext():  # `grad` ignores an outer `no_grad`
+        return grad(lambda weights: support.loss(Adapted(net, weights)))(weights)
 
 
 class Normalised:

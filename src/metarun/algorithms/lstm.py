@@ -8,12 +8,11 @@ from typing import NamedTuple
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from metarun.algorithms import BatchNormKind, Learner
-from metarun.algorithms.inner_loop import Normalised
+from metarun.algorithms.inner_loop import Adapted, Normalised
 from metarun.backbones.norm import normalised_by
-from metarun.tasks.task import Evidence, Inputs, Model, Spec
+from metarun.tasks.task import Evidence, Model, Spec
 
 
 def preprocess(x: Tensor, p: float = 10.0) -> Tensor:
@@ -142,26 +141,21 @@ class LSTM(Learner):
         state = self.meta.start(torch.cat([p.flatten() for p in self.net.parameters()]))
         for _ in range(self.inner_steps):
             state = self.meta(*self.loss_and_gradient(state.cell, support), state)
-        return Normalised(_WithParameters(self.net, state.cell), support, self.batch_norm)
+        return Normalised(self._learner(state.cell), support, self.batch_norm)
 
     def loss_and_gradient(self, cell: Tensor, support: Evidence) -> tuple[Tensor, Tensor]:
         """Return the loss of the learner with the parameters `cell` and its gradient, detached."""
         with torch.enable_grad(), normalised_by(self.net, "batch"):
             cell = cell.detach().requires_grad_()
-            loss = support.loss(_WithParameters(self.net, cell))
+            loss = support.loss(self._learner(cell))
             (gradient,) = torch.autograd.grad(loss, cell)
         return loss.detach(), gradient
 
-
-class _WithParameters(nn.Module):
-    """The network `net` with its parameters replaced by the vector `cell` (P)."""
-
-    def __init__(self, net: nn.Module, cell: Tensor) -> None:
-        super().__init__()
-        self.net = net
-        shapes = {name: p.shape for name, p in net.named_parameters()}
-        values = cell.split([shape.numel() for shape in shapes.values()])
-        self.values = {k: v.view(shapes[k]) for k, v in zip(shapes, values, strict=True)}
-
-    def forward(self, x: Inputs) -> Tensor:
-        return functional_call(self.net, self.values, (x,))
+    def _learner(self, cell: Tensor) -> Adapted:
+        """Return `net` with the vector `cell` (P) as its parameters."""
+        parameters = dict(self.net.named_parameters())
+        values = cell.split([p.numel() for p in parameters.values()])
+        return Adapted(
+            self.net,
+            {k: v.view_as(p) for (k, p), v in zip(parameters.items(), values, strict=True)},
+        )

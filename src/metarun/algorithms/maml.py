@@ -5,12 +5,13 @@ from __future__ import annotations
 from pydantic import NonNegativeInt, PositiveFloat
 from torch import nn
 
-from metarun.algorithms import BatchNormKind, Learner
-from metarun.algorithms.inner_loop import Normalised, adapted, steps_of
+from metarun.algorithms import BatchNormKind
+from metarun.algorithms.gradient_learner import GradientLearner
+from metarun.algorithms.inner_loop import Adapted, Normalised, Weights
 from metarun.tasks.task import Evidence, Model, Spec
 
 
-class MAML(Learner):
+class MAML(GradientLearner):
     """Learns initial weights from which a few gradient steps on the support solve a new task.
 
     Finn, Abbeel & Levine 2017, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks",
@@ -30,7 +31,6 @@ class MAML(Learner):
             its own statistics. There are no running averages.
     """
 
-    per_label_head = True
     needs_labels = needs_examples = False
 
     def __init__(
@@ -49,6 +49,8 @@ class MAML(Learner):
         self.inner_lr, self.first_order, self.batch_norm = inner_lr, first_order, batch_norm
         self.inner_steps, self.test_inner_steps = inner_steps, test_inner_steps
 
-    def adapt(self, support: Evidence) -> Model:
-        net = adapted(self.net, support, lr=self.inner_lr, **steps_of(self))
-        return Normalised(net, support, self.batch_norm)
+    def fast_weights(self, support: Evidence) -> Weights:
+        return self.inner_loop(self.net, support, self.inner_lr)
+
+    def model(self, weights: Weights, support: Evidence) -> Model:
+        return Normalised(Adapted(self.net, weights), support, self.batch_norm)

@@ -6,12 +6,13 @@ import torch
 from pydantic import NonNegativeInt, PositiveFloat
 from torch import nn
 
-from metarun.algorithms import BatchNormKind, Learner
-from metarun.algorithms.inner_loop import Normalised, adapted, steps_of
+from metarun.algorithms import BatchNormKind
+from metarun.algorithms.gradient_learner import GradientLearner
+from metarun.algorithms.inner_loop import Adapted, Normalised, Weights
 from metarun.tasks.task import Evidence, Model, Spec
 
 
-class MetaSGD(Learner):
+class MetaSGD(GradientLearner):
     """Learns initial weights θ and, for each of them, the step size α of the inner loop.
 
     Li, Zhou, Chen & Li 2017, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning",
@@ -33,7 +34,6 @@ class MetaSGD(Learner):
             the adapted weights. The support is always normalised by its own statistics.
     """
 
-    per_label_head = True
     needs_labels = needs_examples = False
 
     def __init__(
@@ -53,6 +53,8 @@ class MetaSGD(Learner):
         self.first_order, self.batch_norm = first_order, batch_norm
         self.inner_steps, self.test_inner_steps = inner_steps, test_inner_steps
 
-    def adapt(self, support: Evidence) -> Model:
-        net = adapted(self.net, support, lr=self.lrs, **steps_of(self))
-        return Normalised(net, support, self.batch_norm)
+    def fast_weights(self, support: Evidence) -> Weights:
+        return self.inner_loop(self.net, support, self.lrs)
+
+    def model(self, weights: Weights, support: Evidence) -> Model:
+        return Normalised(Adapted(self.net, weights), support, self.batch_norm)

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Statistics = Literal["running", "batch"] | int
+from metarun.backbones.closed_form import batch_norm
+
+Statistics = Literal["running", "batch", "closed_form"] | int
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -22,6 +24,8 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
       running averages in evaluation;
     - `"batch"`: batch statistics in training and evaluation; no buffer is read or written, so no
       information passes from task to task;
+    - `"closed_form"`: the same values, with second derivatives that are faster on large batches and
+      correct under `torch.func.vmap`;
     - an integer n: the statistics of the first n rows normalise the whole batch. If these rows are
       the support, each query depends only on the support and itself (MetaBN, Bronskill et al. 2020,
       section 3).
@@ -36,6 +40,8 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         if self.statistics == "running":
             return super().forward(input)
+        if self.statistics == "closed_form":
+            return batch_norm(input, self.weight, self.bias, self.eps)
         if self.statistics == "batch":
             return F.batch_norm(
                 input, None, None, self.weight, self.bias, training=True, eps=self.eps

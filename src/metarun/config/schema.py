@@ -89,6 +89,8 @@ class RunConfig(BaseModel):
     device: Annotated[str, AfterValidator(_device)]
     precision: Literal["float32", "float64"]
     threads: Count | None
+    engine: Literal["auto", "loop", "vmap", "learn2learn"] = "auto"
+    tasks_at_once: Count | None = None
     audit: Literal["quick", "full"]
     tags: list[str]
     quick: bool = False

@@ -19,7 +19,8 @@ FACTS = {"algo": "algo", "data": "data", "task": "task", "batch_norm": "batch no
 # Keys that determine a fact; by default, the key of the same name.
 FACT_KEYS = {"task": ("ways", "shots"), "batch_norm": ("algo.batch_norm",)}
 # Keys that do not define a setting: runs that differ only in these are repetitions of one setting.
-FREE = ("seed", "out", "tags", "logger", "device", "threads", "audit", "data_home", *PLACES)
+FREE = ("seed", "out", "tags", "logger", "device", "threads", "engine", "tasks_at_once", "audit")
+FREE += ("data_home", *PLACES)
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from metarun.runs.yaml_file import MAX_BYTES, parse_yaml
 
 RESUMABLE = ("steps", "logger", "device", "threads", "tags", *PLACES)
 RETESTABLE = ("ways", "shots", "queries", "test_episodes", "eval_seed")
-RETESTABLE += ("device", "threads", "data", "algo.")
+RETESTABLE += ("device", "threads", "engine", "tasks_at_once", "data", "algo.")
 MAY_DIFFER = (*RESUMABLE, "choices.logger", "audit", "out", "data_home", "quick", "preset")
+MAY_DIFFER += ("engine", "tasks_at_once")
 MARK = "# sha256 of the lines above: "
 
 

@@ -15,7 +15,8 @@ from metarun.tasks.task import Model, Task
 def accumulate(learner: Learner, tasks: Sequence[Task], seed: int) -> list[dict[str, Tensor]]:
     """Add the gradient of the mean outer loss over the tasks to `.grad` of the parameters.
 
-    Only the graph of one task is in memory at a time, unless the learner needs all tasks at once.
+    Only the graphs of `learner.tasks_at_once` tasks are in memory at a time, or those of all tasks
+    if the learner is joint.
 
     Args:
         seed: seeds the random numbers that the learner draws, together with the task number.
@@ -23,17 +24,13 @@ def accumulate(learner: Learner, tasks: Sequence[Task], seed: int) -> list[dict[
     Returns:
         The scores of each task: scalars without a graph.
     """
-    if learner.joint:
-        seed_draws(seed, tasks[0].number)
-        losses, scores = zip(*learner.outer_losses(tasks), strict=True)
+    size = len(tasks) if learner.joint else learner.tasks_at_once
+    scores_of_tasks: list[dict[str, Tensor]] = []
+    for start in range(0, len(tasks), size):
+        seed_draws(seed, tasks[start].number)
+        losses, scores = zip(*learner.outer_losses(tasks[start : start + size]), strict=True)
         (torch.stack(losses).sum() / len(tasks)).backward()
-        return list(scores)
-    scores_of_tasks = []
-    for task in tasks:
-        seed_draws(seed, task.number)
-        loss, scores = learner.outer_loss(task)
-        (loss / len(tasks)).backward()
-        scores_of_tasks.append(scores)
+        scores_of_tasks += scores
     return scores_of_tasks
 
 

@@ -29,6 +29,7 @@ from metarun.training.compatibility import (
     check_steps,
     task_of,
 )
+from metarun.training.engines import set_engine
 
 log = logging.getLogger(__name__)
 THREADS = torch.get_num_threads()  # torch's default, before a run in this process changes it
@@ -127,6 +128,7 @@ def assemble(
             f"algo={algo} backbone={net}: together they have no trainable parameters; "
             "algo=nearest_centroid and algo=nearest_neighbour need none"
         )
+    config = set_engine(learner, config, spec, device.type)
     optimizer, logger = plans["optimizer"], plans["logger"]
     return Parts(config, splits, spec, learner, optimizer, logger, device, dtype, augment)
 

@@ -48,6 +48,7 @@ def protocol(
         "selection": headline.selection,
         "interval": "95 %, Student's t over episodes",
         "precision": c.precision,
+        "engine": c.engine,
         "algo": c.algo,
         "backbone": c.backbone,
         "published": _published(c, episodes, parts.learner.batch_norm, headline),

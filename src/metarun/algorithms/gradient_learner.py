@@ -1,0 +1,100 @@
+"""Base class of learners with an inner loop, whose tasks several engines can compute."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+
+from metarun.algorithms import Learner
+from metarun.algorithms.inner_loop import Weights, adapted
+from metarun.tasks.task import Evidence, Examples, Inputs, Judged, Model, Task, each
+
+
+class GradientLearner(Learner):
+    """Base class of learners that adapt weights by gradient steps on the support.
+
+    A subclass defines `fast_weights`, usually by `adapted`, and `model`.
+
+    Attributes:
+        engine: computes the inner loop; see `adapted`. With `vmap`, tasks of equal size are
+            computed together.
+        inner_steps, test_inner_steps: gradient steps in training and in evaluation.
+        first_order: leave out the second derivatives in training.
+    """
+
+    per_label_head = True
+    engines = ("loop", "vmap", "learn2learn")
+
+    inner_steps: int
+    test_inner_steps: int
+    first_order: bool
+
+    @abstractmethod
+    def fast_weights(self, support: Evidence) -> Weights:
+        """Return the weights that the inner loop adapts, after its last step."""
+
+    @abstractmethod
+    def model(self, weights: Weights, support: Evidence) -> Model:
+        """Return the model with these adapted weights."""
+
+    def inner_loop(
+        self, net: nn.Module, support: Evidence, lr: float | Iterable[Tensor]
+    ) -> Weights:
+        """Return `adapted` for the learner's engine and mode.
+
+        Evaluation is always first-order: nothing is differentiated through its inner steps.
+        """
+        return adapted(
+            net,
+            support,
+            steps=self.inner_steps if self.training else self.test_inner_steps,
+            lr=lr,
+            first_order=self.first_order or not self.training,
+            engine=self.engine,
+        )
+
+    def adapt(self, support: Evidence) -> Model:
+        return self.model(self.fast_weights(support), support)
+
+    def adapt_all(self, supports: Sequence[Evidence]) -> list[Model]:
+        if self.engine != "vmap" or not _stackable(supports):
+            return [self.adapt(support) for support in supports]
+        batch = vmap(lambda x, y: self.fast_weights(replace(supports[0], x=x, y=y)))(
+            *_stacked(supports)
+        )
+        return [
+            self.model({name: w[t] for name, w in batch.items()}, support)
+            for t, support in enumerate(supports)
+        ]
+
+    def outer_losses(self, tasks: Sequence[Task]) -> Iterable[Judged]:
+        supports, queries = [task.support for task in tasks], [task.query for task in tasks]
+        if self.engine != "vmap" or not (_stackable(supports) and _stackable(queries)):
+            return super().outer_losses(tasks)
+
+        def judged(sx: Inputs, sy: Tensor, qx: Inputs, qy: Tensor) -> Judged:
+            support, query = replace(supports[0], x=sx, y=sy), replace(queries[0], x=qx, y=qy)
+            return self.outer_loss(Task(support, query))
+
+        losses, scores = vmap(judged)(*_stacked(supports), *_stacked(queries))
+        return [
+            Judged(losses[t], {name: values[t] for name, values in scores.items()})
+            for t in range(len(tasks))
+        ]
+
+
+def _stackable(batch: Sequence[Evidence]) -> bool:
+    """Whether these are several sets of examples of equal size; vmap is slow for a single one."""
+    several = len(batch) > 1 and all(isinstance(examples, Examples) for examples in batch)
+    return several and len({len(examples) for examples in batch}) == 1
+
+
+def _stacked(batch: Sequence[Examples]) -> tuple[Inputs, Tensor]:
+    """Return x and y of examples of equal size with a leading dimension of tasks."""
+    x = each(lambda *tensors: torch.stack(tensors), *(examples.x for examples in batch))
+    return x, torch.stack([examples.y for examples in batch])

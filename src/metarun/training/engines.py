@@ -1,0 +1,74 @@
+"""Choice of the engine that computes inner loops, and checks whether it can."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from metarun.algorithms import Learner
+from metarun.backbones.norm import BatchNorm
+from metarun.config.schema import RunConfig
+from metarun.errors import Refused
+from metarun.tasks.task import Spec
+
+ITEMS, TASKS = 20, 16  # on a CPU, vmap is faster up to so many items a task, from so many tasks
+TASKS_AT_ONCE = 32
+
+
+def set_engine(learner: Learner, config: RunConfig, spec: Spec, device: str) -> RunConfig:
+    """Set the engine of the learner, and return the configuration with the name of the engine.
+
+    The choice of `engine=auto` depends on the configuration and the kind of device only.
+
+    Raises:
+        Refused: the engine that the user chose cannot compute this learner.
+    """
+    engine, obstacle = config.engine, _obstacle_to_vmap(learner, config, spec)
+    if engine == "auto":
+        vmap = not obstacle and _is_built_in(learner) and _vmap_is_faster(config, device)
+        engine = "vmap" if vmap else "loop"
+    elif engine == "vmap" and obstacle:
+        raise Refused(f"engine=vmap: {obstacle}; engine=loop takes any learner")
+    elif engine not in learner.engines:
+        raise Refused(
+            f"engine={engine}: {config.choices.algo} has no inner loop that it could compute; "
+            "engine=loop takes any learner"
+        )
+    elif engine == "learn2learn" and find_spec("learn2learn") is None:
+        raise Refused("engine=learn2learn: learn2learn is not installed; engine=loop needs nothing")
+    if config.tasks_at_once and engine != "vmap":
+        raise Refused(
+            f"tasks_at_once={config.tasks_at_once}: engine={engine} takes one task after another; "
+            "leave it out or set engine=vmap"
+        )
+    learner.engine = engine
+    if engine == "vmap":
+        learner.tasks_at_once = config.tasks_at_once or TASKS_AT_ONCE
+    return config.model_copy(update={"engine": engine})
+
+
+def _obstacle_to_vmap(learner: Learner, config: RunConfig, spec: Spec) -> str | None:
+    """Return why `vmap` cannot compute this learner's tasks together; `None` if it can."""
+    if "vmap" not in learner.engines:
+        return f"{config.choices.algo} has no inner loop that vmap could compute"
+    if not spec.examples:
+        return f"supports of {config.choices.data} are environments"
+    if config.train_shots is None:
+        return f"tasks of {config.choices.data} differ in size"
+    for module in learner.modules():
+        kind = type(module).__name__
+        if "Dropout" in kind:
+            return f"{kind} in the network draws random numbers"
+        if getattr(module, "running_mean", None) is not None and not isinstance(module, BatchNorm):
+            return f"{kind} in the network keeps running averages"
+    return None
+
+
+def _is_built_in(learner: Learner) -> bool:
+    """Whether all modules are from metarun or torch; others may not support `vmap`."""
+    return all(type(m).__module__.startswith(("metarun.", "torch.")) for m in learner.modules())
+
+
+def _vmap_is_faster(config: RunConfig, device: str) -> bool:
+    """Whether vmap was faster than the loop in measurements; see `docs/speed.md`."""
+    items = config.train_ways * (config.train_shots + config.train_queries)
+    return device == "cuda" or (items <= ITEMS and config.meta_batch >= TASKS)

@@ -1,0 +1,140 @@
+"""The engine of a run: chosen from the configuration, kept by it, refused where it cannot work."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from metarun.algorithms import Learner
+from metarun.algorithms.maml import MAML
+from metarun.algorithms.protonet import ProtoNet
+from metarun.backbones.norm import BatchNorm
+from metarun.config.compose import checked, compose
+from metarun.config.schema import RunConfig
+from metarun.errors import Refused
+from metarun.training.engines import set_engine
+from tests.algorithms.learners import spec
+
+
+@cache
+def composed() -> RunConfig:
+    return checked(compose(["algo=maml", "shots=1", "train_queries=1", "meta_batch=32"]))
+
+
+def engine_of(learner: Learner, device: str = "cpu", examples: bool = True, **keys: Any) -> str:
+    config = composed().model_copy(update=keys)
+    engine = set_engine(learner, config, replace(spec(), examples=examples), device).engine
+    assert learner.engine == engine
+    return engine
+
+
+def maml(*layers: nn.Module) -> MAML:
+    net = nn.Sequential(nn.Linear(6, 4), *layers)
+    net.features = 4
+    return MAML(net, spec())
+
+
+class OwnLayer(nn.Identity):
+    """A layer that is not metarun's or torch's."""
+
+
+def test_auto_chooses_vmap_for_many_small_tasks_and_on_a_gpu() -> None:
+    assert engine_of(maml(BatchNorm(4))) == "vmap"
+    assert engine_of(maml(), train_queries=5) == "loop"  # 30 items in a task
+    assert engine_of(maml(), meta_batch=4) == "loop"
+    assert engine_of(maml(), "cuda", meta_batch=4, train_queries=15) == "vmap"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_auto_chooses_the_loop_for_what_vmap_may_not_compute(device: str) -> None:
+    assert engine_of(ProtoNet(nn.Linear(6, 4), spec()), device) == "loop"
+    assert engine_of(maml(nn.Dropout(0.1)), device) == "loop"
+    assert engine_of(maml(nn.BatchNorm1d(4)), device) == "loop"
+    assert engine_of(maml(OwnLayer()), device) == "loop"
+    assert engine_of(maml(), device, examples=False) == "loop"
+
+
+@pytest.mark.parametrize(
+    ("learner", "keys", "message"),
+    [
+        (maml(nn.Dropout(0.1)), {}, "engine=vmap: Dropout in the network draws random numbers"),
+        (maml(nn.BatchNorm1d(4)), {}, "engine=vmap: BatchNorm1d in the network keeps running"),
+        (maml(), {"examples": False}, "engine=vmap: supports of glyphs are environments"),
+        (ProtoNet(nn.Linear(6, 4), spec()), {}, "engine=vmap: maml has no inner loop"),
+        (
+            ProtoNet(nn.Linear(6, 4), spec()),
+            {"engine": "learn2learn"},
+            "engine=learn2learn: maml has no inner loop that it could compute; engine=loop takes",
+        ),
+        (
+            maml(),
+            {"engine": "loop", "tasks_at_once": 4},
+            "tasks_at_once=4: engine=loop takes one task after another",
+        ),
+    ],
+)
+def test_what_an_engine_cannot_compute_is_refused(
+    learner: Learner, keys: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(Refused, match=re.escape(message)):
+        engine_of(learner, **{"engine": "vmap", **keys})
+
+
+def test_learn2learn_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert engine_of(maml(), engine="learn2learn") == "learn2learn"
+    monkeypatch.setattr("metarun.training.engines.find_spec", lambda name: None)
+    with pytest.raises(Refused, match="learn2learn: learn2learn is not installed; engine=loop"):
+        engine_of(maml(), engine="learn2learn")
+    assert engine_of(maml(), engine="loop") == "loop"
+
+
+def test_the_user_may_choose_a_network_of_ones_own_for_vmap() -> None:
+    assert engine_of(maml(OwnLayer()), engine="vmap") == "vmap"
+
+
+def test_tasks_at_once() -> None:
+    learner = maml()
+    engine_of(learner, engine="vmap", tasks_at_once=3)
+    assert learner.tasks_at_once == 3
+    engine_of(learner, engine="vmap")
+    assert learner.tasks_at_once == 32
+
+
+def test_a_run_names_its_engine_and_keeps_it(metarun: Callable[..., Any]) -> None:
+    """The engine is resolved in config.yaml; `resume` cannot change it, `evaluate` can."""
+    tiny = ("algo=maml", "data=sinusoid", "shots=5", "queries=5", "backbone.hidden=[8]")
+    short = ("steps=2", "meta_batch=16", "val_episodes=4", "test_episodes=10", "out=run")
+    assert metarun(*tiny, *short)[0] == 0
+    out = Path("run")
+    assert "\nengine: vmap\n" in (out / "config.yaml").read_text()
+    result = json.loads((out / "result.json").read_text())
+    assert result["protocol"]["engine"] == "vmap"
+    code, _, (line,) = metarun("resume=run", "steps=3", "engine=loop")
+    assert (code, "engine" in line) == (2, True)
+    assert metarun("resume=run", "steps=3")[0] == 0
+    assert "\nengine: vmap\n" in (out / "config.yaml").read_text()
+    assert metarun("evaluate", "run=run", "engine=loop")[0] == 0
+    (evaluation,) = set(out.glob("evaluations/*/result.json")) - set(out.glob("*/after*/*"))
+    tested = json.loads(evaluation.read_text())
+    assert tested["protocol"]["engine"] == "loop"
+    again = json.loads((out / "result.json").read_text())["test"]["mse"]
+    assert tested["test"]["mse"]["mean"] == pytest.approx(again["mean"], rel=1e-4)
+
+
+def test_vmap_and_loop_train_the_same_weights_to_rounding(metarun: Callable[..., Any]) -> None:
+    losses = []
+    for engine in ("loop", "vmap"):
+        tiny = ("algo=maml", "data=sinusoid", "shots=5", "queries=5", "backbone.hidden=[8]")
+        short = ("steps=5", "meta_batch=4", "val_episodes=4", "test_episodes=10", f"out={engine}")
+        assert metarun(*tiny, *short, "precision=float64", f"engine={engine}")[0] == 0
+        lines = (Path(engine) / "metrics.jsonl").read_text().splitlines()
+        losses.append([json.loads(line)["loss"] for line in lines])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
