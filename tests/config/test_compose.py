@@ -151,6 +151,46 @@ def test_a_config_folder_of_the_user_adds_choices() -> None:
     assert line == f"--config-dir {OWN / 'missing'}: no such folder"
 
 
+FILE = """
+_target_: blobs.Blobs
+classes: ???
+noise: ${data.classes}
+inner:
+  a: ???
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A config folder with a choice that leaves two keys to the user, and a third refers to one."""
+    for group in ("data", "algo"):
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "mine.yaml").write_text(FILE)
+    return tmp_path
+
+
+def test_keys_without_a_value_are_named_together(own: Path) -> None:
+    assert mistakes("data=mine", folder=own) == [
+        "data.classes: has no value yet; give it one: data.classes=VALUE",
+        "data.inner.a: has no value yet; give it one: data.inner.a=VALUE",
+    ]
+    (line,) = mistakes("data=mine", "data.classes=9", folder=own)
+    assert line.startswith("data.inner.a: has no value")
+    lines = mistakes("data=mine", "data.clases=9", "ways=???", folder=own)
+    assert [line.partition(":")[0] for line in lines] == [
+        *("data.clases", "ways", "data.classes", "data.inner.a")
+    ]
+
+
+@pytest.mark.parametrize("word", ["data.inner.a=1", "++data.inner.a=1", "data.inner={a:1}"])
+def test_a_key_without_a_value_can_be_given_one(own: Path, word: str) -> None:
+    data = plain(compose(["data=mine", "data.classes=9", word], str(own)))["data"]
+    assert data == {"_target_": "blobs.Blobs", "classes": 9, "noise": 9, "inner": {"a": 1}}
+    assert (
+        plain(compose(["data=mine", "data.classes=null", word], str(own)))["data"]["noise"] is None
+    )
+
+
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_file_starts_with_a_command_and_a_description(group: str) -> None:
     for name, description in choices(group).items():

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from metarun.config.compose import checked, compose, plain
 from metarun.errors import Refused
-from metarun.runs.config_file import MARK, RESUMABLE, amend, keep_config, load_config
+from metarun.runs.config_file import MARK, RESUMABLE, RETESTABLE, amend, keep_config, load_config
 from tests.conftest import OWN
 
 COMPOSED = [
@@ -136,6 +136,16 @@ def test_a_file_of_another_size_is_refused(run: Path, text: str) -> None:
     (run / "config.yaml").write_text(text)
     with pytest.raises(Refused, match="more than 20000 values, or 30 levels"):
         load_config(run, "run")
+
+
+def test_a_new_choice_with_a_key_without_a_value_takes_it(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/mine.yaml").write_text("_target_: mine.Mine\nfile: ???\n")
+    words = ["data.file=x", "data=mine"]
+    config = amend(load_config(run, "run"), words, RETESTABLE, "evaluate", str(tmp_path))
+    assert config.data == {"_target_": "mine.Mine", "file": "x"}
+    with pytest.raises(Refused, match="has no value yet"):
+        amend(load_config(run, "run"), words[1:], RETESTABLE, "evaluate", str(tmp_path))
 
 
 def test_a_cache_that_the_user_did_not_choose_is_refused(run: Path, tmp_path: Path) -> None:

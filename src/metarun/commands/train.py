@@ -29,7 +29,7 @@ def run(request: Request) -> int:
 
     from metarun.config.compose import checked, examine, folder_at, plain
     from metarun.config.groups import hydra_for, user_folders
-    from metarun.config.overrides import only_for_sweeps
+    from metarun.config.overrides import missing_keys, only_for_sweeps
 
     if sweep_keys := only_for_sweeps(request.words):
         raise Refused(*sweep_keys)
@@ -39,7 +39,11 @@ def run(request: Request) -> int:
         # only if the user set such a key and there is no error for it yet.
         wrong_keys = {mistake.partition(":")[0] for mistake in mistakes}
         keys = {word.partition("=")[0].lstrip("+") for word in request.words}
-        if cfg is not None and any("." in key for key in keys - wrong_keys):
+        if (
+            cfg is not None
+            and not missing_keys(cfg)
+            and any("." in key for key in keys - wrong_keys)
+        ):
             from metarun.errors import Mistakes
             from metarun.training.parts import plan
 

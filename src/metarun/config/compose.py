@@ -18,7 +18,15 @@ from pydantic import ValidationError
 
 from metarun.config.command_line import expand
 from metarun.config.groups import hydra_for
-from metarun.config.overrides import is_choice, one_line, parse, sift, unknown_key, wrong_choice
+from metarun.config.overrides import (
+    is_choice,
+    missing_keys,
+    one_line,
+    parse,
+    sift,
+    unknown_key,
+    wrong_choice,
+)
 from metarun.config.schema import PLACES, RunConfig, explain
 from metarun.errors import Refused
 
@@ -56,6 +64,9 @@ def examine(loader: ConfigLoader, words: Sequence[str]) -> tuple[DictConfig | No
         valid_words = [str(o.input_line) for o in overrides]
         cfg = deepcopy(base) if only_choices else _compose(loader, valid_words)
         HydraConfig.instance().set_config(cfg)
+        if missing := missing_keys(cfg):
+            mistakes += [f"{key}: has no value yet; give it one: {key}=VALUE" for key in missing]
+            return cfg, mistakes
         plain(cfg)
     except Exception as error:  # Hydra and OmegaConf raise errors of many types
         return None, list(dict.fromkeys([*mistakes, one_line(error)]))

@@ -13,7 +13,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from metarun.config.groups import options_of
 from metarun.config.schema import GROUPS, PLACES, show
@@ -146,7 +146,7 @@ def unknown_key(base: DictConfig, override: Override) -> str | None:
     for depth, part in enumerate(parts):
         if isinstance(node, ListConfig) and part.isdigit() and int(part) < len(node):
             node = node[int(part)]
-        elif isinstance(node, DictConfig) and part in node:
+        elif isinstance(node, DictConfig) and part in set(node.keys()):  # also if its value is ???
             node = node._get_node(part)
         else:
             hint = nearest(key, keys(base)) or _siblings(node, ".".join(parts[:depth]))
@@ -183,6 +183,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def one_line(error: Exception) -> str:
     """An error message on one line, at most 300 characters, without OmegaConf's debug lines."""
+def missing_keys(cfg: DictConfig) -> list[str]:
+    """The dotted keys that a file sets to `???`, so that the user has to type them."""
+    split = [(key, *key.rpartition(".")[::2]) for key in keys(cfg)]
+    return [key for key, at, name in split if OmegaConf.is_missing(OmegaConf.select(cfg, at), name)]
+
+
     lines = [line.strip() for line in str(error).splitlines()]
     lines = [line for line in lines if line and not line.startswith(("full_key", "object_type"))]
     text = " ".join(lines) or type(error).__name__

@@ -122,7 +122,8 @@ def amend(
             mistakes.append(f"{key}: {caller} cannot change it; it can change {names}")
         elif key in GROUPS:
             try:
-                composed = compose([str(o.input_line)], folder)
+                of_group = [o, *(p for p in overrides if p.key_or_group.startswith(f"{key}."))]
+                composed = compose([str(p.input_line) for p in of_group], folder)
                 saved[key] = OmegaConf.create(OmegaConf.to_container(composed[key], resolve=True))
                 saved.choices[key] = o.value()
             except Refused as refused:

@@ -162,3 +162,5 @@ def _print_results(sweep: Path) -> bool:
     drawn("sweep", lambda: picture.draw(ranked, sweep.name, sweep / "sweep.png"))
     screen.print(str(sweep), soft_wrap=True, markup=False)
     return any(entry.status not in OK_STATUSES for entry in ranked.entries)
+    swept = {o.key_or_group for o in parsed if o.is_sweep_override()}
+    mistakes = [line for line in mistakes if line.partition(":")[0] not in swept]  # have a value

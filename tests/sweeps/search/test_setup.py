@@ -20,6 +20,7 @@ from filelock import FileLock
 
 import metarun.sweeps.search.trial as trial_module
 from metarun.loggers import Guarded
+from metarun.sweeps import sweep
 from metarun.sweeps.search.study import Study
 from tests.conftest import TINY, blank, signal_in_step
 
@@ -119,6 +120,21 @@ def planned(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
         original(self, step, {"accuracy": {"mean": scores[self.number]}})
 
     monkeypatch.setattr(trial_module._Job, "validated", validated)
+
+
+def test_a_search_over_a_key_without_a_value(
+    metarun: Metarun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "_run", lambda *_, **__: 0)  # the trials
+    (tmp_path / "own/algo").mkdir(parents=True)
+    text = "_target_: metarun.algorithms.protonet.ProtoNet\ntemperature: ???\n"
+    (tmp_path / "own/algo/mine.yaml").write_text(text)
+    words = ["-m", "--config-dir", "own", "algo=mine", "hydra/sweeper=optuna"]
+    code, _, err = metarun(*words)
+    assert code == 2
+    assert err[0].startswith("metarun: algo.temperature: has no value yet")
+    code, _, err = metarun(*words, "algo.temperature=interval(1.0,2.0)")
+    assert (code, err) == (0, [])
 
 
 def test_a_bad_trial_ends_early_and_does_not_fail(
