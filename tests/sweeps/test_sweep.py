@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shlex
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from metarun.config.groups import choices
+from metarun.config.groups import choices, hydra_for
+from metarun.config.overrides import parse
+from metarun.sweeps import sweep
 from tests.conftest import OWN, TINY, before_each_step, signal_in_step
+from tests.faults.test_disk import failing_from
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
 
@@ -214,3 +220,134 @@ def test_the_command_of_a_job_repeats_its_run(metarun: Metarun) -> None:
     )  # the command includes the config folder of the tests
     first, second = (Path(f"{run}/test_episodes.csv").read_bytes() for run in ("sweep/1", "again"))
     assert first == second
+
+
+def values(word: str) -> str:
+    loader = hydra_for(None).config_loader
+    (override,), mistakes = parse(loader, [word], sweep=True)
+    assert not mistakes
+    return sweep.with_fixed_values(override, loader)
+
+
+@pytest.mark.parametrize(
+    ("word", "fixed"),
+    [
+        ("algo=glob(*maml)", "algo=choice(fomaml,maml)"),
+        ("algo=glob([*maml,anil],exclude=fo*)", "algo=choice(anil,maml)"),
+        ("algo=glob(maml)", "algo=choice(maml)"),
+        ("+experiment=glob(maml/omni*)", "+experiment=choice(maml/omniglot)"),
+        ("seed=range(0,3)", "seed=range(0,3)"),
+        ("seed=sort(2,0,1)", "seed=sort(2,0,1)"),
+        ("seed=tag(a,choice(0,1))", "seed=tag(a,choice(0,1))"),
+        ("algo.inner_lr=interval(0,1)", "algo.inner_lr=interval(0,1)"),
+        ("tags=[a]", "tags=[a]"),
+    ],
+)
+def test_choices_that_match_a_pattern_are_listed(word: str, fixed: str) -> None:
+    assert values(word) == fixed
+
+
+@pytest.mark.parametrize("word", ["seed=shuffle(0,1,2,3)", "seed=shuffle(range(0,4))"])
+def test_a_random_order_is_drawn_once_so_that_a_resumed_sweep_has_the_same_jobs(word: str) -> None:
+    orders = {values(word) for _ in range(20)}
+    assert len(orders) > 1
+    for order in orders:
+        assert sorted(order.removeprefix("seed=choice(").removesuffix(")").split(",")) == [*"0123"]
+
+
+def test_a_sweep_over_the_choices_that_match_a_pattern(metarun: Metarun) -> None:
+    assert metarun("-m", *TINY, "algo=glob(*maml)", "hydra.sweep.dir=sweep")[0] == 0
+    algorithms = [OmegaConf.load(f"sweep/{i}/config.yaml").choices.algo for i in (0, 1)]
+    assert algorithms == ["fomaml", "maml"]
+    saved = OmegaConf.load("sweep/multirun.yaml").hydra.overrides.task
+    assert "algo=choice(fomaml,maml)" in saved
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["algo=glob(x*)"], "algo=glob(x*): matches no choice (anil, "),
+        (["shots=glob(*)"], "shots=glob(*): matches no choice (none)"),
+        (["seed=shuffle(range(0,1e9))"], "seed=shuffle(range(0,1e9)): the sweep has 1000000000"),
+        (["algo=shuffle(glob(*))"], "algo=shuffle(glob(*)): not an override: "),
+        (["seed=extend_list(1,2)"], "seed=extend_list(1,2): not an override: "),
+        (["seed=0,1", "seed=2,3"], "seed: has a range and is set again; set it once"),
+        (["seed=range(0,2)", "seed=5"], "seed: has a range and is set again; set it once"),
+        (["algo=maml,anil", "algo=glob(*)"], "algo: has a range and is set again; set it once"),
+        (["algo=true"], "algo=true: no such choice (anil, "),
+        (["algo=mamml", "seed=0,1"], "algo=mamml: no such choice; did you mean maml?"),
+        (["data=1"], "data=1: no such choice (banking77, "),
+        (["algo=[maml,anil]"], "algo=['maml', 'anil']: no such choice (anil, "),
+        (["hydra/sweeper=true"], "hydra/sweeper=true: no such choice (basic, metarun, optuna)"),
+        (["hydra/launcher=null"], "hydra/launcher=null: no such choice (basic, "),
+        (["hydra/launcher=basic,joblib"], "hydra/launcher=basic,joblib: a sweep has one launcher"),
+        (["hydra/job_logging=true"], "Config group override must be a string"),
+        (["hydra=null"], "Config group override must be a string"),
+        (["hydra.launcher=null"], "hydra.launcher=null: no such key; choose with hydra/launcher="),
+        (["hydra.sweeper._target_=os.system"], "hydra.sweeper._target_: no such key"),
+        (["++hydra.sweeper._target_=os.system"], "hydra.sweeper._target_: no such key"),
+        (["~hydra.sweeper"], "hydra.sweeper: no such key"),
+        (["hydra.sweeper.max_batch_size=0"], "hydra.sweeper.max_batch_size=0: should be a whole"),
+        (["hydra.sweeper.max_batch_size=x"], "hydra.sweeper.max_batch_size=x: should be a whole"),
+        (["hydra.sweeper.params=3"], "hydra.sweeper.params=3: should be values by key"),
+        (["hydra.sweep.dir=file/sweep"], "hydra.sweep.dir=file/sweep: cannot be written to (Not a"),
+        (
+            ["hydra/sweeper=optuna", "optimizer.lr=0.1,1", "hydra.sweep.dir=file/sweep"],
+            "hydra.sweep.dir=file/sweep: cannot be written to (Not a directory)",
+        ),
+    ],
+)
+def test_a_mistake_that_all_jobs_share_is_refused_before_anything_is_written(
+    metarun: Metarun, words: list[str], line: str
+) -> None:
+    Path("file").touch()
+    code, _, err = metarun("-m", *words)
+    assert code == 2
+    assert len(err) == 1
+    assert err[0].startswith(f"metarun: {line}")
+    assert list(Path().iterdir()) == [Path("file")]
+
+
+def test_later_values_replace_a_single_one(metarun: Metarun) -> None:
+    """As everywhere in Hydra; a script may end with the words of its user."""
+    words = ["seed=7", "seed=0,1", "test_episodes=90", "shots=90", "hydra.sweep.dir=sweep"]
+    metarun("-m", *TINY, *words)
+    assert len(status("sweep")) == 2
+
+
+def test_the_values_of_a_sweep_can_be_in_params(metarun: Metarun) -> None:
+    words = ["hydra.sweeper.params={shots: '90,91'}", "hydra.sweep.dir=sweep"]
+    metarun("-m", *TINY, *words, "hydra.sweeper.max_batch_size=1")
+    for job, shots in enumerate(("shots=90", "shots=91")):
+        assert shots in json.loads(Path(f"sweep/{job}/result.json").read_text())["run"]["command"]
+
+
+def test_a_full_disk_under_a_sweep_names_the_file(metarun: Metarun) -> None:
+    def full(cfg: object, filename: str, output_dir: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(output_dir / filename))
+
+    words = ["-m", *TINY, "shots=90,91", "hydra.sweep.dir=sweep"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hydra.core.utils._save_config", full)
+        code, _, err = metarun(*words)
+    assert code == 1
+    assert len(err) == 1
+    assert err[0].endswith(
+        "sweep/0/.hydra/config.yaml: No space left on device; "
+        "the sweep can go on: metarun resume=sweep"
+    )
+    metarun("resume=sweep", *TINY[:2])
+    assert len(status("sweep")) == 2
+
+
+@pytest.mark.parametrize("search", [[], ["hydra/sweeper=optuna"]])
+def test_a_sweep_that_cannot_be_saved_can_be_started_again(
+    metarun: Metarun, search: list[str]
+) -> None:
+    words = ["-m", *TINY, *search, "optimizer.lr=0.1,1", "hydra.sweep.dir=sweep"]
+    with pytest.MonkeyPatch.context() as patch:
+        failing_from(patch, tempfile, "mkstemp", 1, errno.ENOSPC)
+        code, _, err = metarun(*words)
+    assert code == 2
+    assert err == ["metarun: hydra.sweep.dir=sweep: cannot be written to (No space left on device)"]
+    assert not Path("sweep/multirun.yaml").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -98,6 +98,16 @@ def sift(
     return [o for o, line in pairs if line is None], [line for _, line in pairs if line]
 
 
+def set_again(overrides: Sequence[Override]) -> list[str]:
+    """An error line for each key with several values that a later override sets again."""
+    return [
+        f"{o.key_or_group}: has a range and is set again; set it once"
+        for place, o in enumerate(overrides, 1)
+        if o.is_sweep_override()
+        if any(later.key_or_group == o.key_or_group for later in overrides[place:])
+    ]
+
+
 def is_choice(override: Override) -> bool:
     """Whether the override selects a file of a group, or a folder with such files."""
     key = override.key_or_group
@@ -173,6 +183,12 @@ def keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
+def missing_keys(cfg: DictConfig) -> list[str]:
+    """The dotted keys that a file sets to `???`, so that the user has to type them."""
+    split = [(key, *key.rpartition(".")[::2]) for key in keys(cfg)]
+    return [key for key, at, name in split if OmegaConf.is_missing(OmegaConf.select(cfg, at), name)]
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`; did you mean X?` with the most similar known name; empty if none is similar."""
     known = list(known)
@@ -183,12 +199,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def one_line(error: Exception) -> str:
     """An error message on one line, at most 300 characters, without OmegaConf's debug lines."""
-def missing_keys(cfg: DictConfig) -> list[str]:
-    """The dotted keys that a file sets to `???`, so that the user has to type them."""
-    split = [(key, *key.rpartition(".")[::2]) for key in keys(cfg)]
-    return [key for key, at, name in split if OmegaConf.is_missing(OmegaConf.select(cfg, at), name)]
-
-
     lines = [line.strip() for line in str(error).splitlines()]
     lines = [line for line in lines if line and not line.startswith(("full_key", "object_type"))]
     text = " ".join(lines) or type(error).__name__

@@ -93,9 +93,12 @@ def check_job_folders(loader: ConfigLoader, overrides: Sequence[str], sweep: Pat
     """Check that the folder of each job, `hydra.sweep.subdir`, is inside the folder of the sweep.
 
     Raises:
-        Refused: it is not, for at least one job.
+        Refused: it is not, for at least one job; or the overrides cannot be composed.
     """
-    master = loader.load_configuration("config", list(overrides), RunMode.MULTIRUN)
+    try:
+        master = loader.load_configuration("config", list(overrides), RunMode.MULTIRUN)
+    except Exception as error:  # Hydra and OmegaConf raise errors of many types
+        raise Refused(one_line(error)) from error
     subdir = OmegaConf.to_container(master.hydra.sweep, resolve=False)["subdir"]
     if subdir == NUMBER:
         return

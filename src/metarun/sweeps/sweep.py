@@ -8,15 +8,18 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from metarun.config.compose import compose, examine, folder_at
-from metarun.config.groups import hydra_for
-from metarun.config.overrides import one_line, parse, quote, quote_path
+from metarun.config.groups import hydra_for, options_of
+from metarun.config.overrides import one_line, parse, quote, set_again, sift, wrong_choice
 from metarun.config.schema import GROUPS
-from metarun.errors import Interrupted, Refused
+from metarun.errors import Interrupted, Refused, RunFailed
 from metarun.files import write_whole
+from metarun.plots.figure import drawn
 from metarun.sweeps import launchers, pool, replay, worker
 from metarun.sweeps.search import best, setup
 
@@ -30,15 +33,20 @@ def start(overrides: Sequence[str], config_dir: str | None) -> int:
     Raises:
         Refused: the overrides are not those of a valid sweep.
     """
-    parsed, mistakes = parse(hydra_for(config_dir).config_loader, overrides, sweep=True)
+    loader = hydra_for(config_dir).config_loader
+    parsed, mistakes = parse(loader, overrides, sweep=True)
     mistakes += setup.search_key_mistakes(parsed)
+    of_all_jobs = [o for o in parsed if not o.is_sweep_override()]
+    mistakes += sift(of_all_jobs, partial(wrong_choice, loader))[1]
+    mistakes += set_again(parsed)
     if any(o.lstrip("+").startswith(("out=", "hydra.run.dir=")) for o in overrides):
         mistakes.append("out: with -m each job has its own folder; hydra.sweep.dir=DIR holds them")
     if mistakes:
         raise Refused(*mistakes)
-    overrides = _sweep_keys_of_swept_groups([quote_path(o) for o in overrides], config_dir)
+    overrides = [with_fixed_values(o, loader) for o in parsed]
+    overrides = _sweep_keys_of_swept_groups(overrides, config_dir)
     cfg = _shared_config(overrides, config_dir)
-    overrides = launchers.add_threads(overrides, cfg, hydra_for(config_dir).config_loader)
+    overrides = launchers.add_threads(overrides, cfg, loader)
     sweep = _sweep_folder(overrides, cfg, config_dir)
     if (sweep / "multirun.yaml").exists():
         raise Refused(
@@ -46,6 +54,27 @@ def start(overrides: Sequence[str], config_dir: str | None) -> int:
             f"choose another folder, or go on with that sweep: metarun resume={sweep}"
         )
     return _run(overrides, sweep, config_dir, go_on=False)
+
+
+def with_fixed_values(override: Override, loader: ConfigLoader) -> str:
+    """Return the override, with `glob` and `shuffle` replaced by the list of their values.
+
+    A resumed sweep then has the same jobs, in the same order.
+
+    Raises:
+        Refused: there is no value, or there are more than a sweep can have.
+    """
+    value, line = override.value(), str(override.input_line)
+    if isinstance(value, Glob):
+        values = value.filter(options := options_of(loader, override.key_or_group))
+        if not values:
+            raise Refused(f"{line}: matches no choice ({', '.join(options) or 'none'})")
+    elif getattr(value, "shuffle", False):
+        launchers.count([override])  # before the values are listed
+        values = override.sweep_string_iterator()
+    else:
+        return line
+    return f"{override.get_key_element()}=choice({','.join(values)})"
 
 
 def _sweep_keys_of_swept_groups(overrides: list[str], config_dir: str | None) -> list[str]:
@@ -111,6 +140,9 @@ def _run(overrides: list[str], sweep: Path, config_dir: str | None, go_on: bool)
     except (HydraException, Refused) as error:  # not of a job: a job catches its own
         started = False
         raise error if isinstance(error, Refused) else Refused(one_line(error)) from error
+    except OSError as error:  # Hydra writes to the folder of a job before the job starts
+        reason = f"{error.filename or sweep}: {error.strerror or error}"
+        raise RunFailed(f"{reason}; the sweep can go on: metarun resume={sweep}") from error
     except KeyboardInterrupt as stop:
         raise Interrupted(f"the sweep can go on: metarun resume={sweep}") from stop
     finally:
@@ -130,6 +162,8 @@ def _shared_config(overrides: list[str], config_dir: str | None) -> DictConfig |
     loader = hydra_for(config_dir).config_loader
     parsed, _ = parse(loader, overrides, sweep=True)
     cfg, mistakes = examine(loader, [o.input_line for o in parsed if not o.is_sweep_override()])
+    swept = {o.key_or_group for o in parsed if o.is_sweep_override()}
+    mistakes = [line for line in mistakes if line.partition(":")[0] not in swept]  # have a value
     if mistakes and setup.is_search(overrides):  # all trials would fail
         raise Refused(*mistakes)
     return cfg
@@ -144,7 +178,6 @@ def _sweep_folder(overrides: list[str], cfg: DictConfig | None, config_dir: str 
 
 def _print_results(sweep: Path) -> bool:
     """Print the table of the sweep, save it as CSV and figure; return whether a job failed."""
-    from metarun.plots.figure import drawn
     from metarun.report import picture, ranking, runs, tables
     from metarun.training.display import console
 
@@ -162,5 +195,3 @@ def _print_results(sweep: Path) -> bool:
     drawn("sweep", lambda: picture.draw(ranked, sweep.name, sweep / "sweep.png"))
     screen.print(str(sweep), soft_wrap=True, markup=False)
     return any(entry.status not in OK_STATUSES for entry in ranked.entries)
-    swept = {o.key_or_group for o in parsed if o.is_sweep_override()}
-    mistakes = [line for line in mistakes if line.partition(":")[0] not in swept]  # have a value

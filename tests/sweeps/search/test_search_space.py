@@ -87,11 +87,11 @@ def test_an_invalid_range_is_reported_in_one_line(word: str, reason: str) -> Non
 
 def test_all_mistakes_are_reported() -> None:
     with pytest.raises(Refused) as refused:
-        read("a=interval(2,1)", "seed=0,1", "b=1,2", "b=3,4")
+        read("a=interval(2,1)", "seed=0,1", "b=range(0,0)")
     assert [line.partition(":")[0] for line in refused.value.mistakes] == [
         "a=interval(2,1)",
         "seed",
-        "b",
+        "b=range(0,0)",
     ]
 
 

@@ -131,7 +131,7 @@ def read_space(parsed: Sequence[Override], integer_keys: Iterable[str] = ()) -> 
     """
     overrides: list[str | Dimension] = []
     mistakes: list[str] = []
-    for place, o in enumerate(parsed, 1):
+    for o in parsed:
         if not o.is_sweep_override():
             overrides.append(str(o.input_line))
             continue
@@ -142,8 +142,6 @@ def read_space(parsed: Sequence[Override], integer_keys: Iterable[str] = ()) -> 
             continue
         if isinstance(override, Dimension):
             mistakes += _unsearchable(str(o.key_or_group))
-            if any(later.key_or_group == o.key_or_group for later in parsed[place:]):
-                mistakes.append(f"{o.key_or_group}: has a range and is set again; set it once")
         overrides.append(override)
     space = Space(tuple(overrides))
     if not space.dimensions and not mistakes:

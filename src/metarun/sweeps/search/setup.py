@@ -14,6 +14,7 @@ from metarun.config.overrides import nearest, parse
 from metarun.config.schema import GROUPS
 from metarun.errors import Refused
 from metarun.files import make_folder, write_whole
+from metarun.sweeps import writing_to
 from metarun.sweeps.composition import composed, loader_for
 from metarun.sweeps.search.samplers import Settings
 from metarun.sweeps.search.search_space import SEARCH, Dimension, Space, read_space
@@ -21,6 +22,7 @@ from metarun.sweeps.search.study import Study, import_optuna
 from metarun.sweeps.search.trial import trial_override
 
 KEYS = tuple(f"hydra.sweeper.{name}" for name in Settings.model_fields)
+SWEEPER_KEYS = ("hydra.sweeper.max_batch_size", "hydra.sweeper.params")  # without a search
 
 
 def is_search(overrides: Sequence[str]) -> bool:
@@ -29,20 +31,18 @@ def is_search(overrides: Sequence[str]) -> bool:
 
 
 def search_key_mistakes(parsed: Sequence[Override]) -> list[str]:
-    """Return a line for each unknown search key, or, without a search, for each search key."""
-    overrides = [str(o.input_line) for o in parsed]
-    keys = [override.partition("=")[0].lstrip("+") for override in overrides]
-    if is_search(overrides):
-        return [
-            f"{key}: no such key{nearest(key, KEYS)} ({', '.join(KEYS)})"
-            for key in keys
-            if f"{key}.".startswith("hydra.sweeper.") and key not in KEYS
-        ]
-    return [
-        f"{override}: is for a search: add {SEARCH}"
-        for o, key, override in zip(parsed, keys, overrides, strict=True)
-        if key in KEYS or (o.is_sweep_override() and not o.is_discrete_sweep())
-    ]
+    """Return a line for each unknown sweeper key, and, without a search, for each search key."""
+    search, mistakes = is_search([str(o.input_line) for o in parsed]), []
+    known = KEYS if search else SWEEPER_KEYS
+    for o in parsed:
+        key = str(o.key_or_group)
+        name = key if search else ".".join(key.split(".")[:3])  # params has keys of its own
+        is_range = o.is_sweep_override() and not o.is_discrete_sweep()
+        if not search and (key in KEYS or is_range):
+            mistakes.append(f"{o.input_line}: is for a search: add {SEARCH}")
+        elif f"{key}.".startswith("hydra.sweeper.") and name not in known:
+            mistakes.append(f"{key}: no such key{nearest(key, known)} ({', '.join(known)})")
+    return mistakes
 
 
 def change_trials(saved: list[str], new: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -95,17 +95,13 @@ def begin(config: DictConfig, keys: Mapping[str, Any], overrides: Sequence[str])
     space = read_space(parsed, _integer_keys(loader, search_path, read_space(parsed)))
     _check_choices(loader, search_path, space)
     sweep = Path(config.hydra.sweep.dir)
-    try:
+    with writing_to(sweep):
         make_folder(sweep)
         study = Study(sweep, space, settings)
         started = len(study.trials())
         if settings.trials < started:
             raise Refused(f"{KEYS[0]}={settings.trials}: {sweep} already has {started} trials")
         write_whole(sweep / "multirun.yaml", OmegaConf.to_yaml(config))
-    except OSError as error:
-        raise Refused(
-            f"hydra.sweep.dir={sweep}: cannot be written to ({error.strerror})"
-        ) from error
     threads = [o for o in space.overrides if isinstance(o, str) and o.startswith("threads=")]
     # A launcher reads the number of threads from the overrides of a job.
     return [[trial_override(space, settings), *threads[-1:]]] * settings.trials

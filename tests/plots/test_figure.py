@@ -1,0 +1,34 @@
+"""Pictures are files: the graphical backend of Matplotlib has no influence, but must exist."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+CALL = """
+from metarun.errors import Refused
+try:
+    from metarun.plots import figure
+except Refused as refused:
+    print(refused)
+"""
+
+
+@pytest.mark.parametrize(
+    ("backend", "line"),
+    [
+        ("nonsense", "MPLBACKEND=nonsense: no backend of Matplotlib; unset it: pictures are only"),
+        ("tkagg", ""),
+        ("module://no_such_module", ""),
+        ("", ""),
+    ],
+)
+def test_an_unknown_backend_is_refused(backend: str, line: str) -> None:
+    environment = {**os.environ, "MPLBACKEND": backend}
+    done = subprocess.run(
+        [sys.executable, "-c", CALL], env=environment, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout.startswith(line), bool(done.stdout)) == (True, bool(line))
