@@ -308,6 +308,21 @@ def test_a_run_is_not_resumed_with_other_data(metarun: Metarun, split: str) -> N
     assert err == [f"metarun: resume=run: the data of {split} has changed; start a new run"]
 
 
+def test_recent_scores_with_other_names_do_not_fail_in_the_run(metarun: Metarun) -> None:
+    """Anybody can write them with a valid checksum."""
+    metarun(*TINY, "out=run")
+    folder = Path("run/checkpoints")
+    state = checkpoint.load_state(folder / "last.pt")
+    (folder / "previous.pt").unlink()
+    checkpoint.save(folder / "last.pt", {**state, "recent": [{"speed": 1.0}]})
+    code, _, (line,) = metarun("resume=run", "steps=6", *TINY[:2])
+    assert code == 2
+    assert "(recent.0.loss: Field required)" in line
+    checkpoint.save(folder / "last.pt", {**state, "recent": [{"loss": 1.0, "speed": 1.0}]})
+    code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
+    assert (code, err) == (0, [])
+
+
 def test_two_processes_do_not_train_in_one_folder(metarun: Metarun) -> None:
     metarun(*TINY, "out=run")
     with alone_in(Path("run")):

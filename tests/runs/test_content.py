@@ -160,6 +160,24 @@ def test_the_entries_of_a_run_fit_each_other(values: dict[str, Any]) -> None:
         check({**VALIDATED, **values}, Last)
 
 
+@pytest.mark.parametrize(
+    ("recent", "reason"),
+    [
+        ([{"accuracy": 0.5}], "recent.0.loss: Field required"),
+        ([{"loss": 0.5}, {}], "recent.1.loss: Field required"),
+        ([{"loss": "0.5"}], "recent.0.loss: Input should be a valid number"),
+        ([{"loss": 0.5, "accuracy": None}], "recent.0.accuracy: Input should be a valid number"),
+        ([{"loss": 0.5, 3: 0.5}], "recent.0.3: Keys should be strings"),
+        ([{"loss": 0.5}, {"loss": 0.5, "accuracy": 1.0}], "steps have different names"),
+    ],
+)
+def test_the_scores_of_recent_steps_have_the_same_names(recent: list[Any], reason: str) -> None:
+    both = {"loss": 0.5, "accuracy": 1.0}
+    check(last(recent=[both, both]), Last)
+    with pytest.raises(ValueError, match=reason):
+        check(last(recent=recent), Last)
+
+
 def test_weights_fit_a_learner_with_the_same_names_shapes_and_types() -> None:
     assert misfit(WEIGHTS, deepcopy(WEIGHTS)) is None
     assert misfit({}, {}) is None

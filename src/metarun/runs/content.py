@@ -63,6 +63,15 @@ class Lines(_Strict):
     sha256: str
 
 
+class StepScores(_Strict):
+    """The scores of an outer step."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float]
+
+    loss: float
+
+
 class Optimizer(_Strict):
     """The state dict of a torch optimizer."""
 
@@ -94,7 +103,7 @@ class Last(Content):
 
     validated: NonNegativeInt
     best_learner: Weights | None
-    recent: list[dict[str, float]]
+    recent: list[StepScores]
     metrics: Lines
     wall_seconds: float
     step_seconds: float
@@ -104,11 +113,13 @@ class Last(Content):
     trial: int | None = None
 
     @model_validator(mode="after")
-    def _best_is_complete(self) -> Last:
+    def _entries_fit_each_other(self) -> Last:
         if (self.best is None) != (self.best_learner is None):
             raise ValueError("best and best_learner belong together")
         if self.validated > self.step or (self.validated > 0 and self.best is None):
             raise ValueError("the validations do not fit the step")
+        if len({frozenset(scores.model_dump()) for scores in self.recent}) > 1:
+            raise ValueError("the scores of the recent steps have different names")
         return self
 
 

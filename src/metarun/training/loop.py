@@ -138,7 +138,8 @@ def meta_train(
             display.step(step + 1, scores)
             if (step + 1) % config.log_every == 0 or step + 1 == steps:
                 recent, state.recent = state.recent, []
-                note("train", {k: float(np.mean([r[k] for r in recent])) for k in scores})
+                names = [name for name in scores if name in recent[0]]  # of all, if they are ours
+                note("train", {k: float(np.mean([r[k] for r in recent])) for k in names})
             stop.check()
     except Interrupted:
         save()

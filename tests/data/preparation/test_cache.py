@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from metarun.data.preparation.cache import ARRAY, INDEX, LOCK, prepared, stored
+from metarun.data.preparation.cached_files import find
 from metarun.data.preparation.images import Class, Images
 from metarun.errors import Refused
 from tests.names import file_names
@@ -131,8 +132,15 @@ def flip(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)  # to read it would wait for ever
+
+
 @pytest.mark.parametrize("which", [INDEX, ARRAY])
-@pytest.mark.parametrize("damage", [truncate, flip, Path.unlink, lambda p: p.write_bytes(b"")])
+@pytest.mark.parametrize(
+    "damage", [truncate, flip, Path.unlink, pipe, lambda p: p.write_bytes(b"")]
+)
 def test_damage_is_noticed_and_repaired(tmp_path, which, damage):
     prepared(tmp_path, "key", some_classes)
     damage(tmp_path / which)
@@ -147,6 +155,16 @@ def test_damage_is_noticed_and_repaired(tmp_path, which, damage):
 def test_a_damaged_index_does_not_crash(tmp_path, junk):
     (tmp_path / INDEX).write_bytes(junk)
     assert stored(tmp_path, "key") is None
+
+
+def test_an_endless_or_deep_index_is_not_read(tmp_path):
+    for content in (b"[" * 10**6, b'{"sha256": ' + b"[" * 10**6):
+        (tmp_path / INDEX).write_bytes(content)
+        assert stored(tmp_path, "key") is None
+    os.truncate(tmp_path / INDEX, 2**40)  # a sparse file, larger than any memory
+    assert stored(tmp_path, "key") is None
+    (found,) = find(tmp_path)
+    assert found.root is None
 
 
 def test_a_copied_cache_is_used_after_verification(tmp_path):

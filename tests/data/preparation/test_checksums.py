@@ -49,13 +49,19 @@ def test_a_file_of_another_size_or_time_is_read_again(file, tmp_path):
     assert Checksums(tmp_path / "cache").of(file) == md5(b"longer content")
 
 
-@pytest.mark.parametrize("notes", [b"", b"[]", b'{"a": 1}', b'{"a": ["x"]}', b"\xff"])
+@pytest.mark.parametrize("notes", [b"", b"[]", b'{"a": 1}', b'{"a": ["x"]}', b"\xff", b"[" * 10**5])
 def test_damaged_records_are_ignored(file, tmp_path, notes):
     (tmp_path / "cache" / NOTES).write_bytes(notes)
     sums = Checksums(tmp_path / "cache")
     assert sums.of(file) == md5(b"content")
     sums.keep([file])
     assert Checksums(tmp_path / "cache").records.keys() == {str(file)}
+
+
+def test_endless_records_are_ignored(file, tmp_path):
+    with (tmp_path / "cache" / NOTES).open("wb") as notes:
+        notes.truncate(2**40)  # a sparse file
+    assert Checksums(tmp_path / "cache").of(file) == md5(b"content")
 
 
 def test_a_read_only_folder_is_ignored(file, tmp_path):

@@ -21,10 +21,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from metarun.data.preparation.cached_files import ARRAY, INDEX, LOCK, hold
+from metarun.data.preparation.cached_files import ARRAY, INDEX, LOCK, MAX_BYTES, hold
 from metarun.data.preparation.images import Class, Images, Ledger
 from metarun.errors import Refused
-from metarun.files import clear_parts, replacing, write_whole
+from metarun.files import clear_parts, open_file, read_whole, replacing, write_whole
 
 FORMAT = 3
 DTYPES = ("uint8", "float16", "float32")
@@ -81,12 +81,13 @@ def stored(folder: Path, key: str) -> Images | None:
     damage, the digests of all classes are verified; otherwise only the file size is.
     """
     try:
-        index = json.loads((folder / INDEX).read_bytes())
+        index = json.loads(read_whole(folder / INDEX, MAX_BYTES))
         checksum = index.pop("sha256")
         if checksum != _index_hash(index) or (index["format"], index["key"]) != (FORMAT, key):
             return None
         path = folder / ARRAY
-        items = np.load(path, mmap_mode="r", allow_pickle=False)
+        with open_file(path):  # refuses a pipe, which may never end
+            items = np.load(path, mmap_mode="r", allow_pickle=False)
         hold(items, path)
         images = Images(
             np.asarray(items),  # still memory-mapped; indexing is faster than on a np.memmap
@@ -104,7 +105,7 @@ def stored(folder: Path, key: str) -> Images | None:
             current = Images.of(images.items, images.names, images.counts)
             return images if current.digests == images.digests else None
         return images
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RecursionError):
         return None
 
 

@@ -22,6 +22,7 @@ except ImportError:  # Windows, which does not delete files that are in use
     fcntl = None
 
 ARRAY, INDEX, LOCK = "metarun_items.npy", "metarun_index.json", ".metarun.lock"
+MAX_BYTES = 2**28  # of an index: about a million classes
 DEPTH = 2  # levels of folders below a cache folder: `glyphs`, `image_folder/NAME`
 
 
@@ -117,7 +118,7 @@ def _is_own(name: str) -> bool:
 
 def _root(folder: Path) -> str | None:
     try:
-        root = json.loads(read_whole(folder / INDEX))["root"]
+        root = json.loads(read_whole(folder / INDEX, MAX_BYTES))["root"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
     return root if isinstance(root, str) else None

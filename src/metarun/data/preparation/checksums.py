@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from metarun.errors import Refused
-from metarun.files import write_whole
+from metarun.files import read_whole, write_whole
 
 NOTES = "metarun_sources.json"
+MAX_BYTES = 2**20
 log = logging.getLogger(__name__)
 
 MD5 = functools.partial(hashlib.md5, usedforsecurity=False)
@@ -29,8 +30,8 @@ class Checksums:
     def __init__(self, folder: Path) -> None:
         self.path = folder / NOTES
         self.records: dict[str, list[object]] = {}  # path → [size, modification time, MD5]
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            stored = json.loads(self.path.read_bytes())
+        with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
+            stored = json.loads(read_whole(self.path, MAX_BYTES))
             self.records = {p: r for p, r in stored.items() if isinstance(r, list) and len(r) == 3}
         self.changed = False
 
