@@ -210,6 +210,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="rows whose name contains this")
     arguments = parser.parse_args()
     keep_freed_memory()
+    torch.backends.cudnn.allow_tf32 = False  # as in a run of metarun
+    torch.backends.cudnn.deterministic = True
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if find_spec("learn2learn") is None:

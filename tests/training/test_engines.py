@@ -105,7 +105,9 @@ def test_tasks_at_once() -> None:
     engine_of(learner, engine="vmap", tasks_at_once=3)
     assert learner.tasks_at_once == 3
     engine_of(learner, engine="vmap")
-    assert learner.tasks_at_once == 32
+    assert learner.tasks_at_once == 16
+    engine_of(learner, "cuda", engine="vmap")
+    assert learner.tasks_at_once == 128
 
 
 def test_a_run_names_its_engine_and_keeps_it(metarun: Callable[..., Any]) -> None:

@@ -35,7 +35,7 @@ def draw_pairs(y: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     items = members.shape[1]
 
     def draw(low: int, high: int) -> Tensor:
-        return torch.randint(low, high, (count,), device=y.device)
+        return torch.randint(low, high, (count,)).to(y.device)  # the same numbers on every device
 
     label, item = draw(0, ways), draw(0, items)
     same = members[label, item], members[label, (item + draw(1, items)) % items]

@@ -11,7 +11,7 @@ from metarun.errors import Refused
 from metarun.tasks.task import Spec
 
 ITEMS, TASKS = 20, 16  # on a CPU, vmap is faster up to so many items a task, from so many tasks
-TASKS_AT_ONCE = 32
+TASKS_AT_ONCE, TASKS_AT_ONCE_ON_A_GPU = 16, 128  # by default, with `vmap`
 
 
 def set_engine(learner: Learner, config: RunConfig, spec: Spec, device: str) -> RunConfig:
@@ -42,7 +42,8 @@ def set_engine(learner: Learner, config: RunConfig, spec: Spec, device: str) -> 
         )
     learner.engine = engine
     if engine == "vmap":
-        learner.tasks_at_once = config.tasks_at_once or TASKS_AT_ONCE
+        default = TASKS_AT_ONCE_ON_A_GPU if device == "cuda" else TASKS_AT_ONCE
+        learner.tasks_at_once = config.tasks_at_once or default
     return config.model_copy(update={"engine": engine})
 
 

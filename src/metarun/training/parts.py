@@ -178,9 +178,12 @@ def plan(
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         raise Refused(f"device={name}: not available here; device=cpu always is") from error
+    if name.startswith("cuda"):  # float32 is float32, and a run can be repeated
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
     return torch.device(name)
