@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from metarun.config.command_line import expand
+from metarun.config.schema import RunConfig
 from metarun.errors import Refused
 from tests.conftest import OWN
 
@@ -88,3 +89,19 @@ def test_a_home_that_is_unknown_is_said(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_folder_whose_name_begins_with_a_tilde_can_be_given() -> None:
     assert expand("./~nobody_here", "") == Path("~nobody_here")
     assert expand("a/~b", "") == Path("a/~b")
+
+
+@pytest.mark.parametrize("out", ["out=a", "++out=a", "out=~/a"])
+def test_one_of_two_folders_is_not_dropped(metarun: Metarun, out: str) -> None:
+    code, _, err = metarun(out, "hydra.run.dir=h")
+    assert code == 2
+    assert err[0].endswith("hydra.run.dir=h is the folder of the run; type only one")
+    assert list(Path().iterdir()) == []
+
+
+def test_a_folder_can_contain_the_other(metarun: Metarun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(config: RunConfig, out: Path, *_: object) -> None:
+        raise Refused(str(out))
+
+    monkeypatch.setattr("metarun.train.train", train)
+    assert metarun("out=a", "hydra.run.dir=${out}/b")[2] == ["metarun: a/b"]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from metarun.config.compose import compose, plain
-from metarun.config.groups import choices, conf_dir
-from metarun.config.overrides import quote_path
+from metarun.config.groups import choices, conf_dir, hydra_for
+from metarun.config.overrides import parse, quote_path
 from metarun.config.schema import GROUPS
 from metarun.errors import Refused
 from tests.conftest import OWN
@@ -65,7 +65,17 @@ def test_the_main_keys_do_not_change_by_accident() -> None:
         ("shots=-1", "shots=-1: should be greater than or equal to 1"),
         ("ways=0", "ways=0: should be greater than or equal to 1"),
         ("steps=many", "steps=many: should be a valid integer"),
-        ("steps=1e3", "steps=1000.0: should be a valid integer"),
+        ("steps=1e3", "steps=1000.0: should be a valid integer; write steps=1000"),
+        ("shots=4.0", "shots=4.0: should be a valid integer; write shots=4"),
+        ("seed=-0.0", "seed=-0.0: should be a valid integer; write seed=0"),
+        ("steps=4.5", "steps=4.5: should be a valid integer"),
+        ("threads=None", "threads=None: should be a valid integer; no value is written null"),
+        ("steps=none", "steps=none: should be a valid integer; no value is written null"),
+        ("tags=None", "tags=None: should be a valid list; no value is written null"),
+        ("tags=foo", "tags=foo: should be a valid list; write tags=[foo]"),
+        ("logger=None", "logger=None: no such choice; did you mean none?"),
+        ("algo=maml.yml", "algo=maml.yml: no such choice; did you mean maml?"),
+        ("experiment=maml/omniglot.yaml", "experiment=maml/omniglot.yaml: no such choice; did you"),
         ("shots=true", "shots=true: should be a valid integer"),
         ("seed=-1", "seed=-1: should be greater than or equal to 0"),
         ("device=gpu", "device=gpu: should be auto, cpu, cuda, cuda:N or mps"),
@@ -92,6 +102,37 @@ def test_a_mistake_is_reported_in_one_line(typed: str, line: str) -> None:
     (message,) = mistakes(typed)
     assert message.startswith(line)
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["mine", "mine.yml"])
+def test_a_file_that_ends_in_yml_is_named(name: str, tmp_path: Path) -> None:
+    """Hydra reads files that end in .yaml only."""
+    file = tmp_path / "algo/mine.yml"
+    file.parent.mkdir()
+    file.touch()
+    (line,) = mistakes(f"algo={name}", folder=tmp_path)
+    assert line.startswith(f"algo={name}: no such choice; rename {file} to mine.yaml (")
+
+
+@pytest.mark.parametrize(
+    ("word", "values"),
+    [
+        ("optimizer.clip=choice(null,1.0)", ["null", "1.0"]),
+        ("optimizer.clip=choice( 1.0, null )", ["1.0", "null"]),
+        ("optimizer.clip=choice(null,null)", ["null", "null"]),
+        ("tags=choice([null],[a,null])", ["[null]", "[a,null]"]),
+        ("logger.name=choice('a,null',b)", ["a\\,null", "b"]),
+        ("logger.name=choice(nullify,b)", ["nullify", "b"]),
+    ],
+)
+def test_null_can_be_a_value_of_a_sweep(word: str, values: list[str]) -> None:
+    (override,), wrong = parse(hydra_for(None).config_loader, [word], sweep=True)
+    assert not wrong
+    assert list(override.sweep_string_iterator()) == values
+
+
+def test_a_choice_of_null_alone_is_null() -> None:
+    assert compose(["optimizer.clip=choice(null)"]).optimizer.clip is None
 
 
 def test_all_mistakes_are_reported_together_and_each_once() -> None:

@@ -351,3 +351,9 @@ def test_a_sweep_that_cannot_be_saved_can_be_started_again(
     assert code == 2
     assert err == ["metarun: hydra.sweep.dir=sweep: cannot be written to (No space left on device)"]
     assert not Path("sweep/multirun.yaml").exists()
+
+
+def test_a_key_of_a_swept_group_can_be_null(metarun: Metarun) -> None:
+    words = ["optimizer=adam,sgd", "optimizer.clip=null", "hydra.sweep.dir=sweep"]
+    assert metarun("-m", *TINY, *words)[0] == 0
+    assert [OmegaConf.load(f"sweep/{i}/config.yaml").optimizer.clip for i in (0, 1)] == [None] * 2

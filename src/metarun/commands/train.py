@@ -27,6 +27,8 @@ def run(request: Request) -> int:
 
         return sweep.start(request.words, flags.config_dir)
 
+    from omegaconf import OmegaConf
+
     from metarun.config.compose import checked, examine, folder_at, plain
     from metarun.config.groups import hydra_for, user_folders
     from metarun.config.overrides import missing_keys, only_for_sweeps
@@ -51,6 +53,9 @@ def run(request: Request) -> int:
             mistakes += more.lines
         raise Refused(*dict.fromkeys(mistakes))
     out = folder_at(cfg, "hydra.run.dir")
+    has_out = any(word.lstrip("+").startswith("out=") for word in request.words)
+    if has_out and "${out}" not in OmegaConf.to_container(cfg.hydra.run)["dir"]:
+        raise Refused(f"out={cfg.out}: hydra.run.dir={out} is the folder of the run; type only one")
 
     from metarun.train import train
     from metarun.training.display import conclude

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -20,6 +21,7 @@ from metarun.config.schema import GROUPS, PLACES, show
 from metarun.errors import Refused
 
 OF_SWEEPS = ("hydra/launcher", "hydra/sweeper")
+CHOICE_OF_NULL = re.compile(r"^([^=]+=)choice\(((?:.*,)?\s*null\s*(?:,.*)?)\)$", re.DOTALL)
 PATHS = ("out", "data_home", "hydra.run.dir", "hydra.sweep.dir", *PLACES)
 
 
@@ -48,10 +50,13 @@ def parse(
 
 
 def quote_path(text: str) -> str:
-    """Quote the value of a path key, so that it may contain blanks, commas, = and brackets."""
+    """Quote the value of a path key, so that it may contain blanks, commas, = and brackets.
+
+    For other keys, `choice(null,1)` becomes `null,1`, which means the same and which Hydra takes.
+    """
     match = re.fullmatch(r"(\+{0,2}[\w.]+)=(.*)", text, flags=re.DOTALL)
     if not match or match[1].lstrip("+") not in PATHS:
-        return text
+        return CHOICE_OF_NULL.sub(r"\1\2", text)
     value = match[2]
     if value == "null" or value[:1] in "'\"" or value.startswith("choice("):
         return text
@@ -127,7 +132,7 @@ def wrong_choice(loader: ConfigLoader, override: Override) -> str | None:
         if name not in options:
             if group == "experiment" and (renamed := _renamed(str(name), options)):
                 return f"{group}={show(name)}: no such choice; it is now {renamed}"
-            hint = nearest(str(name), options)
+            hint = _misnamed(loader, group, str(name)) or nearest(str(name), options)
             listing = ", ".join(options) if len(options) <= 15 else f"metarun list {group}: all"
             return f"{group}={show(name)}: no such choice{hint} ({listing or 'none'})"
     return None
@@ -140,6 +145,15 @@ def _renamed(name: str, presets: Iterable[str]) -> str | None:
         return None
     ways, quick = f" ways={match[2]}" if match[2] else "", " quick=true" if match[4] else ""
     return f"experiment={match[1]}{ways} shots={match[3]}{quick}"
+
+
+def _misnamed(loader: ConfigLoader, group: str, name: str) -> str:
+    """A hint if the choice has a file that Hydra does not read, because its name ends in .yml."""
+    for source in loader.get_sources():
+        file = Path(source.path) / group / f"{name.removesuffix('.yml')}.yml"
+        if source.scheme() == "file" and file.is_file():
+            return f"; rename {file} to {file.stem}.yaml"
+    return ""
 
 
 def unknown_key(base: DictConfig, override: Override) -> str | None:

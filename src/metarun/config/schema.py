@@ -134,8 +134,20 @@ def explain(error: ValidationError, prefix: str = "") -> list[str]:
         if detail["type"] == "missing":
             lines.append(f"{key}: missing")
         else:
-            lines.append(f"{key}={show(detail['input'])}: {message}")
+            value = detail["input"]
+            lines.append(f"{key}={show(value)}: {message}{_hint(key, value, message)}")
     return list(dict.fromkeys(lines))
+
+
+def _hint(key: str, value: Any, message: str) -> str:
+    """`; …` with the form in which a wrong value should be typed; empty if that is not plain."""
+    if isinstance(value, str) and value.lower() == "none" and "'none'" not in message:
+        return "; no value is written null"
+    if isinstance(value, str) and message.endswith("list"):
+        return f"; write {key}=[{show(value)}]"
+    if message.endswith("integer") and isinstance(value, float) and value.is_integer():
+        return f"; write {key}={int(value)}"
+    return ""
 
 
 def show(value: Any) -> str:

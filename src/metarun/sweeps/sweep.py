@@ -91,7 +91,7 @@ def _sweep_keys_of_swept_groups(overrides: list[str], config_dir: str | None) ->
         o.input_line
         for o in parsed
         if not o.is_sweep_override() and str(o.key_or_group).partition(".")[0] in swept
-        if "." in str(o.key_or_group)
+        if "." in str(o.key_or_group) and o.value() is not None  # choice(null) is not valid
     }
     return [
         f"{o.partition('=')[0]}=choice({o.partition('=')[2]})"
