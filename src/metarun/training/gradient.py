@@ -10,13 +10,11 @@ from torch import Tensor
 
 from metarun.algorithms import Learner
 from metarun.tasks.task import Model, Task
+from metarun.training.blocks import Part, blocks, combine, running_averages
 
 
 def accumulate(learner: Learner, tasks: Sequence[Task], seed: int) -> list[dict[str, Tensor]]:
-    """Add the gradient of the mean outer loss over the tasks to `.grad` of the parameters.
-
-    Only the graphs of `learner.tasks_at_once` tasks are in memory at a time, or those of all tasks
-    if the learner is joint.
+    """Set `.grad` of the parameters to the gradient of the mean outer loss over the tasks.
 
     Args:
         seed: seeds the random numbers that the learner draws, together with the task number.
@@ -24,14 +22,34 @@ def accumulate(learner: Learner, tasks: Sequence[Task], seed: int) -> list[dict[
     Returns:
         The scores of each task: scalars without a graph.
     """
+    some = (tasks[block.start : block.stop] for block in blocks(learner, len(tasks)))
+    return combine(learner, (part(learner, block, len(tasks), seed) for block in some))
+
+
+def part(learner: Learner, tasks: Sequence[Task], count: int, seed: int) -> Part:
+    """The contribution of a block of tasks to a step of `count` tasks; `learner` stays as it was.
+
+    Only the graphs of `learner.tasks_at_once` tasks are in memory at a time, or those of all tasks
+    if the learner is joint. Buffers other than running averages change; see `blocks.obstacle`.
+    """
     size = len(tasks) if learner.joint else learner.tasks_at_once
-    scores_of_tasks: list[dict[str, Tensor]] = []
-    for start in range(0, len(tasks), size):
-        seed_draws(seed, tasks[start].number)
-        losses, scores = zip(*learner.outer_losses(tasks[start : start + size]), strict=True)
-        (torch.stack(losses).sum() / len(tasks)).backward()
-        scores_of_tasks += scores
-    return scores_of_tasks
+    averages = running_averages(learner)
+    before = [buffer.clone() for buffer in averages]
+    scores: list[dict[str, Tensor]] = []
+    learner.zero_grad()
+    try:
+        for start in range(0, len(tasks), size):
+            seed_draws(seed, tasks[start].number)
+            chunk = learner.outer_losses(tasks[start : start + size])
+            losses, scores_of_chunk = zip(*chunk, strict=True)
+            (torch.stack(losses).sum() / count).backward()
+            scores += scores_of_chunk
+        gradients = [parameter.grad for parameter in learner.parameters()]
+        return Part(scores, gradients, [buffer.clone() for buffer in averages])
+    finally:
+        learner.zero_grad()
+        for buffer, value in zip(averages, before, strict=True):
+            buffer.copy_(value)
 
 
 @torch.no_grad()
