@@ -74,6 +74,7 @@ def test_the_main_keys_do_not_change_by_accident() -> None:
         ("tags=None", "tags=None: should be a valid list; no value is written null"),
         ("tags=foo", "tags=foo: should be a valid list; write tags=[foo]"),
         ("logger=None", "logger=None: no such choice; did you mean none?"),
+        (f"algo={'1' * 300}", f"algo={'1' * 77}…: no such choice"),
         ("algo=maml.yml", "algo=maml.yml: no such choice; did you mean maml?"),
         ("experiment=maml/omniglot.yaml", "experiment=maml/omniglot.yaml: no such choice; did you"),
         ("shots=true", "shots=true: should be a valid integer"),

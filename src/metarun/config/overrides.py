@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -151,7 +152,7 @@ def _misnamed(loader: ConfigLoader, group: str, name: str) -> str:
     """A hint if the choice has a file that Hydra does not read, because its name ends in .yml."""
     for source in loader.get_sources():
         file = Path(source.path) / group / f"{name.removesuffix('.yml')}.yml"
-        if source.scheme() == "file" and file.is_file():
+        if source.scheme() == "file" and os.path.isfile(file):  # any name
             return f"; rename {file} to {file.stem}.yaml"
     return ""
 
