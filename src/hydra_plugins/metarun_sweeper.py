@@ -40,12 +40,13 @@ class MetarunSweeper(BasicSweeper):
         parsed, mistakes = parse(loader, [*self._parse_config(), *arguments], sweep=True)
         if mistakes:
             raise Refused(*mistakes)
+        batches = self.split_arguments(parsed, size)
         folder = Path(self.config.hydra.sweep.dir)
         with writing_to(folder):
             make_folder(folder)
             write_whole(folder / "multirun.yaml", OmegaConf.to_yaml(self.config))
         returned: list[JobReturn] = []
-        for batch in self.split_arguments(parsed, size):
+        for batch in batches:
             jobs = [validated_overrides(loader, self.config, job) for job in batch]
             returned += self.launcher.launch(jobs, initial_job_idx=len(returned))
             for job in returned:

@@ -43,6 +43,7 @@ def parse(
             reason = one_line(error) if "=" in text or text[:1] == "~" else "should be key=value"
             mistakes.append(f"{text}: not an override: {reason}")
             continue
+        override.config_loader = loader  # for glob
         if override.is_sweep_override() and not sweep:
             mistakes.append(f"{text}: several values are a sweep: add -m, or quote the value")
         else:
