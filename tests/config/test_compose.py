@@ -80,7 +80,7 @@ def test_the_main_keys_do_not_change_by_accident() -> None:
         ("shots=true", "shots=true: should be a valid integer"),
         ("seed=-1", "seed=-1: should be greater than or equal to 0"),
         ("device=gpu", "device=gpu: should be auto, cpu, cuda, cuda:N or mps"),
-        ("precision=half", "precision=half: should be 'float32' or 'float64'"),
+        ("precision=half", "precision=half: should be 'float32', 'float64' or 'bfloat16'"),
         ("+algo.foo=1", "algo.foo: no such key (algo has distance, temperature, "),
         ("++algo.foo=1", "algo.foo: no such key (algo has distance, temperature, "),
         ("optimizer.lrr=1", "optimizer.lrr: no such key; did you mean optimizer.lr?"),

@@ -59,6 +59,7 @@ def test_auto_chooses_the_loop_for_what_vmap_may_not_compute(device: str) -> Non
     assert engine_of(maml(nn.Dropout(0.1)), device) == "loop"
     assert engine_of(maml(nn.BatchNorm1d(4)), device) == "loop"
     assert engine_of(maml(OwnLayer()), device) == "loop"
+    assert engine_of(maml(), device, precision="bfloat16") == "loop"
     assert engine_of(maml(), device, examples=False) == "loop"
 
 
@@ -67,6 +68,7 @@ def test_auto_chooses_the_loop_for_what_vmap_may_not_compute(device: str) -> Non
     [
         (maml(nn.Dropout(0.1)), {}, "engine=vmap: Dropout in the network draws random numbers"),
         (maml(nn.BatchNorm1d(4)), {}, "engine=vmap: BatchNorm1d in the network keeps running"),
+        (maml(), {"precision": "bfloat16"}, "engine=vmap: autocast to bfloat16 has no effect"),
         (maml(), {"examples": False}, "engine=vmap: supports of glyphs are environments"),
         (ProtoNet(nn.Linear(6, 4), spec()), {}, "engine=vmap: maml has no inner loop"),
         (

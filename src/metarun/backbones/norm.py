@@ -41,7 +41,8 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         if self.statistics == "running":
             return super().forward(input)
         if self.statistics == "closed_form":
-            return batch_norm(input, self.weight, self.bias, self.eps)
+            x = input.to(self.weight.dtype)  # bfloat16 under autocast
+            return batch_norm(x, self.weight, self.bias, self.eps)
         if self.statistics == "batch":
             return F.batch_norm(
                 input, None, None, self.weight, self.bias, training=True, eps=self.eps

@@ -87,7 +87,7 @@ class RunConfig(BaseModel):
     seed: Seed
     eval_seed: Seed
     device: Annotated[str, AfterValidator(_device)]
-    precision: Literal["float32", "float64"]
+    precision: Literal["float32", "float64", "bfloat16"]
     threads: Count | None
     engine: Literal["auto", "loop", "vmap", "learn2learn"] = "auto"
     tasks_at_once: Count | None = None

@@ -51,6 +51,8 @@ def _obstacle_to_vmap(learner: Learner, config: RunConfig, spec: Spec) -> str | 
     """Return why `vmap` cannot compute this learner's tasks together; `None` if it can."""
     if "vmap" not in learner.engines:
         return f"{config.choices.algo} has no inner loop that vmap could compute"
+    if config.precision == "bfloat16":
+        return "autocast to bfloat16 has no effect under vmap"
     if not spec.examples:
         return f"supports of {config.choices.data} are environments"
     if config.train_shots is None:

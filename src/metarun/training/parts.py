@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from metarun.algorithms import Learner
+from metarun.backbones.bfloat16 import cpu_has_bfloat16, in_bfloat16
 from metarun.config.instantiate import blueprint, target_of
 from metarun.config.schema import RunConfig
 from metarun.data import duplicates
@@ -108,7 +109,7 @@ def assemble(
             config = config.model_copy(update={"steps": 0})
     splits = load_splits(config, plans["data"], used, mistakes)
     mistakes.settle()
-    dtype = getattr(torch, config.precision)
+    dtype = torch.float64 if config.precision == "float64" else torch.float32
     spec = source_of(splits["train"], task_of(config, "train_"), device, dtype).spec
     mistakes.lines += check_learner(config, target_of(plans["algo"]), spec)
     augment = None
@@ -121,6 +122,10 @@ def assemble(
     torch.manual_seed(config.seed)  # initial weights depend on the seed and the shapes only
     spec = replace(spec, **(trained_spec or {}))
     backbone = _backbone(config, plans["backbone"], spec)
+    if config.precision == "bfloat16":
+        backbone = in_bfloat16(backbone)
+        if device.type == "cpu" and not cpu_has_bfloat16():
+            log.warning("precision=bfloat16: this CPU has no instructions for it; it will be slow")
     learner = plans["algo"](backbone, spec).to(device=device, dtype=dtype)
     if learner.learns and not any(p.requires_grad for p in learner.parameters()):
         algo, net = config.choices.algo, config.choices.backbone
