@@ -42,6 +42,10 @@ Exit codes: 0 success, 1 the run failed, 2 the request was invalid, 130 interrup
 def entry() -> None:
     """Run the console script."""
     print_anything()
+    if "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":  # set by torchrun
+        from metarun.training.workers import under_torchrun
+
+        sys.exit(under_torchrun(main, sys.argv[1:]))
     sys.exit(main(sys.argv[1:]))
 
 

@@ -30,6 +30,7 @@ from metarun.training.parts import Parts, assemble
 from metarun.training.progress import Display
 from metarun.training.protocol import protocol, record, trained_on
 from metarun.training.remaining import Remaining
+from metarun.training.workers import Workers, workers_of
 
 # Keys that change neither the kind of the tasks nor the learner.
 SAME_TASK = (*config_file.MAY_DIFFER, "test_episodes", "eval_seed", "data.url", "data.name")
@@ -75,7 +76,8 @@ def retest(
     if config.ways is None:  # the tasks determine their sizes
         default = f"{split}_{episodes}"
     began, sampler = time.monotonic(), parts.frozen(split)
-    scores = _scores(parts, sampler, episodes, "test")
+    with workers_of(parts, folders, {split: ""}, state["task"]) as workers:
+        scores = _scores(parts, sampler, episodes, "test", workers)
     test_protocol = protocol(parts, split, episodes, state["trained_on"])
     same_data = test_protocol["train_split_sha256"] == trained_on(parts)["train_split_sha256"]
     changed = config_file.differences(state["config"], config.model_dump(), SAME_TASK)
@@ -146,7 +148,7 @@ def run_challenge(
 
 
 def _scores(
-    parts: Parts, sampler: Sampler, episodes: int, title: str
+    parts: Parts, sampler: Sampler, episodes: int, title: str, workers: Workers | None = None
 ) -> dict[str, dict[str, np.ndarray]]:
     """The scores with each kind of batch norm in `_kinds`; shows the progress."""
     learner, kinds = parts.learner, _kinds(parts)
@@ -156,7 +158,9 @@ def _scores(
         for i, kind in enumerate(kinds):
             learner.batch_norm = kind
             scores[kind] = evaluate(
-                learner, sampler, episodes, lambda done, i=i: proceed(i * episodes + done)
+                *(learner, sampler, episodes),
+                lambda done, i=i: proceed(i * episodes + done),
+                workers,
             )
     learner.batch_norm = kinds[0]
     return scores

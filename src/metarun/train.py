@@ -25,10 +25,12 @@ from metarun.training.evaluation import evaluate
 from metarun.training.interruption import Stop
 from metarun.training.loop import NotFinite, Session, Trial, meta_train
 from metarun.training.parts import Parts, assemble
+from metarun.training.processes import WorkerEnded
 from metarun.training.progress import Display
 from metarun.training.protocol import protocol, record
 from metarun.training.remaining import Remaining
 from metarun.training.state import State, outer_of
+from metarun.training.workers import workers_of
 
 log = logging.getLogger(__name__)
 RUN_FILES = ("config.yaml", "metrics.jsonl", "result.json", "checkpoints", "run.log")
@@ -167,7 +169,8 @@ def _execute(session: Session, folders: Sequence[Path]) -> dict[str, Any]:
             log.info("%s", [state.command, *state.resumed_with][-1])
             try:
                 prepare(out, config, state, state.best_checkpoint())
-                return run(session)
+                with workers_of(session.parts, folders) as session.workers:
+                    return run(session)
             except Exception:
                 log.exception("failed after step %d", state.step)
                 raise
@@ -195,6 +198,8 @@ def _execute(session: Session, folders: Sequence[Path]) -> dict[str, Any]:
                 f"; to reproduce it from the last checkpoint: {resume_command(out, folders)}; "
                 "a smaller learning rate or optimizer.clip may help"
             )
+        elif isinstance(error, WorkerEnded):
+            line += f"; step {state.step} is saved, go on with: {resume_command(out, folders)}"
         elif isinstance(error, OSError):
             line += f"; the last checkpoint is kept, go on with: {resume_command(out, folders)}"
         raise RunFailed(f"{line} (traceback in {out / 'run.log'})") from error
@@ -217,11 +222,16 @@ def run(session: Session) -> dict[str, Any]:
         work = Remaining.of(config, state.step, state.validated)
         best_step = state.best and state.best["best_step"]
         with Stop() as stop, Display(work, headline, best_step) as display:
+            if session.workers is not None and session.workers.note and config.steps:
+                display.say(
+                    f"workers={config.workers}: the evaluation of {config.choices.algo} is "
+                    f"divided, its training is not: {session.workers.note}"
+                )
             meta_train(session, outer, logger, stop, display)
             learner.load_state_dict(state.best_learner)
             proceed = display.progress("test", config.test_episodes, stop)
             frozen = parts.frozen("test")
-            scores = evaluate(learner, frozen, config.test_episodes, proceed)
+            scores = evaluate(learner, frozen, config.test_episodes, proceed, session.workers)
         results.write_episodes(out, scores)
         test = {name: interval(values) for name, values in scores.items()}
         session.clock.lap()

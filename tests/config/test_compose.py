@@ -53,7 +53,7 @@ def test_the_main_keys_do_not_change_by_accident() -> None:
         "algo audit augmentation backbone choices data data_home device engine eval_every "
         "eval_seed log_every logger meta_batch optimizer out precision preset queries quick seed "
         "shots steps tags tasks_at_once test_episodes threads train_queries train_shots train_ways "
-        "val_episodes ways"
+        "val_episodes ways workers"
     )
 
 

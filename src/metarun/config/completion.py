@@ -28,6 +28,7 @@ KEYS = {  # for each command: its keys that are not keys of the configuration
 }
 VALUES = {"split": ("train", "val", "test"), "device": ("auto", "cpu", "cuda", "mps")}
 VALUES |= {"precision": ("float32", "float64", "bfloat16"), "audit": ("quick", "full")}
+VALUES |= {"workers": ("auto",)}
 TAKES_FOLDERS = ("clean", "compare", "report")
 HOLDS_PATH = ("resume", "run", *PATHS)
 IN_SWEEPS = ("hydra.sweep.dir", "hydra.sweep.subdir")

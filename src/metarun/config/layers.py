@@ -29,7 +29,7 @@ TABLES = ("cells", "quick_cells", "published")  # of a preset's file
 BATCH_NORMS = ("transductive", "inductive", "unstated")  # tables of published figures
 KEEP_THE_SETTING = (  # words that leave a run comparable with the published figure
     *("experiment=", "ways=", "shots=", "quick=", "seed=", "eval_seed=", "device=", "threads="),
-    *("engine=", "tasks_at_once=", "out=", "tags=", "logger", "log_every=", "audit="),
+    *("workers=", "engine=", "tasks_at_once=", "out=", "tags=", "logger", "log_every=", "audit="),
     *("data_home=", "eval_every=", "val_episodes=", *(f"{key}=" for key in PLACES)),
 )
 

@@ -22,6 +22,12 @@ def _device(name: str) -> str:
     return name
 
 
+def _workers(number: Any) -> Any:
+    if number != "auto" and (type(number) is not int or number < 1):
+        raise ValueError("should be a number of processes, at least 1, or auto")
+    return number
+
+
 class Choices(BaseModel):
     """The name of the choice in each group."""
 
@@ -89,6 +95,7 @@ class RunConfig(BaseModel):
     device: Annotated[str, AfterValidator(_device)]
     precision: Literal["float32", "float64", "bfloat16"]
     threads: Count | None
+    workers: Annotated[Any, AfterValidator(_workers)] = 1  # "auto" until the parts are assembled
     engine: Literal["auto", "loop", "vmap", "learn2learn"] = "auto"
     tasks_at_once: Count | None = None
     audit: Literal["quick", "full"]

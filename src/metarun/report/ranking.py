@@ -20,7 +20,7 @@ FACTS = {"algo": "algo", "data": "data", "task": "task", "batch_norm": "batch no
 FACT_KEYS = {"task": ("ways", "shots"), "batch_norm": ("algo.batch_norm",)}
 # Keys that do not define a setting: runs that differ only in these are repetitions of one setting.
 FREE = ("seed", "out", "tags", "logger", "device", "threads", "engine", "tasks_at_once", "audit")
-FREE += ("data_home", *PLACES)
+FREE += ("workers", "data_home", *PLACES)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ RUN_TITLES = {
     "episodes_per_second": "episodes per second",
     "device": "device",
     "threads": "threads",
+    "workers": "processes",
 }
 MAX_ENTRIES, MAX_DEPTH = 60, 5  # entries of a table, and levels of a value
 

@@ -22,9 +22,9 @@ from metarun.errors import Refused
 from metarun.files import read_whole, write_whole
 from metarun.runs.yaml_file import MAX_BYTES, parse_yaml
 
-RESUMABLE = ("steps", "logger", "device", "threads", "tags", *PLACES)
+RESUMABLE = ("steps", "logger", "device", "threads", "workers", "tags", *PLACES)
 RETESTABLE = ("ways", "shots", "queries", "test_episodes", "eval_seed")
-RETESTABLE += ("device", "threads", "engine", "tasks_at_once", "data", "algo.")
+RETESTABLE += ("device", "threads", "workers", "engine", "tasks_at_once", "data", "algo.")
 MAY_DIFFER = (*RESUMABLE, "choices.logger", "audit", "out", "data_home", "quick", "preset")
 MAY_DIFFER += ("engine", "tasks_at_once")
 MARK = "# sha256 of the lines above: "

@@ -19,8 +19,10 @@ from metarun.training.gradient import accumulate
 from metarun.training.interruption import Stop
 from metarun.training.optimizer import Outer
 from metarun.training.parts import Parts
+from metarun.training.processes import WorkerEnded
 from metarun.training.progress import Display
 from metarun.training.state import Clock, State
+from metarun.training.workers import Workers
 
 
 class NotFinite(RunFailed):
@@ -50,6 +52,7 @@ class Session:
         state: the progress of the run.
         trial: receives each validation, if the run belongs to a search.
         clock: measures the time of this session.
+        workers: the processes that divide the work; `None` if this one works alone.
     """
 
     parts: Parts
@@ -57,6 +60,7 @@ class Session:
     state: State
     trial: Trial | None = None
     clock: Clock = field(init=False)
+    workers: Workers | None = None
 
     def __post_init__(self) -> None:
         self.clock = Clock(self.state)
@@ -71,7 +75,8 @@ def meta_train(
 
     Raises:
         NotFinite: a loss, score or gradient is not finite; earlier checkpoints are kept.
-        Interrupted: a signal has arrived; the state has been saved.
+        Interrupted, WorkerEnded: a signal has arrived, or a worker has ended; the state has been
+            saved.
     """
     parts, out, state, clock = session.parts, session.out, session.state, session.clock
     config, learner, folder = parts.config, parts.learner, out / "checkpoints"
@@ -93,7 +98,7 @@ def meta_train(
             due = step == steps or (step > 0 and step % config.eval_every == 0)
             if due and (state.best is None or state.validated < step):
                 proceed = display.progress("validate", episodes, stop)
-                scores = evaluate(learner, validation, episodes, proceed)
+                scores = evaluate(learner, validation, episodes, proceed, session.workers)
                 val = {name: interval(values) for name, values in scores.items()}
                 best = None if state.best is None else state.best[headline.score]["mean"]
                 improved = best is None or headline.better(val[headline.score]["mean"], best)
@@ -118,7 +123,10 @@ def meta_train(
             numbers = range(step * batch, (step + 1) * batch)
             clock.lap()
             # The generator's state need not be saved: draws depend on the seed and task number.
-            task_scores = accumulate(learner, training.tasks(numbers), config.seed)
+            if session.workers is not None:
+                task_scores = session.workers.accumulate(numbers)
+            else:
+                task_scores = accumulate(learner, training.tasks(numbers), config.seed)
             scores = {
                 name: float(np.mean([float(s[name]) for s in task_scores]))
                 for name in task_scores[0]
@@ -141,7 +149,7 @@ def meta_train(
                 names = [name for name in scores if name in recent[0]]  # of all, if they are ours
                 note("train", {k: float(np.mean([r[k] for r in recent])) for k in names})
             stop.check()
-    except Interrupted:
+    except (Interrupted, WorkerEnded):
         save()
         raise
 

@@ -31,6 +31,7 @@ from metarun.training.compatibility import (
     task_of,
 )
 from metarun.training.engines import set_engine
+from metarun.training.processes import set_workers
 
 log = logging.getLogger(__name__)
 THREADS = torch.get_num_threads()  # torch's default, before a run in this process changes it
@@ -42,7 +43,7 @@ class Parts:
     """The objects that a run uses. Building them writes nothing to the run folder.
 
     Attributes:
-        config: the checked configuration, with the number of threads in use.
+        config: the checked configuration, with the engine, workers and threads in use.
         splits: the splits `train`, `val` and `test`.
         spec: the specification of the tasks that the learner was built for.
         learner: the learner with its initial weights, on `device`.
@@ -117,8 +118,7 @@ def assemble(
         augment = mistakes.catch(plans["augmentation"], spec.inputs)
     mistakes.settle()
     keep_freed_memory()
-    config = config.model_copy(update={"threads": config.threads or THREADS})
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(config.threads or THREADS)
     torch.manual_seed(config.seed)  # initial weights depend on the seed and the shapes only
     spec = replace(spec, **(trained_spec or {}))
     backbone = _backbone(config, plans["backbone"], spec)
@@ -134,6 +134,8 @@ def assemble(
             "algo=nearest_centroid and algo=nearest_neighbour need none"
         )
     config = set_engine(learner, config, spec, device.type)
+    config = set_workers(learner, config, THREADS)
+    torch.set_num_threads(config.threads)
     optimizer, logger = plans["optimizer"], plans["logger"]
     return Parts(config, splits, spec, learner, optimizer, logger, device, dtype, augment)
 

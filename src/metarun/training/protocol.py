@@ -132,5 +132,6 @@ def record(parts: Parts, command: str, seconds: float, **more: Any) -> dict[str,
         **more,
         "device": str(parts.device),
         "threads": c.threads,
+        "workers": c.workers,
         "versions": results.versions(),
     }
