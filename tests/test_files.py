@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import stat
@@ -20,6 +21,7 @@ from metarun.files import (
     read_whole,
     write_whole,
 )
+from metarun.runs import results
 from tests.names import file_names
 
 
@@ -223,3 +225,12 @@ def test_a_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
     assert read_whole(tmp_path / "a", 5) == b"12345"
     with pytest.raises(OSError, match="more than 0 MB"):
         read_whole(tmp_path / "a", 4)
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"\xff/\xfe", b"a\nb\x1b[0m", "ä→𝄞".encode()])
+def test_any_file_name_is_carried_through_json(tmp_path: Path, name: bytes) -> None:
+    """A name that is not UTF-8 is written as a JSON escape."""
+    results.write(tmp_path, {"root": os.fsdecode(name)})
+    content = json.loads((tmp_path / "result.json").read_bytes().decode("utf-8"))
+    assert os.fsencode(content["root"]) == name
+    assert results.read_result(tmp_path) == content

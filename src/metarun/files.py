@@ -23,7 +23,7 @@ UNFINISHED = re.compile(rf"\..+\.{MARK}[a-z0-9_]+{re.escape(PART)}", re.DOTALL)
 def write_whole(path: Path, data: bytes | str, keep: Path | None = None) -> None:
     """Write `data` to `path` atomically; arguments and errors as in `replacing`."""
     with replacing(path, keep) as file:
-        file.write(data.encode() if isinstance(data, str) else data)
+        file.write(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
 
 
 @contextlib.contextmanager

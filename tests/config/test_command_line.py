@@ -105,3 +105,10 @@ def test_a_folder_can_contain_the_other(metarun: Metarun, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("metarun.train.train", train)
     assert metarun("out=a", "hydra.run.dir=${out}/b")[2] == ["metarun: a/b"]
+
+
+def test_out_that_is_not_utf8_is_refused(metarun: Metarun) -> None:
+    code, _, err = metarun("out=caf\udce9")
+    assert (code, len(err)) == (2, 1)
+    assert "out=caf" in err[0]
+    assert list(Path().iterdir()) == []
