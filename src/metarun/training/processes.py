@@ -20,7 +20,7 @@ from metarun.errors import Refused, RunFailed
 from metarun.training.blocks import blocks
 
 HOST = "127.0.0.1"
-SERVE = "from metarun.training.workers import serve; serve()"
+SERVE = "from metarun.training.worker import serve; serve()"
 FOREVER = timedelta(days=365)  # the others wait while rank 0 computes alone
 PATIENCE = 5.0  # seconds until the system reports that a process has ended
 
