@@ -16,6 +16,7 @@ from metarun.errors import complain, say
 
 # What a command changes, and restores for a caller from Python.
 VARIABLES = ("HYDRA_FULL_ERROR", "METARUN_DATA", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR")
+VARIABLES += ("GLOO_SOCKET_IFNAME",)
 HYDRA_STATE = ("GlobalHydra", "HydraConfig", "VersionBase")
 
 _job: int | None = None

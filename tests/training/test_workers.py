@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -270,3 +274,72 @@ def test_torchrun_sets_the_number(monkeypatch: pytest.MonkeyPatch, workers: int 
             numbers_for(1, workers=workers)
     else:
         assert numbers_for(1, workers=workers) == (4, 1)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_if_the_first_process_is_killed_the_others_end(tmp_path: Path) -> None:
+    words = [*PROTONET, "workers=2", "out=run"]
+    command = [sys.executable, "-m", "metarun", *words, "steps=100000"]
+    first = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    metrics = tmp_path / "run/metrics.jsonl"
+    while not metrics.exists():
+        assert first.poll() is None
+        time.sleep(0.1)
+    listed = subprocess.run(["pgrep", "-P", str(first.pid)], capture_output=True, text=True)
+    (child,) = map(int, listed.stdout.split())
+    assert alive(child)
+    first.kill()
+    first.wait()
+    while alive(child):  # a limit of time is the test's that hangs
+        time.sleep(0.1)
+
+
+def torchrun(folder: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_workers(tmp_path: Path, made: Path) -> None:
+    agent = torchrun(tmp_path, "--nproc-per-node=2", "-m", "metarun", *PROTONET, "out=run")
+    out, _ = agent.communicate()
+    assert (agent.returncode, out.count("step 4/4")) == (0, 1)  # one process shows
+    assert_same(tmp_path / "run", made / "protonet")
+    assert json.loads((tmp_path / "run/result.json").read_text())["run"]["workers"] == 2
+
+
+@pytest.mark.slow
+def test_torchrun_starts_workers_on_two_machines(tmp_path: Path, made: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    machine = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-id=test"]
+    machine += [f"--rdzv-endpoint=127.0.0.1:{port}", "--local-addr=127.0.0.1"]
+    agents = [torchrun(tmp_path, *machine, "-m", "metarun", *PROTONET, "out=run") for _ in "12"]
+    outs = [agent.communicate()[0] for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0]
+    assert sum(out.count("step 4/4") for out in outs) == 1
+    assert_same(tmp_path / "run", made / "protonet")
+
+
+@pytest.mark.slow
+def test_a_command_without_training_ends_all_processes_of_torchrun(tmp_path: Path) -> None:
+    for words, code in ((["list", "algo"], 0), (["workers=3", *PROTONET], 1)):
+        agent = torchrun(tmp_path, "--nproc-per-node=2", "-m", "metarun", *words)
+        out, _ = agent.communicate()
+        assert agent.returncode == code
+        assert (code == 0) or "exitcode  : 2" in out

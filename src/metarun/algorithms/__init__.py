@@ -34,7 +34,8 @@ class Learner(nn.Module):
         engine: the engine in use.
         tasks_at_once: number of tasks that `outer_losses` gets at once in training.
         joint: the loss needs all tasks of a meta-batch at once; `outer_losses` computes it.
-        sequential: training on a task changes a state that the next task starts from.
+        sequential: training on a task changes a state that the next task starts from. The running
+            averages of batch norm are no such state.
         order_matters: predictions depend on the order of the support.
         slope: the gradient used in training is the exact gradient of the outer loss, which
             `metarun audit` verifies.

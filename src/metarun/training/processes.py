@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -74,7 +75,7 @@ def started(size: int) -> Iterator[list[subprocess.Popen]]:
     if dist.is_initialized():
         yield []
         return
-    store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
+    store = _store()
     children: list[subprocess.Popen] = []
     with tempfile.TemporaryFile() as errors:
         try:
@@ -117,7 +118,16 @@ def join() -> None:
     _open(store, rank, size)
 
 
+def _store() -> dist.TCPStore:
+    """A store that only this machine can reach; by default, TCPStore listens on all interfaces."""
+    listener = socket.create_server((HOST, 0))
+    port, own = listener.getsockname()[1], {"is_master": True, "wait_for_workers": False}
+    return dist.TCPStore(HOST, port, **own, master_listen_fd=listener.detach())
+
+
 def _open(store: dist.Store | None, rank: int, size: int) -> None:
+    if store is not None and sys.platform == "linux":  # all are on this machine
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     backend = "cpu:gloo,cuda:nccl" if own_gpus(size) else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=FOREVER)
 
