@@ -4,15 +4,18 @@
 
 All compute the same mathematics with the same network on random pictures of the size of Omniglot's.
 learn2learn's pipeline draws its tasks with its `TaskDataset` from files, which it opens, resizes
-and converts for each task, as in its examples; metarun prepares pictures once. The rows alternate;
-the script prints medians, ratios
-to the peer, and the largest difference of the meta-gradient from that of learn2learn, relative to
-its largest entry. It installs nothing; run it on an idle machine.
+and converts for each task, as in its examples; metarun prepares pictures once. On a CPU with more
+than one core, a last row is a step of `workers=N threads=1` on glyphs, tasks included. The rows
+alternate; the script prints medians, ratios to the peer, and the largest difference of the
+meta-gradient from that of learn2learn, relative to its largest entry. It installs nothing; run it
+on an idle machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import statistics
 import tempfile
 import time
@@ -30,12 +33,16 @@ from metarun.algorithms.anil import ANIL
 from metarun.algorithms.gradient_learner import GradientLearner
 from metarun.algorithms.maml import MAML
 from metarun.backbones.conv4 import Conv4
+from metarun.config.compose import checked, compose
 from metarun.tasks.objectives import CLASSIFICATION
 from metarun.tasks.task import Examples, Spec, Task
 from metarun.training.allocator import keep_freed_memory
 from metarun.training.gradient import accumulate
+from metarun.training.parts import Parts, assemble
+from metarun.training.workers import workers_of
 
 CLASSES, ITEMS, WAYS = 200, 20, 5
+SEVERAL = f"workers={os.cpu_count()}"
 ROWS = {  # name: learner, shots, queries, inner steps, tasks
     "maml 1-shot": (MAML, 1, 1, 1, 32),
     "maml 5-shot": (MAML, 5, 5, 1, 32),
@@ -149,6 +156,17 @@ def built(kind: type[GradientLearner], steps: int, engine: str, device: str) -> 
     return learner
 
 
+def parts_of(
+    kind: type[GradientLearner], shots: int, queries: int, inner_steps: int, count: int
+) -> Parts:
+    """The parts of a run with the same sizes and as many processes as there are cores."""
+    name = {MAML: "maml", ANIL: "anil"}[kind]
+    sizes = (f"shots={shots}", f"train_queries={queries}", f"meta_batch={count}", "threads=1")
+    inner = (f"algo.inner_steps={inner_steps}", "backbone=conv4_strided", "logger=none")
+    words = (f"algo={name}", "data=glyphs", *sizes, *inner, f"workers={os.cpu_count()}")
+    return assemble(checked(compose(words)))
+
+
 def flat(net: nn.Module) -> Tensor:
     return torch.cat([p.grad.flatten() for p in net.parameters()])
 
@@ -171,34 +189,51 @@ def compared(name: str, data: Pictures, repeats: int, device: str) -> None:
 
     learners = {engine: built(kind, inner_steps, engine, device) for engine in ("loop", "vmap")}
     has_peer = find_spec("learn2learn") is not None and kind is MAML
+    threads = torch.get_num_threads()
+    several = contextlib.nullcontext()
+    if device == "cpu" and (os.cpu_count() or 1) > 1 and count > 1:
+        several = workers_of(parts_of(kind, shots, queries, inner_steps, count))
+        torch.set_num_threads(threads)
     if has_peer:
         learner = built(MAML, inner_steps, "loop", device)
         peer = nn.Sequential(plain(learner.net[0]), learner.net[1])
         draw = learn2learn_pipeline(data, shots, queries) if device == "cpu" else None
-    for _ in range(repeats + 1):  # the first repetition is not counted
-        for engine, learner in learners.items():
-            learner.zero_grad()
-            timed(f"{engine} data", lambda: drawn(data, shots, queries, count, device))
-            timed(engine, lambda learner=learner: accumulate(learner, fixed, 0))
-            gradients[engine] = flat(learner)
-        if has_peer:
-            peer.zero_grad()
-            if draw is not None:
-                timed("learn2learn data", lambda: draw(count))
-            timed("learn2learn", lambda: learn2learn_step(peer, fixed, inner_steps))
-            gradients["learn2learn"] = flat(peer)
+    with several as workers:
+        for repeat in range(repeats + 1):  # the first repetition is not counted
+            for engine, learner in learners.items():
+                learner.zero_grad()
+                timed(f"{engine} data", lambda: drawn(data, shots, queries, count, device))
+                timed(engine, lambda learner=learner: accumulate(learner, fixed, 0))
+                gradients[engine] = flat(learner)
+            if has_peer:
+                peer.zero_grad()
+                if draw is not None:
+                    timed("learn2learn data", lambda: draw(count))
+                timed("learn2learn", lambda: learn2learn_step(peer, fixed, inner_steps))
+                gradients["learn2learn"] = flat(peer)
+            if workers is not None:
+                torch.set_num_threads(1)
+                numbers = range(repeat * count, (repeat + 1) * count)
+                timed(SEVERAL, lambda numbers=numbers: workers.accumulate(numbers))
+                torch.set_num_threads(threads)
     medians = {label: statistics.median(values[1:]) for label, values in times.items()}
     reference = gradients.get("learn2learn", gradients["loop"])
     whole = {engine: medians[engine] + medians.get(f"{engine} data", 0.0) for engine in gradients}
+    if SEVERAL in medians:
+        whole[SEVERAL] = medians[SEVERAL]
     best = min(whole, key=whole.get)
     print(f"\n{name}: {count} tasks, {inner_steps} inner steps ({device})")
-    for engine in gradients:
-        error = (gradients[engine] - reference).abs().max() / reference.abs().max()
-        ratio = whole.get("learn2learn", whole["loop"]) / whole[engine]
+    for label, total in whole.items():
+        error = ""
+        if label in gradients:
+            largest = (gradients[label] - reference).abs().max() / reference.abs().max()
+            error = f"   gradient {largest:.0e}"
+        ratio = whole.get("learn2learn", whole["loop"]) / total
         print(
-            f"  {engine:12} data {1e3 * medians.get(f'{engine} data', 0):7.1f} ms   training "
-            f"{1e3 * medians[engine]:8.1f} ms   {ratio:5.2f}×   gradient {error:.0e}"
-            + ("   fastest" if engine == best else "")
+            f"  {label:12} data {1e3 * medians.get(f'{label} data', 0):7.1f} ms   training "
+            f"{1e3 * medians[label]:8.1f} ms   {ratio:5.2f}×"
+            + error
+            + ("   fastest" if label == best else "")
         )
 
 
