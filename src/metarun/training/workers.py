@@ -48,6 +48,8 @@ class Workers(Worker):
         self.note = obstacle(parts.learner)
         if len(blocks(parts.learner, tasks)) == 1:
             self.note = self.note or f"meta_batch={tasks} is one block of tasks"
+            if 1 < tasks <= parts.learner.tasks_at_once:
+                self.note += f"; tasks_at_once={-(-tasks // parts.config.workers)} divides it"
         self._lead("compute", "build", parts.config, *arguments)
 
     def accumulate(self, numbers: range) -> list[dict[str, Tensor]]:
