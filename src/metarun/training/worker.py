@@ -69,8 +69,7 @@ class Worker:
         self.own_gpu = chosen and processes.own_gpus(self.size)  # then tensors travel through nccl
         if self.rank:
             if chosen and torch.cuda.is_available():
-                number = int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count()
-                config = config.model_copy(update={"device": f"cuda:{number}"})
+                torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
             self.parts = assemble(config, *arguments)
         self.training = self.parts.training()
         self.sources = {}
