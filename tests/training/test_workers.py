@@ -11,7 +11,9 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,16 +21,20 @@ import torch
 import torch.distributed as dist
 
 from metarun import cli
+from metarun.algorithms import Learner
+from metarun.algorithms.baseline import Baseline
 from metarun.algorithms.maml import MAML
+from metarun.algorithms.protonet import ProtoNet
 from metarun.config.compose import checked, compose
 from metarun.config.schema import RunConfig
 from metarun.errors import Refused
 from metarun.runs import checkpoint
 from metarun.training import gradient, processes, worker
 from metarun.training.processes import set_workers
+from metarun.training.worker import Worker
 from metarun.training.workers import Workers
 from tests.conftest import TINY, blank
-from tests.training.test_blocks import make
+from tests.training.test_blocks import Counting, make
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
 PROTONET = (*TINY, "meta_batch=4")
@@ -132,25 +138,34 @@ def test_an_evaluation_is_divided(metarun: Metarun, forked: list[Forked]) -> Non
     assert len(forked) == 1
 
 
+def test_where_the_training_is_not_divided_the_evaluation_is(
+    metarun: Metarun, forked: list[Forked]
+) -> None:
+    words = (*TINY, "algo=reptile", "algo.test_inner_steps=2")
+    assert metarun(*words, "out=one")[0] == 0
+    code, out, err = metarun(*words, "workers=2", "out=two")
+    assert (code, err, len(forked)) == (0, [], 1)
+    line = "workers=2: the evaluation of reptile is divided, its training is not: a task starts"
+    assert line in out
+    assert_same(Path("one"), Path("two"))
+
+
 @pytest.mark.parametrize(
-    ("words", "reason"),
+    ("learner", "tasks", "reason"),
     [
-        (
-            ("algo=reptile",),
-            "reptile is divided, its training is not: a task starts from the state",
-        ),
-        (("algo=baseline",), "baseline is divided, its training is not: its loss needs all tasks"),
-        (("meta_batch=1",), "protonet is divided, its training is not: meta_batch=1 is one block"),
+        (make(MAML), 4, None),
+        (make(Baseline), 4, "its loss needs all tasks of a step at once"),
+        (make(ProtoNet), 1, "meta_batch=1 is one block of tasks"),
+        (make(ProtoNet, Counting()), 4, "its buffer backbone.1.seen may pass from task to task"),
     ],
 )
-def test_where_the_training_is_not_divided_the_evaluation_is(
-    metarun: Metarun, forked: list[Forked], words: tuple[str, ...], reason: str
+def test_why_a_training_is_not_divided(
+    monkeypatch: pytest.MonkeyPatch, learner: Learner, tasks: int, reason: str | None
 ) -> None:
-    assert metarun(*TINY, *words, "out=one")[0] == 0
-    code, out, err = metarun(*TINY, *words, "workers=2", "out=two")
-    assert (code, err, len(forked)) == (0, [], 1)
-    assert f"workers=2: the evaluation of {reason}" in out
-    assert_same(Path("one"), Path("two"))
+    monkeypatch.setattr(Worker, "__init__", lambda self: None)
+    monkeypatch.setattr(Workers, "_lead", lambda *_: None)
+    config = SimpleNamespace(meta_batch=tasks, workers=2)
+    assert Workers(SimpleNamespace(learner=learner, config=config), []).note == reason
 
 
 def before_each_step(patch: pytest.MonkeyPatch, act: Callable[[int], None]) -> None:
@@ -233,7 +248,7 @@ def test_a_worker_that_cannot_start_is_named(
     assert line.startswith("metarun: worker 2 of 2 ended (exit code 1): no memory; step 0 is saved")
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "1.5", "true", "many", "null", "[1]"])
+@pytest.mark.parametrize("value", ["0", "1.5", "true", "many"])
 def test_workers_is_a_number_or_auto(metarun: Metarun, value: str) -> None:
     code, _, (line,) = metarun(*TINY, f"workers={value}", "out=run")
     assert code == 2
@@ -241,10 +256,14 @@ def test_workers_is_a_number_or_auto(metarun: Metarun, value: str) -> None:
     assert not Path("run").exists()
 
 
+@cache
+def composed() -> RunConfig:
+    return checked(compose(["algo=maml"]))
+
+
 def numbers_for(cores: int, **keys: Any) -> tuple[int, int]:
     """The numbers of processes and of threads in each."""
-    config: RunConfig = checked(compose(["algo=maml"])).model_copy(update=keys)
-    config = set_workers(make(MAML), config, cores)
+    config = set_workers(make(MAML), composed().model_copy(update=keys), cores)
     return config.workers, config.threads
 
 
