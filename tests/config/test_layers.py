@@ -45,6 +45,47 @@ def test_what_an_algorithm_recommends_on_any_data_wins_over_the_data(data: str) 
     assert typed["choices"]["backbone"] == "mlp"
 
 
+@pytest.mark.parametrize("data", ["clinc150", "banking77"])
+@pytest.mark.parametrize(
+    ("backbone", "hidden"), [("mlp", [256, 128, 64, 64]), ("mlp_regression", [40, 40])]
+)
+def test_keys_recommended_for_one_backbone_do_not_reach_another(
+    data: str, backbone: str, hidden: list[int]
+) -> None:
+    config = composed("algo=lstm", f"data={data}", f"backbone={backbone}")
+    assert config["backbone"]["hidden"] == hidden
+    assert composed("algo=lstm", f"data={data}", "backbone=ngrams")["backbone"]["hidden"] == 0
+    assert composed("algo=protonet", f"data={data}")["backbone"]["hidden"] == 256
+
+
+def test_keys_recommended_for_one_optimizer_do_not_reach_another() -> None:
+    assert composed("algo=reptile", "optimizer=adam")["optimizer"] == composed()["optimizer"]
+    assert composed("algo=reptile", "optimizer=sgd")["optimizer"]["lr"] == 1.0
+    assert composed("algo=reptile", "optimizer=adam", "optimizer.lr=0.1")["optimizer"]["lr"] == 0.1
+
+
+def test_a_preset_that_chooses_another_backbone_has_none_of_the_recommended_keys(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\n"
+        "defaults: [override /algo: lstm, override /data: clinc150, override /backbone: mlp]\n"
+    )
+    config = composed("experiment=mine", folder=str(tmp_path))
+    assert config["choices"]["backbone"] == "mlp"
+    assert config["backbone"]["hidden"] == [256, 128, 64, 64]
+
+
+def test_each_job_of_a_sweep_has_the_keys_recommended_for_its_backbone() -> None:
+    loader = hydra_for(None).config_loader
+    typed = ["algo=lstm", "data=clinc150", "backbone=ngrams,mlp"]
+    master = loader.load_configuration("config", typed, RunMode.MULTIRUN)
+    for backbone, hidden in (("ngrams", 0), ("mlp", [256, 128, 64, 64]), ("ngrams", 0)):
+        job = ["algo=lstm", "data=clinc150", f"backbone={backbone}"]
+        assert loader.load_sweep_config(master, job).backbone.hidden == hidden
+
+
 def test_what_it_recommends_on_one_data_set_wins_over_that_on_any(tmp_path: Path) -> None:
     (tmp_path / "algo").mkdir()
     (tmp_path / "algo" / "mine.yaml").write_text(

@@ -72,7 +72,7 @@ class Loader(ConfigLoaderImpl):
         if file is None:
             return EMPTY
         node = file.config if "_target_" in file.config else OmegaConf.create({})
-        return {**EMPTY, **_recommended(node, choices.get("data"))}
+        return {**EMPTY, **_recommended(node, choices)}
 
     def _store(self, layers: Layers) -> None:
         """Put the layers where Hydra looks for configs that are not files.
@@ -114,7 +114,7 @@ def _node(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _layers_of(cfg: DictConfig) -> Layers:
-    recommended = _recommended(cfg.get("algo"), cfg.hydra.runtime.choices.get("data"))
+    recommended = _recommended(cfg.get("algo"), cfg.hydra.runtime.choices)
     cell = cell_of(cfg.get("ways"), cfg.get("shots"))
     settings = dict(_table(cfg, "cells").get(cell, {}))
     if cfg.get("quick") is True:
@@ -122,12 +122,27 @@ def _layers_of(cfg: DictConfig) -> Layers:
     return {**recommended, "cell": settings}
 
 
-def _recommended(algo: Any, data: str | None) -> Layers:
-    """The layers with the recommendations in the node of an algorithm, for a data set."""
+def _recommended(algo: Any, choices: Mapping[str, Any]) -> Layers:
+    """The layers with the recommendations in the node of an algorithm.
+
+    A recommended key of a group, such as `backbone.hidden`, is for the choice of the group that is
+    recommended with it, if there is one. It is left out where another one is chosen.
+
+    Args:
+        choices: the choice of each group, as far as it is known.
+    """
     recommended = _table(algo, "recommended") if isinstance(algo, DictConfig) else {}
     on_data = recommended.pop("on_data", {})
-    specific = {**on_data.get("any", {}), **on_data.get(data, {})}
-    return {"recommended": recommended, "recommended_on_data": specific}
+    specific = {**on_data.get("any", {}), **on_data.get(choices.get("data"), {})}
+    named = {**recommended, **specific}
+
+    def applies(key: str) -> bool:
+        group = key.partition(".")[0]
+        chosen = choices.get(group)
+        return group == key or chosen in (None, named.get(group, chosen))
+
+    tables = {"recommended": recommended, "recommended_on_data": specific}
+    return {name: {k: v for k, v in t.items() if applies(k)} for name, t in tables.items()}
 
 
 def _quick(quick_cells: Mapping[str, dict[str, Any]], cell: str) -> dict[str, Any]:
