@@ -224,7 +224,7 @@ def run(session: Session) -> dict[str, Any]:
         with Stop() as stop, Display(work, headline, best_step) as display:
             if session.workers is not None and session.workers.note and config.steps:
                 display.say(
-                    f"workers={config.workers}: the evaluation of {config.choices.algo} is "
+                    f"workers={session.workers.size}: the evaluation of {config.choices.algo} is "
                     f"divided, its training is not: {session.workers.note}"
                 )
             meta_train(session, outer, logger, stop, display)

@@ -30,7 +30,7 @@ from metarun.config.schema import RunConfig
 from metarun.errors import Refused
 from metarun.runs import checkpoint
 from metarun.training import gradient, processes, worker
-from metarun.training.processes import set_workers
+from metarun.training.processes import set_workers, size_of
 from metarun.training.worker import Worker
 from metarun.training.workers import Workers
 from tests.conftest import TINY, blank
@@ -164,7 +164,7 @@ def test_why_a_training_is_not_divided(
 ) -> None:
     monkeypatch.setattr(Worker, "__init__", lambda self: None)
     monkeypatch.setattr(Workers, "_lead", lambda *_: None)
-    config = SimpleNamespace(meta_batch=tasks, workers=2)
+    config = SimpleNamespace(meta_batch=tasks)
     assert Workers(SimpleNamespace(learner=learner, config=config), []).note == reason
 
 
@@ -285,14 +285,17 @@ def test_auto_is_at_most_the_number_of_cores_and_of_blocks() -> None:
 
 @pytest.mark.parametrize("workers", [1, 4, "auto", 3])
 def test_torchrun_sets_the_number(monkeypatch: pytest.MonkeyPatch, workers: int | str) -> None:
-    """It also sets the number of threads, by OMP_NUM_THREADS."""
+    """It also sets the number of threads, by OMP_NUM_THREADS. `config.yaml` has none of them: the
+    run may be resumed without torchrun, or with more processes.
+    """
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     monkeypatch.setattr(dist, "get_world_size", lambda: 4)
     if workers == 3:
         with pytest.raises(Refused, match=r"^workers=3: torchrun has started 4 processes; write"):
             numbers_for(1, workers=workers)
     else:
-        assert numbers_for(1, workers=workers) == (4, 1)
+        assert numbers_for(1, workers=workers) == (1, 1)
+        assert size_of(composed()) == 4
 
 
 def alive(pid: int) -> bool:

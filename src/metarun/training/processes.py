@@ -31,7 +31,9 @@ class WorkerEnded(RunFailed):
 
 
 def set_workers(learner: Learner, config: RunConfig, cores: int) -> RunConfig:
-    """Return the configuration with the numbers of processes, and of threads in each.
+    """Return the configuration with the numbers of processes to start, and of threads in each.
+
+    The processes of torchrun are no part of it: a run goes on with and without torchrun.
 
     Args:
         cores: the number of threads that make use of the whole machine, or, under torchrun, of the
@@ -47,7 +49,7 @@ def set_workers(learner: Learner, config: RunConfig, cores: int) -> RunConfig:
                 f"workers={config.workers}: torchrun has started {started} processes; "
                 f"write workers={started} or leave it out"
             )
-        workers, threads = started, cores
+        workers, threads = 1, cores
     else:
         workers = config.workers
         if workers == "auto":
@@ -55,6 +57,11 @@ def set_workers(learner: Learner, config: RunConfig, cores: int) -> RunConfig:
             workers = max(1, min(cores // (config.threads or 1), most))
         threads = max(1, cores // workers)
     return config.model_copy(update={"workers": workers, "threads": config.threads or threads})
+
+
+def size_of(config: RunConfig) -> int:
+    """The number of processes of a run with this configuration, where it is computed."""
+    return dist.get_world_size() if dist.is_initialized() else config.workers
 
 
 def own_gpus(size: int) -> bool:

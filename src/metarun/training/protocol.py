@@ -14,6 +14,7 @@ from metarun.tasks.augmentation import none
 from metarun.tasks.gathered import NORMALISATION
 from metarun.tasks.headline import Headline
 from metarun.training.parts import Parts
+from metarun.training.processes import size_of
 
 
 def protocol(
@@ -132,6 +133,6 @@ def record(parts: Parts, command: str, seconds: float, **more: Any) -> dict[str,
         **more,
         "device": str(parts.device),
         "threads": c.threads,
-        "workers": c.workers,
+        "workers": size_of(c),
         "versions": results.versions(),
     }

@@ -49,7 +49,7 @@ class Workers(Worker):
         if len(blocks(parts.learner, tasks)) == 1:
             self.note = self.note or f"meta_batch={tasks} is one block of tasks"
             if 1 < tasks <= parts.learner.tasks_at_once:
-                self.note += f"; tasks_at_once={-(-tasks // parts.config.workers)} divides it"
+                self.note += f"; tasks_at_once={-(-tasks // self.size)} divides it"
         self._lead("compute", "build", parts.config, *arguments)
 
     def accumulate(self, numbers: range) -> list[dict[str, Tensor]]:
@@ -115,10 +115,11 @@ def workers_of(
         parts: the objects of the run.
         folders, used, trained_spec: as `parts` was assembled with.
     """
-    if parts.config.workers == 1:
+    size = processes.size_of(parts.config)
+    if size == 1:
         yield None
         return
-    with processes.started(parts.config.workers) as children:
+    with processes.started(size) as children:
         yield Workers(parts, children, folders, used, trained_spec)
 
 
