@@ -14,9 +14,8 @@ from omegaconf import OmegaConf
 
 from metarun.config.overrides import parse
 from metarun.config.schema import show
-from metarun.errors import Refused
+from metarun.errors import Refused, refusing_os_errors
 from metarun.files import make_folder, write_whole
-from metarun.sweeps import writing_to
 from metarun.sweeps.job import validated_overrides
 
 
@@ -42,7 +41,7 @@ class MetarunSweeper(BasicSweeper):
             raise Refused(*mistakes)
         batches = self.split_arguments(parsed, size)
         folder = Path(self.config.hydra.sweep.dir)
-        with writing_to(folder):
+        with refusing_os_errors(f"hydra.sweep.dir={folder}", "cannot be written to"):
             make_folder(folder)
             write_whole(folder / "multirun.yaml", OmegaConf.to_yaml(self.config))
         returned: list[JobReturn] = []

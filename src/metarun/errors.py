@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,15 @@ class Refused(Exception):
     def __init__(self, *mistakes: str) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = list(mistakes)
+
+
+@contextlib.contextmanager
+def refusing_os_errors(name: object, problem: str = "cannot be read") -> Iterator[None]:
+    """A context that turns an `OSError` into `Refused`, with the line `name: problem (reason)`."""
+    try:
+        yield
+    except OSError as error:
+        raise Refused(f"{name}: {problem} ({error.strerror or error})") from error
 
 
 @dataclass

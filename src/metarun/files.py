@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from metarun.errors import Refused
+from metarun.errors import Refused, refusing_os_errors
 
 # Name of an unfinished file: `.NAME.metarun-….part`. Files of users do not match it.
 MARK, PART = "metarun-", ".part"
@@ -169,11 +169,8 @@ def read_or_refuse(path: Path, largest: int | None = None, called: str = "") -> 
     Raises:
         Refused: wherever `read_whole` raises an `OSError`.
     """
-    try:
+    with refusing_os_errors(called or path):
         return read_whole(path, largest)
-    except OSError as error:
-        reason = error.strerror or error
-        raise Refused(f"{called or path}: cannot be read ({reason})") from error
 
 
 @contextlib.contextmanager

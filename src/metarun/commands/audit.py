@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from metarun.config.command_line import Request
 from metarun.config.schema import PLACES
-from metarun.errors import Refused, say
+from metarun.errors import Refused, refusing_os_errors, say
 
 if TYPE_CHECKING:
     from metarun.checks import Finding
@@ -116,7 +116,5 @@ def _write(out: Path, content: dict[str, Any]) -> None:
     from metarun.files import write_whole
     from metarun.runs.results import as_json
 
-    try:
+    with refusing_os_errors(f"out={out}", "cannot be written to"):
         write_whole(out, as_json(content))
-    except OSError as error:
-        raise Refused(f"out={out}: cannot be written to ({error.strerror})") from error

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarun.config.command_line import Request, expand
-from metarun.errors import Mistakes, Refused, say
+from metarun.errors import Mistakes, Refused, refusing_os_errors, say
 
 if TYPE_CHECKING:
     from metarun.data.preparation.cached_files import Prepared
@@ -64,11 +64,9 @@ def _find(word: str, config_dir: str | None) -> list[Prepared]:
     if not folder.is_dir() or folder.is_symlink():
         reason = "is a link" if folder.is_symlink() else "no such folder"
         raise Refused(f"{word}: {reason}; clean takes data=NAME, and folders that metarun prepared")
-    try:
+    with refusing_os_errors(word):
         if found := list(cached_files.find(folder)):
             return found
-    except OSError as error:
-        raise Refused(f"{word}: cannot be read ({error.strerror or error})") from error
     raise Refused(f"{word}: holds nothing that metarun prepared; metarun clean lists what does")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarun.config.command_line import Request, expand
-from metarun.errors import Refused
+from metarun.errors import Refused, refusing_os_errors
 
 if TYPE_CHECKING:
     from metarun.report.comparison import Pair
@@ -70,16 +70,16 @@ def _check_out(out: Path | None) -> list[str]:
 
 def _write_new(file: Path, text: str) -> None:
     """Create a file; it must not exist."""
-    try:
-        with open(file, "x", encoding="utf-8", newline="") as stream:
-            try:
-                stream.write(text)
-                stream.flush()
-            except BaseException:
-                file.unlink()
-                raise
-    except OSError as error:
-        raise Refused(f"out={file}: cannot be written to ({error.strerror})") from error
+    with (
+        refusing_os_errors(f"out={file}", "cannot be written to"),
+        open(file, "x", encoding="utf-8", newline="") as stream,
+    ):
+        try:
+            stream.write(text)
+            stream.flush()
+        except BaseException:
+            file.unlink()
+            raise
 
 
 def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metarun.config.command_line import Request, expand
-from metarun.errors import Refused
+from metarun.errors import Refused, refusing_os_errors
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,12 +60,10 @@ def run(request: Request) -> int:
     else:
         sampler = Sampler.frozen(source, split, config.eval_seed)
     path = out or _unused(Path(f"{name.replace('/', '_')}_{split}.png"))
-    try:
+    with refusing_os_errors(f"out={path}", "cannot be written to"):
         drawn = episodes.draw_episodes(
             path, f"{config.data_name}, {split} split", sampler, range(EPISODES)
         )
-    except OSError as error:
-        raise Refused(f"out={path}: cannot be written to ({error.strerror or error})") from error
     line = str(path) if drawn else f"items are {_describe(source.spec.inputs)}: no picture"
     screen.print(line, soft_wrap=True, markup=False)
     return 0

@@ -23,7 +23,7 @@ from metarun.data.preparation.download import fetch, put_advice, require_root
 from metarun.data.preparation.images import Class
 from metarun.data.preparation.pickles import unpickle
 from metarun.data.preparation.unpacked import unpacked
-from metarun.errors import Refused
+from metarun.errors import Refused, refusing_os_errors
 from metarun.files import read_or_refuse
 
 PREPARATION = 1  # increase it when the array prepared from the same files changes
@@ -98,7 +98,7 @@ class Cifar100:
     def _present(self) -> list[Path]:
         """The archive, or the three files of its folder; empty if `root` holds neither."""
         archive, folder = self.root / ARCHIVE, self.root / FOLDER
-        try:
+        with refusing_os_errors(f"data.root={self.root}"):
             if archive.is_file():
                 return [archive]
             if self.root.name == FOLDER and not folder.exists():
@@ -107,8 +107,6 @@ class Cifar100:
             if missing and folder.exists():
                 raise Refused(f"{folder}: lacks {', '.join(missing)} of CIFAR-100's files")
             return [] if missing else [folder / name for name in MEMBERS]
-        except OSError as error:
-            raise Refused(f"data.root={self.root}: cannot be read ({error.strerror})") from error
 
     def _prepare(self, files: list[Path]) -> Iterator[Class]:
         contents = dict(_unpickled(files))

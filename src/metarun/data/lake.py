@@ -7,6 +7,7 @@ probabilistic program induction; https://github.com/brendenlake/omniglot (MIT).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from metarun.data.duplicates import named
 from metarun.data.preparation.archives import MEGABYTE, members
 from metarun.data.preparation.download import fetch, put_advice
 from metarun.data.preparation.omniglot_images import LIMITS, content_hash, ink, present, shrink
-from metarun.errors import Refused
+from metarun.errors import Refused, refusing_os_errors
 from metarun.files import read_whole
 from metarun.tasks.objectives import CLASSIFICATION
 
@@ -167,9 +168,5 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
             yield name.removeprefix("all_runs/"), content
         return
     for name in _expected():
-        try:
+        with refusing_os_errors(source / name), contextlib.suppress(FileNotFoundError):
             yield name, read_whole(source / name, MEGABYTE)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise Refused(f"{error.filename}: cannot be read ({error.strerror})") from error

@@ -23,7 +23,7 @@ from metarun.data.preparation.images import Class
 from metarun.data.preparation.medmnist_files import classes_of, labels_of
 from metarun.data.preparation.medmnist_members import MEMBERS, SAME_SCANS, unfit
 from metarun.data.preparation.unpacked import unpacked
-from metarun.errors import Refused
+from metarun.errors import Refused, refusing_os_errors
 
 PREPARATION = 1  # increase it when the array prepared from the same files changes
 # a single name is accepted as a list
@@ -111,10 +111,8 @@ class MedMNIST:
         return f"{member}.npz" if self.size == 28 else f"{member}_{self.size}.npz"
 
     def _exists(self, path: Path) -> bool:
-        try:
+        with refusing_os_errors(f"data.root={self.root}"):
             return path.exists()
-        except OSError as error:
-            raise Refused(f"data.root={self.root}: cannot be read ({error.strerror})") from error
 
     def _by_hand(self, members: Sequence[str]) -> str:
         files = ", ".join(self._file(m) for m in members)

@@ -17,7 +17,7 @@ from metarun.data.duplicates import named
 from metarun.data.preparation import picture_classes
 from metarun.data.preparation.class_folders import File, Listing, pictures, subfolders
 from metarun.data.preparation.unpacked import unpacked
-from metarun.errors import Refused
+from metarun.errors import Refused, refusing_os_errors
 
 # Folders below data.root that may hold class folders; for each class, the first match is used.
 PLACES = (".", "images", "CUB_200_2011/images", "train", "val", "test")
@@ -125,10 +125,8 @@ class PublishedFolder:
 def _rows(table: Path) -> list[tuple[str, str]]:
     """File name and label of each row of a table with the header `filename,label`."""
     try:
-        with table.open(newline="", encoding="utf-8-sig") as lines:
+        with refusing_os_errors(table), table.open(newline="", encoding="utf-8-sig") as lines:
             rows = list(csv.DictReader(lines, strict=True))
         return [(row["filename"].strip(), row["label"].strip()) for row in rows]
-    except OSError as error:
-        raise Refused(f"{table}: cannot be read ({error.strerror})") from error
     except (ValueError, csv.Error, KeyError, AttributeError) as error:
         raise Refused(f"{table}: is not a table of filename,label ({error})") from error

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from metarun.errors import Refused
+from metarun.errors import refusing_os_errors
 from metarun.files import read_whole, write_whole
 
 NOTES = "metarun_sources.json"
@@ -41,7 +41,7 @@ class Checksums:
         Raises:
             Refused: the file cannot be read.
         """
-        try:
+        with refusing_os_errors(file):
             stat, name = file.stat(), str(file.absolute())
             stamp = [stat.st_size, stat.st_mtime_ns]
             if name not in self.records or self.records[name][:2] != stamp:
@@ -49,8 +49,6 @@ class Checksums:
                     md5 = hashlib.file_digest(stream, MD5).hexdigest()
                 self.records[name], self.changed = [*stamp, md5], True
             return str(self.records[name][2])
-        except OSError as error:
-            raise Refused(f"{file}: cannot be read ({error.strerror or error})") from error
 
     def keep(self, used: Iterable[Path]) -> None:
         """Store the MD5 sums of the files `used`; to be called when the data set is cached.

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from metarun.errors import Refused
+from metarun.errors import Refused, refusing_os_errors
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +33,9 @@ def fetch(
     Raises:
         Refused: one line with the URL, the reason and the advice.
     """
-    try:
-        exists = target.exists()
-    except OSError as error:
-        raise Refused(f"{target}: cannot be read ({error.strerror or error})") from error
-    if exists:
-        return target
+    with refusing_os_errors(target):
+        if target.exists():
+            return target
     # slow imports, and most runs download nothing
     import pooch
     import requests

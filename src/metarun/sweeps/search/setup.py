@@ -12,9 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from metarun.config.overrides import nearest, parse
 from metarun.config.schema import GROUPS
-from metarun.errors import Refused
+from metarun.errors import Refused, refusing_os_errors
 from metarun.files import make_folder, write_whole
-from metarun.sweeps import writing_to
 from metarun.sweeps.composition import composed, loader_for
 from metarun.sweeps.search.samplers import Settings
 from metarun.sweeps.search.search_space import SEARCH, Dimension, Space, read_space
@@ -95,7 +94,7 @@ def begin(config: DictConfig, keys: Mapping[str, Any], overrides: Sequence[str])
     space = read_space(parsed, _integer_keys(loader, search_path, read_space(parsed)))
     _check_choices(loader, search_path, space)
     sweep = Path(config.hydra.sweep.dir)
-    with writing_to(sweep):
+    with refusing_os_errors(f"hydra.sweep.dir={sweep}", "cannot be written to"):
         make_folder(sweep)
         study = Study(sweep, space, settings)
         started = len(study.trials())
