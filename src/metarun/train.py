@@ -22,6 +22,7 @@ from metarun.runs.folder import logged, prepare
 from metarun.runs.lock import alone_in
 from metarun.stats import interval
 from metarun.training.evaluation import evaluate
+from metarun.training.first_step import try_first_step
 from metarun.training.interruption import Stop
 from metarun.training.loop import NotFinite, Session, Trial, meta_train
 from metarun.training.parts import Parts, assemble
@@ -64,6 +65,7 @@ def train(
         from metarun.checks import insist
 
         insist(parts)
+    try_first_step(parts)
     try:
         make_folder(out)
     except OSError as error:
@@ -188,7 +190,7 @@ def _execute(session: Session, folders: Sequence[Path]) -> dict[str, Any]:
         raise Interrupted(f"{saved}; go on with: {resume_command(out, folders)}") from None
     except Exception as error:
         line = f"{type(error).__name__}: {error}"
-        if isinstance(error, RunFailed):
+        if isinstance(error, RunFailed | Refused):
             line = str(error)
         elif isinstance(error, OSError) and str(error.filename).startswith(str(out)):
             line = f"{error.filename}: {error.strerror}"

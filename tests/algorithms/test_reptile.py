@@ -193,15 +193,6 @@ def test_batch_norm_setting_has_no_effect_on_training() -> None:
     assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
 
 
-def test_the_meta_gradient_is_added_to_existing_gradients() -> None:
-    once = gradient(regression(inner_batch=6), small())
-    model = regression(inner_batch=6)
-    for p in model.parameters():
-        p.grad = torch.ones_like(p)
-    scores_of(model, small())
-    torch.testing.assert_close(torch.cat([p.grad.flatten() for p in model.parameters()]), once + 1)
-
-
 def test_evaluation_uses_its_own_mini_batches() -> None:
     a, b, c = (
         predict(learner(inner_lr=0.01, test_inner_batch=size, test_inner_steps=steps), small())

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from metarun.backbones.norm import BatchNorm, normalised_by
+from metarun.errors import Refused
 
 
 def layers(channels: int = 3) -> tuple[BatchNorm, nn.BatchNorm2d]:
@@ -62,3 +63,22 @@ def test_statistics_are_restored_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError), normalised_by(norm, "batch"):
         raise ZeroDivisionError
     assert norm.statistics == "running"
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (1, 3, 1, 1)])
+def test_one_value_per_channel_is_refused(shape: tuple[int, ...]) -> None:
+    norm, _ = layers()
+    x = torch.randn(shape)
+    for statistics in ("running", "batch", 1):
+        with pytest.raises(Refused, match="one item by itself"), normalised_by(norm, statistics):
+            norm(x)
+    norm.eval()(x)  # by running averages
+    with pytest.raises(Refused), normalised_by(norm, "batch"):
+        norm(x)
+
+
+def test_one_picture_of_several_pixels_is_normalised() -> None:
+    norm, torch_norm = layers()
+    x = torch.randn(1, 3, 2, 1)
+    with normalised_by(norm, "batch"):
+        assert torch.equal(norm(x), torch_norm(x))

@@ -31,11 +31,11 @@ CHOICES = split("""
 """)
 KEYS = split("""
     ways shots queries train_ways train_shots steps meta_batch eval_every log_every val_episodes
-    test_episodes seed eval_seed device precision threads workers tags out data_home choices choices.algo
-    algo.inner_lr algo.inner_steps algo.batch_norm algo.distance algo._target_ data.root data.cache
-    data.rotations data._target_ backbone.filters optimizer.lr optimizer.clip optimizer.schedule
-    optimizer.betas logger.mode hydra.run.dir hydra.job.name hydra.searchpath hydra hydra.verbose
-    hydra/launcher hydra.job_logging tags.0 algo.a.b.c.d nonsense _target_
+    test_episodes seed eval_seed device precision threads workers tags out data_home choices
+    choices.algo algo.inner_lr algo.inner_steps algo.batch_norm algo.distance algo._target_
+    data.root data.cache data.rotations data._target_ backbone.filters optimizer.lr optimizer.clip
+    optimizer.schedule optimizer.betas logger.mode hydra.run.dir hydra.job.name hydra.searchpath
+    hydra hydra.verbose hydra/launcher hydra.job_logging tags.0 algo.a.b.c.d nonsense _target_
 """)
 NUMBERS = st.one_of(
     st.integers(-3, 30),

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.backbones.closed_form import batch_norm
+from metarun.errors import Refused
 
 Statistics = Literal["running", "batch", "closed_form"] | int
 
@@ -29,6 +30,9 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     - an integer n: the statistics of the first n rows normalise the whole batch. If these rows are
       the support, each query depends only on the support and itself (MetaBN, Bronskill et al. 2020,
       section 3).
+
+    Raises:
+        Refused: the statistics would be those of a single value per channel.
     """
 
     statistics: Statistics = "running"
@@ -38,6 +42,13 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"expected (B, C) or (B, C, H, W), got {tuple(input.shape)}")
 
     def forward(self, input: Tensor) -> Tensor:
+        rows = self.statistics if isinstance(self.statistics, int) else len(input)
+        if rows * input[0, 0].numel() == 1 and (self.training or self.statistics != "running"):
+            raise Refused(
+                "backbone: batch normalisation cannot normalise one item by itself; use larger "
+                "batches (shots, queries, algo.inner_batch), or a backbone without it, such as "
+                "backbone=mlp_regression"
+            )
         if self.statistics == "running":
             return super().forward(input)
         if self.statistics == "closed_form":

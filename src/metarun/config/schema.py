@@ -94,7 +94,7 @@ class RunConfig(BaseModel):
     eval_seed: Seed
     device: Annotated[str, AfterValidator(_device)]
     precision: Literal["float32", "float64", "bfloat16"]
-    threads: Count | None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None  # far more end the process
     workers: Annotated[Any, AfterValidator(_workers)] = 1  # "auto" until the parts are assembled
     engine: Literal["auto", "loop", "vmap", "learn2learn"] = "auto"
     tasks_at_once: Count | None = None

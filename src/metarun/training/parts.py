@@ -31,6 +31,7 @@ from metarun.training.compatibility import (
     task_of,
 )
 from metarun.training.engines import set_engine
+from metarun.training.memory import check_memory
 from metarun.training.processes import set_workers
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ def assemble(
     """
     mistakes = Mistakes()
     plans = plan(dict(config), folders, mistakes)
-    device = mistakes.catch(_device, config.device)
+    device = mistakes.catch(_device, config.device, config.precision)
     if plans["algo"] is not None:
         learner_type = target_of(plans["algo"])
         mistakes.lines += check_heads(config, learner_type)
@@ -111,7 +112,8 @@ def assemble(
     splits = load_splits(config, plans["data"], used, mistakes)
     mistakes.settle()
     dtype = torch.float64 if config.precision == "float64" else torch.float32
-    spec = source_of(splits["train"], task_of(config, "train_"), device, dtype).spec
+    source = source_of(splits["train"], task_of(config, "train_"), device, dtype)
+    spec = source.spec
     mistakes.lines += check_learner(config, target_of(plans["algo"]), spec)
     augment = None
     if "train_" in used.values():  # only for training: evaluation data may have another shape
@@ -119,14 +121,16 @@ def assemble(
     mistakes.settle()
     keep_freed_memory()
     torch.set_num_threads(config.threads or THREADS)
-    torch.manual_seed(config.seed)  # initial weights depend on the seed and the shapes only
     spec = replace(spec, **(trained_spec or {}))
-    backbone = _backbone(config, plans["backbone"], spec)
-    if config.precision == "bfloat16":
-        backbone = in_bfloat16(backbone)
-        if device.type == "cpu" and not cpu_has_bfloat16():
-            log.warning("precision=bfloat16: this CPU has no instructions for it; it will be slow")
-    learner = plans["algo"](backbone, spec).to(device=device, dtype=dtype)
+
+    def build() -> Learner:
+        backbone = _backbone(config, plans["backbone"], spec)
+        return plans["algo"](backbone, spec).to(dtype)
+
+    if "train_" in used.values() and spec.examples:
+        check_memory(config, build, Sampler.training(source, config.seed).tasks([0])[0], device)
+    torch.manual_seed(config.seed)  # initial weights depend on the seed and the shapes only
+    learner = build().to(device)
     if learner.learns and not any(p.requires_grad for p in learner.parameters()):
         algo, net = config.choices.algo, config.choices.backbone
         raise Refused(
@@ -147,7 +151,8 @@ def _backbone(config: RunConfig, blueprint: Callable[..., Any], spec: Spec) -> A
             f"backbone={config.choices.backbone}: takes items that are one tensor, but items of "
             f"{config.choices.data} have several: {', '.join(spec.inputs)}"
         )
-    return blueprint(spec.inputs)
+    backbone = blueprint(spec.inputs)
+    return in_bfloat16(backbone) if config.precision == "bfloat16" else backbone
 
 
 def load_splits(
@@ -183,7 +188,7 @@ def plan(
     return {g: mistakes.catch(blueprint, g, nodes[g], folders) for g in BUILT_GROUPS}
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str, precision: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -193,4 +198,6 @@ def _device(name: str) -> torch.device:
     if name.startswith("cuda"):  # float32 is float32, and a run can be repeated
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic = True
+    if name == "cpu" and precision == "bfloat16" and not cpu_has_bfloat16():
+        log.warning("precision=bfloat16: this CPU has no instructions for it; it will be slow")
     return torch.device(name)
