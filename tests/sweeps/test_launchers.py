@@ -14,7 +14,6 @@ from omegaconf import OmegaConf
 from metarun.config.compose import examine
 from metarun.config.groups import hydra_for
 from metarun.config.overrides import length, parse
-from metarun.errors import Refused
 from metarun.sweeps import launchers
 from tests.conftest import TINY
 
@@ -187,38 +186,6 @@ def test_a_missing_extra_is_reported_in_one_line(
     code, _, err = metarun("-m", *TINY, f"hydra/launcher={name}", "shots=1,2")
     assert code == 2
     assert err == [f"metarun: hydra/launcher={name}: needs pip install 'metarun[{extra}]'"]
-
-
-@pytest.mark.parametrize(
-    ("word", "safe"),
-    [
-        ("hydra.launcher.n_jobs=2", True),
-        ("hydra.launcher.partition=gpu-long", True),
-        ("hydra.launcher.gres=gpu:1", True),
-        ("hydra.launcher._target_=os.system", False),
-        ("hydra.launcher.setup=[evil]", False),
-        ("hydra.launcher.submitit_folder=/elsewhere", False),
-        ("hydra.launcher.additional_parameters={wrap:evil}", False),
-        ("hydra.launcher.partition='a\nevil'", False),
-        ("hydra.launcher.partition=a b", False),
-        ("hydra.launcher.partition=${oc.env:HOME}", False),
-        ("hydra.launcher.partition=gpu\n", False),
-        ("hydra.launcher={n_jobs:2}", False),
-    ],
-)
-def test_only_safe_launcher_keys_are_replayed(word: str, safe: bool) -> None:
-    assert launchers.is_replayable(word) is safe
-
-
-def test_another_launcher_replaces_the_keys_of_the_first() -> None:
-    words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "shots=1,2", "threads=1"]
-    other = launchers.replace_launcher(words, ["hydra/launcher=submitit_local"])
-    assert other == ["shots=1,2", "threads=1", "hydra/launcher=submitit_local"]
-    more = launchers.replace_launcher(words, ["hydra.launcher.n_jobs=4"])
-    assert more == ["hydra/launcher=joblib", "shots=1,2", "threads=1", "hydra.launcher.n_jobs=4"]
-    for word in ("steps=5", "hydra.launcher._target_=os.system", "hydra.sweep.subdir=x"):
-        with pytest.raises(Refused, match="keeps the settings of a sweep"):
-            launchers.replace_launcher(words, [word])
 
 
 def test_a_launcher_can_be_printed_without_its_extra(metarun: Metarun) -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from metarun.errors import Refused
-from metarun.sweeps.replay import saved_overrides
+from metarun.sweeps.replay import is_replayable, replace_launcher, saved_overrides
 from tests.conftest import OWN, TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -143,3 +143,35 @@ def test_a_sweep_resumes_with_a_cache_that_metarun_has_prepared(metarun: Metarun
     assert code == 1  # the job is refused, because the classes are too small
     assert "data.cache" not in "".join(err)
     assert json.loads(Path("sweep/0/result.json").read_text())["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("word", "safe"),
+    [
+        ("hydra.launcher.n_jobs=2", True),
+        ("hydra.launcher.partition=gpu-long", True),
+        ("hydra.launcher.gres=gpu:1", True),
+        ("hydra.launcher._target_=os.system", False),
+        ("hydra.launcher.setup=[evil]", False),
+        ("hydra.launcher.submitit_folder=/elsewhere", False),
+        ("hydra.launcher.additional_parameters={wrap:evil}", False),
+        ("hydra.launcher.partition='a\nevil'", False),
+        ("hydra.launcher.partition=a b", False),
+        ("hydra.launcher.partition=${oc.env:HOME}", False),
+        ("hydra.launcher.partition=gpu\n", False),
+        ("hydra.launcher={n_jobs:2}", False),
+    ],
+)
+def test_only_safe_launcher_keys_are_replayed(word: str, safe: bool) -> None:
+    assert is_replayable(word) is safe
+
+
+def test_another_launcher_replaces_the_keys_of_the_first() -> None:
+    words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "shots=1,2", "threads=1"]
+    other = replace_launcher(words, ["hydra/launcher=submitit_local"])
+    assert other == ["shots=1,2", "threads=1", "hydra/launcher=submitit_local"]
+    more = replace_launcher(words, ["hydra.launcher.n_jobs=4"])
+    assert more == ["hydra/launcher=joblib", "shots=1,2", "threads=1", "hydra.launcher.n_jobs=4"]
+    for word in ("steps=5", "hydra.launcher._target_=os.system", "hydra.sweep.subdir=x"):
+        with pytest.raises(Refused, match="keeps the settings of a sweep"):
+            replace_launcher(words, [word])

@@ -48,11 +48,17 @@ def composed(loader: ConfigLoader, overrides: Sequence[str]) -> Composed:
             HydraConfig.instance().cfg = OmegaConf.create({"hydra": current})
 
 
-def loader_for(hydra: DictConfig) -> tuple[ConfigLoader, list[str]]:
-    """Return the config loader of a job or a sweep, and its `hydra.searchpath` overrides."""
+def config_folders(hydra: DictConfig) -> tuple[str | None, list[str]]:
+    """Return the `--config-dir` of a job or a sweep, and its `hydra.searchpath` overrides."""
     config_dirs = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
     search_path = [o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath=")]
-    return _loader(config_dirs[0] if config_dirs else None), search_path
+    return config_dirs[0] if config_dirs else None, search_path
+
+
+def loader_for(hydra: DictConfig) -> tuple[ConfigLoader, list[str]]:
+    """Return the config loader of a job or a sweep, and its `hydra.searchpath` overrides."""
+    config_dir, search_path = config_folders(hydra)
+    return _loader(config_dir), search_path
 
 
 @lru_cache(maxsize=1)

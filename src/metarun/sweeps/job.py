@@ -19,7 +19,7 @@ from metarun.config.groups import user_folders
 from metarun.config.overrides import quote
 from metarun.config.schema import RunConfig
 from metarun.errors import Occupied, Refused, RunFailed, complain
-from metarun.sweeps.composition import composed
+from metarun.sweeps.composition import composed, config_folders
 from metarun.tasks.headline import Headline
 
 if TYPE_CHECKING:  # importing it would import torch
@@ -93,9 +93,8 @@ def job(cfg: DictConfig, go_on: bool, jobs: int | None = None) -> float | None:
 
 def rerun_command(hydra: DictConfig, overrides: Sequence[str]) -> str:
     """Return the command that repeats a job as a single run, with the same config folders."""
-    config_dirs = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
-    flag = [f"--config-dir={os.path.abspath(config_dirs[0])}"] if config_dirs else []
-    search_path = [o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath=")]
+    config_dir, search_path = config_folders(hydra)
+    flag = [f"--config-dir={os.path.abspath(config_dir)}"] if config_dir else []
     return shlex.join(["metarun", *flag, *search_path, *overrides])
 
 

@@ -24,20 +24,7 @@ EXTRAS = {  # for each launcher: the packages that it needs, and the extra that 
     "submitit_local": (("submitit", "hydra_plugins.hydra_submitit_launcher"), "cluster"),
 }
 COUNTS = ("n_jobs", "cpus_per_task", "timeout_min", "array_parallelism")
-REPLAYABLE = (  # launcher keys that are safe to read from multirun.yaml: they run no code
-    *COUNTS,
-    "gpus_per_node",
-    "mem_gb",
-    "max_num_timeout",
-    "signal_delay_s",
-    "partition",
-    "qos",
-    "account",
-    "constraint",
-    "gres",
-)
 MAX_JOBS = 100_000  # in a sweep; every job is composed before the first one starts
-PLAIN = re.compile(r"[\w.:+-]*")
 
 
 def cores() -> int:
@@ -151,42 +138,6 @@ def threads_of(jobs: Sequence[Sequence[str]]) -> int:
     """Return the largest number of threads in the overrides of the jobs; 1 if none sets it."""
     matches = [re.fullmatch(r"\+{0,2}threads=(\d+)", o) for job in jobs for o in job]
     return max((int(match[1]) for match in matches if match), default=1)
-
-
-def is_replayable(override: str) -> bool:
-    """Return whether a launcher override in a `multirun.yaml`, which may be untrusted, is safe."""
-    match = re.fullmatch(r"\+{0,2}hydra\.launcher\.(\w+)=(.*)", override, flags=re.DOTALL)
-    return bool(match and match[1] in REPLAYABLE and PLAIN.fullmatch(match[2]))
-
-
-def replace_launcher(saved: list[str], new: Sequence[str], also: str = "") -> list[str]:
-    """Return the saved overrides of a sweep with another launcher or other launcher keys.
-
-    Args:
-        saved: the overrides that the sweep was started with.
-        new: the overrides given to `resume`.
-        also: other overrides that `resume` accepts, for the message.
-
-    Raises:
-        Refused: `new` has an override that is not for the launcher.
-    """
-    for override in new:
-        key = override.partition("=")[0].lstrip("+")
-        allowed = key == "hydra/launcher" or re.fullmatch(r"hydra\.launcher\.(?!_)\w+", key)
-        if not allowed or "=" not in override:
-            raise Refused(
-                f"{override}: resume keeps the settings of a sweep; "
-                f"only {also}hydra/launcher=NAME and hydra.launcher.KEY=… can be changed"
-            )
-    new_keys = {override.partition("=")[0].lstrip("+") for override in new}
-    other_launcher = "hydra/launcher" in new_keys
-    unchanged = [
-        override
-        for override in saved
-        if (key := override.partition("=")[0].lstrip("+")) not in new_keys
-        and not (other_launcher and key.startswith("hydra.launcher."))
-    ]
-    return [*unchanged, *new]
 
 
 def summary(jobs: int, processes: int, threads: int) -> str:

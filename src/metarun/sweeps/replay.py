@@ -27,6 +27,19 @@ from metarun.sweeps.search import setup
 
 REPLAYABLE = ("hydra.sweep.subdir=", "hydra/launcher=", "hydra/sweeper=")
 REPLAYABLE += tuple(f"{key}=" for key in setup.KEYS)
+LAUNCHER_KEYS = (  # safe to read from multirun.yaml: they run no code
+    *launchers.COUNTS,
+    "gpus_per_node",
+    "mem_gb",
+    "max_num_timeout",
+    "signal_delay_s",
+    "partition",
+    "qos",
+    "account",
+    "constraint",
+    "gres",
+)
+PLAIN = re.compile(r"[\w.:+-]*")
 REFERENCE = re.compile(r"\$\{(?!hydra\.)[\w.]+\}|\$\{hydra\.job\.\w+\}")  # to a key; no resolver
 NUMBER = "${hydra.job.num}"  # the default of hydra.sweep.subdir
 
@@ -62,7 +75,7 @@ def _check_safe(override: str, sweep: Path) -> None:
             f"{file}: {override}: code in that folder could run; if you trust it, "
             f"name it yourself: metarun resume={sweep} --config-dir DIR"
         )
-    safe = override.startswith(REPLAYABLE) or launchers.is_replayable(override)
+    safe = override.startswith(REPLAYABLE) or is_replayable(override)
     if (key.startswith("hydra") and not safe) or "@" in key:
         raise Refused(f"{file}: {override}: cannot be replayed; only {', '.join(REPLAYABLE)}")
     if "$" in REFERENCE.sub("", override):
@@ -70,6 +83,42 @@ def _check_safe(override: str, sweep: Path) -> None:
             f"{file}: {override}: cannot be replayed, because it could read the environment; "
             "only ${KEY}, the value of another key"
         )
+
+
+def is_replayable(override: str) -> bool:
+    """Return whether a launcher override in a `multirun.yaml`, which may be untrusted, is safe."""
+    match = re.fullmatch(r"\+{0,2}hydra\.launcher\.(\w+)=(.*)", override, flags=re.DOTALL)
+    return bool(match and match[1] in LAUNCHER_KEYS and PLAIN.fullmatch(match[2]))
+
+
+def replace_launcher(saved: list[str], new: Sequence[str], also: str = "") -> list[str]:
+    """Return the saved overrides of a sweep with another launcher or other launcher keys.
+
+    Args:
+        saved: the overrides that the sweep was started with.
+        new: the overrides given to `resume`.
+        also: other overrides that `resume` accepts, for the message.
+
+    Raises:
+        Refused: `new` has an override that is not for the launcher.
+    """
+    for override in new:
+        key = override.partition("=")[0].lstrip("+")
+        allowed = key == "hydra/launcher" or re.fullmatch(r"hydra\.launcher\.(?!_)\w+", key)
+        if not allowed or "=" not in override:
+            raise Refused(
+                f"{override}: resume keeps the settings of a sweep; "
+                f"only {also}hydra/launcher=NAME and hydra.launcher.KEY=… can be changed"
+            )
+    new_keys = {override.partition("=")[0].lstrip("+") for override in new}
+    other_launcher = "hydra/launcher" in new_keys
+    unchanged = [
+        override
+        for override in saved
+        if (key := override.partition("=")[0].lstrip("+")) not in new_keys
+        and not (other_launcher and key.startswith("hydra.launcher."))
+    ]
+    return [*unchanged, *new]
 
 
 def check_caches(overrides: Sequence[Override], file: Path) -> None:

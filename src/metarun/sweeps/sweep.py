@@ -119,7 +119,7 @@ def go_on(sweep: Path, new: Sequence[str], config_dir: str | None) -> int:
     replay.check_caches(parsed, sweep / "multirun.yaml")
     overrides, new = setup.change_trials(overrides, new)
     also = f"{setup.KEYS[0]}=N, " if setup.is_search(overrides) else ""
-    overrides = launchers.replace_launcher(overrides, new, also)
+    overrides = replay.replace_launcher(overrides, new, also)
     cfg = _shared_config(overrides, config_dir)
     overrides = launchers.add_threads(overrides, cfg, hydra_for(config_dir).config_loader)
     return _run(overrides, sweep, config_dir, go_on=True)

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from metarun.config.schema import GROUPS
 from metarun.errors import Refused, printable
 from metarun.files import make_folder, read_whole, write_whole
-from metarun.sweeps.composition import composed, loader_for
+from metarun.sweeps.composition import composed, config_folders, loader_for
 from metarun.sweeps.search.study import Study
 from metarun.tasks.headline import Headline
 
@@ -110,12 +110,11 @@ def _command(sweep: Path, hydra: DictConfig) -> str:
 
     It takes `--config-dir` for the sweep, so a config folder of the user goes to the search path.
     """
-    config_dirs = [s.path for s in hydra.runtime.config_sources if s.provider == "command-line"]
-    search_path = [o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath=")]
-    if config_dirs and not search_path:
-        search_path = [f"hydra.searchpath=[file://{os.path.abspath(config_dirs[0])}]"]
-    config_dir = str(_relative(sweep))
-    return shlex.join(["metarun", "experiment=best", "--config-dir", config_dir, *search_path])
+    config_dir, search_path = config_folders(hydra)
+    if config_dir and not search_path:
+        search_path = [f"hydra.searchpath=[file://{os.path.abspath(config_dir)}]"]
+    folder = str(_relative(sweep))
+    return shlex.join(["metarun", "experiment=best", "--config-dir", folder, *search_path])
 
 
 def _relative(folder: Path) -> Path:
