@@ -5,22 +5,23 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from metarun.data.duplicates import named
-from metarun.data.preparation import pictures, pixels
+from metarun.data.preparation import pictures
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.class_folders import MIN_PICTURES, Listing, printable
 from metarun.data.preparation.images import Class, Images
-from metarun.data.preparation.pixels import Broken, Depth, Span
+from metarun.data.preparation.pixels import UNKNOWN, Broken, Depth, Span
 from metarun.errors import Refused
 
 PREPARATION = 2  # increase it when the array prepared from the same files changes
 MAX_LISTED = 10  # unusable files named in an error; the others are counted
+DARK = 64  # of 255: if no pixel of a data set is brighter, its range is probably wrong
 PROGRESS_INTERVAL = 10.0  # seconds between progress messages
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def prepare(
     images = prepared(folder, key, lambda: _decoded(listing, *settings, notes), notes, root)
     if skip_broken:
         _warn_of_missing(listing, images)
-    for line in pixels.warnings(images.notes):
+    for line in _warnings(images.notes):
         log.warning("data.root=%s: %s", listing.root, line)
     return images
 
@@ -83,7 +84,7 @@ def _decoded(
     span: Span | None,
     notes: dict[str, Any],
 ) -> Iterator[Class]:
-    """Yield the classes one by one, and store the `pixels.summary` of their files in `notes`."""
+    """Yield the classes one by one, and store the `_summary` of their files in `notes`."""
     files = {f"{name}/{f.name}": f.path for name, fs in listing.classes.items() for f in fs}
     measured = zip(files, pictures.depths(list(files.values())), strict=True)
     depths = {
@@ -91,8 +92,8 @@ def _decoded(
         for name, depth in measured
         if isinstance(depth, Depth) and (span is not None or depth.range_known)
     }
-    span = span or pixels.common(depths.values())
-    notes |= {**pixels.summary(depths, span), "lightest": 0}
+    span = span or _common(depths.values())
+    notes |= {**_summary(depths, span), "lightest": 0}
     mistakes, usable_classes = list(listing.mistakes), 0
     total, done, last_progress = sum(map(len, listing.classes.values())), 0, time.monotonic()
     for name, files in listing.classes.items():
@@ -116,7 +117,7 @@ def _decoded(
     elif mistakes:
         if skip_broken is False:
             lines[-1] += "; data.skip_broken=true skips unusable files and classes"
-            if any(pixels.UNKNOWN in line for line in lines):
+            if any(UNKNOWN in line for line in lines):
                 lines[-1] += "; data.pixel_range=[LOW,HIGH] sets the values of black and white"
         raise Refused(*lines)
 
@@ -137,3 +138,50 @@ def _warn_of_missing(listing: Listing, images: Images) -> None:
     if short:
         text = "data.skip_broken=true: unusable and left out of %s: %s"
         log.warning(text, listing.root, named(short))
+
+
+def _common(depths: Iterable[Depth]) -> Span:
+    """The span of a data set: 0 to the maximum of the smallest bit depth that holds all values."""
+    bits = max((depth.bits for depth in depths if depth.wide), default=0)
+    return Span(0, 2**bits - 1) if bits else Span()
+
+
+def _summary(depths: Mapping[str, Depth], span: Span) -> dict[str, Any]:
+    """Summary of the pictures of a data set, given by name; plain containers.
+
+    `range`: the span, or `None` if all have 8 bits; `bits`: bit depth → number of pictures and
+    name of the first; `beyond`: number of pictures with values outside the span.
+    """
+    bits: dict[str, list[Any]] = {}
+    for name, depth in depths.items():
+        if depth.bits:
+            used = f"{depth.bits} of 16 bits" if depth.wide else "8 bits"
+            bits.setdefault(used, [0, name])[0] += 1
+    wide = [depth for depth in depths.values() if depth.wide]
+    beyond = sum(depth.low < span.low or depth.high > span.high for depth in wide)
+    used = [span.low, span.high] if span.typed or wide else None
+    return {"range": used, "bits": bits, "beyond": beyond}
+
+
+def _warnings(summary: Mapping[str, Any]) -> list[str]:
+    """Warnings about the pictures, given at every start."""
+    lines, bits = [], summary["bits"]
+    low, high = summary["range"] or (0, 255)
+    if len(bits) > 1:
+        kinds = [f"{used} in {count} ({first}, …)" for used, (count, first) in bits.items()]
+        lines.append(
+            f"pictures have different bit depths: {', '.join(kinds)}; all values of more than 8 "
+            f"bits are read from {low:g} (black) to {high:g} (white): if the pictures come from "
+            "different devices, scale them beforehand"
+        )
+    if summary["beyond"]:
+        lines.append(
+            f"data.pixel_range=[{low:g},{high:g}]: {summary['beyond']} pictures have values "
+            "outside it, which become black or white"
+        )
+    if summary["lightest"] < DARK:
+        lines.append(
+            f"no pixel is brighter than {summary['lightest']} of 255; if white is less than "
+            f"{high:g} in the files, set data.pixel_range=[LOW,HIGH]"
+        )
+    return lines

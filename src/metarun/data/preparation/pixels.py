@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -25,7 +24,6 @@ PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # tags of TIFF files, and their values
 PLANES, SEPARATE = 284, 2
 PNG_DEPTH, TIFF_DEPTH = 24, 258  # position of the bit depth: byte of a PNG, tag of a TIFF
 UNKNOWN = "their range is not known"
-DARK = 64  # of 255: if no pixel of a data set is brighter, its range is probably wrong
 
 
 class Broken(ValueError):
@@ -129,53 +127,6 @@ def scaled(image: Image.Image, file: str, span: Span) -> Image.Image:
     if values.ndim == 3 and values.shape[2] in (2, 4):  # alpha is not scaled by the span
         eight[:, :, -1] = values[:, :, -1] >> 8
     return Image.fromarray(eight)
-
-
-def common(depths: Iterable[Depth]) -> Span:
-    """The span of a data set: 0 to the maximum of the smallest bit depth that holds all values."""
-    bits = max((depth.bits for depth in depths if depth.wide), default=0)
-    return Span(0, 2**bits - 1) if bits else Span()
-
-
-def summary(depths: Mapping[str, Depth], span: Span) -> dict[str, Any]:
-    """Summary of the pictures of a data set, given by name; plain containers.
-
-    `range`: the span, or `None` if all have 8 bits; `bits`: bit depth → number of pictures and
-    name of the first; `beyond`: number of pictures with values outside the span.
-    """
-    bits: dict[str, list[Any]] = {}
-    for name, depth in depths.items():
-        if depth.bits:
-            used = f"{depth.bits} of 16 bits" if depth.wide else "8 bits"
-            bits.setdefault(used, [0, name])[0] += 1
-    wide = [depth for depth in depths.values() if depth.wide]
-    beyond = sum(depth.low < span.low or depth.high > span.high for depth in wide)
-    used = [span.low, span.high] if span.typed or wide else None
-    return {"range": used, "bits": bits, "beyond": beyond}
-
-
-def warnings(summary: Mapping[str, Any]) -> list[str]:
-    """Warnings about the pictures, given at every start."""
-    lines, bits = [], summary["bits"]
-    low, high = summary["range"] or (0, 255)
-    if len(bits) > 1:
-        kinds = [f"{used} in {count} ({first}, …)" for used, (count, first) in bits.items()]
-        lines.append(
-            f"pictures have different bit depths: {', '.join(kinds)}; all values of more than 8 "
-            f"bits are read from {low:g} (black) to {high:g} (white): if the pictures come from "
-            "different devices, scale them beforehand"
-        )
-    if summary["beyond"]:
-        lines.append(
-            f"data.pixel_range=[{low:g},{high:g}]: {summary['beyond']} pictures have values "
-            "outside it, which become black or white"
-        )
-    if summary["lightest"] < DARK:
-        lines.append(
-            f"no pixel is brighter than {summary['lightest']} of 255; if white is less than "
-            f"{high:g} in the files, set data.pixel_range=[LOW,HIGH]"
-        )
-    return lines
 
 
 def is_wide(image: Image.Image, file: str) -> bool:
