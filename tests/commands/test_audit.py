@@ -82,7 +82,7 @@ def test_a_failed_audit_gives_exit_code_1(metarun: Metarun) -> None:
         (["episodes=1"], "episodes=1: should be a number from 2 to 1000000"),
         (["episodes=²"], "episodes=²: should be a number from 2 to 1000000"),
         (["episodes=" + "9" * 5000], "episodes=9"),
-        (["out=folder"], "out=folder: an audit writes one file: out=FILE.json"),
+        (["out=folder"], "out=folder: should end in .json"),
         (["out=none/a.json"], "out=none/a.json: none is not a folder"),
         (["out=there.json"], "out=there.json: is there already"),
         (["shots=-1"], "shots=-1: should be greater than or equal to 1"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from metarun.config.command_line import Request
+from metarun.config.command_line import Request, new_file_mistakes
 from metarun.config.schema import PLACES
 from metarun.errors import Refused, refusing_os_errors, say
 
@@ -29,8 +29,8 @@ def run(request: Request) -> int:
     request.accept("--config-dir")
     config_dir, run, out = request.flags.config_dir, request.folder("run"), request.folder("out")
     episodes = _episodes(request.take("episodes"))
-    if out is not None:
-        _check_out(out)
+    if mistakes := new_file_mistakes(out, ".json"):
+        raise Refused(*mistakes)
     folders = [Path(config_dir)] if config_dir else []
     if run is None:
         from metarun.config.compose import checked, compose
@@ -45,6 +45,7 @@ def run(request: Request) -> int:
         config = config_file.amend(saved, request.words, CHANGEABLE, "audit", config_dir)
 
     from metarun.checks import EPISODES, audit
+    from metarun.files import new_folder, write_whole
     from metarun.runs import results
 
     parts = _build_parts(config, folders, run)
@@ -59,11 +60,10 @@ def run(request: Request) -> int:
         "versions": results.versions(),
     }
     if out is not None:
-        _write(out, content)
+        with refusing_os_errors(f"out={out}", "cannot be written to"):
+            write_whole(out, results.as_json(content))
         say(str(out))
     elif run is not None:
-        from metarun.files import new_folder, write_whole
-
         with new_folder(run / "evaluations", None, "audit") as folder:
             write_whole(folder / "audit.json", results.as_json(content))
         say(str(folder / "audit.json"))
@@ -99,22 +99,3 @@ def _episodes(value: str | None) -> int | None:
     if not value.isascii() or not value.isdigit() or not 2 <= int(value[:10]) <= 10**6:
         raise Refused(f"episodes={value}: should be a number from 2 to 1000000")
     return int(value)
-
-
-def _check_out(out: Path) -> None:
-    """Check that `out` is the path of a new JSON file in an existing folder."""
-    if out.suffix != ".json":
-        raise Refused(f"out={out}: an audit writes one file: out=FILE.json")
-    if out.exists() or out.is_symlink():
-        raise Refused(f"out={out}: is there already")
-    if not out.parent.is_dir():
-        raise Refused(f"out={out}: {out.parent} is not a folder")
-
-
-def _write(out: Path, content: dict[str, Any]) -> None:
-    """Write the audit as JSON."""
-    from metarun.files import write_whole
-    from metarun.runs.results import as_json
-
-    with refusing_os_errors(f"out={out}", "cannot be written to"):
-        write_whole(out, as_json(content))

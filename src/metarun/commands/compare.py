@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metarun.config.command_line import Request, expand
+from metarun.config.command_line import Request, expand, new_file_mistakes
 from metarun.errors import Refused, refusing_os_errors
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def run(request: Request) -> int:
     request.accept()
     out = request.folder("out")
     folders, mistakes = _distinct(expand(word, word) for word in request.words)
-    mistakes += _check_out(out)
+    mistakes += new_file_mistakes(out, ".csv")
 
     from metarun.report.comparison import as_csv, compare
     from metarun.report.tested import read_test
@@ -55,17 +55,6 @@ def _distinct(folders: Iterable[Path]) -> tuple[list[Path], list[str]]:
     if len(seen) < 2 and not lines:
         lines.append("compare: name at least two runs: metarun compare RUN_A RUN_B [RUN_C …]")
     return list(seen.values()), lines
-
-
-def _check_out(out: Path | None) -> list[str]:
-    """Return a line if the file `out` cannot be created."""
-    if out is None:
-        return []
-    if out.suffix != ".csv":
-        return [f"out={out}: should end in .csv"]
-    if out.exists() or out.is_symlink():
-        return [f"out={out}: is there already"]
-    return [] if out.parent.is_dir() else [f"out={out}: {out.parent} is not a folder"]
 
 
 def _write_new(file: Path, text: str) -> None:

@@ -112,3 +112,14 @@ def expand(place: str, typed: str) -> Path:
     except (OSError, ValueError) as error:  # for example a name that is too long
         raise Refused(f"{typed}: {getattr(error, 'strerror', None) or error}") from error
     return path
+
+
+def new_file_mistakes(out: Path | None, suffix: str) -> list[str]:
+    """A line if `out=FILE`, where it is typed, is not a new file with this suffix in a folder."""
+    if out is None:
+        return []
+    if out.suffix != suffix:
+        return [f"out={out}: should end in {suffix}"]
+    if out.exists() or out.is_symlink():
+        return [f"out={out}: is there already"]
+    return [] if out.parent.is_dir() else [f"out={out}: {out.parent} is not a folder"]

@@ -21,7 +21,6 @@ from metarun.errors import Refused
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-    from optuna.trial import Trial
 
 SEARCH = "hydra/sweeper=optuna"  # the override that turns a sweep into a search
 DIGITS = 6  # significant digits of a value from an interval; more make no difference
@@ -58,15 +57,6 @@ class Dimension:
     step: float | int | None = None
     log: bool = False
     choices: tuple[str, ...] = ()
-
-    def suggest(self, trial: Trial) -> Any:
-        """Return the value of this key in an Optuna trial, which proposes one if it has none."""
-        if self.choices:
-            return trial.suggest_categorical(self.key, self.choices)
-        if isinstance(self.low, int):
-            step = self.step or 1
-            return trial.suggest_int(self.key, self.low, self.high, step=step, log=self.log)
-        return trial.suggest_float(self.key, self.low, self.high, step=self.step, log=self.log)
 
     def distribution(self) -> BaseDistribution:
         """Return the Optuna distribution of this dimension."""

@@ -147,7 +147,7 @@ class Study:
                 self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
             self.study.sampler = sampler(self.settings, number)
             current = Trial(self.study, trial._trial_id)  # values that it already has are kept
-            return {d.key: d.suggest(current) for d in self.space.dimensions}
+            return {d.key: current._suggest(d.key, d.distribution()) for d in self.space.dimensions}
 
     def report(self, number: int, step: int, value: float) -> None:
         """Record the objective of trial `number` after outer step `step`, unless it is recorded."""
