@@ -20,7 +20,7 @@ from metarun.config.compose import compose
 from metarun.config.groups import files
 from metarun.config.instantiate import HOMES
 from metarun.config.schema import PLACES, Place
-from metarun.runs import config_file
+from metarun.runs import places
 from metarun.runs.config_file import MAY_DIFFER, RESUMABLE
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -120,7 +120,7 @@ def test_only_paths_in_the_missing_data_folder_follow_the_machine(
     monkeypatch.setenv("METARUN_DATA", str(tmp_path / "here"))
     elsewhere = str(tmp_path / "my pictures")
     saved = saved_config(tmp_path, root=elsewhere, cache=str(tmp_path / "there" / "cache"))
-    config_file._use_data_home_of_this_machine(saved)
+    places.use_data_home_of_this_machine(saved)
     assert saved.data.root == elsewhere
     assert saved.data.cache == str(tmp_path / "here" / "cache")
     assert saved.data_home == str(tmp_path / "here")
@@ -133,7 +133,7 @@ def test_nothing_changes_while_the_data_folder_is_there(
     (tmp_path / "there").mkdir()
     saved = saved_config(tmp_path, cache=str(tmp_path / "there" / "cache"))
     before = saved.copy()
-    config_file._use_data_home_of_this_machine(saved)
+    places.use_data_home_of_this_machine(saved)
     assert saved == before
 
 

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from metarun.plots.figure import save
 from metarun.report.entry import Entry
 from metarun.report.labels import group_labels, run_labels
-from metarun.report.ranking import Ranking, SeedGroup
+from metarun.report.ranking import Ranking
+from metarun.report.seeds import SeedGroup
 from metarun.tasks.headline import Headline
 
 MAX_LINES = 50  # more would be illegible

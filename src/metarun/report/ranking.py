@@ -7,37 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-from metarun.config.schema import PLACES
 from metarun.report.entry import STATUSES, Entry, Stat, Task
 from metarun.report.runs import natural
-from metarun.stats import interval
+from metarun.report.seeds import SeedGroup, seed_groups
 from metarun.tasks.headline import Headline
 
 FACTS = {"algo": "algo", "data": "data", "task": "task", "batch_norm": "batch norm"}  # and titles
 # Keys that determine a fact; by default, the key of the same name.
 FACT_KEYS = {"task": ("ways", "shots"), "batch_norm": ("algo.batch_norm",)}
-# Keys that do not define a setting: runs that differ only in these are repetitions of one setting.
-FREE = ("seed", "out", "tags", "logger", "device", "threads", "engine", "tasks_at_once", "audit")
-FREE += ("workers", "data_home", *PLACES)
-
-
-@dataclass(frozen=True)
-class SeedGroup:
-    """Runs that differ only in their seed.
-
-    The interval is Student's t interval over the runs' mean scores, on the same episodes. It covers
-    the variation between trainings; the interval of a single run covers its test episodes only.
-    """
-
-    entries: list[Entry]
-    test: Stat
-    val: Stat | None
-
-    @property
-    def seeds(self) -> list[int]:
-        return sorted(e.seed for e in self.entries if e.seed is not None)
 
 
 @dataclass(frozen=True)
@@ -150,12 +127,7 @@ class Ranking:
 
     @cached_property
     def _groups_by_id(self) -> dict[int, SeedGroup]:
-        by_setting: dict[Any, dict[int, Entry]] = {}
-        # If a seed occurs twice, the first run by name counts; the better would bias the mean.
-        for entry in sorted(self.entries, key=lambda entry: natural(entry.name)):
-            if entry.test is not None and entry.seed is not None:
-                by_setting.setdefault(_setting(entry), {}).setdefault(entry.seed, entry)
-        groups = [_seed_group(list(runs.values())) for runs in by_setting.values() if len(runs) > 1]
+        groups = seed_groups(self.entries)
         groups.sort(key=lambda group: self._key(group, group.entries[0]))
         return {id(entry): group for group in groups for entry in group.entries}
 
@@ -184,24 +156,3 @@ def _sort_key(headline: Headline, stat: Stat | None) -> tuple[Any, ...]:
         return (2,)
     score_key = (int(not headline.higher_is_better), headline.score, headline.percent)
     return (*score_key, -headline.worth(stat.mean))
-
-
-def _setting(entry: Entry) -> Any:
-    """Everything that a figure depends on except the seed; equal for repetitions of a setting."""
-    config = {**entry.words, **entry.settings}
-    prefixes = tuple(f"{key}." for key in FREE)
-    items = [(k, v) for k, v in config.items() if k not in FREE and not k.startswith(prefixes)]
-    protocol = sorted(
-        (k, repr(v)) for k, v in entry.protocol.items() if k not in ("headline", "published")
-    )
-    return (entry.steps, entry.headline, tuple(sorted(items)), tuple(protocol))
-
-
-def _seed_group(entries: list[Entry]) -> SeedGroup:
-    vals = [entry.val for entry in entries]
-    return SeedGroup(entries, _mean([e.test for e in entries]), _mean(vals) if all(vals) else None)
-
-
-def _mean(stats: Sequence[Stat]) -> Stat:
-    """The mean of several runs' figures, with its interval over the runs."""
-    return Stat(**interval(np.array([stat.mean for stat in stats])))

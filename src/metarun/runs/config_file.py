@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from metarun.config.command_line import expand
 from metarun.config.compose import checked, compose
-from metarun.config.groups import conf_dir, hydra_for
+from metarun.config.groups import hydra_for
 from metarun.config.overrides import keys, nearest, parse
 from metarun.config.schema import GROUPS, PLACES, RunConfig, explain, show
 from metarun.errors import Refused
 from metarun.files import read_whole, write_whole
+from metarun.runs.places import cache_mistake, use_data_home_of_this_machine
 from metarun.runs.yaml_file import MAX_BYTES, parse_yaml
 
 RESUMABLE = ("steps", "logger", "device", "threads", "workers", "tags", *PLACES)
@@ -112,7 +110,7 @@ def amend(
             folder (`cache_mistake`); one line for each mistake.
     """
     overrides, mistakes = parse(hydra_for(folder).config_loader, words)
-    _use_data_home_of_this_machine(saved)
+    use_data_home_of_this_machine(saved)
     for o in sorted(overrides, key=lambda o: o.key_or_group not in GROUPS):
         key = o.key_or_group
         if not any(key == a or key.startswith(a.rstrip(".") + ".") for a in allowed) or (
@@ -141,44 +139,6 @@ def amend(
     if mistakes:
         raise Refused(*dict.fromkeys(mistakes))
     return config
-
-
-def _use_data_home_of_this_machine(saved: DictConfig) -> None:
-    """Move paths in the saved `data_home` to the one of this machine if the saved one is missing.
-
-    These are the paths that nobody typed, or that were typed on a machine with other folders.
-    """
-    before = Path(os.path.expanduser(saved.data_home))
-    if before.is_dir():
-        return
-    for key in PLACES:
-        value = OmegaConf.select(saved, key)
-        if isinstance(value, str) and Path(value).is_relative_to(before):
-            OmegaConf.update(saved, key, str(data_home() / Path(value).relative_to(before)))
-    saved.data_home = str(data_home())
-
-
-def data_home() -> Path:
-    """The folder of data and prepared arrays on this machine, as `conf/config.yaml` sets it."""
-    home = OmegaConf.load(conf_dir() / "config.yaml").data_home
-    return expand(home, f"METARUN_DATA={home}").absolute()
-
-
-def cache_mistake(cache: str | None) -> str | None:
-    """A line if a saved configuration, which may come from somebody else, names a strange cache.
-
-    Data is prepared in the folder `cache`. It should be the user's own one, or a folder in which
-    metarun has prepared data before.
-    """
-    own = data_home() / "cache"
-    if cache is None or os.path.abspath(os.path.expanduser(cache)) == str(own):
-        return None
-    from metarun.data.preparation.cache import INDEX
-
-    with contextlib.suppress(OSError, ValueError):  # e.g. a name that no file can have
-        if any(Path(os.path.expanduser(cache)).glob(f"*/{INDEX}")):
-            return None
-    return f"data.cache={cache}: is neither {own} nor holds data that metarun has prepared"
 
 
 def differences(

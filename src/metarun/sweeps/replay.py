@@ -20,7 +20,7 @@ from metarun.config.overrides import one_line, parse
 from metarun.config.schema import show
 from metarun.errors import Refused
 from metarun.files import read_whole
-from metarun.runs.config_file import cache_mistake
+from metarun.runs.places import cache_mistake
 from metarun.runs.yaml_file import MAX_BYTES, parse_yaml
 from metarun.sweeps import launchers
 from metarun.sweeps.search import setup
