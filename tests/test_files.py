@@ -12,11 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from metarun.errors import Refused
 from metarun.files import (
     clear_parts,
     make_folder,
-    new_folder,
     open_file,
     read_whole,
     write_whole,
@@ -179,38 +177,6 @@ def test_an_error_names_the_target_and_not_the_temporary_file(
     with pytest.raises(OSError, match="No space left on device") as caught:
         write_whole(tmp_path / "a", "x")
     assert caught.value.filename == str(tmp_path / "a")
-
-
-def test_a_new_folder_is_not_an_existing_one(tmp_path: Path) -> None:
-    for name in ("a", "a_2", "a_3"):
-        with new_folder(tmp_path / "parent", None, "a") as folder:
-            assert folder == tmp_path / "parent" / name
-    with pytest.raises(Refused, match="File exists"), new_folder(tmp_path / "parent", "a_2", "a"):
-        pass
-    assert len(list((tmp_path / "parent").iterdir())) == 3
-
-
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_new_folder_is_removed_if_writing_into_it_fails(
-    tmp_path: Path, error: BaseException
-) -> None:
-    expected = Refused if isinstance(error, OSError) else KeyboardInterrupt
-    with pytest.raises(expected), new_folder(tmp_path / "parent", None, "a") as folder:
-        (folder / "file").touch()
-        raise error
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", [None, "mine"])
-def test_a_new_folder_is_not_made_behind_a_link(tmp_path: Path, name: str | None) -> None:
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "evaluations").symlink_to(tmp_path / "outside")
-    with (
-        pytest.raises(Refused, match="evaluations: is a link; a run writes only to its own files"),
-        new_folder(tmp_path / "evaluations", name, "test"),
-    ):
-        pass
-    assert list((tmp_path / "outside").iterdir()) == []
 
 
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ from metarun.backbones.norm import BatchNorm
 from metarun.config.instantiate import blueprint, target_of
 from metarun.config.schema import RunConfig
 from metarun.errors import Mistakes, Refused
-from metarun.files import new_folder
 from metarun.plots.figure import drawn
 from metarun.plots.tested import draw_tested
 from metarun.runs import checkpoint, config_file, results
 from metarun.runs.content import misfit
+from metarun.runs.evaluations import new_folder
 from metarun.stats import interval
 from metarun.tasks.gathered import source_of
 from metarun.tasks.sampler import Sampler

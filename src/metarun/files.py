@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import re
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -171,46 +170,3 @@ def read_or_refuse(path: Path, largest: int | None = None, called: str = "") -> 
     """
     with refusing_os_errors(called or path):
         return read_whole(path, largest)
-
-
-@contextlib.contextmanager
-def new_folder(parent: Path, name: str | None, default: str) -> Iterator[Path]:
-    """A context that creates a new folder in `parent`, and removes it if writing into it fails.
-
-    An existing folder is never reused.
-
-    Args:
-        name: name of the folder; if `None`, `default`, or the first free of `default_2`, ….
-
-    Raises:
-        Refused: the folder cannot be created, e.g. `name` exists already or `parent` is a link, or
-            it cannot be written to.
-    """
-    check_own(parent.parent, (), [parent.name])
-    try:
-        folder = _create(parent, name, default)
-        try:
-            yield folder
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                parent.rmdir()  # only if it is empty
-            raise
-    except OSError as error:
-        where = error.filename or parent
-        raise Refused(f"{where}: cannot be written to ({error.strerror or error})") from error
-
-
-def _create(parent: Path, name: str | None, default: str) -> Path:
-    parent.mkdir(exist_ok=True)
-    number = 1
-    while True:
-        numbered = default if number == 1 else f"{default}_{number}"
-        folder = parent / (name or numbered)
-        try:
-            folder.mkdir()
-            return folder
-        except FileExistsError:
-            if name is not None:
-                raise
-            number += 1

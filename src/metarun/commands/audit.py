@@ -45,8 +45,9 @@ def run(request: Request) -> int:
         config = config_file.amend(saved, request.words, CHANGEABLE, "audit", config_dir)
 
     from metarun.checks import EPISODES, audit
-    from metarun.files import new_folder, write_whole
+    from metarun.files import write_whole
     from metarun.runs import results
+    from metarun.runs.evaluations import new_folder
 
     parts = _build_parts(config, folders, run)
     findings = _print_findings(audit(parts, episodes or EPISODES))

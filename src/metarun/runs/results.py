@@ -19,7 +19,8 @@ from rich.table import Table
 
 from metarun import __version__
 from metarun.errors import printable
-from metarun.files import new_folder, read_or_refuse, read_whole, write_whole
+from metarun.files import read_or_refuse, read_whole, write_whole
+from metarun.runs.evaluations import new_folder
 from metarun.runs.grid import Column, fitted
 from metarun.tasks.headline import Headline
 
