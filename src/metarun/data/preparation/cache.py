@@ -17,17 +17,17 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
+from metarun.data.preparation.array_file import write_array
 from metarun.data.preparation.cached_files import ARRAY, INDEX, LOCK, MAX_BYTES, hold
-from metarun.data.preparation.images import Class, Images, Ledger
+from metarun.data.preparation.images import Class, Images
 from metarun.errors import Refused
 from metarun.files import clear_parts, open_file, read_whole, replacing, write_whole
 
 FORMAT = 3
-DTYPES = ("uint8", "float16", "float32")
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ def _write(
     """Write the array, then the index that describes it."""
     clear_parts(folder)
     with replacing(folder / ARRAY) as file:
-        ledger, shape, dtype = _append(file, classes)
+        ledger, shape, dtype = write_array(file, classes)
     stat = (folder / ARRAY).stat()
     index = {
         "format": FORMAT,
@@ -183,32 +183,3 @@ def _write(
     }
     index["sha256"] = _index_hash(index)
     write_whole(folder / INDEX, json.dumps(index, indent=1))
-
-
-def _append(file: BinaryIO, classes: Iterable[Class]) -> tuple[Ledger, list[int], str]:
-    """Write all items as one array, whose length is known only at the end."""
-    ledger, shape, dtype, start = Ledger(), None, None, 0
-    for current in classes:
-        items = ledger.add(current)
-        if shape is None:
-            shape, dtype = items.shape[1:], items.dtype
-            start = _header(file, (0, *shape), dtype)
-        if (items.shape[1:], items.dtype) != (shape, dtype) or str(dtype) not in DTYPES:
-            raise ValueError(
-                f"{current.name}: {items.dtype} {items.shape[1:]} after {dtype} {shape}"
-            )
-        file.write(items.data)
-    if shape is None or dtype is None:
-        raise ValueError("no classes")
-    full_shape = [sum(ledger.counts), *shape]
-    file.seek(0)
-    if _header(file, tuple(full_shape), dtype) != start:  # numpy pads headers for a growing length
-        raise ValueError("the array header has changed its size")
-    return ledger, full_shape, str(dtype)
-
-
-def _header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> int:
-    """Write an npy header and return the position after it."""
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-    return file.tell()
