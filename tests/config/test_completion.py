@@ -9,7 +9,7 @@ import pytest
 
 from metarun import commands
 from metarun.config.completion import complete
-from metarun.config.overrides import OF_SWEEPS
+from metarun.config.groups import OF_SWEEPS
 from metarun.config.schema import GROUPS
 from tests.conftest import OWN
 

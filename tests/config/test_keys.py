@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, NonNegativeInt, PositiveFloat, TypeAdapter
 
-from metarun.config.groups import conf_dir, files
+from metarun.config.groups import OF_SWEEPS, conf_dir, files
 from metarun.config.keys import Key, allowed, describe
-from metarun.config.overrides import OF_SWEEPS
 from metarun.errors import Refused
 from tests.conftest import OWN
 

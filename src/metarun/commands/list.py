@@ -14,7 +14,7 @@ def run(request: Request) -> int:
 
     `list data` also prints where each data set looks for its files, and how much is there.
     """
-    from metarun.config.overrides import OF_SWEEPS
+    from metarun.config.groups import OF_SWEEPS
     from metarun.config.schema import GROUPS
 
     request.accept("--config-dir")
@@ -77,8 +77,7 @@ def _print_choice(group: str, name: str, file: Path, config_dir: str | None) -> 
 
 
 def _print_choices(group: str, config_dir: str | None, details: bool) -> None:
-    from metarun.config.groups import choices
-    from metarun.config.overrides import OF_SWEEPS
+    from metarun.config.groups import OF_SWEEPS, choices
 
     offered = choices(group, config_dir)
     if group in OF_SWEEPS:  # choices that come with Hydra have no description: omit them

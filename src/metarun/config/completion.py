@@ -11,9 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from metarun.config.compose import examine
-from metarun.config.groups import hydra_for, options_of
+from metarun.config.groups import OF_SWEEPS, hydra_for, options_of
 from metarun.config.layers import Loader
-from metarun.config.overrides import OF_SWEEPS, PATHS, keys
+from metarun.config.overrides import PATHS, keys
 from metarun.config.schema import GROUPS, show
 from metarun.errors import Refused
 

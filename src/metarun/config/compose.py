@@ -17,16 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from metarun.config.command_line import expand
-from metarun.config.groups import hydra_for
-from metarun.config.overrides import (
-    is_choice,
-    missing_keys,
-    one_line,
-    parse,
-    sift,
-    unknown_key,
-    wrong_choice,
-)
+from metarun.config.groups import hydra_for, is_choice, wrong_choice
+from metarun.config.overrides import missing_keys, one_line, parse, sift, unknown_key
 from metarun.config.schema import PLACES, RunConfig, explain
 from metarun.errors import Refused
 

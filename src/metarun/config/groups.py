@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import hydra.version
@@ -12,10 +14,15 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from metarun.config.layers import Loader
+from metarun.config.overrides import nearest
+from metarun.config.schema import GROUPS, show
 from metarun.errors import Refused
+
+OF_SWEEPS = ("hydra/launcher", "hydra/sweeper")
 
 
 def conf_dir() -> Path:
@@ -97,3 +104,46 @@ def meaning(file: Path) -> str:
     comments = [line[1:].strip() for line in lines if line[:1] == "#"]
     comments = [x for x in comments if not x.startswith("@package")]
     return comments[1] if len(comments) > 1 else ""
+
+
+def is_choice(override: Override) -> bool:
+    """Whether the override selects a file of a group, or a folder with such files."""
+    key = override.key_or_group
+    return key in GROUPS or "/" in key or key == "hydra.searchpath"
+
+
+def wrong_choice(loader: ConfigLoader, override: Override) -> str | None:
+    """An error line if the override selects a choice that does not exist, else `None`."""
+    group, value = override.key_or_group, override.value()
+    if group not in (*GROUPS, *OF_SWEEPS):
+        return None
+    if override.is_delete():
+        return None if group in ("experiment", "debug") else f"{group}: missing"
+    options = options_of(loader, group)
+    several = isinstance(value, list) and group in ("experiment", "debug")
+    for name in value if several else [value]:
+        if name not in options:
+            if group == "experiment" and (renamed := _renamed(str(name), options)):
+                return f"{group}={show(name)}: no such choice; it is now {renamed}"
+            hint = _misnamed(loader, group, str(name)) or nearest(str(name), options)
+            listing = ", ".join(options) if len(options) <= 15 else f"metarun list {group}: all"
+            return f"{group}={show(name)}: no such choice{hint} ({listing or 'none'})"
+    return None
+
+
+def _renamed(name: str, presets: Iterable[str]) -> str | None:
+    """The overrides that replace an old preset name, such as `maml/omniglot_5way_1shot_quick`."""
+    match = re.fullmatch(r"(.+?)_(?:(\d+)way_)?(\d+)shot(_quick)?", name)
+    if not match or match[1] not in presets:
+        return None
+    ways, quick = f" ways={match[2]}" if match[2] else "", " quick=true" if match[4] else ""
+    return f"experiment={match[1]}{ways} shots={match[3]}{quick}"
+
+
+def _misnamed(loader: ConfigLoader, group: str, name: str) -> str:
+    """A hint if the choice has a file that Hydra does not read, because its name ends in .yml."""
+    for source in loader.get_sources():
+        file = Path(source.path) / group / f"{name.removesuffix('.yml')}.yml"
+        if source.scheme() == "file" and os.path.isfile(file):  # any name
+            return f"; rename {file} to {file.stem}.yaml"
+    return ""

@@ -1,14 +1,12 @@
-"""Parse overrides, quote paths in them, and check their choices and keys."""
+"""Parse overrides, quote paths in them, and check their keys."""
 
 from __future__ import annotations
 
 import difflib
 import math
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -17,11 +15,9 @@ from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from metarun.config.groups import options_of
-from metarun.config.schema import GROUPS, PLACES, show
+from metarun.config.schema import GROUPS, PLACES
 from metarun.errors import Refused
 
-OF_SWEEPS = ("hydra/launcher", "hydra/sweeper")
 CHOICE_OF_NULL = re.compile(r"^([^=]+=)choice\(((?:.*,)?\s*null\s*(?:,.*)?)\)$", re.DOTALL)
 PATHS = ("out", "data_home", "hydra.run.dir", "hydra.sweep.dir", *PLACES)
 
@@ -113,49 +109,6 @@ def set_again(overrides: Sequence[Override]) -> list[str]:
         if o.is_sweep_override()
         if any(later.key_or_group == o.key_or_group for later in overrides[place:])
     ]
-
-
-def is_choice(override: Override) -> bool:
-    """Whether the override selects a file of a group, or a folder with such files."""
-    key = override.key_or_group
-    return key in GROUPS or "/" in key or key == "hydra.searchpath"
-
-
-def wrong_choice(loader: ConfigLoader, override: Override) -> str | None:
-    """An error line if the override selects a choice that does not exist, else `None`."""
-    group, value = override.key_or_group, override.value()
-    if group not in (*GROUPS, *OF_SWEEPS):
-        return None
-    if override.is_delete():
-        return None if group in ("experiment", "debug") else f"{group}: missing"
-    options = options_of(loader, group)
-    several = isinstance(value, list) and group in ("experiment", "debug")
-    for name in value if several else [value]:
-        if name not in options:
-            if group == "experiment" and (renamed := _renamed(str(name), options)):
-                return f"{group}={show(name)}: no such choice; it is now {renamed}"
-            hint = _misnamed(loader, group, str(name)) or nearest(str(name), options)
-            listing = ", ".join(options) if len(options) <= 15 else f"metarun list {group}: all"
-            return f"{group}={show(name)}: no such choice{hint} ({listing or 'none'})"
-    return None
-
-
-def _renamed(name: str, presets: Iterable[str]) -> str | None:
-    """The overrides that replace an old preset name, such as `maml/omniglot_5way_1shot_quick`."""
-    match = re.fullmatch(r"(.+?)_(?:(\d+)way_)?(\d+)shot(_quick)?", name)
-    if not match or match[1] not in presets:
-        return None
-    ways, quick = f" ways={match[2]}" if match[2] else "", " quick=true" if match[4] else ""
-    return f"experiment={match[1]}{ways} shots={match[3]}{quick}"
-
-
-def _misnamed(loader: ConfigLoader, group: str, name: str) -> str:
-    """A hint if the choice has a file that Hydra does not read, because its name ends in .yml."""
-    for source in loader.get_sources():
-        file = Path(source.path) / group / f"{name.removesuffix('.yml')}.yml"
-        if source.scheme() == "file" and os.path.isfile(file):  # any name
-            return f"; rename {file} to {file.stem}.yaml"
-    return ""
 
 
 def unknown_key(base: DictConfig, override: Override) -> str | None:

@@ -14,8 +14,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from metarun.config.compose import compose, examine, folder_at
-from metarun.config.groups import hydra_for, options_of
-from metarun.config.overrides import one_line, parse, quote, set_again, sift, wrong_choice
+from metarun.config.groups import hydra_for, options_of, wrong_choice
+from metarun.config.overrides import one_line, parse, quote, set_again, sift
 from metarun.config.schema import GROUPS
 from metarun.errors import Interrupted, Refused, RunFailed
 from metarun.files import write_whole
