@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarun.config.command_line import Request, expand, new_file_mistakes
-from metarun.errors import Refused, refusing_os_errors
+from metarun.errors import Mistakes, refusing_os_errors
 
 if TYPE_CHECKING:
     from metarun.report.comparison import Pair
@@ -19,20 +19,14 @@ def run(request: Request) -> int:
     """Print the paired differences between tested runs on the same frozen episodes."""
     request.accept()
     out = request.folder("out")
-    folders, mistakes = _distinct(expand(word, word) for word in request.words)
-    mistakes += new_file_mistakes(out, ".csv")
+    folders, lines = _distinct(expand(word, word) for word in request.words)
+    mistakes = Mistakes(lines + new_file_mistakes(out, ".csv"))
 
     from metarun.report.comparison import as_csv, compare
     from metarun.report.tested import read_test
 
-    tests = []
-    for folder in folders:
-        try:
-            tests.append(read_test(folder))
-        except Refused as refused:
-            mistakes += refused.mistakes
-    if mistakes:
-        raise Refused(*mistakes)
+    tests = [mistakes.catch(read_test, folder) for folder in folders]
+    mistakes.settle()
     pairs, notes = compare(tests)
     if out is not None:
         _write_new(out, as_csv(pairs))
@@ -73,7 +67,7 @@ def _write_new(file: Path, text: str) -> None:
 
 def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
     """Print the scores of the runs, the differences, and notes on the method."""
-    from metarun.report.untrusted import part, shown
+    from metarun.report.untrusted import part, shown, whole
     from metarun.runs.grid import Column, fitted
     from metarun.runs.results import data_name, setting
     from metarun.stats import interval
@@ -110,7 +104,7 @@ def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
     screen.print(fitted("", columns, screen.width)[0])
 
     p = tests[0].protocol
-    task = setting(p["ways"], p["shots"]) if _are_integers(p["ways"], p["shots"]) else "–"
+    task = setting(whole(p["ways"]), whole(p["shots"]))
     method = [
         f"{p['episodes']} episodes of {shown(data_name(p))} {shown(p['split'])}, {task}, "
         f"{shown(p['batch_norm'])} batch norm, the same for all"
@@ -139,7 +133,3 @@ def _verdict(pair: Pair, headline: Headline) -> str:
     first_is_better = (pair.difference.mean > 0) == headline.higher_is_better
     better = pair.first if first_is_better else pair.second
     return f"{shown(better.folder)} is better"
-
-
-def _are_integers(*values: object) -> bool:
-    return all(isinstance(v, int) for v in values)

@@ -23,7 +23,7 @@ from metarun.data.preparation.images import Class
 from metarun.data.preparation.medmnist_files import classes_of, labels_of
 from metarun.data.preparation.medmnist_members import MEMBERS, SAME_SCANS, unfit
 from metarun.data.preparation.unpacked import unpacked
-from metarun.errors import Refused, refusing_os_errors
+from metarun.errors import Mistakes, Refused, refusing_os_errors
 
 PREPARATION = 1  # increase it when the array prepared from the same files changes
 # a single name is accepted as a list
@@ -131,12 +131,7 @@ class MedMNIST:
 
     def _labels(self, files: dict[str, Path]) -> dict[str, list[np.ndarray]]:
         """Labels of each member by portion; raises the mistakes of all members together."""
-        labels, mistakes = {}, []
-        for member, path in files.items():
-            try:
-                labels[member] = labels_of(member, path, self.size)
-            except Refused as refused:
-                mistakes += refused.mistakes
-        if mistakes:
-            raise Refused(*mistakes)
+        mistakes = Mistakes()
+        labels = {m: mistakes.catch(labels_of, m, path, self.size) for m, path in files.items()}
+        mistakes.settle()
         return labels

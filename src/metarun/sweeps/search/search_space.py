@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import (
 )
 
 from metarun.config.overrides import length
-from metarun.errors import Refused
+from metarun.errors import Mistakes, Refused
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -120,24 +120,18 @@ def read_space(parsed: Sequence[Override], integer_keys: Iterable[str] = ()) -> 
         Refused: a range cannot be used in a search (a line for each), or there is no range.
     """
     overrides: list[str | Dimension] = []
-    mistakes: list[str] = []
+    mistakes = Mistakes()
     for o in parsed:
-        if not o.is_sweep_override():
-            overrides.append(str(o.input_line))
-            continue
-        try:
-            override = _dimension(o, str(o.key_or_group) in integer_keys)
-        except Refused as refused:
-            mistakes += refused.mistakes
-            continue
+        override: Any = str(o.input_line)
+        if o.is_sweep_override():
+            override = mistakes.catch(_dimension, o, str(o.key_or_group) in integer_keys)
         if isinstance(override, Dimension):
-            mistakes += _unsearchable(str(o.key_or_group))
+            mistakes.lines += _unsearchable(str(o.key_or_group))
         overrides.append(override)
+    mistakes.settle()
     space = Space(tuple(overrides))
-    if not space.dimensions and not mistakes:
-        mistakes.append(f"{SEARCH}: nothing is searched over; give a key a range, like {EXAMPLE}")
-    if mistakes:
-        raise Refused(*dict.fromkeys(mistakes))
+    if not space.dimensions:
+        raise Refused(f"{SEARCH}: nothing is searched over; give a key a range, like {EXAMPLE}")
     return space
 
 
