@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 CALL = """
 from metarun.errors import Refused
+from metarun.plots.figure import save
 try:
     from metarun.plots import figure
 except Refused as refused:
@@ -32,3 +35,11 @@ def test_an_unknown_backend_is_refused(backend: str, line: str) -> None:
         [sys.executable, "-c", CALL], env=environment, capture_output=True, text=True, check=True
     )
     assert (done.stdout.startswith(line), bool(done.stdout)) == (True, bool(line))
+
+
+@pytest.mark.ink
+def test_a_name_that_is_not_utf8_is_drawn(tmp_path: Path) -> None:
+    figure = Figure()
+    figure.suptitle("caf\udce9 on two\nlines")
+    figure.subplots().set_ylabel("\udce9")
+    assert save(figure, tmp_path / "drawn.png").stat().st_size > 1000

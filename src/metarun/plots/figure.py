@@ -10,6 +10,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from metarun.files import write_whole
 
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 def save(figure: Figure, path: Path) -> Path:
     """Write the figure without its empty margins as a PNG file, atomically; returns the path."""
     FigureCanvasAgg(figure)
+    for text in figure.findobj(Text):  # Matplotlib cannot draw names that are not UTF-8
+        text.set_text(text.get_text().encode("utf-8", "replace").decode())
     buffer = BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")  # drawn as a box
