@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from metarun.plots.figure import save
+
 CALL = """
 from metarun.errors import Refused
-from metarun.plots.figure import save
 try:
     from metarun.plots import figure
 except Refused as refused:
