@@ -96,7 +96,7 @@ def test_commands_without_training_do_not_import_torch(tmp_path: Path, argv: lis
         (["-m", "out=x", "shots=1,5"], "out: with -m each job has its own folder"),
         (["evaluate", "-m", "run=x", "shots=1,2"], "-m: this command does not take it"),
         (["--config-name", "x"], "--config-name: this command does not take it"),
-        (["resume="], "resume=: name a folder: resume=RUN_DIR"),
+        (["resume="], "resume=: should be a path: resume=PATH"),
         (["resume", "x"], "resume: name the folder with =: metarun resume=RUN_DIR"),
         (["--cfg", "job", "shots=0"], "shots=0: should be greater than or equal to 1"),
         (["--config-dir", "nowhere"], "--config-dir nowhere: no such folder"),

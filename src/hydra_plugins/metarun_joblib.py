@@ -6,14 +6,13 @@ Hydra finds plug-ins in the namespace package `hydra_plugins` only.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.core.utils import JobReturn, setup_globals
 from hydra.plugins.launcher import Launcher
 
 from metarun.errors import complain, say
@@ -69,7 +68,7 @@ class MetarunJoblib(Launcher):
             (execute_job, (first + number, list(overrides), context, config, task, state))
             for number, overrides in enumerate(job_overrides)
         ]
-        results = [_failed(overrides) for overrides in job_overrides]
+        results = [launchers.without_result(overrides) for overrides in job_overrides]
         for outcomes in pool.run_jobs(calls, processes, threads):
             lost = sorted(n + first for n, out in outcomes.items() if isinstance(out, pool.Lost))
             if lost:
@@ -84,10 +83,3 @@ class MetarunJoblib(Launcher):
                 elif not isinstance(outcome, pool.Lost):
                     complain(f"job {first + number}: {outcome.line}")
         return results
-
-
-def _failed(overrides: Sequence[str]) -> JobReturn:
-    """Return the value that Hydra gets for a job without a result."""
-    result = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
-    result.return_value = math.nan
-    return result

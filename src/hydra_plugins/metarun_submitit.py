@@ -19,6 +19,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
 from metarun.errors import complain, say
+from metarun.sweeps import launchers
 
 try:
     from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
@@ -102,8 +103,7 @@ def _result(job: Any, number: int, overrides: Sequence[str]) -> JobReturn:
         assert result.status == JobStatus.COMPLETED
     except Exception:
         complain(f"job {number}: ended without a result; its log: {job.paths.stderr}")
-        result = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
-        result.return_value = math.nan
+        result = launchers.without_result(overrides)
     if not math.isnan(result.return_value or 0.0):
         say(f"job {number}  finished")
     return result

@@ -84,10 +84,10 @@ def test_a_failed_audit_gives_exit_code_1(metarun: Metarun) -> None:
         (["episodes=" + "9" * 5000], "episodes=9"),
         (["out=folder"], "out=folder: should end in .json"),
         (["out=none/a.json"], "out=none/a.json: none is not a folder"),
-        (["out=there.json"], "out=there.json: is there already"),
+        (["out=there.json"], "out=there.json: is there already; choose another name"),
         (["shots=-1"], "shots=-1: should be greater than or equal to 1"),
         (["run=none"], "run=none: no such folder"),
-        (["run="], "run=: name a folder: run=RUN_DIR"),
+        (["run="], "run=: should be a path: run=PATH"),
         (["-m"], "-m: this command does not take it"),
     ],
 )

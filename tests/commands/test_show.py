@@ -141,9 +141,9 @@ def test_existing_files_are_kept(metarun: Metarun) -> None:
     ("typed", "line"),
     [
         ("split=tset", "split=tset: should be train, val or test"),
-        ("out=x.jpg", "out=x.jpg: should be the name of a picture: out=FILE.png"),
-        ("out=nowhere/x.png", "out=nowhere/x.png: no such folder: nowhere"),
-        ("out=", "out=: should be the name of a picture: out=FILE.png"),
+        ("out=x.jpg", "out=x.jpg: should end in .png"),
+        ("out=nowhere/x.png", "out=nowhere/x.png: nowhere is not a folder"),
+        ("out=", "out=: should be a path: out=PATH"),
         ("shots=0", "shots=0: should be greater than or equal to 1"),
         ("data.noise=-1", "data.noise=-1: should be greater than or equal to 0"),
         ("shots=19", "shots=19 queries=2: a class of blobs has 20 items; shots + queries can be"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,6 @@ from metarun.config.schema import PLACES
 from metarun.errors import Refused, refusing_os_errors, say
 
 if TYPE_CHECKING:
-    from metarun.checks import Finding
     from metarun.config.schema import RunConfig
     from metarun.training.parts import Parts
 
@@ -50,7 +48,10 @@ def run(request: Request) -> int:
     from metarun.runs.evaluations import new_folder
 
     parts = _build_parts(config, folders, run)
-    findings = _print_findings(audit(parts, episodes or EPISODES))
+    findings = []
+    for finding in audit(parts, episodes or EPISODES):  # printed as soon as its audit ends
+        say(f"{MARKS[finding.status]} {finding.name}: {finding.text}")
+        findings.append(finding)
     content = {
         "command": request.line,
         "failed": [f.name for f in findings if f.status == "failed"],
@@ -82,15 +83,6 @@ def _build_parts(config: RunConfig, folders: list[Path], run: Path | None) -> Pa
     from metarun.training.compatibility import RUN
 
     return restored(config, run, checkpoint.best(run / "checkpoints"), RUN, folders)
-
-
-def _print_findings(findings: Iterable[Finding]) -> list[Finding]:
-    """Print each finding as soon as its audit ends; return all findings."""
-    printed = []
-    for finding in findings:
-        say(f"{MARKS[finding.status]} {finding.name}: {finding.text}")
-        printed.append(finding)
-    return printed
 
 
 def _episodes(value: str | None) -> int | None:

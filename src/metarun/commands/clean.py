@@ -24,10 +24,7 @@ def run(request: Request) -> int:
     request.accept("--config-dir")
     config_dir = request.flags.config_dir
     if not request.words:
-        caches = [
-            keys["cache"] for keys in locations.all_keys(config_dir).values() if keys.get("cache")
-        ]
-        for line in locations.cache_lines(caches, time.time()):
+        for line in locations.cache_lines(locations.all_keys(config_dir), time.time()):
             say(line)
         say("nothing was deleted: name what to delete: metarun clean data=NAME, or clean DIR")
         return 0

@@ -100,5 +100,4 @@ def _data_lines(config_dir: str | None) -> tuple[dict[str, str], list[str]]:
 
     paths = locations.all_keys(config_dir)
     roots = {n: locations.root_line(keys["root"]) for n, keys in paths.items() if "root" in keys}
-    caches = [keys["cache"] for keys in paths.values() if keys.get("cache")]
-    return roots, list(locations.cache_lines(caches, time.time()))
+    return roots, list(locations.cache_lines(paths, time.time()))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metarun.config.command_line import Request, expand
+from metarun.config.command_line import Request, new_file_mistakes
 from metarun.errors import Refused, refusing_os_errors
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ def run(request: Request) -> int:
     split = request.take("split") or "test"
     if split not in ("train", "val", "test"):
         raise Refused(f"split={split}: should be train, val or test")
-    out = _check_out(request.take("out"))
+    out = request.folder("out")
+    if lines := new_file_mistakes(out, ".png"):
+        raise Refused(*lines)
     cfg = compose(request.words, request.flags.config_dir)
     config, folders = checked(cfg), user_folders(cfg)
 
@@ -107,20 +109,6 @@ def _describe(shape: Inputs) -> str:
     """Describe items that are not images."""
     text = _shape_text(shape)
     return text if isinstance(shape, Mapping) else f"vectors of {text} numbers"
-
-
-def _check_out(value: str | None) -> Path | None:
-    """Return the path in `out=`; it must be a new PNG file."""
-    if value is None:
-        return None
-    path = expand(value, f"out={value}")
-    if path.suffix.lower() != ".png":
-        raise Refused(f"out={value}: should be the name of a picture: out=FILE.png")
-    if not path.parent.is_dir():
-        raise Refused(f"out={value}: no such folder: {path.parent}")
-    if path.exists():
-        raise Refused(f"out={value}: is there already; choose another name")
-    return path
 
 
 def _unused(path: Path) -> Path:

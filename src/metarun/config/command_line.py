@@ -66,7 +66,7 @@ class Request:
         if value is None:
             return None
         if not value:
-            raise Refused(f"{key}=: name a folder: {key}=RUN_DIR")
+            raise Refused(f"{key}=: should be a path: {key}=PATH")
         return expand(value, f"{key}={value}")
 
     def accept(self, *flags: str) -> None:
@@ -118,8 +118,8 @@ def new_file_mistakes(out: Path | None, suffix: str) -> list[str]:
     """A line if `out=FILE`, where it is typed, is not a new file with this suffix in a folder."""
     if out is None:
         return []
-    if out.suffix != suffix:
+    if out.suffix.lower() != suffix:
         return [f"out={out}: should end in {suffix}"]
     if out.exists() or out.is_symlink():
-        return [f"out={out}: is there already"]
+        return [f"out={out}: is there already; choose another name"]
     return [] if out.parent.is_dir() else [f"out={out}: {out.parent} is not a folder"]

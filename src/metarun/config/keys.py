@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import yaml
 
 from metarun.config.instantiate import HOMES, find_target, keys_of
 from metarun.config.layers import BATCH_NORMS, TABLES
-from metarun.config.overrides import one_line
+from metarun.config.overrides import leaves, one_line
 from metarun.config.schema import show
 from metarun.errors import Refused
 
@@ -55,7 +55,9 @@ def describe(group: str, file: Path, config_dirs: Iterable[Path] = ()) -> list[K
         target = find_target(group, node.get("_target_"), config_dirs)
         schema = keys_of(target).model_json_schema()
         schemas = {f"{group}.{name}": value for name, value in schema["properties"].items()}
-    values = {prefix + key: (value, comments.get(key, "")) for key, value in _values(content)}
+    values = {
+        prefix + key: (value, comments.get(key, "")) for key, value in leaves(content, SKIPPED)
+    }
     return [
         Key(key, show(value), allowed(schemas[key]) if key in schemas else "", comment)
         for key, (value, comment) in values.items()
@@ -98,17 +100,6 @@ def _read(file: Path) -> tuple[str, dict[str, Any]]:
     if not isinstance(content, dict):
         raise Refused(f"{file}: should be a mapping of keys")
     return text, content
-
-
-def _values(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in content.items():
-        key = f"{prefix}{name}"
-        if name in SKIPPED:
-            continue
-        if isinstance(value, dict) and value:
-            yield from _values(value, f"{key}.")
-        else:
-            yield key, value
 
 
 def _comments(text: str) -> dict[str, str]:

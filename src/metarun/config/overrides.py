@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -150,6 +150,19 @@ def keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
             yield from keys(node, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
+
+
+def leaves(
+    content: Mapping[str, Any], skipped: Sequence[str] = (), prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """The dotted keys and values of nested mappings, without the names in `skipped`."""
+    for name, value in content.items():
+        if name in skipped:
+            continue
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, skipped, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def missing_keys(cfg: DictConfig) -> list[str]:

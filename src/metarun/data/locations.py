@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from rich.filesize import decimal
 from yaml import YAMLError
 
 from metarun.config.groups import conf_dir, files
@@ -29,10 +30,7 @@ class Size(NamedTuple):
     more: bool = False
 
     def __str__(self) -> str:
-        unit = next(u for u in (10**9, 10**6, 10**3, 1) if self.bytes >= u or u == 1)
-        name = {10**9: "GB", 10**6: "MB", 10**3: "kB", 1: "bytes"}[unit]
-        amount = f"{self.bytes / unit:.1f} {name}" if unit > 1 else f"{self.bytes} bytes"
-        return f"more than {amount}" if self.more else amount
+        return "more than " * self.more + decimal(self.bytes)
 
 
 def keys(file: Path, base: DictConfig) -> dict[str, str | None]:
@@ -91,13 +89,14 @@ def root_line(root: str | None) -> str:
     return f"root {short(root)}: {present(root)}" if root else "root: named by data.root=DIR"
 
 
-def cache_lines(caches: Iterable[str], now: float) -> Iterator[str]:
+def cache_lines(paths: Mapping[str, Mapping[str, str | None]], now: float) -> Iterator[str]:
     """The prepared data sets in each cache folder: total size, and a line for each.
 
     Args:
+        paths: the result of `all_keys`.
         now: seconds since 1970.
     """
-    for cache in dict.fromkeys(caches):
+    for cache in dict.fromkeys(filter(None, (keys.get("cache") for keys in paths.values()))):
         try:
             found = list(cached_files.find(Path(cache)))
         except OSError:

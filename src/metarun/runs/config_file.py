@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from metarun.config.compose import checked, compose
 from metarun.config.groups import hydra_for
-from metarun.config.overrides import keys, nearest, parse
+from metarun.config.overrides import keys, leaves, nearest, parse
 from metarun.config.schema import GROUPS, PLACES, RunConfig, explain, show
 from metarun.errors import Refused
 from metarun.files import read_whole, write_whole
@@ -153,7 +153,7 @@ def differences(
         now: the configuration to compare with it.
         free: keys that may differ, including the keys below them.
     """
-    old, new = dict(_leaves(before)), dict(_leaves(now))
+    old, new = dict(leaves(before)), dict(leaves(now))
     return [
         _difference(key, old, new)
         for key in sorted(old.keys() | new.keys())
@@ -166,11 +166,3 @@ def _difference(key: str, old: dict[str, Any], new: dict[str, Any]) -> str:
     now = f"={show(new[key])}" if key in new else " is missing"
     before = f"with {show(old[key])}" if key in old else "without it"
     return f"{key}{now}: the run was trained {before}"
-
-
-def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -66,7 +66,6 @@ def job(cfg: DictConfig, go_on: bool, jobs: int | None = None) -> float | None:
     announce(hydra.job.num, overrides, jobs)
     go_on = go_on or (not invalid and _started_by_other_process(cfg, out))
     previous = results.read_result(out) or {}
-    has_run = (out / "config.yaml").exists() or (not go_on and (out / "result.json").exists())
 
     def work() -> dict[str, Any]:
         if go_on and previous.get("status") == "completed":
@@ -84,7 +83,7 @@ def job(cfg: DictConfig, go_on: bool, jobs: int | None = None) -> float | None:
                 return current
             raise
 
-    result = run_and_record(hydra.job.num, out, line, has_run, work)
+    result = run_and_record(hydra.job.num, out, line, go_on, work)
     if result is None:
         return math.nan
     conclude_job(result)
@@ -99,7 +98,7 @@ def rerun_command(hydra: DictConfig, overrides: Sequence[str]) -> str:
 
 
 def run_and_record(
-    number: int, out: Path, line: str, has_run: bool, work: Callable[[], dict[str, Any]]
+    number: int, out: Path, line: str, go_on: bool, work: Callable[[], dict[str, Any]]
 ) -> dict[str, Any] | None:
     """Return the result of `work`; if it fails, print and record the error and return `None`.
 
@@ -107,7 +106,7 @@ def run_and_record(
         number: the number of the job.
         out: the folder of the job.
         line: the command that repeats the job as a single run.
-        has_run: whether `out` holds a run already; its files are not overwritten.
+        go_on: whether a result in `out` that is not of a run may be replaced; a run never is.
         work: runs the job and returns the content of its `result.json`.
 
     Raises:
@@ -116,6 +115,7 @@ def run_and_record(
     """
     from metarun.runs import results
 
+    has_run = (out / "config.yaml").exists() or (not go_on and (out / "result.json").exists())
     try:
         return work()
     except Occupied:

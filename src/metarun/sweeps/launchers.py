@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from metarun.config.compose import examine
@@ -147,6 +148,13 @@ def summary(jobs: int, processes: int, threads: int) -> str:
     available = cores()
     on = f"on {available} core{'s' if available > 1 else ''}"
     return f"{jobs} jobs, {parallel} at a time, {each}, {on}"
+
+
+def without_result(overrides: Sequence[str]) -> JobReturn:
+    """Return the value that Hydra gets for a job without a result."""
+    result = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
+    result.return_value = math.nan
+    return result
 
 
 def any_failed(returned: object) -> bool:

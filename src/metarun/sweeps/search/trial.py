@@ -100,12 +100,9 @@ class _Job:
 
         self.config = job.config
         previous = (results.read_result(self.out) or {}) if go_on else {}
-        has_run = (self.out / "config.yaml").exists() or (
-            not go_on and (self.out / "result.json").exists()
-        )
         try:
             result = run_and_record(
-                self.number, self.out, self.line, has_run, lambda: self._work(job, previous, go_on)
+                self.number, self.out, self.line, go_on, lambda: self._work(job, previous, go_on)
             )
         except Pruned as pruned:
             self.study.tell(self.number, "PRUNED")
