@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metarun.data.classes import Images, Split, select
+from metarun.data.classes import Facts, Images, Split, select
 from metarun.tasks.augmentation import ImageAugmentation
 from metarun.tasks.gathered import source_of
 from metarun.tasks.sampler import Sampler
@@ -147,7 +147,7 @@ def test_each_class_of_an_episode_has_its_own_rotation() -> None:
 
 def test_rotated_copies_are_separate_classes() -> None:
     source = split(3, 6, turns=(0, 1, 2, 3))
-    assert source.facts == (12, 6)
+    assert source.facts == Facts(12, 6)
     sampler = training(source, 12, 1, 1, seed=0)
     pick, (task,) = sampler.choose(0), sampler.tasks([0])
     plain = split(3, 6).items
