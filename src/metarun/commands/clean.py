@@ -18,6 +18,8 @@ def run(request: Request) -> int:
 
     Original files are kept. The arrays are prepared again when a run needs them.
     """
+    from rich.filesize import decimal
+
     from metarun.data import locations
     from metarun.data.preparation import cached_files
 
@@ -41,8 +43,7 @@ def run(request: Request) -> int:
         cached_files.delete(folder)
     for line in locations.prepared_lines(list(found.values()), None, time.time()):
         say(line)
-    total = locations.Size(sum(prepared.bytes for prepared in found.values()), len(found))
-    say(f"deleted: {total}")
+    say(f"deleted: {decimal(sum(prepared.bytes for prepared in found.values()))}")
     return 0
 
 

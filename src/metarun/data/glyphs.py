@@ -13,7 +13,7 @@ from metarun.config.schema import Place
 from metarun.data.classes import Facts, Split, select
 from metarun.data.preparation import distortion, lettering
 from metarun.data.preparation.cache import prepared, stored
-from metarun.data.preparation.distortion import USUAL, Strength
+from metarun.data.preparation.distortion import USUAL
 from metarun.data.preparation.images import Class, Images
 from metarun.data.preparation.lettering import Face
 from metarun.errors import Refused
@@ -133,7 +133,7 @@ def find_classes() -> dict[int, tuple[str, list[Face]]]:
     return classes
 
 
-def drawings(point: int, faces: list[Face], strength: Strength = USUAL) -> np.ndarray:
+def drawings(point: int, faces: list[Face]) -> np.ndarray:
     """Draw a class, (20, 28, 28) uint8, with a random generator seeded by its code point."""
     rng = np.random.Generator(np.random.PCG64([PREPARATION, point]))
     sizes = [lettering.RASTER * LONGER / max(face.bitmap(point).shape) for face in faces]
@@ -146,7 +146,7 @@ def drawings(point: int, faces: list[Face], strength: Strength = USUAL) -> np.nd
         if (index, stroke) not in sources:
             sources[index, stroke] = _source(faces[index], point, sizes[index], stroke)
         source, longer = sources[index, stroke]
-        images.append(distortion.sample(source, *distortion.coordinates(rng, longer, strength)))
+        images.append(distortion.sample(source, *distortion.coordinates(rng, longer, USUAL)))
     return np.stack(images)
 
 

@@ -9,7 +9,6 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,17 +19,6 @@ from metarun.config.groups import conf_dir, files
 from metarun.data.preparation import cached_files
 
 MOST = 10_000  # maximum number of files counted in a folder
-
-
-class Size(NamedTuple):
-    """Total size of a folder and its subfolders; a lower bound if `more`."""
-
-    bytes: int
-    files: int
-    more: bool = False
-
-    def __str__(self) -> str:
-        return "more than " * self.more + decimal(self.bytes)
 
 
 def keys(file: Path, base: DictConfig) -> dict[str, str | None]:
@@ -102,7 +90,7 @@ def cache_lines(paths: Mapping[str, Mapping[str, str | None]], now: float) -> It
         except OSError:
             yield f"prepared, in {short(cache)}: {present(cache)}"
             continue
-        total = str(Size(sum(p.bytes for p in found), len(found))) if found else "nothing yet"
+        total = decimal(sum(p.bytes for p in found)) if found else "nothing yet"
         yield f"prepared, in {short(cache)}: {total}"
         yield from prepared_lines(found, Path(cache), now)
 
@@ -119,7 +107,7 @@ def prepared_lines(
     rows = [
         (
             short(str(p.folder.relative_to(cache) if cache else p.folder)),
-            str(Size(p.bytes, 1)),
+            decimal(p.bytes),
             _age(now - p.modified),
             f"from {short(p.root)}" if p.root else "",
         )
@@ -142,22 +130,26 @@ def _age(seconds: float) -> str:
 def present(path: str) -> str:
     """Size of a file or folder as text: `1.2 MB`, `nothing yet`, or why it cannot be read."""
     try:
-        size = measure(path)
+        size, more = measure(path)
     except FileNotFoundError:
         return "nothing yet"
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
-    return str(size) if size.bytes else "nothing yet"  # empty lock files do not count
+    if not size:  # empty lock files do not count
+        return "nothing yet"
+    return "more than " * more + decimal(size)
 
 
-def measure(path: str) -> Size:
-    """Size of a file, or of all readable files below a folder. Links in it are not followed.
+def measure(path: str) -> tuple[int, bool]:
+    """Bytes of a file, or of all files below a folder, and whether some were not counted.
+
+    Links in the folder are not followed.
 
     Raises:
         OSError: the path is missing or cannot be opened.
     """
     if not os.path.isdir(path):
-        return Size(os.stat(path).st_size, 1)
+        return os.stat(path).st_size, False
     total = files = 0
     more, pending = False, [os.scandir(path)]
     while pending:
@@ -173,8 +165,8 @@ def measure(path: str) -> Size:
                 if files >= MOST:
                     for opened in pending:
                         opened.close()
-                    return Size(total, files, True)
-    return Size(total, files, more)
+                    return total, True
+    return total, more
 
 
 def short(path: str) -> str:

@@ -37,15 +37,13 @@ def draw_tested(out: Path, learner: Learner, sampler: Sampler) -> Path | None:
         learner.train(was_training)
 
 
-def adaptation(
-    out: Path, learner: Learner, sampler: Sampler, numbers: Sequence[int] = range(4)
-) -> Path:
-    """Draw predictions after 0 to 10 inner steps on frozen regression tasks.
+def adaptation(out: Path, learner: Learner, sampler: Sampler) -> Path:
+    """Draw predictions after 0 to 10 inner steps on the first four frozen regression tasks.
 
     The number of steps used in testing is always included. A learner without `test_inner_steps` has
     one curve per task. The layout follows Finn et al. (2017), figure 2.
     """
-    split, tasks = sampler.source.split, sampler.tasks(numbers)
+    split, tasks = sampler.source.split, sampler.tasks(range(4))
     x = np.linspace(*split.domain, 201)[:, None]
     support_x = tasks[0].support.x
     inputs = torch.from_numpy(x).to(support_x.device, support_x.dtype)
@@ -98,13 +96,13 @@ def _line_style(i: int, n: int) -> dict[str, Any]:
     }
 
 
-def episode(out: Path, learner: Learner, sampler: Sampler, number: int = 0) -> Path | None:
-    """Draw a frozen episode: a row for each class with its support, then its queries.
+def episode(out: Path, learner: Learner, sampler: Sampler) -> Path | None:
+    """Draw the first frozen episode: a row for each class with its support, then its queries.
 
     Returns:
         The path of the picture, or `None` if the items are not pictures.
     """
-    (task,) = sampler.tasks([number])
+    (task,) = sampler.tasks([0])
     if not episodes.is_of_pictures(task):
         return None
     predicted = learner.adapt(task.support)(task.query.x).argmax(-1)
@@ -116,7 +114,7 @@ def episode(out: Path, learner: Learner, sampler: Sampler, number: int = 0) -> P
     episodes.classes(grid, task, episodes.class_names(sampler, task), predicted)
     accuracy = (predicted == task.query.y).double().mean()
     figure.suptitle(
-        f"test episode {number}: support (grey), queries predicted correctly (green) or wrongly "
+        "test episode 0: support (grey), queries predicted correctly (green) or wrongly "
         f"(red); {100 * float(accuracy):.0f} % of {len(predicted)} correct",
         fontsize=9,
         wrap=True,

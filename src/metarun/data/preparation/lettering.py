@@ -89,14 +89,14 @@ def overlaps(bitmaps: Sequence[np.ndarray]) -> np.ndarray:
     return 2 * (flat @ flat.T) / (ink[:, None] + ink[None, :])
 
 
-def distinct(overlap: np.ndarray, alike: float = ALIKE) -> list[int]:
+def distinct(overlap: np.ndarray) -> list[int]:
     """Greedy selection of letters that do not look like any letter selected before; positions.
 
     A letter is compared with selected letters only, so chains of similar letters do not merge.
     """
     selected: list[int] = []
     for i in range(len(overlap)):
-        if not selected or overlap[i, selected].max() < alike:
+        if not selected or overlap[i, selected].max() < ALIKE:
             selected.append(i)
     return selected
 
