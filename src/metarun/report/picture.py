@@ -55,10 +55,8 @@ def draw(ranking: Ranking, title: str, path: Path) -> Path | None:
         axes.set_xlim(max(low, -1), min(high, 101))
     axes.grid(alpha=0.3)
     axes.set_xlabel(_axis_title(ranking, headline, left_out), fontsize=8, parse_math=False)
-    facts = ranking.title
-    axes.set_title(
-        f"{title}: {facts}" if facts else title, fontsize=10, parse_math=False, wrap=True
-    )
+    full_title = ": ".join(filter(None, [title, ranking.title]))
+    axes.set_title(full_title, fontsize=10, parse_math=False, wrap=True)
     return save(figure, path)
 
 

@@ -51,7 +51,8 @@ class Images:
         ledger = Ledger()
         for name, group in zip(names, np.split(items, np.cumsum(counts)[:-1]), strict=True):
             ledger.add(Class(name, group))
-        return ledger.close(items)
+        fields = (ledger.names, ledger.counts, ledger.digests)
+        return cls(items, *map(tuple, fields), ledger.copies)
 
 
 class Ledger:
@@ -81,8 +82,3 @@ class Ledger:
     def copies(self) -> Copies:
         """Groups of equal items."""
         return tuple(tuple(group) for group in self._positions.values() if len(group) > 1)
-
-    def close(self, items: np.ndarray) -> Images:
-        """The data set of all added classes, with their items concatenated in `items`."""
-        fields = (self.names, self.counts, self.digests)
-        return Images(items, *map(tuple, fields), self.copies)
