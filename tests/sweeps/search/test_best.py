@@ -49,6 +49,7 @@ def test_the_file_composes_to_the_settings_of_the_trial(metarun: Metarun, words:
     trial = run_search(metarun, *words)
     best = composed()
     assert best.pop("out") != trial.pop("out")
+    assert (best.pop("engine"), trial.pop("engine")) == ("auto", "loop")  # resolved by the trial
     if "group" in trial["logger"]:  # in a sweep, the name of the sweep
         trial["logger"]["group"] = best["logger"]["group"]
     assert best == trial
