@@ -138,6 +138,8 @@ def explain(error: ValidationError, prefix: str = "") -> list[str]:
         message = detail["msg"].removeprefix("Value error, ")
         message = message.removeprefix("Input ").partition(" or instance of ")[0]
         message = message[0].lower() + message[1:]
+        if detail["type"] == "string_unicode":
+            message = "should be a name in UTF-8"
         if detail["type"] == "missing":
             lines.append(f"{key}: missing")
         else:
