@@ -32,6 +32,7 @@ PROTOCOL = {
     "augmentation": "none",
     "selection": "best validation accuracy",
     "precision": "float32",
+    "engine": "loop",
     "algo": {"_target_": "metarun.algorithms.protonet.ProtoNet"},
     "backbone": {},
     "train_data": "omniglot",
@@ -132,7 +133,8 @@ def test_all_differences_are_reported_with_a_command_that_removes_them(tmp_path:
 
 def test_learners_may_differ_and_different_training_data_is_noted(tmp_path: Path) -> None:
     a, _ = finished(tmp_path / "a")
-    b, _ = finished(tmp_path / "b", 1, algo={"_target_": "x"}, backbone={"filters": 3})
+    other = {"algo": {"_target_": "x"}, "backbone": {"filters": 3}, "engine": "vmap"}
+    b, _ = finished(tmp_path / "b", 1, **other)
     assert compare([read_test(a), read_test(b)])[1] == []
     c, _ = finished(tmp_path / "c", 2, train_data="glyphs", precision="float64", later="new")
     notes = compare([read_test(a), read_test(b), read_test(c)])[1]

@@ -50,10 +50,13 @@ def test_each_score_is_ranked_in_its_own_direction(sweep: Path) -> None:
     assert [h.score for h in ranking.headlines] == ["accuracy", "return", "mae", "mse"]
 
 
-def test_runs_with_and_without_a_headline_form_one_seed_group(sweep: Path) -> None:
+@pytest.mark.parametrize("entry", [{"headline": ACCURACY.as_dict()}, {"engine": "vmap"}], ids=str)
+def test_runs_with_and_without_an_entry_form_one_seed_group(
+    sweep: Path, entry: dict[str, Any]
+) -> None:
     older = {"data": "glyphs", "ways": 5, "shots": 1, "batch_norm": "inductive"}
     run(sweep / "0", seed=0)
-    run(sweep / "1", seed=1, protocol={**older, "headline": ACCURACY.as_dict()})
+    run(sweep / "1", seed=1, protocol={**older, **entry})
     (group,) = ranked(sweep).groups
     assert group.seeds == [0, 1]
 

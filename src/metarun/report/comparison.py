@@ -14,9 +14,9 @@ from metarun.runs.results import csv_text
 from metarun.stats import Difference, difference, holm
 
 # Entries of the protocol that may differ: the name of the data, whose content has a hash; the
-# learner and what is published for it; and the headline, which `compare` checks separately because
-# its title may differ.
-FREE = ("data_name", "algo", "backbone", "published", "headline")
+# learner, the engine that computes it and what is published for it; and the headline, which
+# `compare` checks separately because its title may differ.
+FREE = ("data_name", "algo", "backbone", "engine", "published", "headline")
 # Entries that may differ, with a note. All others must be equal, including entries that later
 # versions add.
 NOTED = ("train_data", "train_split_sha256", "data_settings", "augmentation", "precision")

@@ -31,6 +31,7 @@ PROTOCOL_TITLES = {  # in this order on the page
     "selection": "checkpoint selected by",
     "interval": "interval",
     "precision": "precision",
+    "engine": "engine of the inner loop",
     "normalisation": "normalisation of items",
     "pixels": "values in the picture files",
     "copies": "equal items in the split",

@@ -52,9 +52,8 @@ def _setting(entry: Entry) -> Any:
     config = {**entry.words, **entry.settings}
     prefixes = tuple(f"{key}." for key in FREE)
     items = [(k, v) for k, v in config.items() if k not in FREE and not k.startswith(prefixes)]
-    protocol = sorted(
-        (k, repr(v)) for k, v in entry.protocol.items() if k not in ("headline", "published")
-    )
+    free = ("headline", "published", "engine")
+    protocol = sorted((k, repr(v)) for k, v in entry.protocol.items() if k not in free)
     return (entry.steps, entry.headline, tuple(sorted(items)), tuple(protocol))
 
 
