@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -107,8 +108,23 @@ def test_a_folder_can_contain_the_other(metarun: Metarun, monkeypatch: pytest.Mo
     assert metarun("out=a", "hydra.run.dir=${out}/b")[2] == ["metarun: a/b"]
 
 
-def test_out_that_is_not_utf8_is_refused(metarun: Metarun) -> None:
-    code, _, err = metarun("out=caf\udce9")
-    assert (code, len(err)) == (2, 1)
-    assert err == ["metarun: out=caf�: should be a name in UTF-8"]
+@pytest.mark.parametrize(
+    "key", ["out", "hydra.run.dir", "data.root", "data.cache", "data_home", "-m hydra.sweep.dir"]
+)
+def test_a_place_that_is_not_utf8_is_refused(metarun: Metarun, key: str) -> None:
+    code, _, err = metarun("data=omniglot", *f"{key}=caf\udce9".split())
+    assert code == 2
+    assert err[0].startswith("metarun: ")
+    assert err[0].endswith("caf�: should be a name in UTF-8")
+    assert list(Path().iterdir()) == []
+
+
+def test_a_folder_of_pictures_in_a_folder_that_is_not_utf8_is_refused(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkdir("caf\udce9")
+    monkeypatch.chdir("caf\udce9")
+    code, _, (line,) = metarun("data=image_folder", "data.root=.")
+    assert code == 2
+    assert line.endswith("caf�: should be a name in UTF-8")
     assert list(Path().iterdir()) == []

@@ -89,6 +89,7 @@ def checked(cfg: DictConfig) -> RunConfig:
             raise Refused(f"{key}=: should be a path; or leave {key} out")
         if isinstance(value, str):
             path = os.path.abspath(expand(value, f"{key}={value}"))
+            _refuse_other_bytes(path, f"{key}={path}")
             if key != "data.split_file" or os.path.exists(path):  # else it may be in data.root
                 OmegaConf.update(cfg, key, path)
     return RunConfig.model_validate(plain(cfg))
@@ -105,7 +106,16 @@ def folder_at(cfg: DictConfig, key: str) -> Path:
     except OmegaConfBaseException as error:
         raise Refused(f"{key}: {one_line(error)}") from None
     typed = "out" if value == cfg.get("out") else key
+    _refuse_other_bytes(value, f"{typed}={value}")
     return expand(value, f"{typed}={value}")
+
+
+def _refuse_other_bytes(path: str, typed: str) -> None:
+    """Refuse a path whose bytes are not UTF-8: YAML cannot store it, so no run could be resumed."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise Refused(f"{typed}: should be a name in UTF-8") from None
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
