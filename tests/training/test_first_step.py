@@ -71,8 +71,16 @@ def test_a_backbone_of_the_user_that_takes_other_items_is_refused(metarun: Metar
     assert code == 2
     assert not Path("run").exists()
     assert err[-1].startswith(
-        "metarun: algo=protonet data=blobs backbone=ratings: do not work toget"
+        "metarun: algo=protonet data=blobs backbone=ratings: a step fails: Type"
     )
+
+
+@pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")
+def test_a_traceback_leaves_no_folder(metarun: Metarun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METARUN_TRACEBACK", "1")
+    with pytest.raises(TypeError):
+        metarun(*OWN, "data=blobs", "backbone=ratings", "debug=tiny", "out=run")
+    assert not Path("run").exists()
 
 
 def test_the_first_try_changes_no_weight_and_no_random_number(

@@ -256,11 +256,11 @@ def test_a_worker_that_cannot_start_is_named(
     assert line.startswith("metarun: worker 2 of 2 ended (exit code 1): no memory; step 0 is saved")
 
 
-@pytest.mark.parametrize("value", ["0", "1.5", "true", "many"])
+@pytest.mark.parametrize("value", ["0", "1025", "1.5", "true", "many"])
 def test_workers_is_a_number_or_auto(metarun: Metarun, value: str) -> None:
     code, _, (line,) = metarun(*TINY, f"workers={value}", "out=run")
     assert code == 2
-    assert line.endswith("should be a number of processes, at least 1, or auto")
+    assert line.endswith("should be a number of processes, 1 to 1024, or auto")
     assert not Path("run").exists()
 
 

@@ -1,8 +1,8 @@
 """Batch normalisation by batch statistics, with first and second derivatives in closed form.
 
 PyTorch computes the second derivative of its fused kernel by a long chain of small operations,
-which takes a third of a second-order step on large batches. Under `torch.func.vmap`, PyTorch 2.14
-computes it incorrectly if the scale is a batched tensor.
+which is a little slower on large batches. Under `torch.func.vmap`, PyTorch 2.14 computes it
+incorrectly if the scale is a batched tensor.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         rows = self.statistics if isinstance(self.statistics, int) else len(input)
-        if rows * input[0, 0].numel() == 1 and (self.training or self.statistics != "running"):
+        if rows * input.shape[2:].numel() == 1 and (self.training or self.statistics != "running"):
             raise Refused(
                 "backbone: batch normalisation cannot normalise one item by itself; use larger "
                 "batches (shots, queries, algo.inner_batch), or a backbone without it, such as "

@@ -23,8 +23,8 @@ def _device(name: str) -> str:
 
 
 def _workers(number: Any) -> Any:
-    if number != "auto" and (type(number) is not int or number < 1):
-        raise ValueError("should be a number of processes, at least 1, or auto")
+    if number != "auto" and (type(number) is not int or not 1 <= number <= 1024):
+        raise ValueError("should be a number of processes, 1 to 1024, or auto")
     return number
 
 

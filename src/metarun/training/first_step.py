@@ -21,7 +21,7 @@ def try_first_step(parts: Parts) -> None:
     has the traceback.
 
     Raises:
-        Refused: learner, backbone and data do not work together.
+        Refused: the step or the validation fails.
     """
     choices, own = parts.config.choices, not type(parts.learner).__module__.startswith("metarun.")
     cuda = [parts.device] if parts.device.type == "cuda" else []
@@ -34,9 +34,11 @@ def try_first_step(parts: Parts) -> None:
     except Refused:
         raise
     except Exception as error:
-        if own or os.environ.get("METARUN_TRACEBACK"):
+        if own:
             return
+        if os.environ.get("METARUN_TRACEBACK"):
+            raise
         raise Refused(
             f"algo={choices.algo} data={choices.data} backbone={choices.backbone}: "
-            f"do not work together: {describe(error)}"
+            f"a step fails: {describe(error)}"
         ) from error
