@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from omegaconf import OmegaConf
 
 from metarun.config.compose import compose, plain
 from metarun.config.groups import choices, hydra_for
-from metarun.config.layers import cell_of
+from metarun.config.published import cell_of
 from metarun.errors import Refused
+
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def composed(*overrides: str, folder: str | None = None) -> dict[str, Any]:
@@ -75,6 +78,50 @@ def test_a_preset_that_chooses_another_backbone_has_none_of_the_recommended_keys
     config = composed("experiment=mine", folder=str(tmp_path))
     assert config["choices"]["backbone"] == "mlp"
     assert config["backbone"]["hidden"] == [256, 128, 64, 64]
+
+
+@pytest.mark.parametrize(
+    ("preset", "word"),
+    [
+        ("anil/mini_imagenet", "backbone=mlp"),  # has no filters
+        ("maml/mini_imagenet", "backbone=resnet12"),
+        ("reptile/omniglot", "optimizer=adam"),  # a rate of 1.0 is for SGD
+        ("protonet/omniglot", "optimizer=sgd"),
+    ],
+)
+def test_a_preset_changes_no_setting_of_another_choice_than_its_own(preset: str, word: str) -> None:
+    group, _, choice = word.partition("=")
+    config = composed(f"experiment={preset}", word)
+    assert config[group] == plain(OmegaConf.load(CONF / group / f"{choice}.yaml"))
+
+
+def test_nor_does_its_cell(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults: [override /backbone: conv4]\n"
+        "cells: {5way_1shot: {backbone.filters: 8, steps: 7}}\n"
+    )
+    own = composed("experiment=mine", folder=str(tmp_path))
+    other = composed("experiment=mine", "backbone=mlp", folder=str(tmp_path))
+    assert (own["backbone"]["filters"], own["steps"]) == (8, 7)
+    assert "filters" not in other["backbone"]
+    assert other["steps"] == 7
+
+
+def test_data_of_ones_own_change_no_setting_of_another_choice_than_their_own() -> None:
+    config = composed("data=point", "algo=maml", "backbone=mlp_regression", folder="tests/own")
+    assert config["backbone"]["hidden"] == [40, 40]
+    config = composed("data=point", "algo=maml", folder="tests/own")
+    assert config["backbone"]["hidden"] == [16]
+
+
+@pytest.mark.parametrize("file", sorted(CONF.glob("*/**/*.yaml")), ids=lambda file: str(file.stem))
+def test_a_file_names_the_choice_that_its_settings_of_a_group_are_for(file: Path) -> None:
+    text = file.read_text()
+    for group in {"backbone", "optimizer"} - {file.parent.name}:
+        # the norm of gradients is limited whatever the optimizer
+        if re.search(rf"(^|[ {{]){group}(:$|\.(?!clip))", text, re.MULTILINE):
+            assert re.search(rf"{group}: \w", text), f"{file} sets keys of {group}"
 
 
 def test_each_job_of_a_sweep_has_the_keys_recommended_for_its_backbone() -> None:

@@ -15,7 +15,7 @@ import yaml
 from metarun.config.compose import compose, plain
 from metarun.config.groups import choices, conf_dir, files
 from metarun.config.instantiate import blueprint
-from metarun.config.layers import BATCH_NORMS
+from metarun.config.published import BATCH_NORMS
 from metarun.errors import Refused
 
 BUILT = ("data", "backbone", "algo", "optimizer", "augmentation", "logger")

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from metarun.config.instantiate import HOMES, find_target, keys_of
-from metarun.config.layers import BATCH_NORMS, TABLES
+from metarun.config.layers import TABLES
 from metarun.config.overrides import leaves, one_line
+from metarun.config.published import BATCH_NORMS
 from metarun.config.schema import show
 from metarun.errors import Refused
 

@@ -6,6 +6,10 @@ recommends on the chosen data set and, under `any`, on every data set (`recommen
 `cell` holds what a preset changes for its ways and shots (`cells`, and with `quick=true` also
 `quick_cells`, in `conf/experiment`). A later entry of the defaults list overrides a layer, and so
 does every key on the command line.
+
+Keys of a group, such as `backbone.filters`, in a layer or in a file of another group are meant for
+the choice of that group which the same file names (`override /backbone: conv4`). They are left out
+where another one is chosen.
 """
 
 from __future__ import annotations
@@ -20,18 +24,13 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from metarun.config.schema import GROUPS, PLACES
+from metarun.config.published import cell_of, published_preset, table_of
+from metarun.config.schema import GROUPS
 from metarun.errors import Refused
 
 Layers = dict[str, dict[str, Any]]  # name of a layer → dotted key → value
 EMPTY: Layers = {"recommended": {}, "recommended_on_data": {}, "cell": {}}
 TABLES = ("cells", "quick_cells", "published")  # of a preset's file
-BATCH_NORMS = ("transductive", "inductive", "unstated")  # tables of published figures
-KEEP_THE_SETTING = (  # words that leave a run comparable with the published figure
-    *("experiment=", "ways=", "shots=", "quick=", "seed=", "eval_seed=", "device=", "threads="),
-    *("workers=", "engine=", "tasks_at_once=", "out=", "tags=", "logger", "log_every=", "audit="),
-    *("data_home=", "eval_every=", "val_episodes=", *(f"{key}=" for key in PLACES)),
-)
 
 
 class Loader(ConfigLoaderImpl):
@@ -40,6 +39,7 @@ class Loader(ConfigLoaderImpl):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._layers: dict[tuple[str, ...], Layers] = {}  # of the last composition, by its choices
+        self._chosen: dict[str, str] = {}  # group → choice, of the composition in progress
         self._store(EMPTY)
         for source in self.get_sources():
             if source.provider == "command-line":
@@ -65,6 +65,23 @@ class Loader(ConfigLoaderImpl):
         _conclude(cfg)
         return cfg
 
+    def _compose_config_from_defaults_list(self, defaults: list[Any], repo: Any) -> DictConfig:
+        self._chosen = {
+            default.override_key: default.config_path.removeprefix(f"{default.override_key}/")
+            for default in defaults
+            if default.override_key in GROUPS and default.config_path
+        }
+        return super()._compose_config_from_defaults_list(defaults, repo)
+
+    def _load_single_config(self, default: Any, repo: Any) -> Any:
+        """Load a file without its settings of choices other than those of this composition."""
+        loaded = super()._load_single_config(default, repo)
+        for entry in filter(lambda entry: entry.is_override(), loaded.defaults_list or ()):
+            group = entry.group.removeprefix("/")
+            if group in GROUPS and self._chosen.get(group) not in (None, entry.value):
+                _leave_out(group, loaded.config)
+        return loaded
+
     def _first_guess(self, chosen: tuple[str, ...]) -> Layers:
         """The recommendations of a typed algorithm: one composition is enough without a preset."""
         choices = dict(word.split("=", 1) for word in chosen)
@@ -72,7 +89,7 @@ class Loader(ConfigLoaderImpl):
         if file is None:
             return EMPTY
         node = file.config if "_target_" in file.config else OmegaConf.create({})
-        return {**EMPTY, **_recommended(node, choices)}
+        return {**EMPTY, **_recommended(node, choices.get("data"))}
 
     def _store(self, layers: Layers) -> None:
         """Put the layers where Hydra looks for configs that are not files.
@@ -93,9 +110,14 @@ def _refuse_marked_headers(config_dir: Path) -> None:
                 raise Refused(f"{file}: starts with a byte-order mark; save it without one")
 
 
-def cell_of(ways: Any, shots: Any) -> str:
-    """The name of a cell in a preset's tables, such as `5way_1shot`, or `10shot` without ways."""
-    return f"{ways}way_{shots}shot" if ways != 1 else f"{shots}shot"
+def _leave_out(group: str, config: DictConfig) -> None:
+    """Remove the settings of a group from a file, and from its cells that name no choice."""
+    config.pop(group, None)
+    for table in ("cells", "quick_cells"):
+        for cell in (config.get(table) or {}).values():
+            if group not in cell:
+                for key in [key for key in cell if key.startswith(f"{group}.")]:
+                    cell.pop(key)
 
 
 def _node(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,35 +136,20 @@ def _node(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _layers_of(cfg: DictConfig) -> Layers:
-    recommended = _recommended(cfg.get("algo"), cfg.hydra.runtime.choices)
+    recommended = _recommended(cfg.get("algo"), cfg.hydra.runtime.choices.get("data"))
     cell = cell_of(cfg.get("ways"), cfg.get("shots"))
-    settings = dict(_table(cfg, "cells").get(cell, {}))
+    settings = dict(table_of(cfg, "cells").get(cell, {}))
     if cfg.get("quick") is True:
-        settings |= _quick(_table(cfg, "quick_cells"), cell)
+        settings |= _quick(table_of(cfg, "quick_cells"), cell)
     return {**recommended, "cell": settings}
 
 
-def _recommended(algo: Any, choices: Mapping[str, Any]) -> Layers:
-    """The layers with the recommendations in the node of an algorithm.
-
-    A recommended key of a group, such as `backbone.hidden`, is for the choice of the group that is
-    recommended with it, if there is one. It is left out where another one is chosen.
-
-    Args:
-        choices: the choice of each group, as far as it is known.
-    """
-    recommended = _table(algo, "recommended") if isinstance(algo, DictConfig) else {}
+def _recommended(algo: Any, data: str | None) -> Layers:
+    """The layers with the recommendations in the node of an algorithm for a data set."""
+    recommended = table_of(algo, "recommended") if isinstance(algo, DictConfig) else {}
     on_data = recommended.pop("on_data", {})
-    specific = {**on_data.get("any", {}), **on_data.get(choices.get("data"), {})}
-    named = {**recommended, **specific}
-
-    def applies(key: str) -> bool:
-        group = key.partition(".")[0]
-        chosen = choices.get(group)
-        return group == key or chosen in (None, named.get(group, chosen))
-
-    tables = {"recommended": recommended, "recommended_on_data": specific}
-    return {name: {k: v for k, v in t.items() if applies(k)} for name, t in tables.items()}
+    specific = {**on_data.get("any", {}), **on_data.get(data, {})}
+    return {"recommended": recommended, "recommended_on_data": specific}
 
 
 def _quick(quick_cells: Mapping[str, dict[str, Any]], cell: str) -> dict[str, Any]:
@@ -155,14 +162,9 @@ def _quick(quick_cells: Mapping[str, dict[str, Any]], cell: str) -> dict[str, An
     return quick_cells[cell]
 
 
-def _table(cfg: DictConfig, key: str, resolve: bool = False) -> dict[str, Any]:
-    node = OmegaConf.select(cfg, key)
-    return OmegaConf.to_container(node, resolve=resolve) if isinstance(node, DictConfig) else {}
-
-
 def _conclude(cfg: DictConfig) -> None:
     """Replace the tables, which have been applied, by what is published for the cell."""
-    preset = _preset(cfg)
+    preset = published_preset(cfg)
     with open_dict(cfg):
         for table in TABLES:
             cfg.pop(table, None)
@@ -171,30 +173,3 @@ def _conclude(cfg: DictConfig) -> None:
                 cfg.algo.pop("recommended", None)
         if preset:
             cfg.preset = preset
-
-
-def _preset(cfg: DictConfig) -> dict[str, Any] | None:
-    """The node `preset`; `None` without published figures, or with other data or algorithm."""
-    choices, published = cfg.hydra.runtime.choices, _table(cfg, "published", resolve=True)
-    experiments = choices.get("experiment")
-    experiments = [experiments] if isinstance(experiments, str) else list(experiments or ())
-    name = f"{choices.get('algo')}/{choices.get('data')}"
-    if not published or name not in experiments:
-        return None
-    cell = cell_of(cfg.get("ways"), cfg.get("shots"))
-    tables = {key: published[key] for key in BATCH_NORMS if key in published}
-    batch_norm = OmegaConf.select(cfg, "algo.batch_norm")
-    batch_norm = batch_norm if batch_norm in tables else next(iter(tables))
-    figure = tables[batch_norm].get(cell)
-    quick = _table(cfg, "quick_cells").get(cell, {}) if cfg.get("quick") is True else {}
-    changes = [f"{key}={value}" for key, value in quick.items()] + list(cfg.hydra.overrides.task)
-    return {
-        "experiment": name,
-        "cell": cell,
-        "published": None if figure is None else dict(zip(("mean", "ci95"), figure, strict=False)),
-        "score": published.get("score", "accuracy"),
-        "source": published["source"],
-        "protocol": {"batch_norm": batch_norm, **published.get("protocol", {})},
-        "notes": published.get("notes", []),
-        "changes": [word for word in changes if not word.lstrip("+").startswith(KEEP_THE_SETTING)],
-    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from metarun.config.layers import cell_of
+from metarun.config.published import cell_of
 from metarun.config.schema import RunConfig, show
 from metarun.data.classes import Split
 from metarun.data.duplicates import repeats
