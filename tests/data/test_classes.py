@@ -73,6 +73,17 @@ def test_a_missing_class_is_an_error():
         select(images_of([1]), ["A/07"])
 
 
+class TestTurns:
+    @pytest.mark.parametrize(("spin", "angles"), [("class", 4), ("task", 1), (None, 1)])
+    def test_a_spin_is_of_each_class_or_of_the_whole_task(self, spin, angles):
+        images = Images.of(np.zeros((8, 1, 3, 3), np.uint8), tuple("abcdefgh"), (1,) * 8)
+        split, rng = select(images, images.names, spin=spin), np.random.default_rng(0)
+        turns = [split.pick(rng, 8, 1, 0).turns for _ in range(20)]
+        assert max(len(set(t.tolist())) for t in turns) == angles
+        assert {int(t[0]) for t in turns} == ({0} if spin is None else {0, 1, 2, 3})
+        assert all(len(t) == 8 for t in turns)
+
+
 class TestTheHashOfASplit:
     images = images_of([2, 3, 4])
     split = select(images, ["A/00", "A/02"])
@@ -89,10 +100,11 @@ class TestTheHashOfASplit:
     @pytest.mark.parametrize(
         ("names", "turns", "spin"),
         [
-            (["A/00"], (0,), False),
-            (["A/00", "A/01"], (0,), False),
-            (["A/00", "A/02"], (0, 1), False),
-            (["A/00", "A/02"], (0,), True),
+            (["A/00"], (0,), None),
+            (["A/00", "A/01"], (0,), None),
+            (["A/00", "A/02"], (0, 1), None),
+            (["A/00", "A/02"], (0,), "class"),
+            (["A/00", "A/02"], (0,), "task"),
         ],
     )
     def test_changes_with_the_classes_and_their_turns(self, names, turns, spin):

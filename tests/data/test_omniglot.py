@@ -25,7 +25,7 @@ from metarun.data import omniglot as module
 from metarun.data.classes import Facts
 from metarun.data.omniglot import Omniglot, published
 from metarun.data.preparation.cache import ARRAY
-from metarun.data.preparation.omniglot_images import content_hash, decode, shrink
+from metarun.data.preparation.omniglot_images import content_hash, decode, nearest, shrink
 from metarun.errors import Refused
 
 SMALL = {  # a miniature: archive, alphabet, characters; the split takes both archives, as the real
@@ -47,6 +47,11 @@ def drawings() -> dict[str, np.ndarray]:
                     ink = np.kron(rng.random((21, 21)) < 0.3, np.ones((5, 5), bool))
                     made[f"{archive}/{alphabet}/character{n:02d}/{n:04d}_{k:02d}.png"] = ink
     return made
+
+
+@pytest.fixture(scope="module")
+def random_ink() -> np.ndarray:
+    return np.random.default_rng(1).random((3, 105, 105)) < 0.3
 
 
 def png(ink: np.ndarray) -> bytes:
@@ -161,6 +166,27 @@ class TestPreparing:
         assert np.array_equal(shrink(ink)[0], expected)
 
 
+    def test_the_nearest_pixel_is_what_pillow_takes_for_images_of_one_bit(self, random_ink):
+        resampling = (Image.Resampling.NEAREST, Image.Resampling.LANCZOS)  # ignored for 1 bit
+        for ink, small in zip(random_ink, nearest(random_ink), strict=True):
+            for method in resampling:
+                expected = Image.fromarray(ink).resize((28, 28), method)
+                assert np.array_equal(small, np.asarray(expected) * np.uint8(255))
+
+    @pytest.mark.parametrize("turn", [1, 2, 3])
+    def test_the_nearest_pixel_of_a_rotated_image_is_rotated(self, random_ink, turn):
+        turned = nearest(np.rot90(random_ink, turn, axes=(1, 2)))
+        assert np.array_equal(turned, np.rot90(nearest(random_ink), turn, axes=(1, 2)))
+
+    def test_both_ways_have_arrays_of_their_own(self, small, tmp_path):
+        root = write_zips(tmp_path / "omniglot", small)
+        grey = omniglot(root, tmp_path / "cache").load()["train"]
+        black = omniglot(root, tmp_path / "cache", resize="nearest").load()["train"]
+        assert set(np.unique(black.items)) == {0, 255}
+        assert np.array_equal(omniglot(root, tmp_path / "cache").load()["train"].items, grey.items)
+        assert grey.sha256 != black.sha256
+
+
 class TestRotations:
     def test_rotated_classes_are_added_after_the_split(self, small, tmp_path):
         root = write_zips(tmp_path / "omniglot", small)
@@ -176,14 +202,26 @@ class TestRotations:
     def test_rotations_per_episode_add_no_classes(self, small, tmp_path):
         root = write_zips(tmp_path / "omniglot", small)
         for split in omniglot(root, tmp_path / "cache", rotations="episode").load().values():
-            assert split.spin
+            assert split.spin == "class"
             assert not split.turns.any()
+
+    def test_evaluation_can_have_rotations_of_its_own(self, small, tmp_path):
+        root = write_zips(tmp_path / "omniglot", small)
+        data = omniglot(root, tmp_path / "cache", rotations="classes", eval_rotations="none")
+        splits = data.load()
+        assert {name: split.facts for name, split in splits.items()} == data.facts()
+        assert splits["train"].turns.tolist() == [0, 1, 2, 3] * 3  # characters
+        assert not splits["val"].turns.any()
+        assert not splits["test"].turns.any()
+        for kind, same in (("classes", "train"), ("none", "test")):
+            other = omniglot(root, tmp_path / "cache", rotations=kind).load()
+            assert splits[same].sha256 == other[same].sha256
 
     def test_the_split_hash_depends_on_the_rotations(self, small, tmp_path):
         root = write_zips(tmp_path / "omniglot", small)
-        kinds = ("classes", "episode", "none")
+        kinds = ("classes", "episode", "task", "none")
         loads = [omniglot(root, tmp_path / "cache", rotations=kind).load() for kind in kinds]
-        assert len({load["test"].sha256 for load in loads}) == 3
+        assert len({load["test"].sha256 for load in loads}) == 4
 
 
 class TestTheVinyalsSplit:

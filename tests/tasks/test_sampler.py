@@ -134,7 +134,7 @@ def test_labels_are_assigned_to_classes_at_random() -> None:
 
 def test_each_class_of_an_episode_has_its_own_rotation() -> None:
     """Support and query of a class have the same rotation."""
-    sampler = training(split(10, 6, spin=True), 5, 2, 2, seed=0)
+    sampler = training(split(10, 6, spin="class"), 5, 2, 2, seed=0)
     turns = np.stack([sampler.choose(i).turns for i in range(200)])
     assert (np.bincount(turns.ravel(), minlength=4) > 200).all()
     assert (turns != turns[:, :1]).any(axis=1).mean() > 0.9

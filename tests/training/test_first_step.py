@@ -12,6 +12,7 @@ import torch
 from metarun import train
 from metarun.config.groups import choices
 from tests.conftest import TINY
+from tests.data.test_banking77 import rows, small, written  # noqa: F401
 from tests.test_train import result
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -97,8 +98,9 @@ def test_the_first_try_changes_no_weight_and_no_random_number(
     assert result("tried")["test"] == result("untried")["test"]
 
 
-DATA = {  # data → overrides; stand-ins for pictures and sentences, and tasks of other kinds
+DATA = {  # data → overrides; pictures, sentences, and tasks of other kinds
     "blobs": ["shots=1"],
+    "banking77": ["shots=1", "queries=1", "data.root=sentences"],
     "sinusoid": ["shots=1"],
     "ragged": ["queries=null"],
     "users": ["queries=null"],
@@ -110,11 +112,15 @@ BACKBONES = [*sorted(choices("backbone")), "ratings"]
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")
 @pytest.mark.parametrize("data", DATA)
-def test_every_combination_is_refused_in_one_line_or_completes(metarun: Metarun, data: str) -> None:
+def test_every_combination_is_refused_or_completes(
+    metarun: Metarun, data: str, request: pytest.FixtureRequest
+) -> None:
     outcomes = {}
+    if data == "banking77":
+        written(Path("sentences"), request.getfixturevalue("small"))
     for algo, net in itertools.product(sorted(choices("algo")), BACKBONES):
-        small = {"resnet12": ["backbone.filters=[4,4,4,4]"], "conv": ["backbone.filters=4"]}
-        filters = small.get("conv" if net.startswith("conv4") else net, [])
+        narrow = {"resnet12": ["backbone.filters=[4,4,4,4]"], "conv": ["backbone.filters=4"]}
+        filters = narrow.get("conv" if net.startswith("conv4") else net, [])
         sizes = ["meta_batch=1", "val_episodes=2", "test_episodes=2", "threads=1", *DATA[data]]
         steps = [] if algo.startswith("nearest") else ["steps=1"]
         out = f"{algo}_{net}"
@@ -123,6 +129,7 @@ def test_every_combination_is_refused_in_one_line_or_completes(metarun: Metarun,
         completed = code == 0 and result(out)["status"] == "completed"
         refused = code == 2 and not Path(out).exists()
         assert completed or (refused and err), (algo, net, err)
-        outcomes[algo, net] = "completes" if completed else "; ".join(err)
-        print(f"{data:10} {algo:18} {net:16} {outcomes[algo, net]}")
+        outcomes[algo, net] = "completes" if completed else err
+    for (algo, net), err in outcomes.items():  # a network is tried, not refused for others' keys
+        assert not any("no such key" in line for line in err), (algo, net, err)
     assert "completes" in outcomes.values()

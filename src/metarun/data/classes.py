@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from metarun.data.preparation.images import Copies, Images
 from metarun.tasks.objectives import CLASSIFICATION
+
+Spin = Literal["class", "task"] | None
+SPIN_IN_HASH = {None: False, "class": True, "task": "task"}
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ class Split:
         names: (classes) names, e.g. `Greek/character01` or `Greek/character01/rot090`.
         first, counts: (classes) the items of class c are `items[first[c] : first[c] + counts[c]]`.
         turns: (classes) counter-clockwise quarter turns applied to each item of the class.
-        spin: whether to rotate each class of an episode by a random multiple of 90°, equal for
-            support and query items.
+        spin: `class` rotates each class of an episode by a random multiple of 90°, equal for
+            support and query items; `task` rotates all classes of an episode by the same one.
         sha256: hash of the classes and their items.
         copies: groups of equal items of the whole data set.
         notes: how the items of the whole data set were prepared; plain containers.
@@ -72,7 +75,7 @@ class Split:
     first: np.ndarray
     counts: np.ndarray
     turns: np.ndarray
-    spin: bool
+    spin: Spin
     sha256: str
     copies: Copies = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -81,6 +84,12 @@ class Split:
     def facts(self) -> Facts:
         """Number of classes, and of items in each."""
         return Facts.of(dict(zip(self.names, self.counts.tolist(), strict=True)))
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The name of each class before its rotation; rotated copies have that of one class."""
+        ends = (f"/rot{90 * turn:03d}" for turn in self.turns.tolist())
+        return tuple(n.removesuffix(end) for n, end in zip(self.names, ends, strict=True))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -98,7 +107,7 @@ class Split:
         )
         turns = self.turns[classes]
         if self.spin:
-            turns = (turns + rng.integers(4, size=ways)) % 4
+            turns = (turns + rng.integers(4, size=ways if self.spin == "class" else 1)) % 4
         return Pick(classes, items, turns)
 
     def gather(
@@ -118,7 +127,7 @@ class Split:
 
 
 def select(
-    images: Images, names: Iterable[str], turns: Sequence[int] = (0,), spin: bool = False
+    images: Images, names: Iterable[str], turns: Sequence[int] = (0,), spin: Spin = None
 ) -> Split:
     """Make a split of the classes `names`, with one class per name and turn.
 
@@ -133,7 +142,7 @@ def select(
     starts = np.concatenate([[0], np.cumsum(images.counts)])
     chosen = [(name, position[name], turn) for name in names for turn in turns]
     labels = tuple(n if len(turns) == 1 else f"{n}/rot{90 * t:03d}" for n, _, t in chosen)
-    digest = hashlib.sha256(f"spin={spin}\n".encode())
+    digest = hashlib.sha256(f"spin={SPIN_IN_HASH[spin]}\n".encode())
     for line in sorted(f"{n} {t} {images.digests[c]}\n" for n, c, t in chosen):
         digest.update(line.encode())
     index = np.array([c for _, c, _ in chosen], dtype=np.int64)

@@ -13,12 +13,18 @@ import numpy as np
 
 from metarun.config.schema import Place
 from metarun.data.class_splits import SPLITS, published_list
-from metarun.data.classes import Facts, Split, select
+from metarun.data.classes import Facts, Spin, Split, select
 from metarun.data.duplicates import counted
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.download import fetch, put_advice, require_root
 from metarun.data.preparation.images import Class
-from metarun.data.preparation.omniglot_images import content_hash, decode, present, shrink
+from metarun.data.preparation.omniglot_images import (
+    content_hash,
+    decode,
+    nearest,
+    present,
+    shrink,
+)
 from metarun.data.preparation.unpacked import unpacked
 from metarun.errors import Refused
 
@@ -30,7 +36,8 @@ ARCHIVES = {  # MD5 of the official archives, for downloads only: others hold th
 # content_hash of the whole data set
 CONTENT = "0ee83dbd9563c52640f85677dccd80dc9d8149a39b9ee2ca7f8237b9b4e1bc21"
 DRAWINGS = 20  # per class
-TURNS = {"classes": (0, 1, 2, 3), "episode": (0,), "none": (0,)}
+Rotations = Literal["classes", "episode", "task", "none"]
+SPINS: dict[str, Spin] = {"episode": "class", "task": "task"}
 
 
 class Omniglot:
@@ -50,7 +57,13 @@ class Omniglot:
             same split: test is the 14 Brahmic scripts.
         rotations: `classes` adds copies rotated by 90°, 180° and 270° as separate classes, after
             the split (four times as many); `episode` rotates each class of an episode by a random
-            multiple of 90°; `none` leaves all upright.
+            multiple of 90°; `task` rotates all classes of an episode by the same one; `none`
+            leaves all upright.
+        eval_rotations: the same for the validation and test classes; `None`: as `rotations`.
+        resize: how images become 28×28 pixels. `area`: the share of ink in each pixel (grey);
+            `nearest`: the nearest pixel of the image (black or white), which is what Pillow does
+            with images of 1 bit, and so the codes of Finn et al. 2017, Snell et al. 2017 and
+            Nichol et al. 2018.
     """
 
     def __init__(
@@ -59,19 +72,26 @@ class Omniglot:
         root: Place,
         cache: Place,
         split: Literal["vinyals", "background_evaluation", "alphabets"] = "vinyals",
-        rotations: Literal["classes", "episode", "none"] = "classes",
+        rotations: Rotations = "classes",
+        eval_rotations: Rotations | None = None,
+        resize: Literal["area", "nearest"] = "area",
         url: str = "https://github.com/brendenlake/omniglot/raw/master/python",
     ) -> None:
         self.root = unpacked(root, ARCHIVES)
-        self.folder = Path(cache).expanduser() / "omniglot"
+        name = "omniglot" if resize == "area" else f"omniglot_{resize}"
+        self.folder = Path(cache).expanduser() / name
         self.classes = published(split)
-        self.rotations = rotations
+        evaluated = rotations if eval_rotations is None else eval_rotations
+        self.rotations = {"train": rotations, "val": evaluated, "test": evaluated}
+        self.resize = resize
         self.url = url.rstrip("/")
 
     def facts(self) -> dict[str, Facts | None]:
         """Classes of each split, each with 20 images; reads no file."""
-        turns = len(TURNS[self.rotations])
-        return {name: Facts(len(c) * turns, DRAWINGS) for name, c in self.classes.items()}
+        return {
+            name: Facts(len(classes) * len(self._turns(name)), DRAWINGS)
+            for name, classes in self.classes.items()
+        }
 
     def load(self) -> dict[str, Split]:
         """The three splits; the first call reads 32,460 images, which takes seconds.
@@ -80,13 +100,16 @@ class Omniglot:
             Refused: images are missing, altered or damaged, or the cache is not writable.
         """
         require_root(self.root, self.folder.parent, self._by_hand(ARCHIVES))
-        key = f"omniglot {CONTENT} {PREPARATION}"
+        key = f"{self.folder.name} {CONTENT} {PREPARATION}"
         images = prepared(self.folder, key, self._prepare, root=self.root)
-        spin = self.rotations == "episode"
         return {
-            name: select(images, names, TURNS[self.rotations], spin)
+            name: select(images, names, self._turns(name), SPINS.get(self.rotations[name]))
             for name, names in self.classes.items()
         }
+
+    def _turns(self, split: str) -> tuple[int, ...]:
+        """Quarter turns that make classes of their own in a split."""
+        return (0, 1, 2, 3) if self.rotations[split] == "classes" else (0,)
 
     def _prepare(self) -> Iterator[Class]:
         drawings = decode(self._sources())
@@ -95,7 +118,8 @@ class Omniglot:
             raise Refused(f"data.root={self.root}: {mistakes}; {self._by_hand(ARCHIVES)}")
         for name in expected:
             files = sorted(drawings[name])
-            small = shrink(np.stack([drawings[name][file] for file in files]))
+            ink = np.stack([drawings[name][file] for file in files])
+            small = shrink(ink) if self.resize == "area" else nearest(ink)
             yield Class(name, small[:, None], files)
 
     def _sources(self) -> list[Path]:

@@ -71,6 +71,8 @@ def _published(
         "batch_norm": batch_norm,
         "queries": config.queries,
         "rotations": config.data.get("rotations"),
+        "eval_rotations": config.data.get("eval_rotations") or config.data.get("rotations"),
+        "resize": config.data.get("resize"),
         "test_episodes": episodes,
     }
     differences = [

@@ -76,6 +76,16 @@ def shrink(ink: np.ndarray) -> np.ndarray:
     return np.floor(area * (255 / 225) + 0.5).astype(np.uint8)
 
 
+def nearest(ink: np.ndarray) -> np.ndarray:
+    """Sample ink: (M, 105, 105) bool → (M, 28, 28) uint8, 0 or 255.
+
+    A prepared pixel is the image's pixel at its centre, which never lies between two pixels, so the
+    result of a rotation is the rotation of the result.
+    """
+    centres = (2 * np.arange(SMALL) + 1) * SIDE // (2 * SMALL)
+    return ink[:, centres[:, None], centres].astype(np.uint8) * 255
+
+
 def content_hash(drawings: dict[str, dict[str, np.ndarray]]) -> str:
     """sha256 of class names, file names and ink, sorted by name."""
     digest = hashlib.sha256()
