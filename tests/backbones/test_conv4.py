@@ -17,6 +17,8 @@ from metarun.errors import Refused
         ((3, 84, 84), {}, 1600, 113_088),  # the same, miniImageNet
         ((3, 84, 84), {"filters": 32}, 800, 28_896),  # Finn et al. 2017, miniImageNet
         ((1, 28, 28), {"downsample": "stride", "readout": "mean"}, 64, 111_936),  # … Omniglot
+        ((1, 28, 28), {"downsample": "stride"}, 256, 111_936),  # Nichol et al. 2018, Omniglot
+        ((3, 84, 84), {"filters": 32, "downsample": "max_pool_ceil"}, 1152, 28_896),  # … mini
         ((2, 50, 31), {"downsample": "stride", "readout": "flatten"}, 64 * 4 * 2, 112_512),
         ((1, 28, 28), {"pools": 2}, 64 * 7 * 7, 111_936),  # Sung et al. 2018, Omniglot
         ((3, 84, 84), {"pools": 2}, 64 * 21 * 21, 113_088),  # the same, miniImageNet
@@ -60,6 +62,14 @@ def test_blocks_are_convolution_normalisation_relu_and_pooling(pools: int) -> No
     maps.square().sum().backward()
     for gradient, p in zip(gradients, parameters, strict=True):
         torch.testing.assert_close(gradient, p.grad)
+
+
+def test_pooling_that_rounds_up_pads_at_the_end_with_the_least_value() -> None:
+    net = Conv4((1, 21, 10), filters=2, pools=1, downsample="max_pool_ceil").eval()
+    x = torch.randn(3, 1, 21, 10)
+    padded = F.pad(net.blocks[1](net.blocks[0](x)), (0, 0, 0, 1), value=-torch.inf)
+    expected = net.blocks[3:](F.max_pool2d(padded, 2))
+    torch.testing.assert_close(net(x), expected.flatten(1))
 
 
 def test_parameter_names_do_not_change() -> None:

@@ -35,6 +35,19 @@ def test_schedules(options: dict, expected: list[float]) -> None:
     assert rates == pytest.approx(expected, rel=1e-4)
 
 
+def test_elements_are_limited_each_for_itself_after_the_norm() -> None:
+    p = nn.Parameter(torch.zeros(3))
+    outer = sgd([p], 1, lr=1.0, momentum=0.0, clip_value=10.0)
+    p.grad = torch.tensor([30.0, -40.0, 2.0])
+    assert outer.step(0) == pytest.approx(2504**0.5)
+    assert p.tolist() == [-10.0, 10.0, -2.0]
+    both = sgd([p], 1, lr=1.0, momentum=0.0, clip=5.0, clip_value=3.5)
+    p.data.zero_()
+    p.grad = torch.tensor([3.0, -4.0, 0.0])
+    both.step(0)
+    assert p.tolist() == pytest.approx([-3.0, 3.5, 0.0])
+
+
 def test_clipping_limits_the_norm_and_reports_it_before_clipping() -> None:
     p, outer = one(lr=1.0, momentum=0.0, clip=1.0)
     p.grad = torch.tensor([30.0, 40.0])

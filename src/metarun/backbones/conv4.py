@@ -25,7 +25,9 @@ class Conv4(nn.Module):
     Args:
         shape: (C, H, W) of one item.
         filters: channels of each block.
-        downsample: 2×2 max-pooling, which rounds sizes down, or stride 2, which rounds up.
+        downsample: `max_pool`, 2×2 max-pooling, which rounds sizes down; `max_pool_ceil`, which
+            rounds them up, as padding `SAME` of TensorFlow does (Nichol et al. 2018: 84×84 → 1,152
+            features of 32 filters); `stride`, convolutions of stride 2, which round them up.
         pools: number of blocks that downsample, starting with the first.
         readout: flatten the feature maps, or average them over positions.
 
@@ -42,7 +44,7 @@ class Conv4(nn.Module):
         shape: tuple[int, ...],
         *,
         filters: PositiveInt = 64,
-        downsample: Literal["max_pool", "stride"] = "max_pool",
+        downsample: Literal["max_pool", "max_pool_ceil", "stride"] = "max_pool",
         pools: Literal[0, 1, 2, 3, 4] = 4,
         readout: Literal["flatten", "mean"] = "flatten",
     ) -> None:
@@ -61,11 +63,12 @@ class Conv4(nn.Module):
                 nn.Conv2d(channels, filters, 3, stride=2 if strided else 1, padding=1),
                 BatchNorm(filters),
             ]
-            if downsamples and not strided:
-                blocks.append(nn.MaxPool2d(2))  # before the ReLU: the same result, but faster
+            rounds_up = downsample != "max_pool"
+            if downsamples and not strided:  # before the ReLU: the same result, but faster
+                blocks.append(nn.MaxPool2d(2, ceil_mode=rounds_up))
             blocks.append(nn.ReLU())
             if downsamples:
-                size = [(n + 1) // 2 if strided else n // 2 for n in size]
+                size = [(n + rounds_up) // 2 for n in size]
             channels = filters
         if min(size) < 1:
             least = 2**pools

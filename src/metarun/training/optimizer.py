@@ -23,6 +23,8 @@ class Outer:
             steps; `cosine`: cosine annealing to 0 over the run (Loshchilov & Hutter 2017, without
             restarts); `linear`: linear decay to 0 over the run.
         clip: the largest norm of the meta-gradient; `None` does not clip.
+        clip_value: the largest absolute value of its elements, limited after the norm; `None` does
+            not clip.
     """
 
     def __init__(
@@ -33,9 +35,11 @@ class Outer:
         decay_every: int,
         decay: float,
         clip: float | None,
+        clip_value: float | None,
     ) -> None:
         self.optimizer, self.steps, self.schedule = optimizer, steps, schedule
-        self.decay_every, self.decay, self.clip = decay_every, decay, clip
+        self.decay_every, self.decay = decay_every, decay
+        self.clip, self.clip_value = clip, clip_value
         self.lr = optimizer.param_groups[0]["lr"]
 
     def factor(self, step: int) -> float:
@@ -59,6 +63,8 @@ class Outer:
         norm = float(nn.utils.clip_grad_norm_(parameters, limit))
         if not math.isfinite(norm):
             raise FloatingPointError(f"the norm of the meta-gradient is {norm}")
+        if self.clip_value is not None:
+            nn.utils.clip_grad_value_(parameters, self.clip_value)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * self.factor(step)
         self.optimizer.step()
@@ -78,12 +84,13 @@ def adam(
     decay_every: PositiveInt = 2000,
     decay: PositiveFloat = 0.5,
     clip: PositiveFloat | None = None,
+    clip_value: PositiveFloat | None = None,
 ) -> Outer:
     """Adam (Kingma & Ba 2015), with decoupled weight decay (Loshchilov & Hutter 2019)."""
     optimizer = torch.optim.AdamW(
         parameters, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay
     )
-    return Outer(optimizer, steps, schedule, decay_every, decay, clip)
+    return Outer(optimizer, steps, schedule, decay_every, decay, clip, clip_value)
 
 
 def sgd(
@@ -98,9 +105,10 @@ def sgd(
     decay_every: PositiveInt = 2000,
     decay: PositiveFloat = 0.5,
     clip: PositiveFloat | None = None,
+    clip_value: PositiveFloat | None = None,
 ) -> Outer:
     """Stochastic gradient descent with momentum; weight decay is an L2 penalty."""
     optimizer = torch.optim.SGD(
         parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
     )
-    return Outer(optimizer, steps, schedule, decay_every, decay, clip)
+    return Outer(optimizer, steps, schedule, decay_every, decay, clip, clip_value)
