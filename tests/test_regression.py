@@ -63,6 +63,8 @@ def test_a_run_reports_mse_and_no_accuracy(metarun: Metarun) -> None:
     assert (code, err) == (0, [])
     test, protocol = result("run")["test"], result("run")["protocol"]
     assert test.keys() == {"loss", "mse", "episodes"}
+    assert test["mse"].keys() == {"mean", "ci95"}  # there are no classes to have an interval over
+    assert not Path("run/test_classes.csv").exists()
     assert test["mse"] == test["loss"]
     assert protocol["selection"] == "lowest validation mse"
     assert (protocol["ways"], protocol["shots"]) == (1, 10)

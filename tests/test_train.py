@@ -85,6 +85,18 @@ def test_the_figure_is_the_mean_over_the_listed_episodes(metarun: Metarun) -> No
     assert result("run")["test"]["accuracy"]["mean"] == pytest.approx(values.mean())
 
 
+def test_a_figure_has_an_interval_over_the_classes_of_its_episodes(metarun: Metarun) -> None:
+    _, out, _ = metarun(*TINY, "out=run", "test_episodes=40")
+    test = result("run")["test"]
+    rows = list(csv.DictReader(Path("run/test_classes.csv").read_text().splitlines()))
+    assert test["classes"] == len(rows)
+    episodes = [int(i) for row in rows for i in row["episodes"].split()]
+    assert sorted(episodes) == [i for i in range(40) for _ in range(5)]
+    mean, ci95 = (100 * test["accuracy"][key] for key in ("mean", "ci95_classes"))
+    figure = f"{mean:.2f} ± {ci95:.2f} %"
+    assert f"test with the interval over its {len(rows)} classes: {figure}" in out
+
+
 def test_metrics_have_a_line_for_each_logged_step_and_validation(metarun: Metarun) -> None:
     metarun(*TINY, "out=run", "log_every=2", "steps=5")
     lines = [(x["step"], x["split"]) for x in read_metrics(Path("run"))]
@@ -379,7 +391,8 @@ def test_results_are_kept_when_a_finished_run_continues(metarun: Metarun) -> Non
     first = Path("run/result.json").read_bytes()
     assert metarun("resume=run", "steps=6", *TINY[:2])[0] == 0
     assert Path("run/evaluations/after_4_steps/result.json").read_bytes() == first
-    assert Path("run/evaluations/after_4_steps/test_episodes.csv").exists()
+    for name in ("test_episodes.csv", "test_classes.csv"):
+        assert Path("run/evaluations/after_4_steps", name).exists()
 
 
 @pytest.mark.parametrize("name", [".metarun.lock", ".metarun.holder", "run.log", "metrics.jsonl"])

@@ -20,10 +20,10 @@ from metarun.plots.figure import drawn
 from metarun.plots.tested import draw_tested
 from metarun.runs import checkpoint, config_file, results
 from metarun.runs.content import misfit
+from metarun.runs.episodes import figures_of, write_scores
 from metarun.runs.evaluations import new_folder
-from metarun.stats import interval
 from metarun.tasks.gathered import source_of
-from metarun.tasks.sampler import Sampler
+from metarun.tasks.sampler import Classes, Sampler
 from metarun.training.evaluation import evaluate
 from metarun.training.interruption import Stop
 from metarun.training.parts import Parts, assemble
@@ -83,7 +83,10 @@ def retest(
     changed = config_file.differences(state["config"], config.model_dump(), SAME_TASK)
     same_task = same_data and not changed
     with new_folder(run / "evaluations", name, default) as folder:
-        result = _write(folder, parts, state, scores, test_protocol, command, began, same_task)
+        result = _write(
+            *(folder, parts, state, scores, sampler.classes(episodes), test_protocol),
+            *(command, began, same_task),
+        )
     drawn("episodes", lambda: draw_tested(folder, parts.learner, sampler))
     return folder, result
 
@@ -143,7 +146,7 @@ def run_challenge(
         "eval_seed": 0,  # nothing is drawn at random, so the seed has no effect
     }
     with new_folder(run / "evaluations", name, title) as folder:
-        result = _write(folder, parts, state, scores, test_protocol, command, began)
+        result = _write(folder, parts, state, scores, None, test_protocol, command, began)
     return folder, result
 
 
@@ -171,6 +174,7 @@ def _write(
     parts: Parts,
     state: Mapping[str, Any],
     scores: Mapping[str, Mapping[str, np.ndarray]],
+    classes: Classes | None,
     test_protocol: Mapping[str, Any],
     command: str,
     began: float,
@@ -179,23 +183,22 @@ def _write(
     """Write the scores of each episode and `result.json` into the folder; returns the latter.
 
     Args:
+        scores: of each episode, for each kind of batch norm.
+        classes: of the episodes; `None` for data without classes.
         same_task: whether the training validated on tasks of this kind.
     """
     batch_norm, seconds = parts.learner.batch_norm, time.monotonic() - began
-    figures = {
-        kind: {name: interval(values) for name, values in scores_of_kind.items()}
-        for kind, scores_of_kind in scores.items()
-    }
+    figures = {kind: figures_of(of_kind, classes) for kind, of_kind in scores.items()}
     result = {
         "status": "completed",
-        "test": {**figures[batch_norm], "episodes": len(scores[batch_norm]["loss"])},
+        "test": figures[batch_norm],
         "test_by_batch_norm": figures,
         "val": state["best"],
         "val_of_same_task": same_task,
         "protocol": test_protocol,
         "run": record(parts, command, seconds, checkpoint_step=state["step"]),
     }
-    results.write_episodes(folder, scores[batch_norm])
+    write_scores(folder, scores[batch_norm], classes, parts.spec.objective.headline.score)
     results.write(folder, result)
     return result
 

@@ -18,9 +18,9 @@ from metarun.plots.figure import drawn
 from metarun.plots.tested import draw_tested
 from metarun.runs import results
 from metarun.runs.config_file import differences, keep_config
+from metarun.runs.episodes import figures_of, write_scores
 from metarun.runs.folder import logged, prepare
 from metarun.runs.lock import alone_in
-from metarun.stats import interval
 from metarun.training.evaluation import evaluate
 from metarun.training.first_step import try_first_step
 from metarun.training.interruption import Stop
@@ -35,7 +35,8 @@ from metarun.training.workers import workers_of
 
 log = logging.getLogger(__name__)
 RUN_FILES = ("config.yaml", "metrics.jsonl", "result.json", "checkpoints", "run.log")
-RUN_FILES += ("test_episodes.csv", "curves.png", "episodes.png", "evaluations")
+RUN_FILES += ("test_episodes.csv", "test_classes.csv", "curves.png", "episodes.png")
+RUN_FILES += ("evaluations",)
 
 
 def train(
@@ -234,16 +235,16 @@ def run(session: Session) -> dict[str, Any]:
             proceed = display.progress("test", config.test_episodes, stop)
             frozen = parts.frozen("test")
             scores = evaluate(learner, frozen, config.test_episodes, proceed, session.workers)
-        results.write_episodes(out, scores)
-        test = {name: interval(values) for name, values in scores.items()}
+        classes = frozen.classes(config.test_episodes)
+        write_scores(out, scores, classes, headline.score)
+        test = figures_of(scores, classes)
         session.clock.lap()
         pictures = {
             **drawn("episodes", lambda: draw_tested(out, learner, frozen)),
             **drawn("curves", lambda: draw_curves(out, config, state.best, test)),
         }
-        figures = {**test, "episodes": config.test_episodes}
-        result = _write_result(session, "completed", test=figures)
-        summary = {f"test/{name}": stat["mean"] for name, stat in test.items()}
+        result = _write_result(session, "completed", test=test)
+        summary = {f"test/{name}": test[name]["mean"] for name in scores}
         failed = False
         return result
     except Pruned:

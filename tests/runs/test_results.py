@@ -6,7 +6,6 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from metarun.runs import results
@@ -49,12 +48,6 @@ def test_an_unfinished_run_shows_its_status_and_no_figure() -> None:
     text = shown({"status": "interrupted", "test": {"accuracy": {"mean": 1.0}}})
     assert "interrupted" in text
     assert "100" not in text
-
-
-def test_there_is_one_row_per_test_episode(tmp_path: Path) -> None:
-    results.write_episodes(tmp_path, {"loss": np.array([0.5, 1 / 3]), "accuracy": np.ones(2)})
-    text = (tmp_path / "test_episodes.csv").read_text()
-    assert text == "episode,loss,accuracy\n0,0.5,1.0\n1,0.3333333333333333,1.0\n"
 
 
 def test_versions_contain_the_packages_that_affect_results() -> None:

@@ -220,3 +220,12 @@ def test_evaluation_episodes_cannot_be_augmented() -> None:
     source = split(5, 6)
     with pytest.raises(TypeError):
         Sampler.frozen(source_of(source, (5, 1, 1)), "val", 0, augment=augmentation(source))
+
+
+def test_the_classes_of_tasks_are_those_of_the_tasks_without_their_rotation() -> None:
+    source = split(6, 8, turns=(0, 1, 2, 3))
+    sampler = frozen(source, 3, 1, 2)
+    names, of_tasks = sampler.classes(20)
+    assert names == [f"class{i:03d}" for i in range(6)]
+    for task, numbers in zip(sampler.tasks(range(20)), of_tasks, strict=True):
+        assert [source.names[c][:8] for c in task.classes] == [names[i] for i in numbers]

@@ -14,7 +14,8 @@ from metarun.report.curves import left_out
 from metarun.report.entry import Entry
 from metarun.report.untrusted import is_own, part, read_own
 
-LINKED = ("result.json", "config.yaml", "metrics.jsonl", "test_episodes.csv", "run.log")
+LINKED = ("result.json", "config.yaml", "metrics.jsonl", "test_episodes.csv")
+LINKED += ("test_classes.csv", "run.log")
 LINKED += ("episodes.png", "curves.png", "multirun.yaml")
 MAX_CONFIG = 20_000  # characters of a configuration
 PROTOCOL_TITLES = {  # in this order on the page

@@ -1,4 +1,4 @@
-"""`result.json` and `test_episodes.csv` of a run, and tables of results."""
+"""`result.json` of a run, and tables of results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
 from metarun import __version__
@@ -71,7 +70,7 @@ def keep_copy(out: Path, step: int) -> None:
     default = f"after_{step}_steps"
     if read_result(out / "evaluations" / default) == read_result(out):
         return
-    names = ["test_episodes.csv", "result.json"]
+    names = ["test_episodes.csv", "test_classes.csv", "result.json"]
     files = {
         name: read_or_refuse(out / name, MAX_BYTES) for name in names if os.path.lexists(out / name)
     }
@@ -80,13 +79,6 @@ def keep_copy(out: Path, step: int) -> None:
     with new_folder(out / "evaluations", None, default) as copy:
         for name, content in files.items():
             write_whole(copy / name, content)
-
-
-def write_episodes(folder: Path, scores: Mapping[str, np.ndarray]) -> None:
-    """Write `test_episodes.csv`: one row per test episode, for paired comparisons of runs."""
-    columns = [values.tolist() for values in scores.values()]
-    rows = ([i, *row] for i, row in enumerate(zip(*columns, strict=True)))
-    write_whole(folder / "test_episodes.csv", csv_text([["episode", *scores], *rows]))
 
 
 def csv_text(rows: Iterable[Iterable[Any]]) -> str:
@@ -125,6 +117,16 @@ def published(result: Mapping[str, Any]) -> tuple[str, str]:
     if differences:
         note += f"; differences: {', '.join(differences)}"
     return headline.published(value.get(headline.score)), note
+
+
+def interval_over_classes(result: Mapping[str, Any]) -> str:
+    """A line with the test figure and its interval over classes; empty if there is none."""
+    headline, test = Headline.of(result), result.get("test") or {}
+    stat = test.get(headline.score) or {}
+    if "ci95_classes" not in stat:
+        return ""
+    figure = headline.figure({"mean": stat["mean"], "ci95": stat["ci95_classes"]})
+    return f"test with the interval over its {test['classes']} classes: {figure}"
 
 
 def validation(result: Mapping[str, Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -37,6 +37,18 @@ class TaskSource(Protocol):
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> TaskSource:
         """Return a source of the same tasks with another device and floating-point type."""
+
+
+class Classes(NamedTuple):
+    """The classes of some tasks.
+
+    Attributes:
+        names: of the classes that occur in the tasks.
+        of_tasks: (tasks, ways) positions in `names`.
+    """
+
+    names: list[str]
+    of_tasks: np.ndarray
 
 
 class Sampler:
@@ -88,6 +100,19 @@ class Sampler:
             for array in self.choose(i):
                 digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+    def classes(self, episodes: int) -> Classes | None:
+        """Return the classes of the first `episodes` tasks; `None` if their choices name none.
+
+        Rotated copies of a class count as that class.
+        """
+        split = getattr(self.source, "split", None)
+        names = getattr(split, "origins", None) or getattr(split, "names", None)
+        if not names or not hasattr(self.choose(0), "classes"):
+            return None
+        picked = np.stack([self.choose(i).classes for i in range(episodes)])
+        unique, numbers = np.unique(np.array(names)[picked], return_inverse=True)
+        return Classes(unique.tolist(), numbers.reshape(picked.shape))
 
     def _augmented(self, task: Task) -> Task:
         stream = np.random.SeedSequence((*self.key, task.number), spawn_key=(0,))

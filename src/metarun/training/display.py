@@ -14,7 +14,7 @@ from rich.text import Text
 
 from metarun.errors import printable
 from metarun.process import job_label
-from metarun.runs.results import clock, published, table
+from metarun.runs.results import clock, interval_over_classes, published, table
 from metarun.tasks.headline import Headline
 
 SPLITS = (("test", "test"), ("val", "validation"))
@@ -93,6 +93,8 @@ def conclude(folder: Path, result: Mapping[str, Any]) -> None:
     screen.print(table(result, screen.width))
     for name, scores in result.get("test_by_batch_norm", {}).items():
         screen.print(f"{name} batch norm: {headline.figure_in(scores)}", markup=False)
+    if line := interval_over_classes(result):
+        screen.print(line, markup=False)
     if note := published(result)[1]:
         screen.print(note, soft_wrap=True, markup=False)
     screen.print(f"{folder / 'result.json'}", soft_wrap=True, markup=False)
