@@ -67,14 +67,14 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     ],
 )
 def test_preprocessing_by_hand(x: float, expected: tuple[float, float]) -> None:
-    actual = preprocess(torch.tensor([x], dtype=torch.float64))
-    torch.testing.assert_close(actual, torch.tensor([expected], dtype=torch.float64))
+    actual = preprocess(torch.tensor(x, dtype=torch.float64))
+    torch.testing.assert_close(actual, torch.tensor(expected, dtype=torch.float64))
 
 
 def test_preprocessing_is_continuous_at_the_threshold() -> None:
     edge = math.exp(-10)
     near = torch.tensor([edge * (1 - 1e-9), edge * (1 + 1e-9)], dtype=torch.float64)
-    below, above = preprocess(near)
+    below, above = preprocess(near).mT
     torch.testing.assert_close(below, above)
 
 
@@ -182,6 +182,16 @@ def test_initial_gates_are_close_to_gradient_descent_with_a_small_rate() -> None
     forget, input = zip(*biases, strict=True)
     assert 4 <= min(forget) < max(forget) <= 6
     assert -5 <= min(input) < max(input) <= -4
+
+
+def test_the_first_layer_is_torchs_lstm_cell() -> None:
+    meta = MetaLSTM(5).double()
+    loss, gradient = torch.rand((), dtype=torch.float64), torch.randn(7, dtype=torch.float64)
+    output, cell = torch.randn(2, 7, 5, dtype=torch.float64)
+    inputs = torch.cat([preprocess(gradient).mT, preprocess(loss).expand(7, 2)], 1)
+    expected = meta.first(inputs, (output, cell))
+    actual = meta._first(loss, gradient, output.mT, cell.mT)
+    torch.testing.assert_close(tuple(x.mT for x in actual), expected)
 
 
 def test_coordinates_share_the_optimizer_but_not_its_state() -> None:

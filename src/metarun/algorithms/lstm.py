@@ -16,7 +16,7 @@ from metarun.tasks.task import Evidence, Model, Spec
 
 
 def preprocess(x: Tensor, p: float = 10.0) -> Tensor:
-    """Rescale numbers of very different magnitudes as inputs of a network, (…) → (…, 2).
+    """Rescale numbers of very different magnitudes as inputs of a network, (…) → (2, …).
 
     (log|x| / p, sign x) if |x| ≥ e⁻ᵖ, else (−1, eᵖ·x) (Ravi & Larochelle 2017, section 3.2,
     after Andrychowicz et al. 2016, appendix A).
@@ -25,7 +25,7 @@ def preprocess(x: Tensor, p: float = 10.0) -> Tensor:
     size = x.abs()
     large = size >= threshold
     logs = torch.where(large, size.clamp_min(threshold).log() / p, -1.0)
-    return torch.stack([logs, torch.where(large, x.sign(), x / threshold)], -1)
+    return torch.stack([logs, torch.where(large, x.sign(), x / threshold)])
 
 
 class State(NamedTuple):
@@ -33,13 +33,12 @@ class State(NamedTuple):
 
     Attributes:
         cell: (P) cell state c, which is the parameter vector θ of the learner.
-        forget, input: (P) gates before the sigmoid.
-        first: output and cell state of the first layer, each (P, hidden).
+        gates: (2, P) forget and input gate before the sigmoid.
+        first: output and cell state of the first layer, each (hidden, P).
     """
 
     cell: Tensor
-    forget: Tensor
-    input: Tensor
+    gates: Tensor
     first: tuple[Tensor, Tensor]
 
 
@@ -68,9 +67,8 @@ class MetaLSTM(nn.Module):
 
     def start(self, cell: Tensor) -> State:
         """Return the state before the first update, for initial parameters (P)."""
-        gate = torch.zeros_like(cell)
-        hidden = cell.new_zeros(len(cell), self.first.hidden_size)
-        return State(cell, gate, gate, (hidden, hidden))
+        hidden = cell.new_zeros(self.first.hidden_size, len(cell))
+        return State(cell, cell.new_zeros(2, len(cell)), (hidden, hidden))
 
     def forward(self, loss: Tensor, gradient: Tensor, state: State) -> State:
         """Return the state after one update.
@@ -80,15 +78,30 @@ class MetaLSTM(nn.Module):
             gradient: (P) gradient of the loss.
             state: the state before the update.
         """
-        inputs = torch.cat([preprocess(gradient), preprocess(loss).expand(len(gradient), 2)], -1)
-        first = self.first(inputs, state.first)
+        first = self._first(loss, gradient, *state.first)
+        weight = torch.cat([self.forget.weight, self.input.weight])  # (2, hidden + 2)
+        bias = torch.cat([self.forget.bias, self.input.bias])[:, None]
+        hidden, of_cell, of_gate = weight.split([len(first[0]), 1, 1], 1)
+        gates = torch.addmm(bias + of_cell * state.cell + of_gate * state.gates, hidden, first[0])
+        forget, input = gates.sigmoid()
+        return State(forget * state.cell - input * gradient, gates, first)
 
-        def gate(layer: nn.Linear, previous: Tensor) -> Tensor:
-            return layer(torch.cat([first[0], torch.stack([state.cell, previous], -1)], -1))[:, 0]
+    def _first(
+        self, loss: Tensor, gradient: Tensor, output: Tensor, cell: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return output and cell state of the first layer, each (hidden, P).
 
-        forget, input = gate(self.forget, state.forget), gate(self.input, state.input)
-        cell = forget.sigmoid() * state.cell - input.sigmoid() * gradient
-        return State(cell, forget, input, first)
+        The same as `nn.LSTMCell`, which takes (P, hidden): there, each gate is a strided part of
+        memory, which takes twice the time.
+        """
+        layer = self.first
+        of_gradient, of_loss = layer.weight_ih.split(2, 1)
+        bias = layer.bias_ih + layer.bias_hh + of_loss @ preprocess(loss)
+        weight = torch.cat([of_gradient, layer.weight_hh], 1)
+        inputs = torch.cat([preprocess(gradient), output])  # (2 + hidden, P)
+        enter, keep, new, out = torch.addmm(bias[:, None], weight, inputs).chunk(4)
+        cell = keep.sigmoid() * cell + enter.sigmoid() * new.tanh()
+        return out.sigmoid() * cell.tanh(), cell
 
 
 class LSTM(Learner):
