@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from metarun import testing
 from metarun.algorithms import Learner
@@ -21,6 +22,7 @@ __all__ = [
     "STATISTICS",
     "WITHOUT_TRAINING",
     "build",
+    "fit_in_mini_batches",
     "predict",
     "ragged",
     "relabelled",
@@ -93,3 +95,15 @@ def ragged(
         for seed, (shots, queries) in sizes
     ]
     return [*batch[:2], support_in_order(batch[2], [0, 3, 4, 6, 7, 8])]
+
+
+def fit_in_mini_batches(layer: nn.Module, x: Tensor, key: Tensor, y: Tensor) -> None:
+    """Fit a head as Chen et al. 2019 do: three passes over items sorted by `key`, 4 at a time."""
+    sgd = {"lr": 0.01, "momentum": 0.9, "dampening": 0.9, "weight_decay": 1e-3}
+    optimizer, rng = torch.optim.SGD(layer.parameters(), **sgd), torch.Generator().manual_seed(0)
+    x, y = x[key.argsort()], y[key.argsort()]
+    for _ in range(3):
+        for rows in torch.randperm(len(x), generator=rng).split(4):
+            optimizer.zero_grad()
+            F.cross_entropy(layer(x[rows]), y[rows]).backward()
+            optimizer.step()

@@ -17,7 +17,7 @@ from metarun.backbones.mlp import MLP
 from metarun.errors import Refused
 from metarun.tasks.task import Task
 from metarun.training.gradient import adapt
-from tests.algorithms.learners import predict, ragged, relabelled, spec
+from tests.algorithms.learners import fit_in_mini_batches, predict, ragged, relabelled, spec
 from tests.conftest import scores_of, tasks
 
 
@@ -73,6 +73,32 @@ def test_the_new_head_is_fitted_by_momentum_sgd() -> None:
                 velocities[k] = grad if velocity is None else 0.9 * velocity + 0.1 * grad
                 p.data -= 0.1 * velocities[k]
         torch.testing.assert_close(actual, layer(task.query.x).detach())
+
+
+def test_mini_batches_from_a_random_start_are_the_fit_of_the_authors_code() -> None:
+    """Passes in batches of 4 of an `nn.Linear` with torch's SGD."""
+    options = {"head_fit": "mini_batch", "head_steps": 3, "head_lr": 0.01}
+    model, batch = Baseline(Identity(), spec(classes=12), **options), small()
+    for task, actual in zip(batch, predict(model, batch), strict=True):
+        torch.manual_seed(0)
+        layer = nn.Linear(6, 3).double()
+        fit_in_mini_batches(layer, task.support.x, task.support.x.sum(1), task.support.y)
+        torch.testing.assert_close(actual, layer(task.query.x).detach())
+
+
+def test_they_do_not_depend_on_the_order_of_the_support() -> None:
+    model = Baseline(Identity(), spec(classes=12), head_fit="mini_batch", head_steps=3)
+    (task,) = small(1)
+    order = torch.randperm(len(task.support))
+    logits = [model.adapt(support)(task.query.x) for support in (task.support, task.support[order])]
+    torch.testing.assert_close(logits[0], logits[1])
+
+
+def test_they_leave_the_random_numbers_of_the_run_alone() -> None:
+    model = Baseline(Identity(), spec(classes=12), head_fit="mini_batch", head_steps=3)
+    (task,), before = small(1), torch.get_rng_state()
+    model.adapt(task.support)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_long_fit_converges_to_the_optimum() -> None:

@@ -8,12 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from metarun import testing
 from metarun.algorithms.baseline_pp import BaselinePP, cosine
 from metarun.errors import Refused
 from metarun.tasks.task import Task
-from tests.algorithms.learners import predict, relabelled, spec, task_of
+from tests.algorithms.learners import fit_in_mini_batches, predict, relabelled, spec, task_of
 from tests.conftest import scores_of
 
 
@@ -27,6 +28,11 @@ class Identity(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.stretch * x
+
+
+class Doubled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
 
 
 def small(count: int = 2, ways: int = 3, seed: int = 0) -> list[Task]:
@@ -80,6 +86,31 @@ def test_the_new_head_is_fitted_by_momentum_sgd() -> None:
             w = w - 0.2 * velocity
         queries = F.normalize(task.query.x, dim=1)
         torch.testing.assert_close(actual, 4 * queries @ F.normalize(w, dim=1).T)
+
+
+def test_lengths_and_mini_batches_are_the_fit_of_the_authors_code() -> None:
+    """Cosines with torch's weight normalisation, in passes of batches of 4."""
+    options = {"lengths": True, "head_fit": "mini_batch", "head_steps": 3, "head_lr": 0.01}
+    model, batch = BaselinePP(Identity(), spec(classes=12), **options).double(), small()
+    for task, actual in zip(batch, predict(model, batch), strict=True):
+        torch.manual_seed(0)
+        layer = weight_norm(nn.Linear(6, 3, bias=False)).double()
+        scaled = nn.Sequential(Doubled(), layer)  # 2·cos
+        z = F.normalize(task.support.x, dim=1)
+        fit_in_mini_batches(scaled, z, task.support.x.sum(1), task.support.y)
+        torch.testing.assert_close(actual, scaled(F.normalize(task.query.x, dim=1)).detach())
+
+
+def test_lengths_are_learned_in_training_too() -> None:
+    model = BaselinePP(Identity(), spec(classes=12), lengths=True).double()
+    scores_of(model, small())
+    assert model.lengths.grad.abs().max() > 0
+    z = torch.randn(4, 6).double()
+    cosines = F.normalize(z, dim=1) @ F.normalize(model.weight, dim=1).T
+    torch.testing.assert_close(model.classify(z), 15 * model.lengths * cosines)
+    assert not any(
+        "lengths" in name for name in BaselinePP(Identity(), spec(classes=3)).state_dict()
+    )
 
 
 def test_one_shot_on_each_axis_is_classified_correctly() -> None:

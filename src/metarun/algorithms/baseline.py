@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from metarun.algorithms import BatchNormKind
-from metarun.algorithms.fitting import FittedHead, classes_of
+from metarun.algorithms.fitting import FittedHead, HeadFit, classes_of
 from metarun.tasks.task import Spec
 
 
@@ -16,17 +16,16 @@ class Baseline(FittedHead):
     """A classifier of all meta-train classes; a new last layer is fitted to each support.
 
     Chen et al. 2019, "A Closer Look at Few-shot Classification", section 3.2, Baseline. The network
-    before the last layer is frozen after training. The new layer is initialised with zeros (the
-    authors: at random), so that all labels and tasks start equal. See `fit` for the gradient steps
-    and `FittedHead.outer_losses` for the training batches.
+    before the last layer is frozen after training. The new layer is initialised with zeros. See
+    `fit` for the gradient steps and `FittedHead.outer_losses` for the training batches.
 
     Args:
         backbone: maps (B, *shape) to (B, features).
         spec: sets the number of classes of the training head.
-        head_steps: gradient steps of the new head, each on the whole support.
+        head_fit: see `FittedHead`.
+        head_steps: gradient steps of the new head, or passes over the support in mini-batches.
         head_lr, head_momentum, head_weight_decay: learning rate, momentum and weight decay of
-            these steps. The authors use a rate of 0.01 with mini-batches of 4 items, which are 2
-            to 7 per pass over a support of 5 ways with 1 or 5 shots.
+            these steps.
         batch_norm: `inductive`: running averages in evaluation, as published; `transductive`: the
             queries by the statistics of the query batch, the support by its own.
 
@@ -39,6 +38,7 @@ class Baseline(FittedHead):
         backbone: nn.Module,
         spec: Spec,
         *,
+        head_fit: HeadFit = "full_batch",
         head_steps: PositiveInt = 100,
         head_lr: PositiveFloat = 0.1,
         head_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9,
@@ -51,7 +51,7 @@ class Baseline(FittedHead):
             "momentum": head_momentum,
             "weight_decay": head_weight_decay,
         }
-        super().__init__(backbone, fitting, batch_norm)
+        super().__init__(backbone, fitting, batch_norm, head_fit)
         self.head = nn.Linear(backbone.features, classes_of(spec, "baseline"))
 
     def classify(self, z: Tensor) -> Tensor:
@@ -64,3 +64,6 @@ class Baseline(FittedHead):
     def start(self, z: Tensor, ways: int) -> tuple[Tensor, Tensor]:
         tasks, _, features = z.shape
         return z.new_zeros(tasks, ways, features), z.new_zeros(tasks, 1, ways)
+
+    def random_start(self, layer: nn.Linear) -> tuple[Tensor, Tensor]:
+        return layer.weight[None], layer.bias[None, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,8 @@ from metarun.algorithms.embedding import MetricLearner, channels_last
 from metarun.errors import Refused
 from metarun.tasks.task import Examples, Judged, Model, Spec, Task, joined
 
+HeadFit = Literal["full_batch", "mini_batch"]
+
 
 class FittedHead(MetricLearner):
     """Base class: a classifier of all meta-train classes, with a new head for each support.
@@ -23,15 +25,23 @@ class FittedHead(MetricLearner):
         backbone: maps (B, *shape) to (B, features).
         fitting: keyword arguments for `fit`.
         batch_norm: see `MetricLearner`.
+        head_fit: `full_batch` starts all labels of a task equal and uses the whole support in each
+            step, so that a prediction does not depend on the order of the support or the numbers
+            of the labels. `mini_batch` is the authors' fit: a random start, the same for all tasks,
+            and passes over the support in random mini-batches of 4 items, with their rate of 0.01.
     """
 
     joint = True
 
     def __init__(
-        self, backbone: nn.Module, fitting: dict[str, Any], batch_norm: BatchNormKind
+        self,
+        backbone: nn.Module,
+        fitting: dict[str, Any],
+        batch_norm: BatchNormKind,
+        head_fit: HeadFit,
     ) -> None:
         super().__init__(backbone, batch_norm)
-        self.fitting = fitting
+        self.fitting = {**fitting, "batch": None if head_fit == "full_batch" else 4}
 
     @abstractmethod
     def classify(self, z: Tensor) -> Tensor:
@@ -43,7 +53,19 @@ class FittedHead(MetricLearner):
 
     @abstractmethod
     def start(self, z: Tensor, ways: int) -> Sequence[Tensor]:
-        """Return the initial head weights, each (T, …), for supports (T, N·K, D)."""
+        """Return the equal initial head weights, each (T, …), for supports (T, N·K, D)."""
+
+    @abstractmethod
+    def random_start(self, layer: nn.Linear) -> Sequence[Tensor]:
+        """Return initial head weights, each (1, …), from a layer with torch's initial values."""
+
+    def _start(self, z: Tensor, ways: int) -> Sequence[Tensor]:
+        if self.fitting["batch"] is None:
+            return self.start(z, ways)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            weights = self.random_start(nn.Linear(z.shape[2], ways))
+        return [w.detach().to(z).expand(len(z), *w.shape[1:]) for w in weights]
 
     def outer_losses(self, tasks: Sequence[Task]) -> Iterator[Judged]:
         """Cross-entropy over all meta-train classes.
@@ -71,7 +93,7 @@ class FittedHead(MetricLearner):
         else:
             z = torch.stack([self.embed(x) for x in inputs])
         y = torch.stack([support.y for support in supports])
-        weights = fit(self.fitted, self.start(z, supports[0].labels), z, y, **self.fitting)
+        weights = fit(self.fitted, self._start(z, supports[0].labels), z, y, **self.fitting)
         return [self._model([w[t : t + 1] for w in weights]) for t in range(len(supports))]
 
     def adapt(self, support: Examples) -> Model:
@@ -105,28 +127,40 @@ def fit(
     lr: float,
     momentum: float,
     weight_decay: float,
+    batch: int | None = None,
 ) -> list[Tensor]:
     """Fit one head per task to the supports of T tasks; return the weights, each (T, …).
 
     Chen et al. 2019, section 3.2: gradient descent on the cross-entropy with weight decay and
-    momentum (the dampening equals the momentum). The authors use mini-batches of 4 items; here each
-    step uses the whole support, so the result is deterministic and does not depend on the order of
-    the support. The loss is a sum over tasks, so tasks do not interact.
+    momentum (the dampening equals the momentum). The loss is a sum over tasks, so tasks do not
+    interact. The result is deterministic and does not depend on the order of the support, which is
+    sorted by the sum of each embedding before it is divided into mini-batches.
 
     Args:
         head: (z, *weights) → logits (T, items, N).
         start: initial weights, each (T, …).
         z: (T, N·K, D) embeddings of the supports.
         y: (T, N·K) labels.
+        steps: gradient steps on the whole support, or passes over it in mini-batches.
+        batch: items of a mini-batch, which are drawn with the same seed for all tasks; `None`: the
+            whole support.
     """
     weights = [w.detach().clone().requires_grad_() for w in start]
     optimizer = torch.optim.SGD(
         weights, lr=lr, momentum=momentum, dampening=momentum, weight_decay=weight_decay
     )
+    items = z.shape[1]
+    rng = torch.Generator().manual_seed(0)
+    if batch is not None:
+        order = z.sum(2).argsort(dim=1, stable=True)
+        z, y = z.take_along_dim(order[..., None], 1), y.take_along_dim(order, 1)
     with torch.enable_grad():
         for _ in range(steps):
-            optimizer.zero_grad()
-            loss = F.cross_entropy(head(z, *weights).transpose(1, 2), y, reduction="none")
-            loss.mean(1).sum().backward()
-            optimizer.step()
+            drawn = [...] if batch is None else torch.randperm(items, generator=rng).split(batch)
+            for rows in drawn:
+                optimizer.zero_grad()
+                zs, ys = (z, y) if rows is ... else (z[:, rows], y[:, rows])
+                loss = F.cross_entropy(head(zs, *weights).transpose(1, 2), ys, reduction="none")
+                loss.mean(1).sum().backward()
+                optimizer.step()
     return [w.detach() for w in weights]

@@ -116,8 +116,9 @@ class LSTM(Learner):
     - Each update uses the whole support instead of a mini-batch, so the order of the support does
       not matter. Public reimplementations use mini-batches of 25, which is the whole support for
       up to 5 ways and 5 shots.
-    - The paper resets running averages in each episode. Here there are none, and `batch_norm`
-      selects the statistics.
+    - The paper normalises queries by running averages of the support, reset in each episode. Here
+      there are none: `batch_norm: inductive` takes the statistics of the whole support.
+    - The gradient is that of the mean loss. The authors divide it by the batch size once more.
 
     Memory and time are proportional to P·hidden·inner_steps for P parameters of the learner, so the
     learner has to be small.
@@ -127,9 +128,10 @@ class LSTM(Learner):
         spec: sets the number of outputs of the learner's linear head.
         inner_steps: updates of the learner, in training and evaluation.
         hidden: units of the first LSTM layer, for each coordinate.
-        batch_norm: statistics that normalise queries, in training and evaluation. `transductive`:
-            those of the task's query batch; `inductive`: those of the support under the adapted
-            weights (MetaBN, Bronskill et al. 2020). The support is always normalised by its own.
+        batch_norm: statistics that normalise queries, in training and evaluation. `inductive`:
+            those of the support under the adapted weights (MetaBN, Bronskill et al. 2020);
+            `transductive`: those of the task's query batch. The support is always normalised by its
+            own.
     """
 
     per_label_head = True
@@ -143,7 +145,7 @@ class LSTM(Learner):
         *,
         inner_steps: PositiveInt = 8,
         hidden: PositiveInt = 20,
-        batch_norm: BatchNormKind = "transductive",
+        batch_norm: BatchNormKind = "inductive",
     ) -> None:
         super().__init__()
         self.net = nn.Sequential(backbone, nn.Linear(backbone.features, spec.outputs))
