@@ -153,7 +153,8 @@ def check_only(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(parts, "load_splits", checked_splits)
     patch.setattr(training, "train", checked_training)
     patch.setattr(display, "conclude", lambda *_: None)
-    for work in ("train.resume", "evaluate.retest", "evaluate.run_challenge", "evaluate.restored"):
+    works = ("train.resume", "evaluate.retest", "evaluate.run_challenge", "evaluate.restored")
+    for work in (*works, "report.verdict.judge"):
         patch.setattr(f"metarun.{work}", stop)
     patch.setattr(Plugins, "instantiate_launcher", in_this_process)
 
@@ -236,6 +237,7 @@ def test_a_command_is_valid(command: Command, check: Callable[[Command], list[st
         "metarun resume=SWEEP_DIR hydra/launchr=joblib",
         "metarun evaluate run=RUN_DIR shot=5",
         "metarun evaluate run=RUN_DIR algo=maml",
+        "metarun verify experiment=maml/omniglot steps=5",
         "metarun compare RUN_A RUN_C",
         "metarun report runs ouut=x.html",
         "metarun audit run=RUN_DIR episode=3",

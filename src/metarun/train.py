@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +47,7 @@ def train(
     folders: Sequence[Path] = (),
     afresh: bool = False,
     trial: Trial | None = None,
+    deadline: float = math.inf,
 ) -> dict[str, Any]:
     """Train a new run in the folder `out`, test it and return the content of `result.json`.
 
@@ -54,6 +56,7 @@ def train(
         folders: the user's config folders.
         afresh: accept files of an earlier attempt in `out`; for the jobs of a resumed sweep.
         trial: receives each validation, if the run belongs to a search.
+        deadline: the value of `time.monotonic` at which training is interrupted.
 
     Raises:
         Refused: the request is wrong; nothing was written.
@@ -81,7 +84,8 @@ def train(
             with contextlib.suppress(OSError):
                 (out / "config.yaml").unlink()
             raise Refused(f"out={out}: cannot be written to ({error.strerror})") from error
-        return _execute(Session(parts, out, State.begin(parts, command), trial), folders)
+        state = State.begin(parts, command)
+        return _execute(Session(parts, out, state, trial, deadline=deadline), folders)
 
 
 def _assemble(config: RunConfig, folders: Sequence[Path]) -> Parts:
@@ -105,12 +109,13 @@ def resume(
     command: str,
     folders: Sequence[Path] = (),
     trial: Trial | None = None,
+    deadline: float = math.inf,
 ) -> dict[str, Any]:
     """Resume the run in the folder `out`; weights and figures are those of an uninterrupted run.
 
     Args:
         config: the saved configuration with the user's overrides.
-        command, folders, trial: see `train`.
+        command, folders, trial, deadline: see `train`.
 
     Raises:
         Refused: the checkpoints are damaged, the configuration or data do not match them, or the
@@ -126,7 +131,7 @@ def resume(
             state = State.begin(parts, first or command)
             if first:
                 state.resumed_with.append(command)
-            return _execute(Session(parts, out, state, trial), folders)
+            return _execute(Session(parts, out, state, trial, deadline=deadline), folders)
         changed = differences(state.config, config.model_dump())
         if changed:
             raise Refused(*(f"{out / 'config.yaml'}: {line}" for line in changed))
@@ -155,7 +160,7 @@ def resume(
             results.keep_copy(out, state.step)
         state.resumed_with.append(command)
         state.config = parts.config.model_dump()
-        return _execute(Session(parts, out, state, trial), folders)
+        return _execute(Session(parts, out, state, trial, deadline=deadline), folders)
 
 
 def resume_command(out: Path, folders: Sequence[Path]) -> str:

@@ -25,6 +25,7 @@ KEYS = {  # for each command: its keys that are not keys of the configuration
     "report": ("out",),
     "show": ("split", "out"),
     "train": ("resume",),
+    "verify": ("budget",),
 }
 VALUES = {"split": ("train", "val", "test"), "device": ("auto", "cpu", "cuda", "mps")}
 VALUES |= {"precision": ("float32", "float64", "bfloat16"), "audit": ("quick", "full")}

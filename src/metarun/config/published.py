@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -45,10 +46,20 @@ def published_preset(cfg: DictConfig) -> dict[str, Any] | None:
     return {
         "experiment": name,
         "cell": cell,
-        "published": None if figure is None else dict(zip(("mean", "ci95"), figure, strict=False)),
+        "published": None if figure is None else _stat(figure),
+        "reruns": [
+            {**_stat(cells[cell]), "source": source}
+            for source, cells in published.get("reruns", {}).items()
+            if cell in cells
+        ],
         "score": published.get("score", "accuracy"),
         "source": published["source"],
         "protocol": {"batch_norm": batch_norm, **published.get("protocol", {})},
         "notes": published.get("notes", []),
         "changes": [word for word in changes if not word.lstrip("+").startswith(KEEP_THE_SETTING)],
     }
+
+
+def _stat(figure: Sequence[float]) -> dict[str, float]:
+    """The mean, and the half-width of the interval where it is published."""
+    return dict(zip(("mean", "ci95"), figure, strict=False))

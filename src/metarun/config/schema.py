@@ -48,11 +48,13 @@ class Preset(BaseModel):
         cell: the ways and shots, as in `5way_1shot`.
         published: `mean` and, if known, `ci95` of the score (accuracy in %). `None` if the
             paper does not report this cell.
+        reruns: figures that others have reached independently: `mean`, `ci95` if known, `source`.
         score: the name of the score.
         source: paper and table.
         protocol: the settings with which the figure was measured, as far as known.
         notes: other differences between the authors' procedure and the preset.
-        typed: overrides on the command line that change the published setting.
+        changes: overrides on the command line, and quick settings, that change the published
+            setting.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,6 +62,7 @@ class Preset(BaseModel):
     experiment: str
     cell: str
     published: dict[str, float] | None
+    reruns: list[dict[str, Any]] = []
     score: str
     source: str
     protocol: dict[str, Any]

@@ -15,7 +15,7 @@ from metarun.runs.yaml_file import MAX_BYTES, parse_yaml
 
 MAX_ENTRIES, MAX_DEPTH = 2000, 8
 MAX_KEY = 80  # characters of a key
-PATH_KEYS = ("resume", "run", "name", "out", "hydra", "data_home", *PLACES)
+PATH_KEYS = ("resume", "run", "name", "out", "hydra", "data_home", "budget", *PLACES)
 
 
 def settings(run: Path) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +55,7 @@ class Session:
         trial: receives each validation, if the run belongs to a search.
         clock: measures the time of this session.
         workers: the processes that divide the work; `None` if this one works alone.
+        deadline: the value of `time.monotonic` after which no further step is taken.
     """
 
     parts: Parts
@@ -61,6 +64,7 @@ class Session:
     trial: Trial | None = None
     clock: Clock = field(init=False)
     workers: Workers | None = None
+    deadline: float = math.inf
 
     def __post_init__(self) -> None:
         self.clock = Clock(self.state)
@@ -75,8 +79,8 @@ def meta_train(
 
     Raises:
         NotFinite: a loss, score or gradient is not finite; earlier checkpoints are kept.
-        Interrupted, WorkerEnded: a signal has arrived, or a worker has ended; the state has been
-            saved.
+        Interrupted, WorkerEnded: a signal or the deadline has arrived, or a worker has ended; the
+            state has been saved.
     """
     parts, out, state, clock = session.parts, session.out, session.state, session.clock
     config, learner, folder = parts.config, parts.learner, out / "checkpoints"
@@ -149,6 +153,8 @@ def meta_train(
                 names = [name for name in scores if name in recent[0]]  # of all, if they are ours
                 note("train", {k: float(np.mean([r[k] for r in recent])) for k in names})
             stop.check()
+            if time.monotonic() > session.deadline and state.step < steps:
+                raise Interrupted
     except (Interrupted, WorkerEnded):
         save()
         raise
