@@ -26,7 +26,7 @@ from metarun import cli
 
 TOLERANCE = 1e-6  # of weights in double precision after 6 steps, and of test scores
 EXACT = ("precision=float64", "optimizer=sgd", "optimizer.lr=0.01")
-ENGINES = {"maml": ("loop", "vmap"), "anil": ("loop", "vmap"), "meta_sgd": ("loop", "vmap")}
+ENGINES = dict.fromkeys(("maml", "anil", "meta_sgd", "reptile"), ("loop", "vmap"))
 
 
 def metarun(*words: str) -> None:

@@ -12,12 +12,15 @@ import torch.nn.functional as F
 
 from metarun.algorithms import reptile
 from metarun.algorithms.reptile import Reptile, mini_batches
+from metarun.backbones.conv4 import Conv4
 from metarun.backbones.norm import normalised_by
 from metarun.config.compose import compose, plain
 from metarun.tasks.task import Task
+from metarun.testing import tasks
+from metarun.training.gradient import adapt
 from metarun.training.optimizer import sgd
 from tests.algorithms.gradients import gradient, small, smooth
-from tests.algorithms.learners import predict
+from tests.algorithms.learners import predict, ragged, spec
 from tests.conftest import scores_of
 
 learner = partial(smooth, Reptile)
@@ -200,6 +203,39 @@ def test_evaluation_uses_its_own_mini_batches() -> None:
     )
     assert not torch.allclose(a, b, atol=1e-3)
     assert not torch.allclose(a, c, atol=1e-3)
+
+
+@pytest.mark.parametrize("batch_norm", ["transductive", "inductive"])
+def test_vmap_predicts_as_the_loop_and_trains_the_same_weights_to_the_bit(batch_norm: str) -> None:
+    """Several tasks are evaluated together, from a training state; training is in sequence."""
+    batch = tasks(3, ways=3, shots=2, queries=4, shape=(1, 9, 9))
+    outputs, states = [], []
+    for engine in ("loop", "vmap"):
+        torch.manual_seed(0)
+        net = Conv4((1, 9, 9), filters=4, downsample="stride")
+        options = dict(batch_norm=batch_norm, test_inner_batch=4, test_inner_steps=20)
+        model = Reptile(net, spec(), **options).double()
+        model.engine = engine
+        scores_of(model.train(), batch)
+        states.append(model.state_dict())
+        outputs.append(predict(model, batch))
+        assert all(torch.equal(v, states[-1][k]) for k, v in model.state_dict().items())
+    assert all(torch.equal(states[1][k], v) for k, v in states[0].items())
+    largest = outputs[0].abs().max()
+    torch.testing.assert_close(outputs[1], outputs[0], rtol=0, atol=1e-8 * largest.item())
+
+
+def test_vmap_takes_tasks_of_different_sizes_one_by_one() -> None:
+    together = learner()
+    together.engine = "vmap"
+    for one, other in zip(predict_each(together), predict_each(learner()), strict=True):
+        assert torch.equal(one, other)
+
+
+def predict_each(model: Reptile) -> list[torch.Tensor]:
+    batch = ragged()
+    models = adapt(model.eval(), batch)
+    return [model(task.query.x).detach() for model, task in zip(models, batch, strict=True)]
 
 
 def test_mini_batches_depend_on_seed_and_task_number_but_not_on_previous_tasks(

@@ -16,6 +16,7 @@ from torch import nn
 from metarun.algorithms import Learner
 from metarun.algorithms.maml import MAML
 from metarun.algorithms.protonet import ProtoNet
+from metarun.algorithms.reptile import Reptile
 from metarun.backbones.norm import BatchNorm
 from metarun.config.compose import checked, compose
 from metarun.config.schema import RunConfig
@@ -51,6 +52,17 @@ def test_auto_chooses_vmap_for_many_small_tasks_and_on_a_gpu() -> None:
     assert engine_of(maml(), train_queries=5) == "loop"  # 30 items in a task
     assert engine_of(maml(), meta_batch=4) == "loop"
     assert engine_of(maml(), "cuda", meta_batch=4, train_queries=15) == "vmap"
+
+
+def test_reptile_whose_training_is_in_sequence_uses_vmap_for_evaluation_only() -> None:
+    """On a CPU, where its first-order steps gain nothing, `auto` chooses the loop."""
+    reptile = Reptile(maml(BatchNorm(4)).net[0], spec())
+    assert engine_of(reptile) == "loop"
+    assert engine_of(reptile, "cuda") == "vmap"
+    assert engine_of(reptile, engine="vmap") == "vmap"
+    assert reptile.tasks_at_once == 1
+    with pytest.raises(Refused, match="tasks_at_once=4: maml trains on one task after another"):
+        engine_of(reptile, engine="vmap", tasks_at_once=4)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

@@ -62,10 +62,10 @@ class GradientLearner(Learner):
         return self.model(self.fast_weights(support), support)
 
     def adapt_all(self, supports: Sequence[Evidence]) -> list[Model]:
-        if self.engine != "vmap" or not _stackable(supports):
+        if self.engine != "vmap" or not stackable(supports):
             return [self.adapt(support) for support in supports]
         batch = vmap(lambda x, y: self.fast_weights(replace(supports[0], x=x, y=y)))(
-            *_stacked(supports)
+            *stacked(supports)
         )
         return [
             self.model({name: w[t] for name, w in batch.items()}, support)
@@ -74,27 +74,27 @@ class GradientLearner(Learner):
 
     def outer_losses(self, tasks: Sequence[Task]) -> Iterable[Judged]:
         supports, queries = [task.support for task in tasks], [task.query for task in tasks]
-        if self.engine != "vmap" or not (_stackable(supports) and _stackable(queries)):
+        if self.engine != "vmap" or not (stackable(supports) and stackable(queries)):
             return super().outer_losses(tasks)
 
         def judged(sx: Inputs, sy: Tensor, qx: Inputs, qy: Tensor) -> Judged:
             support, query = replace(supports[0], x=sx, y=sy), replace(queries[0], x=qx, y=qy)
             return self.outer_loss(Task(support, query))
 
-        losses, scores = vmap(judged)(*_stacked(supports), *_stacked(queries))
+        losses, scores = vmap(judged)(*stacked(supports), *stacked(queries))
         return [
             Judged(losses[t], {name: values[t] for name, values in scores.items()})
             for t in range(len(tasks))
         ]
 
 
-def _stackable(batch: Sequence[Evidence]) -> bool:
+def stackable(batch: Sequence[Evidence]) -> bool:
     """Whether these are several sets of examples of equal size; vmap is slow for a single one."""
     several = len(batch) > 1 and all(isinstance(examples, Examples) for examples in batch)
     return several and len({len(examples) for examples in batch}) == 1
 
 
-def _stacked(batch: Sequence[Examples]) -> tuple[Inputs, Tensor]:
+def stacked(batch: Sequence[Examples]) -> tuple[Inputs, Tensor]:
     """Return x and y of examples of equal size with a leading dimension of tasks."""
     x = each(lambda *tensors: torch.stack(tensors), *(examples.x for examples in batch))
     return x, torch.stack([examples.y for examples in batch])

@@ -36,6 +36,13 @@ class Adapted(nn.Module):
         return functional_call(self.net, self.weights, (x,))
 
 
+def unflattened(vector: Tensor, net: nn.Module) -> Weights:
+    """Return the parameters of `net` with the values of a vector (P), as views of it."""
+    parameters = dict(net.named_parameters())
+    parts = vector.split([p.numel() for p in parameters.values()])
+    return {k: v.view_as(p) for (k, p), v in zip(parameters.items(), parts, strict=True)}
+
+
 def adapted(
     net: nn.Module,
     support: Evidence,

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from metarun.algorithms import BatchNormKind, Learner
-from metarun.algorithms.inner_loop import Adapted, Normalised
+from metarun.algorithms.inner_loop import Adapted, Normalised, unflattened
 from metarun.backbones.norm import normalised_by
 from metarun.tasks.task import Evidence, Model, Spec
 
@@ -168,9 +168,4 @@ class LSTM(Learner):
 
     def _learner(self, cell: Tensor) -> Adapted:
         """Return `net` with the vector `cell` (P) as its parameters."""
-        parameters = dict(self.net.named_parameters())
-        values = cell.split([p.numel() for p in parameters.values()])
-        return Adapted(
-            self.net,
-            {k: v.view_as(p) for (k, p), v in zip(parameters.items(), values, strict=True)},
-        )
+        return Adapted(self.net, unflattened(cell, self.net))

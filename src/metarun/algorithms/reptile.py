@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
+from torch.func import grad, vmap
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from metarun.algorithms import BatchNormKind, Learner
+from metarun.algorithms.gradient_learner import stackable, stacked
+from metarun.algorithms.inner_loop import Adapted, unflattened
 from metarun.backbones.norm import normalised_by
 from metarun.tasks.task import Examples, Inputs, Judged, Model, Spec, Task, each, joined
 
@@ -47,6 +52,7 @@ class Reptile(Learner):
     - In evaluation, the support is sorted by the sum of each item's values, and the mini-batches of
       all tasks are drawn with the same seed. A prediction therefore depends neither on the order of
       the support nor on other tasks.
+    - `engine=vmap` computes the tasks of an evaluation together; training is always in sequence.
 
     Args:
         backbone: maps (B, *shape) to (B, features).
@@ -65,6 +71,7 @@ class Reptile(Learner):
 
     per_label_head = True
     needs_labels = False
+    engines = ("loop", "vmap")
     sequential = True
     slope = False  # φ depends on θ but is treated as a constant
 
@@ -102,18 +109,47 @@ class Reptile(Learner):
         return Judged(difference.square().sum() / 2, scores)
 
     def adapt(self, support: Examples) -> Model:
-        sums = each(lambda x: x.reshape(len(x), -1).sum(1), support.x)
-        order = (sum(sums.values()) if isinstance(sums, dict) else sums).argsort(stable=True)
-        support, rng = support[order], torch.Generator().manual_seed(0)
-        batches = mini_batches(len(support), self.test_inner_batch, self.test_inner_steps, rng)
+        support, batches = self._for_evaluation(support)
         moments = self.second_moments.clone()
         net = self._trained_copy(support, batches, moments, int(self.steps_taken))
+        return self._model(net, support)
+
+    def adapt_all(self, supports: Sequence[Examples]) -> list[Model]:
+        if self.engine != "vmap" or not stackable(supports):
+            return super().adapt_all(supports)
+        supports, (batches, *_) = zip(*map(self._for_evaluation, supports), strict=True)
+        x, y = stacked(supports)
+        flat = parameters_to_vector(self.net.parameters()).detach()
+        weights, moments = (v.repeat(len(y), 1) for v in (flat, self.second_moments))  # (T, P)
+
+        def loss(weights: Tensor, x: Inputs, y: Tensor) -> Tensor:
+            net = Adapted(self.net, unflattened(weights, self.net))
+            return replace(supports[0], x=x, y=y).loss(net)
+
+        def gradient(rows: Tensor) -> Tensor:
+            with normalised_by(self.net, "closed_form"):
+                return vmap(grad(loss))(weights, each(lambda x: x[:, rows], x), y[:, rows])
+
+        with torch.no_grad():
+            self._descend(gradient, batches.to(y.device), weights, moments, int(self.steps_taken))
+        nets = (Adapted(self.net, unflattened(w, self.net)) for w in weights)
+        return [self._model(net, support) for net, support in zip(nets, supports, strict=True)]
+
+    def _for_evaluation(self, support: Examples) -> tuple[Examples, Tensor]:
+        """Return the sorted support and its mini-batches."""
+        sums = each(lambda x: x.reshape(len(x), -1).sum(1), support.x)
+        order = (sum(sums.values()) if isinstance(sums, dict) else sums).argsort(stable=True)
+        size, count, rng = self.test_inner_batch, self.test_inner_steps, torch.Generator()
+        return support[order], mini_batches(len(support), size, count, rng.manual_seed(0))
+
+    def _model(self, net: nn.Module, support: Examples) -> Model:
+        """Return the model with the trained network, whose support is sorted."""
 
         def outputs(x: Inputs) -> Tensor:
             with normalised_by(net, "batch"):
                 if self.batch_norm == "transductive":
                     return net(x)
-                forward = torch.func.vmap(  # one batch per query, in parallel
+                forward = vmap(  # one batch per query, in parallel
                     lambda item: net(joined(support.x, each(lambda row: row[None], item)))[-1],
                     chunk_size=CHUNK,
                 )
@@ -124,21 +160,37 @@ class Reptile(Learner):
     def _trained_copy(
         self, support: Examples, batches: Tensor, moments: Tensor, previous_steps: int
     ) -> nn.Module:
-        """Return a copy of the network after one Adam step on each mini-batch.
-
-        Args:
-            batches: (steps, batch) indices of support items.
-            moments: (P) second moments of all parameters, updated in place.
-            previous_steps: number of Adam steps that `moments` already contains.
-        """
+        """Return a copy of the network after one Adam step on each mini-batch; see `_descend`."""
         net = copy.deepcopy(self.net)
         weights = parameters_to_vector(net.parameters()).detach()
         vector_to_parameters(weights, net.parameters())  # parameters become views of `weights`
+
+        def gradient(rows: Tensor) -> Tensor:
+            loss = support[rows].loss(net)
+            return parameters_to_vector(torch.autograd.grad(loss, list(net.parameters())))
+
         with torch.enable_grad(), normalised_by(net, "batch"):
-            for step, rows in enumerate(batches.to(support.y.device), start=previous_steps + 1):
-                loss = support[rows].loss(net)
-                g = parameters_to_vector(torch.autograd.grad(loss, list(net.parameters())))
-                moments.mul_(self.inner_beta2).addcmul_(g, g, value=1 - self.inner_beta2)
-                scale = (moments / (1 - self.inner_beta2**step)).sqrt_().add_(EPSILON)
-                weights.addcdiv_(g, scale, value=-self.inner_lr)
+            self._descend(gradient, batches.to(support.y.device), weights, moments, previous_steps)
         return net
+
+    def _descend(
+        self,
+        gradient: Callable[[Tensor], Tensor],
+        batches: Tensor,
+        weights: Tensor,
+        moments: Tensor,
+        previous_steps: int,
+    ) -> None:
+        """Take one step of Adam on each mini-batch.
+
+        Args:
+            gradient: maps the indices of support items to the gradient (…, P) at `weights`.
+            batches: (steps, batch) indices of support items.
+            weights, moments: (…, P) all parameters and their second moments, updated in place.
+            previous_steps: number of Adam steps that `moments` already contains.
+        """
+        for step, rows in enumerate(batches, start=previous_steps + 1):
+            g = gradient(rows)
+            moments.mul_(self.inner_beta2).addcmul_(g, g, value=1 - self.inner_beta2)
+            scale = (moments / (1 - self.inner_beta2**step)).sqrt_().add_(EPSILON)
+            weights.addcdiv_(g, scale, value=-self.inner_lr)

@@ -24,8 +24,8 @@ def set_engine(learner: Learner, config: RunConfig, spec: Spec, device: str) -> 
     """
     engine, obstacle = config.engine, _obstacle_to_vmap(learner, config, spec)
     if engine == "auto":
-        vmap = not obstacle and _is_built_in(learner) and _vmap_is_faster(config, device)
-        engine = "vmap" if vmap else "loop"
+        faster = device == "cuda" or (not learner.sequential and _are_many_small_tasks(config))
+        engine = "vmap" if faster and not obstacle and _is_built_in(learner) else "loop"
     elif engine == "vmap" and obstacle:
         raise Refused(f"engine=vmap: {obstacle}; engine=loop takes any learner")
     elif engine not in learner.engines:
@@ -40,8 +40,13 @@ def set_engine(learner: Learner, config: RunConfig, spec: Spec, device: str) -> 
             f"tasks_at_once={config.tasks_at_once}: engine={engine} takes one task after another; "
             "leave it out or set engine=vmap"
         )
+    if config.tasks_at_once and learner.sequential:
+        raise Refused(
+            f"tasks_at_once={config.tasks_at_once}: {config.choices.algo} trains on one task after "
+            "another; leave it out"
+        )
     learner.engine = engine
-    if engine == "vmap":
+    if engine == "vmap" and not learner.sequential:
         default = TASKS_AT_ONCE_ON_A_GPU if device == "cuda" else TASKS_AT_ONCE
         learner.tasks_at_once = config.tasks_at_once or default
     return config.model_copy(update={"engine": engine})
@@ -71,7 +76,7 @@ def _is_built_in(learner: Learner) -> bool:
     return all(type(m).__module__.startswith(("metarun.", "torch.")) for m in learner.modules())
 
 
-def _vmap_is_faster(config: RunConfig, device: str) -> bool:
-    """Whether vmap was faster than the loop in measurements; see `docs/speed.md`."""
+def _are_many_small_tasks(config: RunConfig) -> bool:
+    """Whether vmap was faster than the loop on a CPU in measurements; see `docs/speed.md`."""
     items = config.train_ways * (config.train_shots + config.train_queries)
-    return device == "cuda" or (items <= ITEMS and config.meta_batch >= TASKS)
+    return items <= ITEMS and config.meta_batch >= TASKS
