@@ -40,11 +40,12 @@ class MetarunJoblib(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run a batch of jobs; a job that fails does not stop the others."""
-        jobs, threads = len(job_overrides), launchers.threads_of(job_overrides)
-        processes, _ = launchers.share(launchers.cores(), jobs, self.n_jobs, threads)
+        jobs = len(job_overrides)
+        threads, workers = (launchers.largest(k, job_overrides) for k in ("threads", "workers"))
+        processes, _ = launchers.share(launchers.cores(), jobs, self.n_jobs, threads, workers)
         processes = min(processes, jobs)  # more would have no job
         if initial_job_idx == 0:
-            say(launchers.summary(jobs, processes, threads))
+            say(launchers.summary(jobs, processes, threads, workers))
         if processes == 1 and initial_job_idx == 0:
             basic = BasicLauncher()
             basic.setup(**self.context)

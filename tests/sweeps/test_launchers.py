@@ -37,6 +37,12 @@ def test_numbers_that_the_user_sets_are_kept(cores: int, jobs: int, number: int)
     assert launchers.share(cores, jobs, number, 3) == (number, 3)
 
 
+@given(cores=COUNTS, jobs=COUNTS, workers=COUNTS)
+def test_workers_are_counted(cores: int, jobs: int, workers: int) -> None:
+    processes, threads = launchers.share(cores, jobs, None, None, workers)
+    assert processes * threads * workers <= max(cores, workers)
+
+
 @pytest.mark.parametrize(
     ("cores", "jobs", "processes", "threads", "expected"),
     [
@@ -70,8 +76,12 @@ def test_the_number_of_threads_is_an_override() -> None:
     assert added("hydra/launcher=joblib", "shots=1,5") == ["threads=4"]
     assert added("hydra/launcher=joblib", "shots=1,5", "seed=range(3)") == ["threads=1"]
     assert added("hydra/launcher=joblib", "hydra.launcher.n_jobs=4", "shots=1,5") == ["threads=2"]
+    assert added("hydra/launcher=joblib", "workers=2", "shots=1,5") == ["threads=2"]
+    assert added("hydra/launcher=joblib", "workers=auto", "shots=1,5") == ["threads=4"]
     assert added("hydra/launcher=submitit_local", "shots=1,5") == ["threads=1"]
     assert added("hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=3") == ["threads=3"]
+    words = ("hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=4", "workers=2")
+    assert added(*words) == ["threads=2"]
 
 
 @pytest.mark.parametrize(("trials", "threads"), [(2, 4), (20, 1)])

@@ -35,13 +35,17 @@ def cores() -> int:
     return cpu_count()
 
 
-def share(cores: int, jobs: int, processes: int | None, threads: int | None) -> tuple[int, int]:
-    """Choose the number of processes, and of threads in each, for the available cores.
+def share(
+    cores: int, jobs: int, processes: int | None, threads: int | None, workers: int = 1
+) -> tuple[int, int]:
+    """Choose how many jobs run at a time, and the threads of each of their workers.
 
     Args:
         jobs: the number of jobs.
         processes, threads: the numbers that the user set, which are kept; `None` if not set.
+        workers: the number of processes of each job, which divide its threads.
     """
+    cores //= workers
     if processes is None:
         processes = max(1, min(cores // (threads or 1), jobs))
     return processes, threads or max(1, cores // processes)
@@ -67,12 +71,14 @@ def add_threads(overrides: list[str], cfg: DictConfig | None, loader: ConfigLoad
     if cfg is None or any(o.key_or_group == "threads" for o in parsed):
         return overrides
     name, keys = cfg.hydra.runtime.choices.get("hydra/launcher"), cfg.hydra.launcher
-    threads = cfg.get("threads")
+    threads, workers = cfg.get("threads"), cfg.get("workers")
+    workers = workers if type(workers) is int else 1  # `auto` takes those of one job
     if name == "joblib":
         jobs = jobs or cfg.hydra.sweeper.trials
-        threads = share(cores(), jobs if type(jobs) is int else 1, keys.n_jobs, threads)[1]
+        jobs = jobs if type(jobs) is int else 1
+        threads = share(cores(), jobs, keys.n_jobs, threads, max(1, workers))[1]
     elif name in EXTRAS:
-        threads = threads or keys.cpus_per_task
+        threads = threads or max(1, keys.cpus_per_task // max(1, workers))
     return [*overrides, f"threads={threads}"] if name in EXTRAS and threads else overrides
 
 
@@ -135,15 +141,16 @@ def count(overrides: Sequence[Override]) -> int:
     return jobs
 
 
-def threads_of(jobs: Sequence[Sequence[str]]) -> int:
-    """Return the largest number of threads in the overrides of the jobs; 1 if none sets it."""
-    matches = [re.fullmatch(r"\+{0,2}threads=(\d+)", o) for job in jobs for o in job]
-    return max((int(match[1]) for match in matches if match), default=1)
+def largest(key: str, jobs: Sequence[Sequence[str]]) -> int:
+    """Return the largest number that the overrides of the jobs set `key` to; 1 if none sets it."""
+    matches = [re.fullmatch(rf"\+{{0,2}}{key}=(\d+)", o) for job in jobs for o in job]
+    return max([1, *(int(match[1]) for match in matches if match)])
 
 
-def summary(jobs: int, processes: int, threads: int) -> str:
-    """Return a line with the numbers of jobs, processes, threads and cores."""
+def summary(jobs: int, processes: int, threads: int, workers: int = 1) -> str:
+    """Return a line with the numbers of jobs, processes, threads, workers and cores."""
     parallel = f"{processes} jobs" if processes > 1 else "1 job"
+    parallel += f" of {workers} workers" if workers > 1 else ""
     each = f"{threads} threads each" if threads > 1 else "1 thread each"
     available = cores()
     on = f"on {available} core{'s' if available > 1 else ''}"
