@@ -51,11 +51,12 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_holds_the_whole_package_and_conf_and_nothing_else(wheel: Path) -> None:
+def test_holds_the_package_conf_and_figures_and_nothing_else(wheel: Path) -> None:
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     conf = {f"metarun/conf/{name}" for name in files_under(REPOSITORY / "conf")}
     assert "metarun/conf/config.yaml" in conf
-    assert inside == files_under(REPOSITORY / "src") | conf
+    figures = {f"metarun/figures/{name}" for name in files_under(REPOSITORY / "docs" / "figures")}
+    assert inside == files_under(REPOSITORY / "src") | conf | figures
 
 
 def test_runs_from_any_folder_with_its_own_conf(installed: Path, tmp_path: Path) -> None:

@@ -10,35 +10,19 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import OWN, before_each_step
+from tests.conftest import before_each_step
+from tests.presets import NAME, preset
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
-NAME = "nearest_item/blobs"
 FOLDER = Path("runs/verify/nearest_item_blobs_5w1s")
 
 
 @pytest.fixture
-def verify(metarun: Metarun, tmp_path: Path) -> Callable[..., tuple[int, str, list[str]]]:
-    """Runs `metarun verify` on a tiny preset of one's own, with the published figure in %."""
+def verify(metarun: Metarun) -> Metarun:
+    """Runs `metarun verify` on a tiny preset, with its published figure and re-runs in %."""
 
-    def call(*words: str, published: str = "[30.0]", reruns: str = "{}") -> Any:
-        file = tmp_path / "conf" / "experiment" / f"{NAME}.yaml"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(
-            "# @package _global_\n"
-            "defaults:\n"
-            "  [override /algo: nearest_item, override /data: blobs, override /logger: none]\n"
-            "steps: 4\nmeta_batch: 1\nqueries: 3\neval_every: 2\nval_episodes: 4\n"
-            "test_episodes: 40\nbackbone: {filters: 8}\n"
-            "quick_cells: {5way_1shot: {steps: 2}}\n"
-            "published:\n"
-            "  source: Nobody 2017, table 1\n"
-            f"  inductive: {{5way_1shot: {published}}}\n"
-            f"  reruns: {reruns}\n"
-            "  protocol: {queries: 3, test_episodes: 40}\n"
-        )
-        tree = f"hydra.searchpath=[file://{OWN}]"
-        return metarun("verify", "--config-dir", "conf", tree, f"experiment={NAME}", *words)
+    def call(*words: str, **figures: str) -> tuple[int, str, list[str]]:
+        return metarun("verify", *preset(Path("conf"), **figures), *words)
 
     return call
 

@@ -38,7 +38,7 @@ def test_commands_and_keys_are_offered_first() -> None:
 
 
 def test_groups_and_choices_follow_list() -> None:
-    assert set(offered("metarun list ")) == {*GROUPS, *OF_SWEEPS}
+    assert set(offered("metarun list ")) == {*GROUPS, *OF_SWEEPS, "published"}
     assert offered("metarun list da") == ["data"]
     assert offered("metarun list algo mam") == ["maml"]
     assert offered("metarun list algo maml bac") == ["backbone"]

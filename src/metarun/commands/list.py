@@ -1,4 +1,4 @@
-"""`metarun list [GROUP [CHOICE]]`."""
+"""`metarun list [GROUP [CHOICE]]`, `metarun list published`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ def run(request: Request) -> int:
     """Print the choices of each config group, or the keys of a choice.
 
     `list data` also prints where each data set looks for its files, and how much is there.
+    `list published` prints the published figures of all presets, and the runs that are stored.
     """
     from metarun.config.groups import OF_SWEEPS
     from metarun.config.schema import GROUPS
 
     request.accept("--config-dir")
+    if request.words == ["published"]:
+        _print_published()
+        return 0
     groups, config_dir = (*GROUPS, *OF_SWEEPS), request.flags.config_dir
     for group, names in _by_group(request.words or list(groups), groups, config_dir).items():
         if names:
@@ -74,6 +78,36 @@ def _print_choice(group: str, name: str, file: Path, config_dir: str | None) -> 
         screen.print(table)
     for title, overrides in settings(group, file):
         screen.print(f"{title}: {overrides}", markup=False, soft_wrap=True)
+
+
+def _print_published() -> None:
+    """Print each published figure, what independent re-runs reached, and the stored runs."""
+    from metarun.report.figures import figures_dir, hours_of, published_figures
+    from metarun.runs.grid import Column, fitted
+    from metarun.training.display import console
+
+    rows: list[list[str]] = []
+    for figure in published_figures(figures_dir()):
+        headline = figure.headline
+        reruns = ", ".join(headline.published(stat) for stat in figure.reruns.values())
+        goal = [figure.experiment, figure.task, headline.published(figure.figure), reruns]
+        for verdict in (run["verify"] for run in figure.runs):
+            reached = verdict["reached"]
+            stat = reached and {**reached, "ci95": reached.get("ci95_classes", reached["ci95"])}
+            row = [headline.figure(stat), verdict["verdict"], verdict["version"], hours_of(verdict)]
+            rows.append([*goal, *row])
+        if not figure.runs:
+            about = "" if figure.hours is None else f"about {figure.hours:g}"
+            rows.append([*goal, "–", "not run", "", about])
+    titles = ("preset", "task", "published", "re-runs", "reached", "verdict", "version", "hours")
+    ranks = (0, 0, 0, 1, 0, 0, 3, 2)
+    cells = zip(*rows, strict=True)
+    columns = [
+        Column(title, column, rank, whole=True)
+        for title, column, rank in zip(titles, cells, ranks, strict=True)
+    ]
+    screen = console()
+    screen.print(fitted("", columns, screen.width)[0])
 
 
 def _print_choices(group: str, config_dir: str | None, details: bool) -> None:

@@ -70,7 +70,7 @@ def _listed(loader: Loader, words: Sequence[str]) -> list[str]:
     """Groups, and the choices of the last typed group."""
     groups = (*GROUPS, *OF_SWEEPS)
     last = [word for word in words if word in groups][-1:]
-    return [*groups, *(name for group in last for name in options_of(loader, group))]
+    return [*groups, "published", *(name for group in last for name in options_of(loader, group))]
 
 
 def _overrides(

@@ -1,0 +1,125 @@
+"""The results book: docs/figures.md is what its script makes of the files in docs/figures."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from metarun.stats import interval
+from metarun.tasks.headline import Headline
+from tests.conftest import TINY
+from tests.presets import NAME, preset
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+ROOT = Path(__file__).parents[1]
+
+
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("figures", ROOT / "scripts" / "figures.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+FIGURES = script()
+STORED = FIGURES.stored_runs(FIGURES.FOLDER)
+
+
+def test_the_page_is_what_the_script_makes_of_the_files() -> None:
+    """Otherwise: .venv/bin/python scripts/figures.py."""
+    text = FIGURES.PAGE.read_text("utf-8")
+    assert FIGURES.page(text) == text
+
+
+def test_a_stored_figure_is_the_mean_of_its_scores_and_names_no_folder_of_a_machine() -> None:
+    for run in STORED.values():
+        score = Headline.of(run).score
+        if run["scores"]:
+            stored = interval(FIGURES.unpacked(run["scores"]))
+            assert {key: run["test"][score][key] for key in stored} == pytest.approx(stored)
+        if run["verify"] and run["verify"]["reached"]:
+            assert run["verify"]["reached"] == run["test"][score]
+        assert not re.search(r"[= \"](/|~|file:)\w", json.dumps(run))
+
+
+def test_a_run_is_stored_with_its_verdict_and_its_scores(metarun: Metarun, tmp_path: Path) -> None:
+    words = (*preset(Path("conf")), "threads=1", f"data_home={tmp_path}", "budget=1h", "out=one")
+    assert metarun("verify", *words)[0] == 0
+    assert metarun(*TINY, "out=two")[0] == 0
+    folder = tmp_path / "stored"
+    for name in ("one", "two"):
+        FIGURES.store(Path(name), folder)
+    runs = FIGURES.stored_runs(folder)
+    one = runs["one"]
+    assert one["command"] == f"metarun verify experiment={NAME} threads=1"
+    assert one["verify"] == json.loads(Path("one/verify.json").read_text())
+    assert interval(FIGURES.unpacked(one["scores"])) == pytest.approx(
+        {key: one["test"]["accuracy"][key] for key in ("mean", "ci95")}
+    )
+    assert [step for step, _, _ in one["validations"]] == [2, 4]
+    assert runs["two"]["verify"] is None
+    assert str(tmp_path) not in json.dumps(runs)
+    with pytest.raises(SystemExit, match="is there already"):
+        FIGURES.store(Path("one"), folder)
+    rows = "\n".join(FIGURES.sections(folder))
+    assert "`metarun data=blobs debug=tiny backbone.filters=8 threads=1`" in rows
+
+
+def verdict(seed: int, mean: float | None, done: int = 20_000) -> dict:
+    """The stored file of a run of protonet/omniglot."""
+    reached = mean and {"mean": mean, "ci95": 0.002, "ci95_classes": 0.003}
+    return {
+        "verify": {
+            **{"experiment": "protonet/omniglot", "cell": "5way_1shot", "seed": seed},
+            **{"verdict": "passed" if mean else "unfinished", "reached": reached},
+            **{"band": 0.003, "ahead": -0.001, "steps": 20_000, "steps_done": done},
+            **{"seconds": 5400.0, "version": "1.0", "protocol": {"batch_norm": "inductive"}},
+        },
+        "command": f"metarun verify seed={seed}",
+        "validations": [[step, 0.9, 0.01] for step in range(1000, done, 1000)],
+    }
+
+
+def write(folder: Path, **runs: dict) -> None:
+    for name, content in runs.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def test_the_page_has_a_row_for_each_run_and_one_over_seeds(tmp_path: Path) -> None:
+    write(tmp_path, a=verdict(0, 0.987), b=verdict(1, 0.989), c=verdict(2, None, 7000))
+    rows = [line for line in FIGURES.sections(tmp_path) if line.startswith("| [protonet")]
+    task = "5-way 1-shot, inductive | 98.8 %; re-run 98.2 %"
+    assert rows[:2] == [
+        f"| [protonet/omniglot](figures/a.json) | {task} | 98.70 ± 0.20 / 0.30 % "
+        "| passed (-0.10, band 0.30) | 1.5 |",
+        f"| [protonet/omniglot](figures/b.json), seed 1 | {task} | 98.90 ± 0.20 / 0.30 % "
+        "| passed (-0.10, band 0.30) | 1.5 |",
+    ]
+    assert "unfinished at step 7000 of 20000; validation (step): 90.0 % (1000), 90" in rows[2]
+    (over,) = (line for line in FIGURES.sections(tmp_path) if "over seeds" in line)
+    assert "98.80 ± 1.27 %, 95 % over 2 seeds" in over
+    lines = list(FIGURES.sections(tmp_path))
+    (not_run,) = (line for line in lines if line.startswith("- `protonet/omniglot`"))
+    assert "5-way 1-shot" not in not_run
+
+
+def test_list_published_has_every_figure_and_every_run(
+    metarun: Metarun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, a=verdict(0, 0.987), b=verdict(1, None, 7000))
+    monkeypatch.setattr("metarun.report.figures.figures_dir", lambda: tmp_path)
+    code, out, err = metarun("list", "published")
+    assert (code, err) == (0, [])
+    rows = [re.split(r" {2,}", line.strip()) for line in out.splitlines()]
+    mine = [row for row in rows if row[:2] == ["protonet/omniglot", "5-way 1-shot, inductive"]]
+    assert mine == [
+        [*mine[0][:2], "98.8 %", "98.2 %", "98.70 ± 0.30 %", "passed", "1.0", "1.5"],
+        [*mine[0][:2], "98.8 %", "98.2 %", "–", "unfinished", "1.0", "1.5"],
+    ]
+    assert ["maml/sinusoid", "5-shot", "0.3", "–", "not run"] in rows
