@@ -9,7 +9,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from metarun.algorithms import Learner
 from metarun.backbones.norm import BatchNorm
@@ -19,7 +18,6 @@ from metarun.errors import Mistakes, Refused
 from metarun.plots.figure import drawn
 from metarun.plots.tested import draw_tested
 from metarun.runs import checkpoint, config_file, results
-from metarun.runs.content import misfit
 from metarun.runs.episodes import figures_of, write_scores
 from metarun.runs.evaluations import new_folder
 from metarun.tasks.gathered import source_of
@@ -30,6 +28,7 @@ from metarun.training.parts import Parts, assemble
 from metarun.training.progress import Display
 from metarun.training.protocol import protocol, record, trained_on
 from metarun.training.remaining import Remaining
+from metarun.training.restored import check_config, load_weights
 from metarun.training.workers import Workers, workers_of
 
 # Keys that change neither the kind of the tasks nor the learner.
@@ -224,14 +223,9 @@ def restored(
     Raises:
         Refused: `config.yaml` or `config` does not fit the checkpoint.
     """
-    saved_config = OmegaConf.to_container(config_file.load_config(run, "run"), resolve=True)
-    changed = config_file.differences(state["config"], saved_config)
-    if changed:  # e.g. the file of another run
-        raise Refused(*(f"{run / 'config.yaml'}: {line}" for line in changed))
+    check_config(run, state)
     parts = assemble(config, folders, used=used, trained_spec=state["task"])
-    if reason := misfit(state["learner"], parts.learner.state_dict()):
-        raise Refused(f"run={run}: its weights do not fit the configuration: {reason}")
-    parts.learner.load_state_dict(state["learner"])
+    load_weights(parts.learner, run, state)
     return parts
 
 

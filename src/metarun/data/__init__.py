@@ -14,8 +14,15 @@ It has two methods:
   or `None` if these are not known yet or tasks are not made of classes;
 - `load()` returns the splits under the same three names; the first call prepares and caches them.
 
-Both raise `metarun.errors.Refused` if the data is missing or damaged, or the cache is not writable;
-so do the functions that they call.
+A data set that can prepare items of the user, which belong to no split, also has
+
+- `own_items`: `pictures` or `sentences`, the kind of these items;
+- `prepare_own(items)`, which returns the prepared array of each item, or a
+  `metarun.data.preparation.pixels.Broken` with the reason why it cannot be read. Items are paths of
+  pictures, with the optional argument `span` for values of more than 8 bits, or sentences.
+
+`facts` and `load` raise `metarun.errors.Refused` if the data is missing or damaged, or the cache is
+not writable; so do the functions that they call.
 
 A split has `facts` (`None` if tasks are not made of classes) and is one of two things:
 

@@ -7,7 +7,7 @@ report). Two few-shot data sets are made from it: CIFAR-FS (Bertinetto et al., 2
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,8 @@ from metarun.data.preparation.checksums import Checksums, warn_of
 from metarun.data.preparation.download import fetch, put_advice, require_root
 from metarun.data.preparation.images import Class
 from metarun.data.preparation.pickles import unpickle
+from metarun.data.preparation.pictures import read_pictures
+from metarun.data.preparation.pixels import FULL_SPAN, Broken, Span
 from metarun.data.preparation.unpacked import unpacked
 from metarun.errors import Refused, refusing_os_errors
 from metarun.files import read_or_refuse
@@ -52,6 +54,8 @@ class Cifar100:
         split: `cifar_fs`, 64 / 16 / 20 random classes; `fc100`, 60 / 20 / 20 classes, with all
             classes of a superclass in the same split.
     """
+
+    own_items = "pictures"
 
     def __init__(
         self,
@@ -94,6 +98,12 @@ class Cifar100:
         if not official:
             warn_of(self.root, "files of CIFAR-100")
         return {name: select(images, names) for name, names in self.classes.items()}
+
+    def prepare_own(
+        self, files: Sequence[str], span: Span = FULL_SPAN
+    ) -> list[np.ndarray | Broken]:
+        """Prepare pictures of the user: (3, 32, 32) uint8."""
+        return read_pictures(files, SHAPE[1], True, span)
 
     def _present(self) -> list[Path]:
         """The archive, or the three files of its folder; empty if `root` holds neither."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from metarun.data.preparation.cache import prepared, stored
 from metarun.data.preparation.distortion import USUAL
 from metarun.data.preparation.images import Class, Images
 from metarun.data.preparation.lettering import Face
+from metarun.data.preparation.pictures import read_pictures
+from metarun.data.preparation.pixels import FULL_SPAN, Broken, Span
 from metarun.errors import Refused
 
 PREPARATION = 1  # increase it when drawings change for the same fonts
@@ -72,6 +74,8 @@ class Glyphs:
         cache: folder of prepared data sets; the array is kept in its subfolder `glyphs`.
     """
 
+    own_items = "pictures"
+
     def __init__(self, *, cache: Place) -> None:
         self.folder = Path(cache).expanduser() / "glyphs"
 
@@ -88,6 +92,15 @@ class Glyphs:
             Refused: the fonts are missing, or the cache is not writable.
         """
         return _splits(prepared(self.folder, self.key, draw))
+
+    def prepare_own(
+        self, files: Sequence[str], span: Span = FULL_SPAN
+    ) -> list[np.ndarray | Broken]:
+        """Prepare pictures of the user: dark ink on light paper → (1, 28, 28) uint8, ink 255."""
+        return [
+            p if isinstance(p, Broken) else 255 - p
+            for p in read_pictures(files, distortion.SIZE, False, span)
+        ]
 
     @cached_property
     def key(self) -> str:

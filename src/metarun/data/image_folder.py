@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field, PositiveFloat
 
 from metarun.config.schema import Place
@@ -18,7 +20,8 @@ from metarun.data.classes import Facts, Split, select
 from metarun.data.duplicates import named
 from metarun.data.preparation import picture_classes
 from metarun.data.preparation.class_folders import Listing, list_classes, subfolders
-from metarun.data.preparation.pixels import Span
+from metarun.data.preparation.pictures import read_pictures
+from metarun.data.preparation.pixels import FULL_SPAN, Broken, Span
 from metarun.data.preparation.unpacked import unpacked
 from metarun.errors import Refused
 
@@ -58,6 +61,8 @@ class ImageFolder:
             and floating-point values. By default 0 and 255; for 16-bit files, 0 and the maximum
             of the smallest bit depth of 8, 10, 12, 14 and 16 that holds all their values.
     """
+
+    own_items = "pictures"
 
     def __init__(
         self,
@@ -123,6 +128,12 @@ class ImageFolder:
             split: select(images, [name for name in names if name in prepared])
             for split, names in self.classes.items()
         }
+
+    def prepare_own(
+        self, files: Sequence[str], span: Span = FULL_SPAN
+    ) -> list[np.ndarray | Broken]:
+        """Prepare pictures of the user: (C, size, size) uint8; see `metarun.data`."""
+        return read_pictures(files, self.size, self.colour, self.span or span)
 
     @cached_property
     def classes(self) -> dict[str, list[str]]:

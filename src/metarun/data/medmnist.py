@@ -22,6 +22,8 @@ from metarun.data.preparation.download import fetch, require_root
 from metarun.data.preparation.images import Class
 from metarun.data.preparation.medmnist_files import classes_of, labels_of
 from metarun.data.preparation.medmnist_members import MEMBERS, SAME_SCANS, unfit
+from metarun.data.preparation.pictures import read_pictures
+from metarun.data.preparation.pixels import FULL_SPAN, Broken, Span
 from metarun.data.preparation.unpacked import unpacked
 from metarun.errors import Mistakes, Refused, refusing_os_errors
 
@@ -48,6 +50,8 @@ class MedMNIST:
         colour: items of (3, size, size), with the channel of grey images repeated, or of
             (1, size, size), with colours converted to grey by ITU-R BT.601.
     """
+
+    own_items = "pictures"
 
     def __init__(
         self,
@@ -106,6 +110,12 @@ class MedMNIST:
             split: select(images, [f"{m}/{name}" for m in names for name in MEMBERS[m]["labels"]])
             for split, names in self.members.items()
         }
+
+    def prepare_own(
+        self, files: Sequence[str], span: Span = FULL_SPAN
+    ) -> list[np.ndarray | Broken]:
+        """Prepare pictures of the user: (C, size, size) uint8."""
+        return read_pictures(files, self.size, self.colour, span)
 
     def _file(self, member: str) -> str:
         return f"{member}.npz" if self.size == 28 else f"{member}_{self.size}.npz"

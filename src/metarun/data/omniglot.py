@@ -5,7 +5,7 @@ Lake, Salakhutdinov & Tenenbaum, 2015, https://github.com/brendenlake/omniglot (
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +19,15 @@ from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.download import fetch, put_advice, require_root
 from metarun.data.preparation.images import Class
 from metarun.data.preparation.omniglot_images import (
+    SIDE,
     content_hash,
     decode,
     nearest,
     present,
     shrink,
 )
+from metarun.data.preparation.pictures import read_pictures
+from metarun.data.preparation.pixels import FULL_SPAN, Broken, Span
 from metarun.data.preparation.unpacked import unpacked
 from metarun.errors import Refused
 
@@ -65,6 +68,8 @@ class Omniglot:
             with images of 1 bit, and so the codes of Finn et al. 2017, Snell et al. 2017 and
             Nichol et al. 2018.
     """
+
+    own_items = "pictures"
 
     def __init__(
         self,
@@ -107,6 +112,15 @@ class Omniglot:
             for name, names in self.classes.items()
         }
 
+    def prepare_own(
+        self, files: Sequence[str], span: Span = FULL_SPAN
+    ) -> list[np.ndarray | Broken]:
+        """Prepare pictures of the user: dark ink on light paper → (1, 28, 28) uint8, ink 255."""
+        return [
+            p if isinstance(p, Broken) else self._small(p <= 127)[0]
+            for p in read_pictures(files, SIDE, False, span)
+        ]
+
     def _turns(self, split: str) -> tuple[int, ...]:
         """Quarter turns that make classes of their own in a split."""
         return (0, 1, 2, 3) if self.rotations[split] == "classes" else (0,)
@@ -119,8 +133,11 @@ class Omniglot:
         for name in expected:
             files = sorted(drawings[name])
             ink = np.stack([drawings[name][file] for file in files])
-            small = shrink(ink) if self.resize == "area" else nearest(ink)
-            yield Class(name, small[:, None], files)
+            yield Class(name, self._small(ink), files)
+
+    def _small(self, ink: np.ndarray) -> np.ndarray:
+        """Ink (M, 105, 105) bool → items (M, 1, 28, 28) uint8."""
+        return (shrink(ink) if self.resize == "area" else nearest(ink))[:, None]
 
     def _sources(self) -> list[Path]:
         """The zip file or the folder of each archive; downloads archives that have neither."""

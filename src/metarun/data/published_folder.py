@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import logging
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from metarun.config.schema import Place
@@ -16,6 +18,8 @@ from metarun.data.classes import Facts, Split, select
 from metarun.data.duplicates import named
 from metarun.data.preparation import picture_classes
 from metarun.data.preparation.class_folders import File, Listing, pictures, subfolders
+from metarun.data.preparation.pictures import read_pictures
+from metarun.data.preparation.pixels import FULL_SPAN, Broken, Span
 from metarun.data.preparation.unpacked import unpacked
 from metarun.errors import Refused, refusing_os_errors
 
@@ -41,6 +45,8 @@ class PublishedFolder:
         name: name of the set.
         size: height and width of a prepared picture, in pixels.
     """
+
+    own_items = "pictures"
 
     def __init__(
         self,
@@ -78,6 +84,12 @@ class PublishedFolder:
                 self.published["images"],
             )
         return {split: select(images, self.published[split]) for split in SPLITS}
+
+    def prepare_own(
+        self, files: Sequence[str], span: Span = FULL_SPAN
+    ) -> list[np.ndarray | Broken]:
+        """Prepare pictures of the user: (3, size, size) uint8."""
+        return read_pictures(files, self.size, True, span)
 
     @cached_property
     def listing(self) -> Listing:

@@ -48,6 +48,7 @@ class Sentences(ABC):
         Refused: the keys are invalid or select no n-grams.
     """
 
+    own_items: ClassVar[str] = "sentences"
     name: ClassVar[str]
     files: ClassVar[Mapping[str, str]]  # file → sha256 of the official file, for downloads only
     content: ClassVar[str]  # content_hash of the whole data set
@@ -105,6 +106,10 @@ class Sentences(ABC):
         key = f"{self.name} {self.content} {PREPARATION} {settings}"
         vectors = prepared(self.folder, key, self._prepare, root=self.root)
         return {split: select(vectors, names) for split, names in self.classes().items()}
+
+    def prepare_own(self, sentences: Sequence[str]) -> list[np.ndarray]:
+        """Prepare sentences of the user: (features,) float16."""
+        return list(vectors(sentences, self.features, self.words, self.characters))
 
     def _prepare(self) -> Iterator[Class]:
         sentences = self.parse({file: self._source(file) for file in self.files})

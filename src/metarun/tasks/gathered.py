@@ -15,7 +15,7 @@ from metarun.tasks.objectives import Objective
 from metarun.tasks.sampler import TaskSource
 from metarun.tasks.task import Examples, Spec, Task
 
-NORMALISATION = "uint8 / 255; other numbers as they are"  # see `Gathered._tensor`
+NORMALISATION = "uint8 / 255; other numbers as they are"  # see `as_tensor`
 
 
 class Arrays(Protocol):
@@ -81,7 +81,8 @@ class Gathered:
 
     def build_many(self, choices: Sequence[Any], numbers: Sequence[int]) -> list[Task]:
         """Build several tasks with one indexing operation, which is faster than one by one."""
-        arrays = (self._tensor(a) for a in self.split.gather(choices, self.shots))
+        gathered = self.split.gather(choices, self.shots)
+        arrays = (as_tensor(array, self.device, self.dtype) for array in gathered)
         classes: list[Tensor | None] = [None] * len(numbers)
         if hasattr(choices[0], "classes"):
             stacked = np.stack([pick.classes for pick in choices])
@@ -95,11 +96,13 @@ class Gathered:
         objective = self.split.objective
         return Examples(x, y, objective, self.ways if objective.labels else 0)
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
-        if tensor.dtype == torch.uint8:
-            return tensor.to(self.dtype).div_(255)
-        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
+
+def as_tensor(array: np.ndarray, device: torch.device | str, dtype: torch.dtype) -> Tensor:
+    """Return prepared items or labels as a tensor of the same shape, see `NORMALISATION`."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array)).to(device)
+    if tensor.dtype == torch.uint8:
+        return tensor.to(dtype).div_(255)
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def source_of(

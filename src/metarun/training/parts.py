@@ -102,7 +102,7 @@ def assemble(
     """
     mistakes = Mistakes()
     plans = plan(dict(config), folders, mistakes)
-    device = mistakes.catch(_device, config.device, config.precision)
+    device = mistakes.catch(device_of, config.device, config.precision)
     if plans["algo"] is not None:
         learner_type = target_of(plans["algo"])
         mistakes.lines += check_heads(config, learner_type)
@@ -111,7 +111,7 @@ def assemble(
             config = config.model_copy(update={"steps": 0})
     splits = load_splits(config, plans["data"], used, mistakes)
     mistakes.settle()
-    dtype = torch.float64 if config.precision == "float64" else torch.float32
+    dtype = dtype_of(config)
     source = source_of(splits["train"], task_of(config, "train_"), device, dtype)
     spec = source.spec
     mistakes.lines += check_learner(config, target_of(plans["algo"]), spec)
@@ -124,8 +124,7 @@ def assemble(
     spec = replace(spec, **(trained_spec or {}))
 
     def build() -> Learner:
-        backbone = _backbone(config, plans["backbone"], spec)
-        return plans["algo"](backbone, spec).to(dtype)
+        return build_learner(config, plans, spec)
 
     if "train_" in used.values() and spec.examples:
         check_memory(config, build, Sampler.training(source, config.seed).tasks([0])[0], device)
@@ -142,6 +141,19 @@ def assemble(
     torch.set_num_threads(config.threads)
     optimizer, logger = plans["optimizer"], plans["logger"]
     return Parts(config, splits, spec, learner, optimizer, logger, device, dtype, augment)
+
+
+def build_learner(
+    config: RunConfig, plans: Mapping[str, Callable[..., Any]], spec: Spec
+) -> Learner:
+    """Build the learner with its initial weights, for tasks of this specification."""
+    backbone = _backbone(config, plans["backbone"], spec)
+    return plans["algo"](backbone, spec).to(dtype_of(config))
+
+
+def dtype_of(config: RunConfig) -> torch.dtype:
+    """The type of the learner's weights and inputs."""
+    return torch.float64 if config.precision == "float64" else torch.float32
 
 
 def _backbone(config: RunConfig, blueprint: Callable[..., Any], spec: Spec) -> Any:
@@ -188,7 +200,12 @@ def plan(
     return {g: mistakes.catch(blueprint, g, nodes[g], folders) for g in BUILT_GROUPS}
 
 
-def _device(name: str, precision: str) -> torch.device:
+def device_of(name: str, precision: str) -> torch.device:
+    """The device that the key `device` names, set up for this precision.
+
+    Raises:
+        Refused: it is not available.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
