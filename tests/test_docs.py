@@ -23,6 +23,7 @@ from PIL import Image
 
 from metarun import cli, commands
 from metarun import train as training
+from metarun.config.completion import KEYS
 from metarun.config.groups import conf_dir
 from metarun.config.overrides import keys
 from metarun.config.schema import GROUPS
@@ -154,6 +155,7 @@ def check_only(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(training, "train", checked_training)
     patch.setattr(display, "conclude", lambda *_: None)
     works = ("train.resume", "evaluate.retest", "evaluate.run_challenge", "evaluate.restored")
+    works += ("predict.of_run.predict",)
     for work in (*works, "report.verdict.judge"):
         patch.setattr(f"metarun.{work}", stop)
     patch.setattr(Plugins, "instantiate_launcher", in_this_process)
@@ -283,6 +285,7 @@ def test_commands_are_complete() -> None:
 def known_keys() -> set[str]:
     """The keys of all choices, of all launchers and searches, and of all commands."""
     known = {"resume", "run", "split", "name", "episodes", "protocol", "hydra.sweep.dir"}
+    known |= set(KEYS["predict"])
     known |= {*GROUPS, "hydra/launcher", "hydra/sweeper"}
     known |= set(keys(OmegaConf.load(conf_dir() / "config.yaml")))
     for file in conf_dir().glob("*/**/*.yaml"):
@@ -403,6 +406,8 @@ def tiny(words: tuple[str, ...]) -> list[str] | None:
         return None
     if name in ("list", "compare", "report") or {"--cfg", "-sc", "--info"} & set(words):
         return list(words)
+    if name == "predict":  # needs pictures
+        return None
     if name == "evaluate":
         return [*(w for w in words if not w.startswith("episodes=")), "episodes=4"]
     if "resume" in replaced:

@@ -25,14 +25,16 @@ def new_folder(parent: Path, name: str | None, default: str) -> Iterator[Path]:
             it cannot be written to.
     """
     check_own(parent.parent, (), [parent.name])
+    existed = parent.exists()
     try:
         folder = _create(parent, name, default)
         try:
             yield folder
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                parent.rmdir()  # only if it is empty
+            if not existed:
+                with contextlib.suppress(OSError):
+                    parent.rmdir()  # only if it is empty
             raise
     except OSError as error:
         where = error.filename or parent

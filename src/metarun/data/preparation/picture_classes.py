@@ -92,7 +92,7 @@ def _decoded(
         for name, depth in measured
         if isinstance(depth, Depth) and (span is not None or depth.range_known)
     }
-    span = span or _common(depths.values())
+    span = span or common_span(depths.values())
     notes |= {**_summary(depths, span), "lightest": 0}
     mistakes, usable_classes = list(listing.mistakes), 0
     total, done, last_progress = sum(map(len, listing.classes.values())), 0, time.monotonic()
@@ -140,7 +140,7 @@ def _warn_of_missing(listing: Listing, images: Images) -> None:
         log.warning(text, listing.root, named(short))
 
 
-def _common(depths: Iterable[Depth]) -> Span:
+def common_span(depths: Iterable[Depth]) -> Span:
     """The span of a data set: 0 to the maximum of the smallest bit depth that holds all values."""
     bits = max((depth.bits for depth in depths if depth.wide), default=0)
     return Span(0, 2**bits - 1) if bits else Span()

@@ -1,0 +1,100 @@
+"""Scores of prepared items by a learner that is adapted to a support."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from metarun.algorithms import Learner
+from metarun.errors import Refused, RunFailed
+from metarun.tasks.gathered import as_tensor
+from metarun.tasks.objectives import CLASSIFICATION
+from metarun.tasks.task import Examples, Task
+from metarun.training.gradient import adapt
+
+SMALLEST, LARGEST = 64, 512  # items of a forward pass
+MAX_LEFT_OUT = 100  # items of a support that are left out in turn
+
+Scores = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A learner that labels items by a support of any size.
+
+    Attributes:
+        learner: a classifier in evaluation mode.
+        device, dtype: of its inputs.
+    """
+
+    learner: Learner
+    device: torch.device
+    dtype: torch.dtype
+
+    def adapt(self, items: np.ndarray, labels: np.ndarray) -> Scores:
+        """Adapt the learner to a support.
+
+        Args:
+            items: (n, *shape) prepared items, as a data set stores them.
+            labels: (n) numbers 0 … N − 1, each of which occurs.
+
+        Returns:
+            A function from prepared items (m, *shape) to their scores (m, N), in float64.
+        """
+        x, y = as_tensor(items, self.device, self.dtype), torch.from_numpy(labels).to(self.device)
+        support = Examples(x, y, CLASSIFICATION, int(labels.max()) + 1)
+        (model,) = adapt(self.learner, [Task(support, support)])
+
+        @torch.no_grad()
+        def scores(items: np.ndarray) -> np.ndarray:
+            found = model(as_tensor(items, self.device, self.dtype)).double().cpu().numpy()
+            if not np.isfinite(found).all():
+                raise RunFailed("the scores of some items are not finite numbers")
+            return found
+
+        return scores
+
+    def left_out(
+        self, items: np.ndarray, labels: np.ndarray, proceed: Callable[[int], None]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The scores of support items, each from the learner adapted to the other items.
+
+        At most `MAX_LEFT_OUT` items are left out, always the same random ones. Each class needs 2
+        items at least.
+
+        Args:
+            items, labels: as in `adapt`.
+            proceed: called with the number of finished items.
+
+        Returns:
+            Scores (n, N) and labels (n) of the items that were left out.
+        """
+        chosen = np.sort(np.random.default_rng(0).permutation(len(items))[:MAX_LEFT_OUT])
+        rows = []
+        for done, out in enumerate(chosen.tolist(), start=1):
+            others = np.arange(len(items)) != out
+            rows.append(self.adapt(items[others], labels[others])(items[out : out + 1]))
+            proceed(done)
+        return np.concatenate(rows), labels[chosen]
+
+
+def chunk_size(support: int) -> int:
+    """Items of a forward pass; many learners compute the support again in each."""
+    return min(max(SMALLEST, support), LARGEST)
+
+
+def check_independent(scores: Scores, items: np.ndarray, algo: str) -> None:
+    """Check that the scores of an item do not depend on the items that are scored beside it.
+
+    Raises:
+        Refused: they do.
+    """
+    few = items[:3]
+    if not np.allclose(scores(few)[:1], scores(few[:1]), rtol=1e-2, atol=1e-2):
+        raise Refused(
+            f"algo={algo}: its scores for an item depend on the other items, so the label of an "
+            "item would depend on the rest of the query; predict needs an inductive learner"
+        )

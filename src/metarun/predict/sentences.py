@@ -1,0 +1,67 @@
+"""Sentences that a user names: a table or a text file for each class, and a text file to label."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from metarun.data.sentences import text
+from metarun.errors import Refused
+from metarun.predict.pictures import Query
+
+LAYOUT = "it should be a CSV file with the columns text,label, or a folder with CLASS.txt files"
+
+
+def sentence_classes(place: Path, key: str) -> dict[str, list[str]]:
+    """The sentences of each class: rows of a CSV file, or the lines of `CLASS.txt` in a folder.
+
+    Args:
+        key: the key by which the user named the place, for messages.
+
+    Raises:
+        Refused: the place has another form, a row has no text or label, or a class no sentences.
+    """
+    if place.is_dir():
+        files = sorted(path for path in place.glob("*.txt") if path.name[0] != ".")
+        classes = {file.stem: _sentences(file) for file in files}
+    elif place.is_file():
+        classes = _table(place, key)
+    else:
+        raise Refused(f"{key}={place}: no such file or folder; {LAYOUT}")
+    if not classes:
+        raise Refused(f"{key}={place}: no classes; {LAYOUT}")
+    return classes
+
+
+def sentence_query(place: Path) -> Query:
+    """The lines of a text file, without blank ones.
+
+    Raises:
+        Refused: it is not a text file.
+    """
+    if not place.is_file() or place.suffix.lower() == ".csv":
+        raise Refused(f"query={place}: should be a text file with a sentence on each line")
+    return _sentences(place), {}
+
+
+def _sentences(file: Path) -> list[str]:
+    lines = (" ".join(line.split()) for line in text(file).splitlines())
+    return [line for line in lines if line]
+
+
+def _table(place: Path, key: str) -> dict[str, list[str]]:
+    reader = csv.DictReader(io.StringIO(text(place), newline=""), strict=True)
+    classes: dict[str, list[str]] = {}
+    try:
+        if not {"text", "label"} <= set(reader.fieldnames or ()):
+            raise Refused(f"{key}={place}: its first line should name the columns text,label")
+        for row in reader:
+            sentence, label = (" ".join((row[name] or "").split()) for name in ("text", "label"))
+            if not sentence or not label:
+                missing = "label" if sentence else "text"
+                raise Refused(f"{key}={place}: line {reader.line_num} has no {missing}")
+            classes.setdefault(label, []).append(sentence)
+    except csv.Error as error:
+        raise Refused(f"{key}={place}: not CSV (line {reader.line_num}: {error})") from error
+    return dict(sorted(classes.items()))
