@@ -21,7 +21,7 @@ metarun {version}: few-shot and meta-learning experiments
   metarun -m hydra/sweeper=optuna …           a search: 'algo.inner_lr=tag(log,interval(0.01,1))'
   metarun resume=RUN_DIR [steps=N]            resume a run, a sweep or a search
   metarun evaluate run=RUN_DIR [shots=5 …]    test a trained run under another protocol
-  metarun predict run=… support=DIR query=PATH  label items of your own by a few of each class
+  metarun predict run=… support=DIR query=DIR label your own items by a few of each class
   metarun verify experiment=protonet/omniglot reach a published figure, or say by how much not
   metarun compare RUN_DIR RUN_DIR …           paired differences on the same test episodes
   metarun report DIR …                        a table of all runs, and a page: report.html
