@@ -11,7 +11,7 @@ from metarun.algorithms.maml import MAML
 from metarun.algorithms.protonet import ProtoNet
 from metarun.backbones.conv4 import Conv4
 from metarun.errors import Refused, RunFailed
-from metarun.predict.classifier import MAX_LEFT_OUT, Classifier, check_independent, chunk_size
+from metarun.predict.classifier import Classifier, Scores, check_independent, chunk_size
 from metarun.tasks.objectives import CLASSIFICATION
 from metarun.tasks.task import Spec
 
@@ -62,23 +62,46 @@ def test_a_transductive_learner_is_refused() -> None:
         check_independent(scores, items(5, seed=1), "own")
 
 
-def test_items_are_left_out_one_by_one() -> None:
-    of, support, labels = classifier(), items(6), np.array([0, 0, 1, 1, 2, 2])
+def test_one_item_of_each_class_is_left_out_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    of, support, labels = classifier(), items(9), np.array([0, 0, 1, 1, 1, 2, 2, 2, 2])
     done: list[int] = []
+    supports: list[np.ndarray] = []
+    queries: list[np.ndarray] = []
+    adapt = Classifier.adapt
+
+    def recorded(self: Classifier, x: np.ndarray, y: np.ndarray) -> Scores:
+        supports.append(np.array([(support == item).all((1, 2, 3)).argmax() for item in x]))
+        scores = adapt(self, x, y)
+
+        def scored(x: np.ndarray) -> np.ndarray:
+            queries.append(np.array([(support == item).all((1, 2, 3)).argmax() for item in x]))
+            return scores(x)
+
+        return scored
+
+    monkeypatch.setattr(Classifier, "adapt", recorded)
     scores, of_items = of.left_out(support, labels, done.append)
-    assert (done, of_items.tolist()) == ([1, 2, 3, 4, 5, 6], labels.tolist())
-    for out in range(6):
-        rest = np.delete(np.arange(6), out)
-        one = by_hand(of.learner.backbone, support[rest], labels[rest], support[out : out + 1])
-        np.testing.assert_allclose(scores[out], one[0], rtol=1e-4)
+    assert done == [1, 2, 3, 4]
+    places = np.concatenate(queries)
+    assert sorted(places) == list(range(9))
+    assert labels[places].tolist() == of_items.tolist()
+    for kept, out in zip(supports, queries, strict=True):
+        assert not set(kept) & set(out)
+        assert np.bincount(labels[kept]).tolist() == [1, 2, 3]
+    expected = [
+        by_hand(of.learner.backbone, support[kept], labels[kept], support[out])
+        for kept, out in zip(supports, queries, strict=True)
+    ]
+    np.testing.assert_allclose(scores, np.concatenate(expected), rtol=1e-4)
 
 
-def test_at_most_so_many_items_of_a_large_support_are_left_out(monkeypatch) -> None:
+def test_about_a_hundred_items_of_a_large_support_are_left_out(monkeypatch) -> None:
     labels = np.arange(3).repeat(50)
-    monkeypatch.setattr(Classifier, "adapt", lambda self, x, y: lambda items: np.zeros((1, 3)))
+    adapt = lambda self, x, y: lambda items: np.zeros((len(items), 3))  # noqa: E731
+    monkeypatch.setattr(Classifier, "adapt", adapt)
     scores, of_items = classifier().left_out(np.zeros((150, 1)), labels, lambda done: None)
-    assert len(scores) == len(of_items) == MAX_LEFT_OUT
-    assert set(of_items.tolist()) == {0, 1, 2}
+    assert len(scores) == len(of_items) == 99
+    assert np.bincount(of_items).tolist() == [33, 33, 33]
 
 
 def test_scores_that_are_not_finite_fail_the_command() -> None:

@@ -16,7 +16,7 @@ from metarun.tasks.task import Examples, Task
 from metarun.training.gradient import adapt
 
 SMALLEST, LARGEST = 64, 512  # items of a forward pass
-MAX_LEFT_OUT = 100  # items of a support that are left out in turn
+MAX_LEFT_OUT = 100  # items of a support
 
 Scores = Callable[[np.ndarray], np.ndarray]
 
@@ -60,25 +60,36 @@ class Classifier:
     def left_out(
         self, items: np.ndarray, labels: np.ndarray, proceed: Callable[[int], None]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The scores of support items, each from the learner adapted to the other items.
+        """The scores of support items, from the learner adapted to a support without them.
 
-        At most `MAX_LEFT_OUT` items are left out, always the same random ones. Each class needs 2
-        items at least.
+        In each of the `rounds`, one item of each class is left out, in a random order that is
+        always the same. If only one item were left out, its class would be the only one with an
+        item less, and learners that prefer larger classes would seem worse than they are. Each
+        class needs 2 items at least.
 
         Args:
             items, labels: as in `adapt`.
-            proceed: called with the number of finished items.
+            proceed: called with the number of finished rounds.
 
         Returns:
-            Scores (n, N) and labels (n) of the items that were left out.
+            Scores (n, N) and labels (n) of the items, each of which is left out once.
         """
-        chosen = np.sort(np.random.default_rng(0).permutation(len(items))[:MAX_LEFT_OUT])
-        rows = []
-        for done, out in enumerate(chosen.tolist(), start=1):
-            others = np.arange(len(items)) != out
-            rows.append(self.adapt(items[others], labels[others])(items[out : out + 1]))
-            proceed(done)
-        return np.concatenate(rows), labels[chosen]
+        rng, rows, of_rows = np.random.default_rng(0), [], []
+        classes = [rng.permutation(np.flatnonzero(labels == c)) for c in range(labels.max() + 1)]
+        for number in range(rounds(labels)):
+            out = [some[number % len(some)] for some in classes]
+            others = np.setdiff1d(np.arange(len(items)), out)
+            new = [some[number] for some in classes if number < len(some)]
+            rows.append(self.adapt(items[others], labels[others])(items[new]))
+            of_rows.append(labels[new])
+            proceed(number + 1)
+        return np.concatenate(rows), np.concatenate(of_rows)
+
+
+def rounds(labels: np.ndarray) -> int:
+    """Rounds of `Classifier.left_out`: each item is left out, or about `MAX_LEFT_OUT` of them."""
+    counts = np.bincount(labels)
+    return int(min(counts.max(), max(1, MAX_LEFT_OUT // len(counts))))
 
 
 def chunk_size(support: int) -> int:

@@ -19,7 +19,7 @@ from metarun.errors import Mistakes, Refused
 from metarun.files import write_whole
 from metarun.predict import page, written
 from metarun.predict.calibration import fit_temperature
-from metarun.predict.classifier import MAX_LEFT_OUT, Classifier, check_independent
+from metarun.predict.classifier import Classifier, check_independent, rounds
 from metarun.predict.pictures import picture_classes, picture_query
 from metarun.predict.query import UNKNOWN, UNREADABLE, Labelled, label
 from metarun.predict.sentences import sentence_classes, sentence_query
@@ -210,9 +210,8 @@ def _calibration(classifier: Classifier, support: Support) -> dict[str, Any] | N
     """
     if min(support.counts) < 2:
         return None
-    total = min(len(support.items), MAX_LEFT_OUT)
     left_out = partial(classifier.left_out, support.items, support.labels)
-    scores, labels = _with_progress("leave-one-out", total, left_out)
+    scores, labels = _with_progress("leave-one-out", rounds(support.labels), left_out)
     return {
         "temperature": fit_temperature(scores, labels),
         "left_out": accuracy_of((scores.argmax(1) == labels).tolist()),
