@@ -42,7 +42,8 @@ def run(request: Request) -> int:
         raise Refused(*mistakes)
 
     from metarun.predict import written
-    from metarun.predict.of_run import Places, predict
+    from metarun.predict.inputs import Places
+    from metarun.predict.of_run import predict
     from metarun.training.display import console
 
     folders = [Path(config_dir)] if config_dir else []

@@ -1,6 +1,6 @@
 """Labels for items of the user, from a learner and a few labelled items of each class.
 
-`classifier` and `calibration` compute with prepared arrays. `pictures` and `sentences` list the
-items that a user names, `support` and `query` read them, and `written` and `page` show the result.
-`of_run` does all of this for a trained run.
+`classifier` and `calibration` compute with prepared arrays. `pictures`, `sentences` and `inputs`
+find the items that a user names, `support` and `query` read them, `truth` judges the labels, and
+`written` and `page` show them. `of_run` does all of this for a trained run.
 """
