@@ -1,262 +1,276 @@
-"""Time a training step of metarun's engines and of learn2learn's own pipeline, side by side.
+"""Time training steps of metarun and of its peers side by side.
 
-    python scripts/benchmark.py [--repeats N] [--threads N] [--device cpu] [--only WORD]
+    python scripts/benchmark.py [--omniglot DIR] [--threads N] [--repeats N] [--only WORD]
+    python scripts/benchmark.py --costs [--threads N] [--repeats N]
 
-All compute the same mathematics with the same network on random pictures of the size of Omniglot's.
-learn2learn's pipeline draws its tasks with its `TaskDataset` from files, which it opens, resizes
-and converts for each task, as in its examples; metarun prepares pictures once. On a CPU with more
-than one core, a last row is a step of `workers=N threads=1` on glyphs, tasks included. The rows
-alternate; the script prints medians, ratios to the peer, and the largest difference of the
-meta-gradient from that of learn2learn, relative to its largest entry. It installs nothing; run it
-on an idle machine.
+The peers are learn2learn (MAML) and easyfsl (prototypes), with the same network; they draw their
+tasks from pictures in files, as in their examples (`peers.py`). `DIR` has Omniglot's
+`images_background` and `images_evaluation`, as zip files or folders; without it, the pictures are
+random ones for the peers, and glyphs for metarun. The rows alternate. The script prints medians of
+tasks and training, ratios to the best peer, and the largest difference of a meta-gradient from that
+of learn2learn, relative to its largest entry. With `--costs` it prints the time of a step against
+tasks, inner steps, ways and workers, and the memory after many steps. It installs nothing; run it
+on an idle machine, or with `--cpu-time`.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import copy
 import os
+import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
-from importlib.util import find_spec
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import peers
 import torch
-import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
-from metarun.algorithms.anil import ANIL
-from metarun.algorithms.gradient_learner import GradientLearner
-from metarun.algorithms.maml import MAML
-from metarun.backbones.conv4 import Conv4
 from metarun.config.compose import checked, compose
-from metarun.tasks.objectives import CLASSIFICATION
-from metarun.tasks.task import Examples, Spec, Task
-from metarun.training.allocator import keep_freed_memory
 from metarun.training.gradient import accumulate
 from metarun.training.parts import Parts, assemble
-from metarun.training.workers import workers_of
+from metarun.training.workers import Workers, workers_of
 
-CLASSES, ITEMS, WAYS = 200, 20, 5
-SEVERAL = f"workers={os.cpu_count()}"
-ROWS = {  # name: learner, shots, queries, inner steps, tasks
-    "maml 1-shot": (MAML, 1, 1, 1, 32),
-    "maml 5-shot": (MAML, 5, 5, 1, 32),
-    "maml 1-shot, 5 inner steps": (MAML, 1, 1, 5, 32),
-    "maml 1-shot, 1 task": (MAML, 1, 1, 1, 1),
-    "maml 1-shot, 64 tasks": (MAML, 1, 1, 1, 64),
-    "anil 1-shot": (ANIL, 1, 1, 5, 32),
-    "anil 5-shot": (ANIL, 5, 5, 5, 32),
+LR = 0.4  # of the inner loop
+ROWS = {  # name: algorithm, ways, shots, queries, inner steps, tasks
+    "maml 1-shot": ("maml", 5, 1, 1, 1, 32),
+    "maml 5-shot": ("maml", 5, 5, 5, 1, 32),
+    "maml 1-shot, 5 inner steps": ("maml", 5, 1, 1, 5, 32),
+    "maml 1-shot, 1 task": ("maml", 5, 1, 1, 1, 1),
+    "maml 1-shot, 64 tasks": ("maml", 5, 1, 1, 1, 64),
+    "anil 1-shot": ("anil", 5, 1, 1, 5, 32),
+    "anil 5-shot": ("anil", 5, 5, 5, 5, 32),
+    "protonet 20-way 5-shot": ("protonet", 20, 5, 5, 0, 1),
 }
+COSTS = {  # what varies: rows as above
+    "tasks": [("maml", 5, 1, 1, 1, n) for n in (1, 2, 4, 8, 16, 32, 64)],
+    "inner steps": [("maml", 5, 1, 1, n, 16) for n in (1, 2, 3, 5, 10)],
+    "ways": [("maml", n, 1, 1, 1, 16) for n in (2, 5, 10, 20)],
+}
+EPISODES = 10  # of prototypes in a repetition; loaders need some to get going
+STEPS = 1000  # after which memory is compared with that after a tenth of them
+CORES = os.cpu_count() or 1
+CLOCK = time.perf_counter
+GRADIENTS: dict[str, Tensor] = {}  # of the rows of a table, after the last repetition
+
+Row = tuple[str, int, int, int, int, int]
+Timed = Callable[[int], tuple[float, float]]  # repetition → seconds for tasks, for training
 
 
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    return Conv4((1, 28, 28), downsample="stride", readout="mean")
+def parts_of(row: Row, *words: str) -> Parts:
+    """Return the parts of a run of metarun with these sizes."""
+    algo, ways, shots, queries, inner_steps, tasks = row
+    sizes = (f"ways={ways}", f"shots={shots}", f"train_queries={queries}", f"meta_batch={tasks}")
+    inner = (f"algo.inner_steps={inner_steps}", f"algo.inner_lr={LR}", "backbone=conv4_strided")
+    chosen = (f"algo={algo}", *sizes, *(inner if inner_steps else ()), "logger=none", *words)
+    return assemble(checked(compose(chosen)))
 
 
-def plain(net: nn.Module) -> nn.Module:
-    """Return the network with PyTorch's own batch normalisation, for learn2learn."""
-    for layer in net.blocks:
-        if hasattr(layer, "statistics"):
-            layer.__class__ = nn.BatchNorm2d
-            layer.track_running_stats, layer.running_mean, layer.running_var = False, None, None
-    return net
+def seconds(action: Callable[..., object], *arguments: object) -> tuple[float, Any]:
+    """Return how long a call takes, and its value."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    start = CLOCK()
+    value = action(*arguments)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return CLOCK() - start, value
 
 
-class Pictures(torch.utils.data.Dataset):
-    """Random black-and-white pictures of 105×105, as files; `x` holds them prepared."""
+def inner_loops(row: Row, words: list[str], files: Path, stack: ExitStack) -> dict[str, Timed]:
+    """Return the engines, several workers, and learn2learn for MAML, which train the same tasks."""
+    algo, ways, shots, queries, inner_steps, count = row
+    first = parts_of(row, "engine=loop", *words)
+    fixed = first.training().tasks(range(count))
 
-    def __init__(self, folder: Path) -> None:
-        rng = np.random.default_rng(0)
-        self.labels = np.repeat(np.arange(CLASSES), ITEMS).tolist()
-        self.files = [folder / f"{i}.png" for i in range(len(self.labels))]
-        for file in self.files:
-            pixels = rng.integers(0, 2, (15, 15), np.uint8).repeat(7, 0).repeat(7, 1)
-            Image.fromarray(255 * pixels).convert("1").save(file)
-        self.x = torch.stack([self[i][0] for i in range(len(self))])
+    def engine(parts: Parts) -> Timed:
+        sampler, learner = parts.training(), parts.learner
 
-    def __len__(self) -> int:
-        return len(self.labels)
+        def timed(n: int) -> tuple[float, float]:
+            data, _ = seconds(sampler.tasks, range(n * count, (n + 1) * count))
+            training, _ = seconds(accumulate, learner, fixed, 0)
+            GRADIENTS[f"engine={parts.config.engine}"] = flat(learner)
+            return data, training
 
-    def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        with Image.open(self.files[i]) as picture:
-            small = picture.convert("L").resize((28, 28), Image.Resampling.LANCZOS)
-        return 1 - torch.from_numpy(np.array(small, np.float32))[None] / 255, self.labels[i]
+        return timed
 
+    rows = {"engine=loop": engine(first)}
+    if count > 1:
+        rows["engine=vmap"] = engine(parts_of(row, "engine=vmap", *words))
+    if count > 1 and CORES > 1 and first.device.type == "cpu":
+        threads = torch.get_num_threads()
+        chosen = f"workers={CORES}"
+        workers = stack.enter_context(workers_of(parts_of(row, *words, chosen, "threads=1")))
+        torch.set_num_threads(threads)
 
-def drawn(data: Pictures, shots: int, queries: int, count: int, device: str) -> list[Task]:
-    """Draw tasks by indexing, as metarun's sampler does."""
-    rng, tasks = np.random.default_rng(0), []
-    y = torch.arange(WAYS, device=device)
-    for number in range(count):
-        classes = rng.choice(CLASSES, WAYS, replace=False)
-        items = np.stack([rng.choice(ITEMS, shots + queries, replace=False) for _ in classes])
-        x = data.x[classes[:, None] * ITEMS + items].to(device)
-        halves = (
-            Examples(part.flatten(0, 1), y.repeat_interleave(n), CLASSIFICATION, WAYS)
-            for part, n in ((x[:, :shots], shots), (x[:, shots:], queries))
-        )
-        tasks.append(Task(*halves, number))
-    return tasks
+        def together(n: int) -> tuple[float, float]:
+            torch.set_num_threads(1)
+            whole, _ = seconds(workers.accumulate, range(n * count, (n + 1) * count))
+            torch.set_num_threads(threads)
+            return 0.0, whole  # drawn by each of them
 
+        rows[chosen] = together
+    if algo == "maml" and not peers.missing("learn2learn"):
+        net = peers.plain(copy.deepcopy(first.learner.net))
+        draw = peers.learn2learn_tasks(files, ways, shots, queries)
 
-def learn2learn_step(net: nn.Module, tasks: list[Task], inner_steps: int) -> None:
-    """One outer step as in learn2learn's example for MAML."""
-    from metarun.algorithms.clone_adapt import l2l
+        def peer(_: int) -> tuple[float, float]:
+            net.zero_grad()
+            data, _ = seconds(lambda: [draw() for _ in fixed])
+            training, _ = seconds(peers.learn2learn_step, net, fixed, inner_steps, LR)
+            GRADIENTS["learn2learn"] = flat(net)
+            return data, training
 
-    maml = l2l.algorithms.MAML(net, lr=0.4, first_order=False)
-    for task in tasks:
-        clone = maml.clone()
-        for _ in range(inner_steps):
-            clone.adapt(F.cross_entropy(clone(task.support.x), task.support.y))
-        (F.cross_entropy(clone(task.query.x), task.query.y) / len(tasks)).backward()
-
-
-def learn2learn_pipeline(data: Pictures, shots: int, queries: int) -> Callable[[int], list[Task]]:
-    """Return a function that draws tasks with learn2learn's `TaskDataset` and splits them."""
-    from metarun.algorithms.clone_adapt import l2l
-
-    n = shots + queries
-    dataset = l2l.data.MetaDataset(data)
-    transforms = [
-        l2l.data.transforms.NWays(dataset, WAYS),
-        l2l.data.transforms.KShots(dataset, n),
-        l2l.data.transforms.LoadData(dataset),
-        l2l.data.transforms.RemapLabels(dataset),
-        l2l.data.transforms.ConsecutiveLabels(dataset),
-    ]
-    tasks = l2l.data.TaskDataset(dataset, transforms, num_tasks=20000)
-
-    def draw(count: int) -> list[Task]:
-        result = []
-        for number in range(count):
-            x, y = tasks.sample()
-            support = torch.arange(len(y)) % n < shots
-            result.append(
-                Task(
-                    Examples(x[support], y[support], CLASSIFICATION, WAYS),
-                    Examples(x[~support], y[~support], CLASSIFICATION, WAYS),
-                    number,
-                )
-            )
-        return result
-
-    return draw
+        rows["learn2learn"] = peer
+    return rows
 
 
-def built(kind: type[GradientLearner], steps: int, engine: str, device: str) -> GradientLearner:
-    spec = Spec((1, 28, 28), WAYS, CLASSIFICATION)
-    learner = kind(network(), spec, inner_lr=0.4, inner_steps=steps).to(device)
-    learner.engine, learner.tasks_at_once = engine, 32 if engine == "vmap" else 1
-    return learner
+def prototypes(row: Row, words: list[str], files: Path, _: ExitStack) -> dict[str, Timed]:
+    """Return both precisions, and easyfsl with 0, 1 and 2 processes that load its tasks."""
+    _, ways, shots, queries, _, _ = row
+
+    def own(precision: str) -> Timed:
+        parts = parts_of(row, f"precision={precision}", *words)
+        sampler = parts.training()
+
+        def timed(n: int) -> tuple[float, float]:
+            numbers = range(n * EPISODES, (n + 1) * EPISODES)
+            pairs = []
+            for number in numbers:
+                data, tasks = seconds(sampler.tasks, [number])
+                pairs.append((data, seconds(accumulate, parts.learner, tasks, 0)[0]))
+            return mean(pairs)
+
+        return timed
+
+    def peer(loaders: int) -> Timed:
+        net = parts_of(row, *words).learner.backbone
+
+        def timed(_: int) -> tuple[float, float]:
+            tasks = peers.easyfsl_tasks(files, ways, shots, queries, 2 * EPISODES, loaders)
+            pairs = []
+            for _ in range(2 * EPISODES):
+                data, task = seconds(next, tasks)
+                pairs.append((data, seconds(peers.easyfsl_step, net, task)[0]))
+            return mean(pairs[EPISODES:])  # the loaders have got going
+
+        return timed
+
+    rows = {precision: own(precision) for precision in ("float32", "bfloat16")}
+    if not peers.missing("easyfsl"):
+        rows |= {f"easyfsl, {loaders} loaders": peer(loaders) for loaders in range(3)}
+    return rows
 
 
-def parts_of(
-    kind: type[GradientLearner], shots: int, queries: int, inner_steps: int, count: int
-) -> Parts:
-    """The parts of a run with the same sizes and as many processes as there are cores."""
-    name = {MAML: "maml", ANIL: "anil"}[kind]
-    sizes = (f"shots={shots}", f"train_queries={queries}", f"meta_batch={count}", "threads=1")
-    inner = (f"algo.inner_steps={inner_steps}", "backbone=conv4_strided", "logger=none")
-    words = (f"algo={name}", "data=glyphs", *sizes, *inner, f"workers={os.cpu_count()}")
-    return assemble(checked(compose(words)))
+def mean(pairs: Sequence[tuple[float, float]]) -> tuple[float, ...]:
+    return tuple(statistics.mean(column) for column in zip(*pairs, strict=True))
 
 
 def flat(net: nn.Module) -> Tensor:
     return torch.cat([p.grad.flatten() for p in net.parameters()])
 
 
-def compared(name: str, data: Pictures, repeats: int, device: str) -> None:
-    """Time one row of the table and print it."""
-    kind, shots, queries, inner_steps, count = ROWS[name]
-    times: dict[str, list[float]] = {}
-    gradients: dict[str, Tensor] = {}
-    fixed = drawn(data, shots, queries, count, device)
+def compared(row: Row, words: list[str], files: Path, repeats: int) -> None:
+    """Time the rows of a table in turn, and print them."""
+    GRADIENTS.clear()
+    kind = inner_loops if row[4] else prototypes
+    with ExitStack() as stack:
+        rows = kind(row, words, files, stack)
+        times = [{k: timed(n) for k, timed in rows.items()} for n in range(repeats + 1)]
+    medians = {  # without the first repetition
+        name: [statistics.median(c) for c in zip(*(t[name] for t in times[1:]), strict=True)]
+        for name in rows
+    }
+    reference = GRADIENTS.get("learn2learn", GRADIENTS.get("engine=loop"))
+    of_peers = [sum(m) for name, m in medians.items() if name.startswith(("learn", "easy"))]
+    base = min(of_peers, default=sum(next(iter(medians.values()))))
+    for name, (data, training) in medians.items():
+        line = f"  {name:18} tasks {1e3 * data:7.1f} ms   training {1e3 * training:8.1f} ms   "
+        line += f"{base / (data + training):5.2f}×"
+        if name in GRADIENTS:
+            error = (GRADIENTS[name] - reference).abs().max() / reference.abs().max()
+            line += f"   gradient {error:.0e}"
+        print(line, flush=True)
 
-    def timed(label: str, action: Callable[[], object]) -> None:
-        if device == "cuda":
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        action()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        times.setdefault(label, []).append(time.perf_counter() - start)
 
-    learners = {engine: built(kind, inner_steps, engine, device) for engine in ("loop", "vmap")}
-    has_peer = find_spec("learn2learn") is not None and kind is MAML
-    threads = torch.get_num_threads()
-    several = contextlib.nullcontext()
-    if device == "cpu" and (os.cpu_count() or 1) > 1 and count > 1:
-        several = workers_of(parts_of(kind, shots, queries, inner_steps, count))
-        torch.set_num_threads(threads)
-    if has_peer:
-        learner = built(MAML, inner_steps, "loop", device)
-        peer = nn.Sequential(plain(learner.net[0]), learner.net[1])
-        draw = learn2learn_pipeline(data, shots, queries) if device == "cpu" else None
-    with several as workers:
-        for repeat in range(repeats + 1):  # the first repetition is not counted
-            for engine, learner in learners.items():
-                learner.zero_grad()
-                timed(f"{engine} data", lambda: drawn(data, shots, queries, count, device))
-                timed(engine, lambda learner=learner: accumulate(learner, fixed, 0))
-                gradients[engine] = flat(learner)
-            if has_peer:
-                peer.zero_grad()
-                if draw is not None:
-                    timed("learn2learn data", lambda: draw(count))
-                timed("learn2learn", lambda: learn2learn_step(peer, fixed, inner_steps))
-                gradients["learn2learn"] = flat(peer)
-            if workers is not None:
-                torch.set_num_threads(1)
-                numbers = range(repeat * count, (repeat + 1) * count)
-                timed(SEVERAL, lambda numbers=numbers: workers.accumulate(numbers))
-                torch.set_num_threads(threads)
-    medians = {label: statistics.median(values[1:]) for label, values in times.items()}
-    reference = gradients.get("learn2learn", gradients["loop"])
-    whole = {engine: medians[engine] + medians.get(f"{engine} data", 0.0) for engine in gradients}
-    if SEVERAL in medians:
-        whole[SEVERAL] = medians[SEVERAL]
-    best = min(whole, key=whole.get)
-    print(f"\n{name}: {count} tasks, {inner_steps} inner steps ({device})")
-    for label, total in whole.items():
-        error = ""
-        if label in gradients:
-            largest = (gradients[label] - reference).abs().max() / reference.abs().max()
-            error = f"   gradient {largest:.0e}"
-        ratio = whole.get("learn2learn", whole["loop"]) / total
-        print(
-            f"  {label:12} data {1e3 * medians.get(f'{label} data', 0):7.1f} ms   training "
-            f"{1e3 * medians[label]:8.1f} ms   {ratio:5.2f}×"
-            + error
-            + ("   fastest" if label == best else "")
-        )
+def whole_step(parts: Parts, workers: Workers | None, numbers: range) -> None:
+    if workers is None:
+        accumulate(parts.learner, parts.training().tasks(numbers), 0)
+    else:
+        workers.accumulate(numbers)
+
+
+def costs(words: list[str], repeats: int) -> None:
+    """Print the time of a step against each size, and the memory after many steps."""
+    for title, rows in COSTS.items():
+        print(f"\n{title}")
+        for row in rows:
+            parts = parts_of(row, *words)
+            count, times = row[5], []
+            for n in range(repeats + 1):
+                numbers = range(n * count, (n + 1) * count)
+                times.append(1e3 * seconds(whole_step, parts, None, numbers)[0])
+            step = statistics.median(times[1:])
+            value = {"tasks": count, "inner steps": row[4], "ways": row[1]}[title]
+            engine = parts.config.engine
+            print(f"  {value:3}   {step:8.1f} ms   {step / count:7.2f} ms a task   {engine}")
+    print("\nworkers, with one thread each")
+    for size in range(1, CORES + 1):
+        row, chosen = ROWS["maml 1-shot"], ("threads=1", f"workers={size}")
+        parts = parts_of(row, *words, *chosen)
+        with workers_of(parts) as workers:
+            times = []
+            for n in range(repeats + 1):
+                numbers = range(n * row[5], (n + 1) * row[5])
+                times.append(1e3 * seconds(whole_step, parts, workers, numbers)[0])
+        print(f"  {size:3}   {statistics.median(times[1:]):8.1f} ms")
+    parts = parts_of(COSTS["tasks"][2], *words)
+    print("\npeak memory of this process in training")
+    for n in range(STEPS + 1):
+        whole_step(parts, None, range(4 * n, 4 * n + 4))
+        if n in (STEPS // 10, STEPS):
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB on Linux
+            print(f"  {peak / 1024:.0f} MiB after {n} steps")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--omniglot", type=Path, help="folder of Omniglot's pictures")
+    parser.add_argument("--costs", action="store_true", help="time against sizes, and memory")
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="for a busy machine: CPU time of this process, for rows that have no other",
+    )
     parser.add_argument("--only", default="", help="rows whose name contains this")
     arguments = parser.parse_args()
-    keep_freed_memory()
-    torch.backends.cudnn.allow_tf32 = False  # as in a run of metarun
-    torch.backends.cudnn.deterministic = True
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    if find_spec("learn2learn") is None:
-        print("learn2learn is not installed: engines are compared with the loop")
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    if arguments.cpu_time:
+        global CLOCK
+        CLOCK = time.process_time
+    words = [f"device={arguments.device}", f"threads={arguments.threads}", "data=glyphs"]
+    if arguments.omniglot is not None:
+        words[-1:] = ["data=omniglot", f"data.root={arguments.omniglot.resolve()}"]
+    print(f"torch {torch.__version__}, {arguments.threads} threads, load {os.getloadavg()[0]:.1f}")
+    if arguments.costs:
+        return costs(words, arguments.repeats)
+    for peer in ("learn2learn", "easyfsl"):
+        if packages := peers.missing(peer):
+            print(f"without {peer}: {' and '.join(packages)} not installed")
     with tempfile.TemporaryDirectory() as folder:
-        data = Pictures(Path(folder))
-        for name in ROWS:
+        peers.unpack(arguments.omniglot, Path(folder))
+        for name, row in ROWS.items():
             if arguments.only in name:
-                compared(name, data, arguments.repeats, arguments.device)
+                print(f"\n{name}")
+                compared(row, words, Path(folder), arguments.repeats)
+    print(f"load {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":
