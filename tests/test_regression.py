@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra.utils import get_class
+from omegaconf import OmegaConf
 
 from metarun.algorithms.maml import MAML
 from metarun.backbones.mlp import MLP
 from metarun.config.compose import compose, plain
-from metarun.config.groups import choices
-from metarun.config.instantiate import blueprint, target_of
+from metarun.config.groups import files
+from metarun.config.instantiate import blueprint
 from metarun.data.sinusoid import Waves
 from metarun.runs import checkpoint
 from metarun.runs.metrics import read_metrics
@@ -181,15 +183,18 @@ def planned(name: str) -> Callable[..., Any]:
     return blueprint("algo", node | ({"inner_lr": 0.01} if "inner_lr" in node else {}))
 
 
-PLANS = {name: planned(name) for name in choices("algo")}
-REGRESSING = [name for name, plan in PLANS.items() if not target_of(plan).needs_labels]
+REGRESSING = [  # read from the files, as to compose each learner takes seconds
+    name
+    for name, file in files("algo").items()
+    if not get_class(OmegaConf.load(file)["_target_"]).needs_labels
+]
 
 
 @pytest.mark.parametrize("name", REGRESSING)
 def test_all_learners_without_needs_labels_learn_regression(name: str) -> None:
     torch.manual_seed(0)
     net = MLP((1,), hidden=[20, 20], batch_norm=False)
-    learner = PLANS[name](net, replace(WAVES, shots=10)).double()
+    learner = planned(name)(net, replace(WAVES, shots=10)).double()
     tasks = waves(10, 10, 4)
     assert predict(learner.eval(), tasks).shape == (4, 10, 1)
     learner.train()
