@@ -9,12 +9,15 @@ from tests.conftest import OWN
 NAME = "nearest_item/blobs"  # published figures belong to ALGO/DATA
 
 
-def preset(folder: Path, published: str = "[30.0]", reruns: str = "{}") -> list[str]:
+def preset(
+    folder: Path, published: str = "[30.0]", reruns: str = "{}", train_on: str = "train"
+) -> list[str]:
     """Write a preset of four steps into a config folder; returns the words that choose it.
 
     Args:
         published: accuracy for 5-way 1-shot in %, and its interval.
         reruns: figures of independent re-runs, by source.
+        train_on: the classes that the authors trained on.
     """
     file = folder / "experiment" / f"{NAME}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +32,7 @@ def preset(folder: Path, published: str = "[30.0]", reruns: str = "{}") -> list[
         "  source: Nobody 2017, table 1\n"
         f"  inductive: {{5way_1shot: {published}}}\n"
         f"  reruns: {reruns}\n"
-        "  protocol: {queries: 3, test_episodes: 40}\n"
+        f"  protocol: {{queries: 3, test_episodes: 40, train_on: {train_on}}}\n"
     )
     tree = f"hydra.searchpath=[file://{OWN}]"
     return ["--config-dir", str(folder), tree, f"experiment={NAME}"]

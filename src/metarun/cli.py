@@ -27,7 +27,8 @@ metarun {version}: few-shot and meta-learning experiments
   metarun report DIR …                        a table of all runs, and a page: report.html
   metarun audit run=RUN_DIR                   data leaks and other errors; or audit algo=… data=…
   metarun show data=omniglot [split=train]    a table of a data set, and a picture of its episodes
-  metarun list [GROUP [CHOICE]]               the choices, and the keys of a choice; or list published
+  metarun list [GROUP [CHOICE]]               the choices, and the keys of a choice
+  metarun list published                      the published figures, and which of them were reached
   metarun clean data=NAME or DIR …            delete prepared arrays; without arguments, list them
 
 Set choices and values with key=value, in any order; algo.inner_lr=0.1 sets a key of the choice.

@@ -69,6 +69,8 @@ def retest(
     """
     _refuse_existing(run, name)
     state = checkpoint.best(run / "checkpoints")
+    if split == "val" and state["trained_on"].get("train_on", "train") != "train":
+        raise Refused(f"split=val: {run} was trained on its classes (data.train_on=trainval)")
     parts = restored(config, run, state, {split: ""}, folders)
     episodes = config.test_episodes
     default = f"{split}_{config.ways}w{config.shots}s{config.queries}q_{episodes}"

@@ -32,6 +32,7 @@ from metarun.training.progress import Display
 from metarun.training.protocol import protocol, record
 from metarun.training.remaining import Remaining
 from metarun.training.state import State, outer_of
+from metarun.training.steps import with_steps
 from metarun.training.workers import workers_of
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,9 @@ def train(
     """
     _check_unused(out, afresh)
     begun = (out / "config.yaml").exists()
+    config = with_steps(config)
+    if trial is not None and config.train_on != "train":
+        raise Refused(f"data.train_on={config.train_on}: leaves no validation for a search")
     parts = _assemble(config, folders)
     if config.audit == "full":
         from metarun.checks import insist
@@ -228,6 +232,7 @@ def run(session: Session) -> dict[str, Any]:
     try:
         headline = parts.spec.objective.headline
         work = Remaining.of(config, state.step, state.validated)
+        work.val_episodes *= "val" in parts.splits
         best_step = state.best and state.best["best_step"]
         with Stop() as stop, Display(work, headline, best_step) as display:
             if session.workers is not None and session.workers.note and config.steps:

@@ -109,5 +109,19 @@ def test_another_setting_is_refused(verify: Metarun, words: list[str], line: str
     assert not Path("runs").exists()
 
 
+def test_the_second_training_of_the_authors_is_verified(verify: Metarun) -> None:
+    words = ("data.train_on=trainval", f"steps_from={FOLDER}", "threads=1")
+    assert verify("threads=1", train_on="trainval")[0] == 0
+    assert verdict()["differences"] == ["train_on=train (published: trainval)"]
+    for _ in range(2):
+        assert verify(*words, train_on="trainval")[0] == 0
+    again = verdict(Path(f"{FOLDER}_trainval"))
+    best_step = json.loads((FOLDER / "result.json").read_text())["val"]["best_step"]
+    assert (again["steps"], again["differences"]) == (best_step, [])
+    code, _, err = verify(*words, "out=run")
+    line = "data.train_on=trainval: changes the published setting; leave it out"
+    assert (code, err) == (2, [f"metarun: {line}"])
+
+
 def test_a_word_that_says_what_is_published_is_accepted(verify: Metarun) -> None:
     assert verify("threads=1", "queries=3", "out=run")[0] == 0

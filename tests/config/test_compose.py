@@ -52,8 +52,8 @@ def test_the_main_keys_do_not_change_by_accident() -> None:
     assert " ".join(sorted(keys)) == (
         "algo audit augmentation backbone choices data data_home device engine eval_every "
         "eval_seed log_every logger meta_batch optimizer out precision preset queries quick seed "
-        "shots steps tags tasks_at_once test_episodes threads train_queries train_shots train_ways "
-        "val_episodes ways workers"
+        "shots steps steps_from tags tasks_at_once test_episodes threads train_queries train_shots "
+        "train_ways val_episodes ways workers"
     )
 
 
@@ -227,6 +227,7 @@ def test_keys_without_a_value_are_named_together(own: Path) -> None:
 @pytest.mark.parametrize("word", ["data.inner.a=1", "++data.inner.a=1", "data.inner={a:1}"])
 def test_a_key_without_a_value_can_be_given_one(own: Path, word: str) -> None:
     data = plain(compose(["data=mine", "data.classes=9", word], str(own)))["data"]
+    assert data.pop("train_on") == "train"  # a key of all data
     assert data == {"_target_": "blobs.Blobs", "classes": 9, "noise": 9, "inner": {"a": 1}}
     assert (
         plain(compose(["data=mine", "data.classes=null", word], str(own)))["data"]["noise"] is None

@@ -52,6 +52,9 @@ def run(request: Request) -> int:
             plan(plain(cfg), user_folders(cfg), more := Mistakes())
             mistakes += more.lines
         raise Refused(*dict.fromkeys(mistakes))
+    typed = {word.lstrip("+").partition("=")[0] for word in request.words}
+    if {"steps", "steps_from"} <= typed:
+        raise Refused(f"steps={cfg.steps}: steps_from sets it; type only one")
     out = folder_at(cfg, "hydra.run.dir")
     has_out = any(word.lstrip("+").startswith("out=") for word in request.words)
     if has_out and "${out}" not in OmegaConf.to_container(cfg.hydra.run)["dir"]:

@@ -26,6 +26,7 @@ def run(request: Request) -> int:
     from metarun.config.compose import checked, compose
     from metarun.config.groups import user_folders
     from metarun.runs import config_file, results
+    from metarun.training.steps import with_steps
 
     request.accept("--config-dir")
     deadline = time.monotonic() + _seconds(request.take("budget"))
@@ -34,6 +35,7 @@ def run(request: Request) -> int:
     config, folders = checked(cfg), user_folders(cfg)
     _check(config)
     out = out or _default_folder(config)
+    config = with_steps(config)
     config = config.model_copy(update={"out": str(out)})
     begun = (out / "config.yaml").exists()
     if begun:
@@ -42,7 +44,8 @@ def run(request: Request) -> int:
         free = [key for key in config_file.MAY_DIFFER if key != "steps"]
         if changed := config_file.differences(before, config.model_dump(), free):
             raise Refused(*(f"out={out}: holds another run: {line}" for line in changed))
-        words = [w for w in request.words if w.startswith(config_file.RESUMABLE)]
+        free = tuple(f"{key}{end}" for key in config_file.RESUMABLE for end in "=.")
+        words = [word for word in request.words if word.startswith(free)]
         config = config_file.amend(saved, words, config_file.RESUMABLE, "verify", config_dir)
 
     from metarun.files import write_whole

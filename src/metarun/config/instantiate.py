@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from metarun.config.overrides import nearest
-from metarun.config.schema import GROUPS, explain
+from metarun.config.schema import GROUPS, OF_ALL_DATA, explain
 from metarun.errors import Refused
 
 # The package of each group, and the number of positional arguments of its targets.
@@ -45,7 +45,11 @@ def blueprint(
         Refused: a line for each key that is unknown, missing, of a wrong type or out of range.
     """
     target = find_target(group, node.get("_target_"), config_dirs)
-    values = {key: value for key, value in node.items() if key != "_target_"}
+    values = {
+        key: value
+        for key, value in node.items()
+        if key != "_target_" and f"{group}.{key}" not in OF_ALL_DATA
+    }
     model = keys_of(target)
     names = [str(field.alias) for field in model.model_fields.values()]
     mistakes = [

@@ -13,7 +13,7 @@ BATCH_NORMS = ("transductive", "inductive", "unstated")  # tables of published f
 KEEP_THE_SETTING = (  # words that leave a run comparable with the published figure
     *("experiment=", "ways=", "shots=", "quick=", "seed=", "eval_seed=", "device=", "threads="),
     *("workers=", "engine=", "tasks_at_once=", "out=", "tags=", "logger", "log_every=", "audit="),
-    *("data_home=", "eval_every=", "val_episodes=", *(f"{key}=" for key in PLACES)),
+    *("data_home=", "eval_every=", "val_episodes=", "steps_from=", *(f"{key}=" for key in PLACES)),
 )
 
 

@@ -13,6 +13,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Node = dict[str, Any]  # a group: `_target_` and the keys of the choice
 Place = Annotated[str, "path"]  # the type of an argument that is a path
 PLACES = ("data.root", "data.cache", "data.split_file")  # all keys of shipped choices of that type
+OF_ALL_DATA = ("data.train_on",)  # keys of every data set, beside those of its class
 GROUPS = ("algo", "data", "backbone", "optimizer", "augmentation", "logger", "experiment", "debug")
 
 
@@ -105,6 +106,7 @@ class RunConfig(BaseModel):
     tags: list[str]
     quick: bool = False
     preset: Preset | None = None
+    steps_from: Annotated[str, Field(min_length=1)] | None = None
     out: Annotated[str, Field(min_length=1)]
     data_home: Annotated[str, Field(min_length=1)]
     choices: Choices
@@ -114,6 +116,11 @@ class RunConfig(BaseModel):
     logger: Node
     algo: Node
     data: Node
+
+    @property
+    def train_on(self) -> str:
+        """The classes of the training, `train` or `trainval`, if `training/parts.py` accepts it."""
+        return self.data.get("train_on", "train")
 
     @property
     def data_name(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -124,6 +124,23 @@ class Split:
         y = np.tile(np.arange(ways)[None, :, None], (tasks, 1, size))
         halves = (x[:, :, :shots], y[:, :, :shots], x[:, :, shots:], y[:, :, shots:])
         return tuple(a.reshape(tasks, -1, *a.shape[3:]) for a in halves)
+
+
+def joined(first: Split, second: Split) -> Split:
+    """The classes of two splits of the same data set.
+
+    Raises:
+        ValueError: their classes are rotated in different ways.
+    """
+    ways = [(split.spin, set(split.turns.tolist())) for split in (first, second)]
+    if first.items is not second.items or ways[0] != ways[1]:
+        raise ValueError("their classes are rotated in different ways")
+    arrays = {
+        key: np.concatenate([getattr(first, key), getattr(second, key)])
+        for key in ("first", "counts", "turns")
+    }
+    digest = hashlib.sha256(f"{first.sha256} {second.sha256}".encode())
+    return replace(first, names=first.names + second.names, sha256=digest.hexdigest(), **arrays)
 
 
 def select(

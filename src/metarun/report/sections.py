@@ -38,6 +38,8 @@ PROTOCOL_TITLES = {  # in this order on the page
     "copies": "equal items in the split",
     "eval_seed": "seed of the test episodes",
     "train_data": "trained on",
+    "train_on": "classes of the training",
+    "steps_from": "steps chosen by the run",
     "data_settings": "settings of the data",
     "algo": "settings of the learner",
     "backbone": "settings of the backbone",

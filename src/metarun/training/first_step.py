@@ -30,7 +30,7 @@ def try_first_step(parts: Parts) -> None:
             learner = copy.deepcopy(parts.learner)
             if learner.learns:
                 accumulate(learner, parts.training().tasks(range(1)), parts.config.seed)
-            evaluate(learner, parts.frozen("val"), 1)
+            evaluate(learner, parts.frozen("val" if "val" in parts.splits else "test"), 1)
     except Refused:
         raise
     except Exception as error:

@@ -85,7 +85,9 @@ def meta_train(
     parts, out, state, clock = session.parts, session.out, session.state, session.clock
     config, learner, folder = parts.config, parts.learner, out / "checkpoints"
     steps, batch, episodes = config.steps, config.meta_batch, config.val_episodes
-    training, validation = parts.training(), parts.frozen("val")
+    training, validation = parts.training(), None
+    if "val" in parts.splits:  # else the last checkpoint is tested
+        validation = parts.frozen("val")
     headline = parts.spec.objective.headline
 
     def save() -> None:
@@ -101,24 +103,26 @@ def meta_train(
             step = state.step  # number of finished outer steps
             due = step == steps or (step > 0 and step % config.eval_every == 0)
             if due and (state.best is None or state.validated < step):
-                proceed = display.progress("validate", episodes, stop)
-                scores = evaluate(learner, validation, episodes, proceed, session.workers)
-                val = {name: interval(values) for name, values in scores.items()}
-                best = None if state.best is None else state.best[headline.score]["mean"]
-                improved = best is None or headline.better(val[headline.score]["mean"], best)
+                val, improved = {}, True
+                if validation is not None:
+                    proceed = display.progress("validate", episodes, stop)
+                    scores = evaluate(learner, validation, episodes, proceed, session.workers)
+                    val = {name: interval(values) for name, values in scores.items()}
+                    best = None if state.best is None else state.best[headline.score]["mean"]
+                    improved = best is None or headline.better(val[headline.score]["mean"], best)
                 if improved:
                     state.best = {"best_step": step, **val}
                     state.best_learner = _copy(learner.state_dict())
-                note(
-                    "val",
-                    {**{k: v["mean"] for k, v in val.items()}, "ci95": val[headline.score]["ci95"]},
-                )
+                if val:
+                    means = {name: stat["mean"] for name, stat in val.items()}
+                    note("val", {**means, "ci95": val[headline.score]["ci95"]})
                 state.validated = step
                 clock.lap()
                 save()
                 if improved:  # after last.pt, from which best.pt can be restored
                     checkpoint.save(folder / checkpoint.BEST, state.best_checkpoint())
-                display.validated(step, val, state.best["best_step"])
+                if val:
+                    display.validated(step, val, state.best["best_step"])
                 if session.trial is not None:
                     session.trial.validated(step, val)
             if step == steps:

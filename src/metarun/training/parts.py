@@ -15,6 +15,7 @@ from metarun.backbones.bfloat16 import cpu_has_bfloat16, in_bfloat16
 from metarun.config.instantiate import blueprint, target_of
 from metarun.config.schema import RunConfig
 from metarun.data import duplicates
+from metarun.data.classes import Split, joined
 from metarun.errors import Mistakes, Refused
 from metarun.tasks.augmentation import Augmentation
 from metarun.tasks.gathered import source_of
@@ -45,7 +46,7 @@ class Parts:
 
     Attributes:
         config: the checked configuration, with the engine, workers and threads in use.
-        splits: the splits `train`, `val` and `test`.
+        splits: the splits `train`, `val` and `test`; without `val` if its classes are in `train`.
         spec: the specification of the tasks that the learner was built for.
         learner: the learner with its initial weights, on `device`.
         optimizer, logger: factories, called when training starts.
@@ -183,6 +184,8 @@ def load_splits(
         mistakes.lines += check_capacity(config, mistakes.catch(data.facts) or {}, used)
     mistakes.settle()
     splits = data.load()
+    if config.train_on != "train":
+        splits, used = _with_val_in_train(config, splits, used)
     mistakes.lines += check_sizes(config, splits, used)
     facts = {split: splits[split].facts for split in used}
     mistakes.lines += check_capacity(config, facts, used)
@@ -191,6 +194,26 @@ def load_splits(
         for line in duplicates.warnings(splits):
             log.warning("data=%s: %s", config.choices.data, line)
     return splits
+
+
+def _with_val_in_train(
+    config: RunConfig, splits: Mapping[str, Any], used: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The splits `train`, with the classes of `val`, and `test`; and those of `used` among them."""
+    word, (train, val) = f"data.train_on={config.train_on}", (splits["train"], splits["val"])
+    if config.train_on != "trainval":
+        raise Refused(f"{word}: should be train or trainval")
+    if set(used) == {"val"}:
+        raise Refused(f"split=val: {word} trains on its classes, too; use test")
+    if not isinstance(train, Split) or not isinstance(val, Split):
+        raise Refused(f"{word}: the splits of {config.choices.data} cannot be joined")
+    if lines := duplicates.shared_classes(splits):
+        raise Refused(*lines)
+    try:
+        splits = {"train": joined(train, val), "test": splits["test"]}
+    except ValueError as error:
+        raise Refused(f"{word}: {error} in train and val") from error
+    return splits, {split: prefix for split, prefix in used.items() if split in splits}
 
 
 def plan(

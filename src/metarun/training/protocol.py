@@ -16,6 +16,8 @@ from metarun.tasks.headline import Headline
 from metarun.training.parts import Parts
 from metarun.training.processes import size_of
 
+HIDDEN = ("root", "cache", "train_on")  # keys of the data that are not its settings
+
 
 def protocol(
     parts: Parts, split: str, episodes: int, trained: Mapping[str, Any], finished: bool = True
@@ -31,7 +33,7 @@ def protocol(
     return {
         "data": c.choices.data,
         "data_name": c.data_name,
-        "data_settings": {k: v for k, v in c.data.items() if k not in ("root", "cache")},
+        "data_settings": {k: v for k, v in c.data.items() if k not in HIDDEN},
         "split": split,
         "split_sha256": tasks.sha256,
         "episodes": episodes,
@@ -46,7 +48,7 @@ def protocol(
         "pixels": _pixels(getattr(tasks, "notes", {})),
         "copies": repeats(tasks).counts if isinstance(tasks, Split) else None,
         "headline": headline.as_dict(),
-        "selection": headline.selection,
+        "selection": "last step" if trained.get("train_on") == "trainval" else headline.selection,
         "interval": "95 %, Student's t over episodes",
         "precision": c.precision,
         "engine": c.engine,
@@ -74,6 +76,7 @@ def _published(
         "eval_rotations": config.data.get("eval_rotations") or config.data.get("rotations"),
         "resize": config.data.get("resize"),
         "test_episodes": episodes,
+        "train_on": config.train_on,
     }
     differences = [
         f"{key}={show(reached[key])} (published: {value})"
@@ -110,6 +113,8 @@ def trained_on(parts: Parts) -> dict[str, str]:
     return {
         "train_data": parts.config.data_name,
         "train_split_sha256": parts.splits["train"].sha256,
+        "train_on": parts.config.train_on,
+        "steps_from": parts.config.steps_from,
     }
 
 

@@ -92,7 +92,8 @@ class State:
             for name, weights in (("learner", self.learner), ("best_learner", self.best_learner))
             if weights is not None and (reason := misfit(weights, parts.learner.state_dict()))
         ]
-        if self.best is not None and parts.spec.objective.headline.score not in self.best:
+        validated = self.best is not None and "val" in parts.splits
+        if validated and parts.spec.objective.headline.score not in self.best:
             lines.append(f"best: has no {parts.spec.objective.headline.score}")
         if self.task != saved_spec(parts.spec):
             lines.append(f"task: {self.task}, not {saved_spec(parts.spec)}")
