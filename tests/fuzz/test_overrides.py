@@ -172,7 +172,7 @@ OPTIONS = {
 }
 
 
-@settings(max_examples=50, **OPTIONS)
+@settings(max_examples=25, **OPTIONS)
 @given(LISTS, ENDS)
 def test_any_request_gets_an_answer(answer, words, end) -> None:
     run(answer, words, end)
