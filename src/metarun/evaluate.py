@@ -246,7 +246,8 @@ def _normalises(learner: Learner) -> bool:
 
 def _check_training(parts: Parts, run: Path, state: dict[str, Any]) -> None:
     """Compare the training split with the one in the checkpoint: `config.yaml` can be edited."""
-    if trained_on(parts) != state["trained_on"]:
+    key = "train_split_sha256"
+    if trained_on(parts)[key] != state["trained_on"][key]:
         raise Refused(
             f"run={run}: its weights were trained on another split than that of config.yaml "
             f"(sha256 {state['trained_on']['train_split_sha256'][:12]}…, not "

@@ -42,7 +42,7 @@ def test_a_model_does_not_depend_on_other_tasks_of_its_batch(batch_norm: str, na
 
 
 GRADIENT_BASED = ("anil", "fomaml", "lstm", "maml", "meta_sgd", "reptile")
-BASELINES = ("baseline", "baseline_pp")
+BASELINES = ("baseline", "baseline_pp", "linear_probe", "simpleshot")
 
 
 @pytest.mark.parametrize("name", SHIPPED)

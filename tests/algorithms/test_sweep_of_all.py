@@ -17,6 +17,8 @@ ALGORITHMS = {
     "lstm",
     "maml",
     "matchingnet",
+    "linear_probe",
+    "meta_baseline",
     "meta_sgd",
     "nearest_centroid",
     "nearest_neighbour",
@@ -24,6 +26,7 @@ ALGORITHMS = {
     "relationnet",
     "reptile",
     "siamese",
+    "simpleshot",
 }
 
 

@@ -10,11 +10,15 @@ import pytest
 import yaml
 
 from metarun.config.groups import files
+from metarun.config.schema import Start
 
 GROUPS = ("algo", "backbone", "optimizer", "augmentation", "data", "logger")
 CHOICES = [(group, name) for group in GROUPS for name in files(group)]
 VARIANTS = {  # keys whose value in the file differs from the default of the class
     ("algo", "fomaml"): {"first_order"},
+    ("algo", "meta_baseline"): {"distance", "temperature", "learn_temperature"},
+    ("backbone", "efficientnet_lite0"): {"frozen"},
+    ("backbone", "timm"): {"frozen"},
     ("backbone", "conv4_maps"): {"pools"},
     ("backbone", "conv4_narrow"): {"filters", "downsample", "readout"},
     ("backbone", "conv4_strided"): {"downsample", "readout"},
@@ -36,6 +40,8 @@ def test_the_values_in_a_file_are_the_defaults(group: str, name: str) -> None:
     module, _, target = node.pop("_target_").rpartition(".")
     parameters = inspect.signature(getattr(import_module(module), target)).parameters
     keys = {key: p.default for key, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    if group == "backbone":
+        keys = {name: field.default for name, field in Start.model_fields.items()} | keys
     assert node.keys() <= keys.keys()
     differences = set()
     for key, value in node.items():

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from metarun.config.compose import compose, plain
 from metarun.config.groups import choices, hydra_for
 from metarun.config.published import cell_of
+from metarun.config.schema import Start
 from metarun.errors import Refused
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -92,7 +93,9 @@ def test_a_preset_that_chooses_another_backbone_has_none_of_the_recommended_keys
 def test_a_preset_changes_no_setting_of_another_choice_than_its_own(preset: str, word: str) -> None:
     group, _, choice = word.partition("=")
     config = composed(f"experiment={preset}", word)
-    assert config[group] == plain(OmegaConf.load(CONF / group / f"{choice}.yaml"))
+    own = plain(OmegaConf.load(CONF / group / f"{choice}.yaml"))
+    assert {key: config[group][key] for key in own} == own
+    assert set(config[group]) - set(own) <= set(Start.model_fields)
 
 
 def test_nor_does_its_cell(tmp_path: Path) -> None:

@@ -165,7 +165,6 @@ class TestPreparing:
         expected[:4, :4] = 255
         assert np.array_equal(shrink(ink)[0], expected)
 
-
     def test_the_nearest_pixel_is_what_pillow_takes_for_images_of_one_bit(self, random_ink):
         resampling = (Image.Resampling.NEAREST, Image.Resampling.LANCZOS)  # ignored for 1 bit
         for ink, small in zip(random_ink, nearest(random_ink), strict=True):

@@ -68,6 +68,12 @@ class Learner(nn.Module):
         """Return the model of `adapt` for each support. A subclass may compute them in a batch."""
         return [self.adapt(support) for support in supports]
 
+    def see_training_tasks(self, tasks: Iterable[Task]) -> None:
+        """Called before each validation with training tasks, the same each time, drawn on demand.
+
+        A learner can compute statistics of its features here and keep them in buffers.
+        """
+
     def outer_loss(self, task: Task) -> Judged:
         """Return the loss that training minimises and the scores: by default, of the query."""
         return task.query.judge(self.adapt(task.support))

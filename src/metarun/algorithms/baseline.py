@@ -8,7 +8,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from metarun.algorithms import BatchNormKind
-from metarun.algorithms.fitting import FittedHead, HeadFit, classes_of
+from metarun.algorithms.classifier import classes_of
+from metarun.algorithms.fitting import FittedHead, HeadFit
 from metarun.tasks.task import Spec
 
 
@@ -17,7 +18,7 @@ class Baseline(FittedHead):
 
     Chen et al. 2019, "A Closer Look at Few-shot Classification", section 3.2, Baseline. The network
     before the last layer is frozen after training. The new layer is initialised with zeros. See
-    `fit` for the gradient steps and `FittedHead.outer_losses` for the training batches.
+    `fit` for the gradient steps and `Classifier.outer_losses` for the training batches.
 
     Args:
         backbone: maps (B, *shape) to (B, features).

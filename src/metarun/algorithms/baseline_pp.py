@@ -10,7 +10,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from metarun.algorithms import BatchNormKind
-from metarun.algorithms.fitting import FittedHead, HeadFit, classes_of
+from metarun.algorithms.classifier import classes_of
+from metarun.algorithms.fitting import FittedHead, HeadFit
 from metarun.tasks.task import Spec
 
 LENGTH = 3**-0.5  # expected length of a row of `nn.Linear`'s initial weights
@@ -32,7 +33,7 @@ class BaselinePP(FittedHead):
     Chen et al. 2019, "A Closer Look at Few-shot Classification", section 3.3, Baseline++. The
     network before the last layer is frozen after training. All new vectors of a task are
     initialised with the mean direction of its support. See `fit` for the gradient steps and
-    `FittedHead.outer_losses` for the training batches.
+    `Classifier.outer_losses` for the training batches.
 
     Args:
         backbone: maps (B, *shape) to (B, features).

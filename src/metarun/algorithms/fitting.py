@@ -1,9 +1,9 @@
-"""Supervised training on all classes, then heads fitted to a frozen network (Chen et al. 2019)."""
+"""Heads that are fitted to the features of each support (Chen et al. 2019)."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,14 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.algorithms import BatchNormKind
-from metarun.algorithms.embedding import MetricLearner, channels_last
-from metarun.errors import Refused
-from metarun.tasks.task import Examples, Judged, Model, Spec, Task, joined
+from metarun.algorithms.classifier import Classifier
+from metarun.tasks.task import Examples, Model, joined
 
 HeadFit = Literal["full_batch", "mini_batch"]
 
 
-class FittedHead(MetricLearner):
+class FittedHead(Classifier):
     """Base class: a classifier of all meta-train classes, with a new head for each support.
 
     Args:
@@ -31,8 +30,6 @@ class FittedHead(MetricLearner):
             and passes over the support in random mini-batches of 4 items, with their rate of 0.01.
     """
 
-    joint = True
-
     def __init__(
         self,
         backbone: nn.Module,
@@ -42,10 +39,6 @@ class FittedHead(MetricLearner):
     ) -> None:
         super().__init__(backbone, batch_norm)
         self.fitting = {**fitting, "batch": None if head_fit == "full_batch" else 4}
-
-    @abstractmethod
-    def classify(self, z: Tensor) -> Tensor:
-        """Return logits (B, classes) of all meta-train classes for embeddings (B, D)."""
 
     @abstractmethod
     def fitted(self, z: Tensor, *weights: Tensor) -> Tensor:
@@ -67,21 +60,6 @@ class FittedHead(MetricLearner):
             weights = self.random_start(nn.Linear(z.shape[2], ways))
         return [w.detach().to(z).expand(len(z), *w.shape[1:]) for w in weights]
 
-    def outer_losses(self, tasks: Sequence[Task]) -> Iterator[Judged]:
-        """Cross-entropy over all meta-train classes.
-
-        The support and query items of all T tasks form one batch; the label of an item is the
-        number of its class in the whole split. Each of the T·N randomly drawn classes has equally
-        many items in the batch, whereas the authors draw items independently.
-        """
-        x = joined(*(joined(task.support.x, task.query.x) for task in tasks))
-        y = [task.classes[torch.cat([task.support.y, task.query.y])] for task in tasks]
-        outputs = self.classify(self.backbone(channels_last(x))).split(
-            [len(labels) for labels in y]
-        )
-        for task, logits, labels in zip(tasks, outputs, y, strict=True):
-            yield Examples(None, labels, task.query.objective).judged(logits)
-
     @torch.no_grad()
     def adapt_all(self, supports: Sequence[Examples]) -> list[Model]:
         """Fit the heads of all supports, in one batch if the supports have equal sizes."""
@@ -99,22 +77,8 @@ class FittedHead(MetricLearner):
     def adapt(self, support: Examples) -> Model:
         return self.adapt_all([support])[0]
 
-    def outer_loss(self, task: Task) -> Judged:
-        return next(self.outer_losses([task]))
-
     def _model(self, weights: Sequence[Tensor]) -> Model:
         return lambda x: self.fitted(self.embed(x).unsqueeze(0), *weights)[0]
-
-
-def classes_of(spec: Spec, name: str) -> int:
-    """Return the number of meta-train classes.
-
-    Raises:
-        Refused: if the data has no classes.
-    """
-    if not spec.classes:
-        raise Refused(f"algo={name}: trains on all classes at once, and the data has none")
-    return spec.classes
 
 
 def fit(

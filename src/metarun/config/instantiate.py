@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from metarun.config.overrides import nearest
-from metarun.config.schema import GROUPS, OF_ALL_DATA, explain
+from metarun.config.schema import GROUPS, OF_ALL_DATA, Start, explain
 from metarun.errors import Refused
 
 # The package of each group, and the number of positional arguments of its targets.
@@ -52,16 +52,20 @@ def blueprint(
     }
     model = keys_of(target)
     names = [str(field.alias) for field in model.model_fields.values()]
+    general = [
+        k for k in values if group == "backbone" and k in Start.model_fields and k not in names
+    ]
     mistakes = [
         f"{group}.{key}: no such key{nearest(f'{group}.{key}', [f'{group}.{n}' for n in names])}"
         for key in values
-        if key not in names
+        if key not in names and key not in general
     ]
     known = {key: value for key, value in values.items() if key in names}
-    try:
-        model.model_validate(known)
-    except ValidationError as error:
-        mistakes += explain(error, prefix=group)
+    for kind, keys in ((model, known), (Start, {key: values[key] for key in general})):
+        try:
+            kind.model_validate(keys)
+        except ValidationError as error:
+            mistakes += explain(error, prefix=group)
     if mistakes:
         raise Refused(*mistakes)
     return partial(target, **known)

@@ -13,7 +13,7 @@ from metarun.config.instantiate import HOMES, find_target, keys_of
 from metarun.config.layers import TABLES
 from metarun.config.overrides import leaves, one_line
 from metarun.config.published import BATCH_NORMS
-from metarun.config.schema import show
+from metarun.config.schema import Start, show
 from metarun.errors import Refused
 
 SKIPPED = ("_target_", "defaults", "recommended", *TABLES)  # not keys of the choice
@@ -54,8 +54,10 @@ def describe(group: str, file: Path, config_dirs: Iterable[Path] = ()) -> list[K
     if group in HOMES:
         node = content.get(group, {}) if is_global else content
         target = find_target(group, node.get("_target_"), config_dirs)
-        schema = keys_of(target).model_json_schema()
-        schemas = {f"{group}.{name}": value for name, value in schema["properties"].items()}
+        models = [Start] if group == "backbone" else []
+        for model in (*models, keys_of(target)):
+            properties = model.model_json_schema()["properties"]
+            schemas |= {f"{group}.{name}": value for name, value in properties.items()}
     values = {
         prefix + key: (value, comments.get(key, "")) for key, value in leaves(content, SKIPPED)
     }

@@ -12,7 +12,7 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Node = dict[str, Any]  # a group: `_target_` and the keys of the choice
 Place = Annotated[str, "path"]  # the type of an argument that is a path
-PLACES = ("data.root", "data.cache", "data.split_file")  # all keys of shipped choices of that type
+PLACES = ("data.root", "data.cache", "data.split_file", "backbone.weights")  # all keys of that type
 OF_ALL_DATA = ("data.train_on",)  # keys of every data set, beside those of its class
 GROUPS = ("algo", "data", "backbone", "optimizer", "augmentation", "logger", "experiment", "debug")
 
@@ -39,6 +39,20 @@ class Choices(BaseModel):
     backbone: str
     optimizer: str
     augmentation: str
+
+
+class Start(BaseModel):
+    """Keys of every backbone, beside those of its class.
+
+    Attributes:
+        weights: a run folder or a file with the initial weights.
+        frozen: the weights are not trained.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    weights: Place | None = None
+    frozen: bool = False
 
 
 class Preset(BaseModel):

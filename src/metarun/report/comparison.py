@@ -20,6 +20,7 @@ FREE = ("data_name", "algo", "backbone", "engine", "published", "headline")
 # Entries that may differ, with a note. All others must be equal, including entries that later
 # versions add.
 NOTED = ("train_data", "train_split_sha256", "data_settings", "augmentation", "precision")
+NOTED += ("pretraining",)
 NOTED += ("train_on", "steps_from")
 COLUMNS = ("run_a", "run_b", "score", "mean_a", "mean_b")
 COLUMNS += ("difference", "ci95", "p", "p_holm", "episodes")

@@ -38,6 +38,7 @@ class TrainedOn(_Strict):
 
     train_data: str
     train_split_sha256: str
+    pretraining: dict[str, JsonValue] | None = None
 
 
 class Figure(_Strict):

@@ -24,8 +24,9 @@ def set_engine(learner: Learner, config: RunConfig, spec: Spec, device: str) -> 
     """
     engine, obstacle = config.engine, _obstacle_to_vmap(learner, config, spec)
     if engine == "auto":
-        faster = device == "cuda" or (not learner.sequential and _are_many_small_tasks(config))
-        engine = "vmap" if faster and not obstacle and _is_built_in(learner) else "loop"
+        possible = not obstacle and _is_built_in(learner)
+        on_cpu = possible and not learner.sequential and _are_many_small_tasks(config)
+        engine = "vmap" if on_cpu or (possible and device == "cuda") else "loop"
     elif engine == "vmap" and obstacle:
         raise Refused(f"engine=vmap: {obstacle}; engine=loop takes any learner")
     elif engine not in learner.engines:

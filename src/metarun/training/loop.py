@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from metarun.errors import Interrupted, RunFailed
 from metarun.loggers import Logger
 from metarun.runs import checkpoint, metrics
 from metarun.stats import interval
+from metarun.tasks.sampler import Sampler
 from metarun.training.evaluation import evaluate
 from metarun.training.gradient import accumulate
 from metarun.training.interruption import Stop
@@ -25,6 +27,8 @@ from metarun.training.processes import WorkerEnded
 from metarun.training.progress import Display
 from metarun.training.state import Clock, State
 from metarun.training.workers import Workers
+
+SEEN = 200  # training tasks that a learner may see before a validation
 
 
 class NotFinite(RunFailed):
@@ -88,6 +92,7 @@ def meta_train(
     training, validation = parts.training(), None
     if "val" in parts.splits:  # else the last checkpoint is tested
         validation = parts.frozen("val")
+    seen = Sampler.training(training.source, config.seed)  # without augmentation
     headline = parts.spec.objective.headline
 
     def save() -> None:
@@ -103,6 +108,8 @@ def meta_train(
             step = state.step  # number of finished outer steps
             due = step == steps or (step > 0 and step % config.eval_every == 0)
             if due and (state.best is None or state.validated < step):
+                with torch.no_grad():
+                    learner.see_training_tasks(seen.tasks([i])[0] for i in range(SEEN))
                 val, improved = {}, True
                 if validation is not None:
                     proceed = display.progress("validate", episodes, stop)

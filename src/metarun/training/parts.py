@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from metarun.algorithms import Learner
 from metarun.backbones.bfloat16 import cpu_has_bfloat16, in_bfloat16
@@ -33,6 +34,7 @@ from metarun.training.compatibility import (
 )
 from metarun.training.engines import set_engine
 from metarun.training.memory import check_memory
+from metarun.training.pretraining import Record, read_weights, start_of, started, warnings
 from metarun.training.processes import set_workers
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class Parts:
         optimizer, logger: factories, called when training starts.
         device, dtype: of the learner and its inputs.
         augment: the augmentation of training episodes; `None` for none.
+        pretraining: what the initial weights of the backbone were trained on; `None` for nothing.
     """
 
     config: RunConfig
@@ -63,6 +66,7 @@ class Parts:
     device: torch.device
     dtype: torch.dtype
     augment: Augmentation | None
+    pretraining: Record | None
 
     def training(self) -> Sampler:
         """The sampler of training episodes."""
@@ -107,7 +111,8 @@ def assemble(
     if plans["algo"] is not None:
         learner_type = target_of(plans["algo"])
         mistakes.lines += check_heads(config, learner_type)
-        mistakes.lines += check_steps(config, learner_type)
+        if not config.backbone.get("frozen"):  # else it depends on the learner
+            mistakes.lines += check_steps(config, learner_type)
         if not getattr(learner_type, "learns", True):  # so that all algorithms fit into one sweep
             config = config.model_copy(update={"steps": 0})
     splits = load_splits(config, plans["data"], used, mistakes)
@@ -124,8 +129,13 @@ def assemble(
     torch.set_num_threads(config.threads or THREADS)
     spec = replace(spec, **(trained_spec or {}))
 
+    start = start_of(config, target_of(plans["backbone"]))
+    weights = pretraining = None
+    if trained_spec is None:  # else a checkpoint has them
+        weights, pretraining = read_weights(start, config, splits, folders)
+
     def build() -> Learner:
-        return build_learner(config, plans, spec)
+        return build_learner(config, plans, spec, weights)
 
     if "train_" in used.values() and spec.examples:
         check_memory(config, build, Sampler.training(source, config.seed).tasks([0])[0], device)
@@ -135,20 +145,39 @@ def assemble(
         algo, net = config.choices.algo, config.choices.backbone
         raise Refused(
             f"algo={algo} backbone={net}: together they have no trainable parameters; "
-            "algo=nearest_centroid and algo=nearest_neighbour need none"
+            "algo=simpleshot, algo=linear_probe and the nearest_* algorithms need none"
         )
+    if not learner.learns:
+        config = config.model_copy(update={"steps": 0})
+    elif mistakes_in_steps := check_steps(config, type(learner)):
+        raise Refused(*mistakes_in_steps)
+    for module in learner.modules():
+        if seen := getattr(module, "pretraining", None):
+            pretraining = {"network": config.choices.backbone, "seen": seen}
+    for line in warnings(pretraining, config):
+        log.warning("%s: %s", config.choices.backbone, line)
     config = set_engine(learner, config, spec, device.type)
     config = set_workers(learner, config, THREADS)
     torch.set_num_threads(config.threads)
     optimizer, logger = plans["optimizer"], plans["logger"]
-    return Parts(config, splits, spec, learner, optimizer, logger, device, dtype, augment)
+    return Parts(
+        config, splits, spec, learner, optimizer, logger, device, dtype, augment, pretraining
+    )
 
 
 def build_learner(
-    config: RunConfig, plans: Mapping[str, Callable[..., Any]], spec: Spec
+    config: RunConfig,
+    plans: Mapping[str, Callable[..., Any]],
+    spec: Spec,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> Learner:
-    """Build the learner with its initial weights, for tasks of this specification."""
-    backbone = _backbone(config, plans["backbone"], spec)
+    """Build the learner with its initial weights, for tasks of this specification.
+
+    Args:
+        weights: initial weights of the backbone, if they are not random.
+    """
+    start = start_of(config, target_of(plans["backbone"]))
+    backbone = started(_backbone(config, plans["backbone"], spec), start, weights)
     return plans["algo"](backbone, spec).to(dtype_of(config))
 
 

@@ -108,13 +108,15 @@ def _augmentation(config: RunConfig) -> Any:
     return {config.choices.augmentation: keys}
 
 
-def trained_on(parts: Parts) -> dict[str, str]:
-    """The training data of a run with these parts: its name and the hash of its split."""
+def trained_on(parts: Parts) -> dict[str, Any]:
+    """The training data of a run with these parts: its name, the hash of its split, and that of the
+    weights that its backbone started from."""
     return {
         "train_data": parts.config.data_name,
         "train_split_sha256": parts.splits["train"].sha256,
         "train_on": parts.config.train_on,
         "steps_from": parts.config.steps_from,
+        "pretraining": parts.pretraining,
     }
 
 

@@ -1,0 +1,129 @@
+"""Weights that a backbone starts from: those of another run, or of a file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from metarun.backbones.frozen import Frozen
+from metarun.config.instantiate import blueprint
+from metarun.config.schema import RunConfig, Start
+from metarun.errors import Refused
+from metarun.files import read_or_refuse
+from metarun.runs import checkpoint, config_file
+from metarun.runs.content import misfit
+
+MAX_BYTES = 2**32  # of a file of weights
+NESTS = ("state_dict", "model", "learner")  # where files keep the weights, if not at the top
+SEES_IMAGENET = ("mini_imagenet", "tiered_imagenet")  # data whose classes are ImageNet's
+
+Record = dict[str, Any]  # what the weights were trained on, for the protocol
+
+
+def start_of(config: RunConfig, target: Any) -> Start:
+    """The general keys of the backbone, without those that its class reads itself."""
+    own = getattr(target.__init__, "__kwdefaults__", None) or {}
+    return Start(
+        **{k: v for k, v in config.backbone.items() if k in Start.model_fields and k not in own}
+    )
+
+
+def started(backbone: nn.Module, start: Start, weights: Mapping[str, Tensor] | None) -> nn.Module:
+    """The backbone with these weights, if any, frozen if the configuration says so."""
+    if weights is not None and not next(backbone.parameters()).is_meta:
+        backbone.load_state_dict(_fitting(weights, backbone, f"backbone.weights={start.weights}"))
+    return Frozen(backbone) if start.frozen else backbone
+
+
+def read_weights(
+    start: Start, config: RunConfig, splits: Mapping[str, Any], folders: Sequence[Path]
+) -> tuple[Mapping[str, Tensor] | None, Record | None]:
+    """The weights that `backbone.weights` names, and what they were trained on.
+
+    Args:
+        splits: the data of this run.
+        folders: the user's config folders.
+
+    Raises:
+        Refused: the weights cannot be read, or were trained on a class that this run validates or
+            tests on.
+    """
+    if start.weights is None:
+        return None, None
+    path, key = Path(start.weights), f"backbone.weights={start.weights}"
+    if path.is_dir():
+        state = checkpoint.best(path / "checkpoints")
+        _refuse_seen_classes(path, state, config, splits, folders)
+        return state["learner"], {"run": path.name, **state["trained_on"]}
+    if not path.is_file():
+        raise Refused(f"{key}: no such file, and no folder of a run")
+    content = read_or_refuse(path, MAX_BYTES)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types
+        raise Refused(f"{key}: cannot be read as weights ({type(error).__name__})") from error
+    for nest in NESTS:
+        state = state.get(nest, state) if isinstance(state, Mapping) else state
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise Refused(f"{key}: holds no weights by name (a state dict)")
+    return state, {
+        "file": path.name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "seen": "unknown",
+    }
+
+
+def warnings(record: Record | None, config: RunConfig) -> list[str]:
+    """What a user should know about the weights' training data."""
+    seen = (record or {}).get("seen", "")
+    if "ImageNet" in seen and config.choices.data in SEES_IMAGENET:
+        return [f"its backbone was trained on the test classes of {config.choices.data} ({seen})"]
+    return []
+
+
+def _fitting(weights: Mapping[str, Tensor], net: nn.Module, key: str) -> Mapping[str, Tensor]:
+    """The weights of `net` among those of a learner, whose names have a prefix, or of a network."""
+    expected = net.state_dict()
+    first = next(iter(expected))
+    prefixes = [name.removesuffix(first) for name in weights if name.endswith(first)]
+    reasons = []
+    for prefix in prefixes:
+        found = {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
+        found = {name: w.to(expected[name].dtype) for name, w in found.items() if name in expected}
+        reason = misfit(found, expected)
+        if reason is None:
+            return found
+        reasons.append(reason)
+    reason = reasons[0] if reasons else f"{first} is missing"
+    raise Refused(f"{key}: the weights do not fit the backbone: {reason}")
+
+
+def _refuse_seen_classes(
+    run: Path,
+    state: Mapping[str, Any],
+    config: RunConfig,
+    splits: Mapping[str, Any],
+    folders: Sequence[Path],
+) -> None:
+    """Refuse a run that was trained on classes that this one validates or tests on."""
+    if state["trained_on"]["train_split_sha256"] == splits["train"].sha256:
+        return
+    saved = config_file.load_config(run, "backbone.weights")
+    data = blueprint("data", saved.data, folders)
+    same = saved.data._target_ == config.data["_target_"] and saved.data.get(
+        "name"
+    ) == config.data.get("name")
+    if not same or not hasattr(splits["train"], "origins"):
+        return
+    seen = set(data().load()["train"].origins)
+    for split in ("val", "test"):
+        if shared := sorted(seen & set(splits[split].origins)):
+            raise Refused(
+                f"backbone.weights={run}: was trained on {len(shared)} classes of the {split} "
+                f"split of this run (e.g. {shared[0]})"
+            )
