@@ -381,7 +381,7 @@ def test_a_learner_without_parameters_is_refused(metarun: Metarun) -> None:
     assert code == 2
     assert err == [
         "metarun: algo=protonet backbone=mlp: together they have no trainable parameters; "
-        "algo=nearest_centroid and algo=nearest_neighbour need none"
+        "algo=simpleshot, algo=linear_probe and the nearest_* algorithms need none"
     ]
     assert not Path("run").exists()
 

@@ -95,9 +95,10 @@ def test_a_finished_run_without_test_episodes_can_be_continued(
     assert err == [
         "metarun: whole/test_episodes.csv: missing; the run continues without a copy of it"
     ]
-    (kept,) = whole.glob("evaluations/*/*")
-    assert (kept.parent.name, kept.name) == ("after_4_steps", "result.json")
-    assert kept.read_bytes() == first
+    (kept,) = whole.glob("evaluations/*")
+    assert kept.name == "after_4_steps"
+    assert {file.name for file in kept.iterdir()} == {"result.json", "test_classes.csv"}
+    assert (kept / "result.json").read_bytes() == first
     assert (whole / "test_episodes.csv").exists()
 
 

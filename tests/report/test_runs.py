@@ -37,7 +37,8 @@ def test_a_real_run_and_its_evaluation(metarun: Metarun) -> None:
     trained, evaluation = runs.find([Path("a")])
     trained_result = json.loads(Path("a/run/result.json").read_text())
     assert (trained.name, trained.status, trained.error) == ("run", "completed", "")
-    assert trained.test == Stat(**trained_result["test"]["accuracy"])
+    tested = trained_result["test"]["accuracy"]
+    assert trained.test == Stat(tested["mean"], tested["ci95"])
     assert trained.val == Stat(**trained_result["val"]["accuracy"])
     assert (trained.algo, trained.data, trained.task) == ("protonet", "blobs", "5-way 1-shot")
     assert (trained.seed, trained.steps, trained.steps_done) == (3, 4, 4)

@@ -143,7 +143,7 @@ def test_a_new_choice_with_a_key_without_a_value_takes_it(run: Path, tmp_path: P
     (tmp_path / "data/mine.yaml").write_text("_target_: mine.Mine\nfile: ???\n")
     words = ["data.file=x", "data=mine"]
     config = amend(load_config(run, "run"), words, RETESTABLE, "evaluate", str(tmp_path))
-    assert config.data == {"_target_": "mine.Mine", "file": "x"}
+    assert config.data == {"_target_": "mine.Mine", "file": "x", "train_on": "train"}
     with pytest.raises(Refused, match="has no value yet"):
         amend(load_config(run, "run"), words[1:], RETESTABLE, "evaluate", str(tmp_path))
 

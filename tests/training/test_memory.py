@@ -56,7 +56,7 @@ def test_a_step_that_may_not_fit_is_reported_before_anything_is_written(
     free(monkeypatch, 16e9)
     monkeypatch.setattr("metarun.train.try_first_step", stop)
     _, _, err = metarun(*SHORT, "algo=lstm", "backbone=resnet12")
-    before, needed, after = err[0].partition(" a training step may need 7")
+    before, needed, after = err[0].partition(" a training step may need 6")
     assert before == "metarun: algo=lstm backbone=resnet12:"
     assert needed
     assert after.endswith(" GB of memory, and 16.0 GB are free")

@@ -116,20 +116,20 @@ class RunConfig(BaseModel):
     workers: Annotated[Any, AfterValidator(_workers)] = 1  # "auto" until the parts are assembled
     engine: Literal["auto", "loop", "vmap", "learn2learn"] = "auto"
     tasks_at_once: Count | None = None
+    steps_from: Annotated[str, Field(min_length=1)] | None = None
     audit: Literal["quick", "full"]
     tags: list[str]
     quick: bool = False
     preset: Preset | None = None
-    steps_from: Annotated[str, Field(min_length=1)] | None = None
     out: Annotated[str, Field(min_length=1)]
     data_home: Annotated[str, Field(min_length=1)]
     choices: Choices
     backbone: Node
+    data: Node
     optimizer: Node
     augmentation: Node
     logger: Node
     algo: Node
-    data: Node
 
     @property
     def train_on(self) -> str:
