@@ -110,3 +110,11 @@ def test_wrong_requests_are_refused_in_one_line(
     assert (code, len(err)) == (2, 1), err
     assert line in err[0]
     assert not Path("second").exists()
+
+
+def test_weights_for_a_backbone_without_any_are_refused(metarun: Metarun, first: str) -> None:
+    sizes = [word for word in TINY if not word.startswith("backbone")]
+    words = ["algo=nearest_centroid", "backbone=identity", f"backbone.weights={first}"]
+    code, _, err = metarun(*sizes, *words, "out=second")
+    assert (code, len(err)) == (2, 1), err
+    assert err[0].endswith("the backbone has no weights; leave it out")

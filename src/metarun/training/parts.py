@@ -152,7 +152,7 @@ def assemble(
     elif mistakes_in_steps := check_steps(config, type(learner)):
         raise Refused(*mistakes_in_steps)
     for module in learner.modules():
-        if seen := getattr(module, "pretraining", None):
+        if pretraining is None and (seen := getattr(module, "pretraining", None)):
             pretraining = {"network": config.choices.backbone, "seen": seen}
     for line in warnings(pretraining, config):
         log.warning("%s: %s", config.choices.backbone, line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def start_of(config: RunConfig, target: Any) -> Start:
 
 def started(backbone: nn.Module, start: Start, weights: Mapping[str, Tensor] | None) -> nn.Module:
     """The backbone with these weights, if any, frozen if the configuration says so."""
-    if weights is not None and not next(backbone.parameters()).is_meta:
+    if weights is not None and not any(p.is_meta for p in backbone.parameters()):
         backbone.load_state_dict(_fitting(weights, backbone, f"backbone.weights={start.weights}"))
     return Frozen(backbone) if start.frozen else backbone
 
@@ -64,7 +65,7 @@ def read_weights(
         raise Refused(f"{key}: no such file, and no folder of a run")
     content = read_or_refuse(path, MAX_BYTES)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types
         raise Refused(f"{key}: cannot be read as weights ({type(error).__name__})") from error
     for nest in NESTS:
@@ -89,6 +90,8 @@ def warnings(record: Record | None, config: RunConfig) -> list[str]:
 def _fitting(weights: Mapping[str, Tensor], net: nn.Module, key: str) -> Mapping[str, Tensor]:
     """The weights of `net` among those of a learner, whose names have a prefix, or of a network."""
     expected = net.state_dict()
+    if not expected:
+        raise Refused(f"{key}: the backbone has no weights; leave it out")
     first = next(iter(expected))
     prefixes = [name.removesuffix(first) for name in weights if name.endswith(first)]
     reasons = []
