@@ -301,12 +301,12 @@ def test_a_mistake_is_one_line_and_nothing_is_written(predict, words, line) -> N
 
 
 def test_a_full_disk_leaves_no_folder(predict: Metarun, monkeypatch: pytest.MonkeyPatch) -> None:
-    from metarun.predict import of_run
+    from metarun.predict import prediction
 
     def full(path: Path, data: bytes | str) -> None:
         raise OSError(28, os.strerror(28), str(path))
 
-    monkeypatch.setattr(of_run, "write_whole", full)
+    monkeypatch.setattr(prediction, "write_whole", full)
     Path("empty").mkdir()
     for words in ((), ("out=empty/new",)):
         code, _, err = predict("run=protonet", *WORDS, *words)

@@ -22,7 +22,7 @@ def classifier(kind: type[Learner] = ProtoNet, **keys: object) -> Classifier:
     torch.manual_seed(0)
     net = Conv4((1, 16, 16), filters=4)
     learner = kind(net, Spec((1, 16, 16), 3, CLASSIFICATION, 1, 5), **keys)
-    return Classifier(learner.eval(), torch.device("cpu"), torch.float32)
+    return Classifier(learner.eval(), torch.device("cpu"), torch.float32, "own", learner.batch_norm)
 
 
 def items(count: int, seed: int = 0) -> np.ndarray:

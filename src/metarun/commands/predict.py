@@ -43,7 +43,7 @@ def run(request: Request) -> int:
 
     from metarun.predict import written
     from metarun.predict.inputs import Places
-    from metarun.predict.of_run import predict
+    from metarun.predict.prediction import predict
     from metarun.training.display import console
 
     folders = [Path(config_dir)] if config_dir else []

@@ -2,5 +2,6 @@
 
 `classifier` and `calibration` compute with prepared arrays. `pictures`, `sentences` and `inputs`
 find the items that a user names, `support` and `query` read them, `truth` judges the labels, and
-`written` and `page` show them. `of_run` does all of this for a trained run.
+`written` and `page` show them. `labelling` labels prepared items, and writes nothing; `prediction`
+does all of this for what a user typed, and writes the folder. `trained` is the learner of a run.
 """

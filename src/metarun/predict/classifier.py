@@ -28,11 +28,15 @@ class Classifier:
     Attributes:
         learner: a classifier in evaluation mode.
         device, dtype: of its inputs.
+        algo: its name, for messages.
+        trained_batch_norm: the statistics that it was trained and tested with.
     """
 
     learner: Learner
     device: torch.device
     dtype: torch.dtype
+    algo: str
+    trained_batch_norm: str
 
     def adapt(self, items: np.ndarray, labels: np.ndarray) -> Scores:
         """Adapt the learner to a support.

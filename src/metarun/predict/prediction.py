@@ -1,11 +1,10 @@
-"""Labels for items of the user from a trained run, and the folder that they are written to."""
+"""Labels for items that a user names, from a trained run, and the folder they are written to."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,15 @@ from metarun.config.schema import RunConfig
 from metarun.errors import Refused
 from metarun.files import write_whole
 from metarun.predict import page, written
-from metarun.predict.calibration import fit_temperature
-from metarun.predict.classifier import Classifier, check_independent, rounds
 from metarun.predict.inputs import Places, data_of, listed, reader
-from metarun.predict.query import Labelled, label
-from metarun.predict.support import Support, read_support
-from metarun.predict.truth import accuracy_of, by_content, by_folder, judged
+from metarun.predict.labelling import label_items
+from metarun.predict.query import Labelled
+from metarun.predict.support import Read, Support, read_support
+from metarun.predict.trained import trained_classifier
+from metarun.predict.truth import by_content, by_folder, judged
 from metarun.runs import checkpoint, results
 from metarun.runs.evaluations import new_folder
 from metarun.tasks.gathered import NORMALISATION
-from metarun.training.interruption import Stop
-from metarun.training.parts import dtype_of
-from metarun.training.progress import Display
-from metarun.training.remaining import Remaining
-from metarun.training.restored import restored_classifier
 
 
 def predict(
@@ -52,29 +46,9 @@ def predict(
     read, span = reader(data, kind, run, [path for paths in classes.values() for path in paths])
     typed = f"support={places.support}"
     support = read_support(classes, read, typed)
-    shape = support.items.shape[1:]
-    learner, device = restored_classifier(config, run, state, shape, folders)
-    heads = state["task"]["outputs"]
-    if learner.per_label_head and heads != len(support.names):
-        raise Refused(
-            f"{typed}: has {len(support.names)} classes; {config.choices.algo} has a head for each "
-            f"label and this run {heads} of them, so it needs a support of {heads} classes"
-        )
-    trained_batch_norm = learner.batch_norm
-    if trained_batch_norm != "inductive" and "batch_norm" in config.algo:
-        learner.batch_norm = "inductive"
-    classifier = Classifier(learner, device, dtype_of(config))
-    scores = classifier.adapt(support.items, support.labels)
-    check_independent(scores, support.items, config.choices.algo)
-    calibration = _calibration(classifier, support)
-    temperature = calibration["temperature"] if calibration else 1.0
-    labelled = _with_progress(
-        "labelled",
-        len(query),
-        partial(
-            label,
-            *(query, unusable, read, scores, support, temperature, places.unknown_below),
-        ),
+    classifier = trained_classifier(config, run, state, support, typed, folders)
+    labelled, calibration = label_items(
+        classifier, support, query, unusable, read, places.unknown_below
     )
     if not any(labelled.digests):
         reasons = zip(labelled.sources, labelled.notes, strict=True)
@@ -92,10 +66,10 @@ def predict(
         **config.choices.model_dump(include={"algo", "data", "backbone"}),
         "data_name": config.data_name,
         "trained_on": state["trained_on"],
-        "batch_norm": learner.batch_norm,
-        "trained_batch_norm": trained_batch_norm,
+        "batch_norm": classifier.learner.batch_norm,
+        "trained_batch_norm": classifier.trained_batch_norm,
         "items": kind,
-        "shape": list(shape),
+        "shape": list(support.items.shape[1:]),
         "wide_pixel_range": None if span is None else [span.low, span.high],
         "normalisation": NORMALISATION,
         "support": str(places.support),
@@ -108,36 +82,23 @@ def predict(
         "labels": written.counted_labels(labelled),
         "accuracy": judged(labelled) if labelled.truth else None,
         "wall_seconds": round(time.monotonic() - began, 2),
-        "device": str(device),
+        "device": str(classifier.device),
         "threads": config.threads,
         "versions": results.versions(),
     }
+    return write_prediction(labelled, support, record, read, places), labelled, record
+
+
+def write_prediction(
+    labelled: Labelled, support: Support, record: Mapping[str, Any], read: Read, places: Places
+) -> Path:
+    """Write the table, the page and `record` into a new folder, and return it."""
     html = page.render(labelled, support, record, read)
     with _new_folder(places) as folder:
         write_whole(folder / "predictions.csv", results.csv_text(written.csv_rows(labelled)))
         write_whole(folder / "predictions.html", html)
         write_whole(folder / "prediction.json", results.as_json(record))
-    return folder, labelled, record
-
-
-def _calibration(classifier: Classifier, support: Support) -> dict[str, Any] | None:
-    """The accuracy on left-out items of the support and the temperature that fits them.
-
-    `None` if a class has a single item.
-    """
-    if min(support.counts) < 2:
-        return None
-    left_out = partial(classifier.left_out, support.items, support.labels)
-    scores, labels = _with_progress("leave-one-out", rounds(support.labels), left_out)
-    return {
-        "temperature": fit_temperature(scores, labels),
-        "left_out": accuracy_of((scores.argmax(1) == labels).tolist()),
-    }
-
-
-def _with_progress(name: str, total: int, work: Callable[..., Any]) -> Any:
-    with Stop() as stop, Display(Remaining(test_episodes=total)) as display:
-        return work(proceed=display.progress(name, total, stop))
+    return folder
 
 
 def _new_folder(places: Places) -> AbstractContextManager[Path]:
