@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
@@ -13,6 +12,7 @@ from metarun.checks.copies import TOLERATED
 from metarun.checks.finding import Finding
 from metarun.data.classes import Split
 from metarun.data.duplicates import named, shared_classes, shared_items
+from metarun.data.equal_items import equal_classes, equal_items
 from metarun.tasks.gathered import Gathered
 from metarun.tasks.sampler import Sampler
 
@@ -99,45 +99,22 @@ def _are_copies(split: Any, a: int, b: int) -> bool:
 
 
 def _equal_classes(splits: Mapping[str, Split]) -> list[str]:
-    lines = []
-    for a, b in _in_different_arrays(splits):
-        names_in_b = {frozenset(items): name for name, items in _digests(splits[b]).items()}
-        pairs = [
-            f"{name} = {names_in_b[frozenset(items)]}"
-            for name, items in _digests(splits[a]).items()
-            if frozenset(items) in names_in_b
-        ]
-        if pairs:
-            lines.append(f"{named(pairs)}: classes of {a} and {b} with the same items")
-    return lines
+    return [
+        f"{named(pairs)}: classes of {a} and {b} with the same items"
+        for a, b in _in_different_arrays(splits)
+        if (pairs := equal_classes(splits[a], splits[b]))
+    ]
 
 
 def _equal_items(splits: Mapping[str, Split]) -> list[str]:
-    lines = []
-    for a, b in _in_different_arrays(splits):
-        items_a, items_b = (
-            {
-                digest: f"{name}/{k}"
-                for name, digests in _digests(splits[split]).items()
-                for k, digest in enumerate(digests)
-            }
-            for split in (a, b)
-        )
-        if pairs := [f"{items_a[d]} = {items_b[d]}" for d in items_a.keys() & items_b.keys()]:
-            lines.append(f"{len(pairs)} items of {a} are in {b} too, to the byte: {named(pairs)}")
-    return lines
+    return [
+        f"{len(pairs)} items of {a} are in {b} too, to the byte: {named(pairs)}"
+        for a, b in _in_different_arrays(splits)
+        if (pairs := equal_items(splits[a], splits[b]))
+    ]
 
 
 def _in_different_arrays(splits: Mapping[str, Split]) -> list[tuple[str, str]]:
     """Pairs of splits that are stored in different arrays, whose positions cannot be compared."""
     pairs = combinations(splits, 2)
     return [(a, b) for a, b in pairs if splits[a].items is not splits[b].items]
-
-
-def _digests(split: Split) -> dict[str, list[bytes]]:
-    """The digest of each item of each class."""
-    ranges = zip(split.names, split.first.tolist(), split.counts.tolist(), strict=True)
-    return {
-        name: [hashlib.blake2b(item.tobytes()).digest() for item in split.items[k : k + n]]
-        for name, k, n in ranges
-    }
