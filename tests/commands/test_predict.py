@@ -258,7 +258,7 @@ def test_pictures_of_16_bits_have_the_range_of_the_run(predict: Metarun) -> None
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ((), "predict: run=, support=, query= missing: metarun predict run=RUN_DIR"),
+        ((), "predict: run= or algo=, support=, query= missing: metarun pr"),
         (("run=protonet",), "predict: support=, query= missing: metarun predict run=RUN_DIR"),
         (("run=none", *WORDS), "run=none: no such folder"),
         (("run=protonet", "support=none", "query=query"), "support=none: no such folder; it"),

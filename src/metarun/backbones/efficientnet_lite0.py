@@ -42,5 +42,10 @@ class EfficientNetLite0(Pretrained):
             self.net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
         del self.net._fc, self.net._dropout
 
+    @classmethod
+    def picture_size(cls) -> tuple[int, int]:
+        """Height and width of the pictures of its training."""
+        return SIZE
+
     def embed(self, x: Tensor) -> Tensor:
         return self.net.extract_features(x).mean((2, 3))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,19 @@ from torch import Tensor, nn
 from metarun.backbones.norm import normalised_by
 
 CHUNK = 32  # items of one forward pass, which limits memory
+
+
+@contextmanager
+def forgetting(net: nn.Module) -> Iterator[None]:
+    """Context manager in which the `Frozen` networks of `net` keep no features of new items."""
+    frozen = [module for module in net.modules() if isinstance(module, Frozen)]
+    for module in frozen:
+        module.remembers = False
+    try:
+        yield
+    finally:
+        for module in frozen:
+            module.remembers = True
 
 
 class Frozen(nn.Module):
@@ -25,7 +40,10 @@ class Frozen(nn.Module):
     Attributes:
         features: length of the feature vector.
         maps: shape of the feature maps, if the network has them.
+        remembers: whether the features of new items are kept.
     """
+
+    remembers = True
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -53,9 +71,10 @@ class Frozen(nn.Module):
         if x.is_meta:
             return x.new_empty(len(x), self.features)
         keys = [hashlib.blake2b(item.tobytes()).digest() for item in x.contiguous().cpu().numpy()]
-        missing = {key: row for row, key in enumerate(keys) if key not in self._known}
+        known = self._known if self.remembers else dict(self._known)
+        missing = {key: row for row, key in enumerate(keys) if key not in known}
         with normalised_by(self.net, "running"):
             for some in torch.tensor(list(missing.values()), dtype=torch.long).split(CHUNK):
                 for row, features in zip(some.tolist(), self.net(x[some]), strict=True):
-                    self._known[keys[row]] = features.clone()
-        return torch.stack([self._known[key] for key in keys])
+                    known[keys[row]] = features.clone()
+        return torch.stack([known[key] for key in keys])

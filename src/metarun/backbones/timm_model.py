@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 from torch import Tensor
 
@@ -26,15 +27,7 @@ class Timm(Pretrained):
     """
 
     def __init__(self, shape: tuple[int, ...], *, name: str, weights: Place | None = None) -> None:
-        try:
-            import timm
-        except ImportError as error:
-            raise Refused("backbone=timm: needs pip install 'metarun[timm]'") from error
-        if name.partition(".")[0] not in timm.list_models():
-            raise Refused(
-                f"backbone.name={name}: should be a model of timm, e.g. resnet18; "
-                "python -c 'import timm; print(*timm.list_models())' lists them"
-            )
+        timm = _timm_with(name)
         file = None if weights is None else Path(weights).expanduser()
         if file is not None and not file.is_file():
             raise Refused(f"backbone.weights={weights}: no such file")
@@ -53,5 +46,31 @@ class Timm(Pretrained):
         self.net = net
         self.pretraining = f"timm {name}" if file is None else f"unknown ({file.name})"
 
+    @classmethod
+    def picture_size(cls, *, name: str, weights: Place | None = None) -> tuple[int, int]:
+        """Height and width of the pictures of the model's training.
+
+        Raises:
+            Refused: timm is not installed or has no such model or tag.
+        """
+        try:
+            return tuple(_timm_with(name).get_pretrained_cfg(name).input_size[1:])
+        except RuntimeError as error:  # an unknown tag
+            raise Refused(f"backbone.name={name}: {error}") from error
+
     def embed(self, x: Tensor) -> Tensor:
         return self.net(x)
+
+
+def _timm_with(name: str) -> ModuleType:
+    """The package timm, which has this model."""
+    try:
+        import timm
+    except ImportError as error:
+        raise Refused("backbone=timm: needs pip install 'metarun[timm]'") from error
+    if name.partition(".")[0] not in timm.list_models():
+        raise Refused(
+            f"backbone.name={name}: should be a model of timm, e.g. resnet18; "
+            "python -c 'import timm; print(*timm.list_models())' lists them"
+        )
+    return timm

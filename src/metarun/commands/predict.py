@@ -1,41 +1,43 @@
-"""`metarun predict run=RUN_DIR support=DIR query=PATH`."""
+"""`metarun predict run=RUN_DIR support=DIR query=PATH`; `algo=… backbone=…` in place of a run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from metarun.config.command_line import Request, new_file_mistakes
+from metarun.config.schema import RunConfig
 from metarun.errors import Refused, say
 
 CHANGEABLE = ("device", "threads")
+OF_NETWORK = ("algo", "backbone", "data", *CHANGEABLE)
+FORMS = (
+    "metarun predict run=RUN_DIR support=DIR query=PATH, or algo=simpleshot "
+    "backbone=efficientnet_lite0 in place of run="
+)
 
 
 def run(request: Request) -> int:
-    """Label items of the user by a trained run and a few labelled items of each class."""
-    from metarun.runs import config_file
-    from metarun.runs.places import data_home
-
+    """Label items of the user by a few labelled items of each class."""
     request.accept("--config-dir")
     config_dir = request.flags.config_dir
     run, support, query, truth, out = map(
         request.folder, ("run", "support", "query", "truth", "out")
     )
-    missing = [
-        key for key, place in (("run", run), ("support", support), ("query", query)) if not place
-    ]
-    if missing:
-        raise Refused(
-            f"predict: {', '.join(f'{key}=' for key in missing)} missing: "
-            "metarun predict run=RUN_DIR support=DIR query=PATH"
-        )
+    algo = next((word for word in request.words if word.startswith("algo=")), None)
+    if run and algo:
+        raise Refused(f"run={run} {algo}: name one of them; {FORMS}")
+    given = {"run= or algo=": run or algo, "support=": support, "query=": query}
+    if missing := [key for key, value in given.items() if not value]:
+        raise Refused(f"predict: {', '.join(missing)} missing: {FORMS}")
     mistakes = new_file_mistakes(out, out.suffix.lower()) if out else []
-    unknown_below = request.take("unknown_below")
-    below = _share(unknown_below, mistakes)
-    saved = config_file.load_config(run, "run")
-    if "cache" in saved.data:  # nothing is prepared there
-        saved.data.cache = str(data_home() / "cache")
+    below = _share(request.take("unknown_below"), mistakes)
     try:
-        config = config_file.amend(saved, request.words, CHANGEABLE, "predict", config_dir)
+        if run:
+            config = _of_run(run, "run", request.words, config_dir)
+            folders = [Path(config_dir)] if config_dir else []
+        else:
+            config, folders, typed = _of_network(request.words, support, config_dir)
     except Refused as refused:
         mistakes += refused.mistakes
     if mistakes:
@@ -44,11 +46,13 @@ def run(request: Request) -> int:
     from metarun.predict import written
     from metarun.predict.inputs import Places
     from metarun.predict.prediction import predict
+    from metarun.predict.trained import Trained
+    from metarun.predict.untrained import Untrained
     from metarun.training.display import console
 
-    folders = [Path(config_dir)] if config_dir else []
-    places = Places(run, support, query, truth, out, below)
-    folder, labelled, record = predict(config, places, request.line, folders)
+    source = Trained(config, run, folders) if run else Untrained(config, typed, folders)
+    places = Places(support, query, truth, out, below)
+    folder, labelled, record = predict(source, places, request.line)
     screen = console()
     screen.print(written.first_items(labelled, screen.width))
     screen.print(written.counts(labelled, screen.width))
@@ -56,6 +60,65 @@ def run(request: Request) -> int:
         say(line)
     say(str(folder / "predictions.html"))
     return 0
+
+
+def _of_run(run: Path, key: str, words: Sequence[str], config_dir: str | None) -> RunConfig:
+    """The configuration of a run, whose data is not read."""
+    from metarun.runs import config_file
+    from metarun.runs.places import data_home
+
+    saved = config_file.load_config(run, key)
+    if "cache" in saved.data:  # nothing is prepared there
+        saved.data.cache = str(data_home() / "cache")
+    return config_file.amend(saved, words, CHANGEABLE, "predict", config_dir)
+
+
+def _of_network(
+    words: Sequence[str], support: Path, config_dir: str | None
+) -> tuple[RunConfig, list[Path], set[str]]:
+    """The configuration without a run, the user's config folders, and the keys that are typed.
+
+    Items are prepared as those of the run whose weights are used, or as `data=image_folder` and
+    `data=banking77` prepare them.
+    """
+    from metarun.config.compose import checked, compose
+    from metarun.config.groups import hydra_for, user_folders
+    from metarun.config.overrides import parse
+
+    overrides, mistakes = parse(hydra_for(config_dir).config_loader, words)
+    typed = {o.key_or_group for o in overrides}
+    mistakes += [
+        f"{key}: predict cannot change it; it can change {', '.join(OF_NETWORK)} and their keys"
+        for key in sorted(typed)
+        if key.partition(".")[0] not in OF_NETWORK
+    ]
+    if mistakes:
+        raise Refused(*mistakes)
+    of_data = any(key.partition(".")[0] == "data" for key in typed)
+    kind = "banking77" if _holds_sentences(support) else "image_folder"
+    if "data" not in typed:
+        words = [f"data={kind}", *words]
+    if "data=image_folder" in words and "data.root" not in typed:
+        words = [*words, f"data.root={support}"]  # its pictures are not read from there
+    cfg = compose(["backbone.frozen=true", *words], config_dir)
+    config = checked(cfg)
+    weights = config.backbone.get("weights")
+    if not of_data and weights is not None and Path(weights).is_dir():
+        of_run = _of_run(Path(weights), "backbone.weights", [], config_dir)
+        choices = config.choices.model_copy(update={"data": of_run.choices.data})
+        data = {**of_run.data, "train_on": "train"}
+        config = config.model_copy(update={"data": data, "choices": choices})
+        typed.add("data.size")
+    return config, user_folders(cfg), typed
+
+
+def _holds_sentences(support: Path) -> bool:
+    """Whether it is a table, or a folder of text files without folders of pictures."""
+    if not support.is_dir():
+        return support.suffix.lower() in (".csv", ".txt", ".tsv")
+    children = [child for child in support.iterdir() if child.name[0] != "."]
+    texts = any(child.suffix.lower() == ".txt" for child in children)
+    return texts and not any(child.is_dir() for child in children)
 
 
 def _share(typed: str | None, mistakes: list[str]) -> float:

@@ -30,6 +30,8 @@ class Classifier:
         device, dtype: of its inputs.
         algo: its name, for messages.
         trained_batch_norm: the statistics that it was trained and tested with.
+        untrained: there are no training tasks; a support stands for them where the learner computes
+            statistics of its features.
     """
 
     learner: Learner
@@ -37,6 +39,7 @@ class Classifier:
     dtype: torch.dtype
     algo: str
     trained_batch_norm: str
+    untrained: bool = False
 
     def adapt(self, items: np.ndarray, labels: np.ndarray) -> Scores:
         """Adapt the learner to a support.
@@ -50,6 +53,9 @@ class Classifier:
         """
         x, y = as_tensor(items, self.device, self.dtype), torch.from_numpy(labels).to(self.device)
         support = Examples(x, y, CLASSIFICATION, int(labels.max()) + 1)
+        if self.untrained:
+            with torch.no_grad():
+                self.learner.see_training_tasks([Task(support, support)])
         (model,) = adapt(self.learner, [Task(support, support)])
 
         @torch.no_grad()

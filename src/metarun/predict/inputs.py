@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,6 @@ from metarun.predict.pictures import picture_classes, picture_query
 from metarun.predict.query import UNKNOWN, UNREADABLE
 from metarun.predict.sentences import sentence_classes, sentence_query
 from metarun.predict.support import Read
-from metarun.runs import results
 
 LISTED = {
     "pictures": (picture_classes, picture_query),
@@ -31,15 +30,14 @@ class Places:
     """What the user typed.
 
     Attributes:
-        run: the folder of the run.
         support: the labelled items.
         query: the items to label.
         truth: the same items by class, if the true classes are known.
-        out: the new folder; by default one in `predictions` in the run folder.
+        out: the new folder; by default one in `predictions`, in the run folder or, without a run,
+            in the working directory.
         unknown_below: items with a smaller probability are labelled `unknown`.
     """
 
-    run: Path
     support: Path
     query: Path
     truth: Path | None = None
@@ -47,14 +45,18 @@ class Places:
     unknown_below: float = 0.0
 
 
-def data_of(config: RunConfig, run: Path, folders: Sequence[Path]) -> tuple[Any, str]:
-    """The data set of the run, whose files are not read, and the kind of its items."""
+def own_data(config: RunConfig, folders: Sequence[Path], subject: str) -> tuple[Any, str]:
+    """The data set, whose files are not read, and the kind of its items.
+
+    Raises:
+        Refused: it cannot prepare items of the user.
+    """
     make = blueprint("data", config.data, folders)
     kind = getattr(target_of(make), "own_items", None)
     if kind not in LISTED:
         raise Refused(
-            f"run={run}: was trained on data={config.choices.data}, which cannot prepare items of "
-            "your own; pictures of data=image_folder and sentences of data=banking77 can be"
+            f"{subject} cannot prepare items of your own; pictures of data=image_folder and "
+            "sentences of data=banking77 can be"
         )
     return make(), kind
 
@@ -78,21 +80,16 @@ def listed(
     return classes, *query, truth
 
 
-def reader(data: Any, kind: str, run: Path, files: Sequence[str]) -> tuple[Read, Span | None]:
-    """Prepares items as the run's data set does, with its range of values of more than 8 bits.
-
-    If the run had no such pictures, their range is that of the support.
+def reader(
+    data: Any, kind: str, span: Span | None, files: Sequence[str]
+) -> tuple[Read, Span | None]:
+    """Prepares items as the data set does, and the range of values of more than 8 bits.
 
     Args:
+        span: that range; `None`: that of the support.
         files: the pictures of the support.
     """
     if kind != "pictures":
         return data.prepare_own, None
-    protocol = (results.read_result(run) or {}).get("protocol")
-    pixels = protocol.get("pixels") if isinstance(protocol, Mapping) else None
-    match pixels.get("range") if isinstance(pixels, Mapping) else None:
-        case [int() | float() as low, int() | float() as high] if low < high:
-            span = Span(low, high)
-        case _:
-            span = common_span(depth for depth in depths(files) if isinstance(depth, Depth))
+    span = span or common_span(depth for depth in depths(files) if isinstance(depth, Depth))
     return partial(data.prepare_own, span=span), span

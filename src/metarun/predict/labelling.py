@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from metarun.backbones.frozen import forgetting
 from metarun.predict.calibration import fit_temperature
 from metarun.predict.classifier import Classifier, check_independent, rounds
 from metarun.predict.query import Labelled, label
@@ -49,7 +50,8 @@ def label_items(
     work = partial(
         label, query, unusable, read, scores, support, temperature, unknown_below=unknown_below
     )
-    return _with_progress("labelled", len(query), work), calibration
+    with forgetting(classifier.learner):  # memory does not grow with the query
+        return _with_progress("labelled", len(query), work), calibration
 
 
 def _calibration(classifier: Classifier, support: Support) -> Calibration | None:

@@ -1,52 +1,50 @@
-"""Labels for items that a user names, from a trained run, and the folder they are written to."""
+"""Labels for items that a user names, and the folder that they are written to."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from metarun.config.schema import RunConfig
 from metarun.errors import Refused
 from metarun.files import write_whole
 from metarun.predict import page, written
-from metarun.predict.inputs import Places, data_of, listed, reader
+from metarun.predict.inputs import Places, listed, reader
 from metarun.predict.labelling import label_items
 from metarun.predict.query import Labelled
-from metarun.predict.support import Read, Support, read_support
-from metarun.predict.trained import trained_classifier
+from metarun.predict.support import read_support
+from metarun.predict.trained import Trained
 from metarun.predict.truth import by_content, by_folder, judged
-from metarun.runs import checkpoint, results
+from metarun.predict.untrained import Untrained
+from metarun.runs import results
 from metarun.runs.evaluations import new_folder
 from metarun.tasks.gathered import NORMALISATION
 
 
 def predict(
-    config: RunConfig, places: Places, command: str, folders: Sequence[Path] = ()
+    source: Trained | Untrained, places: Places, command: str
 ) -> tuple[Path, Labelled, dict[str, Any]]:
-    """Label items by the best checkpoint of a run, and write the labels into a new folder.
+    """Label items, and write the labels into a new folder.
 
     Args:
-        config: the run's saved configuration, perhaps with another device.
+        source: a run, or a network that needs no training.
         command: the command that the user typed, for `prediction.json`.
-        folders: the user's config folders.
 
     Returns:
         The folder, the labelled items and the content of `prediction.json`.
 
     Raises:
-        Refused: the run, the support or the query cannot be used, or no item can be read.
+        Refused: the source, the support or the query cannot be used, or no item can be read.
     """
-    began, run = time.monotonic(), places.run
-    state = checkpoint.best(run / "checkpoints")
-    data, kind = data_of(config, run, folders)
+    began, config, kind = time.monotonic(), source.config, source.kind
     classes, query, unusable, truth = listed(kind, places)
-    read, span = reader(data, kind, run, [path for paths in classes.values() for path in paths])
+    files = [path for paths in classes.values() for path in paths]
+    read, span = reader(source.data, kind, source.span, files)
     typed = f"support={places.support}"
     support = read_support(classes, read, typed)
-    classifier = trained_classifier(config, run, state, support, typed, folders)
+    classifier = source.classifier(support, typed)
     labelled, calibration = label_items(
         classifier, support, query, unusable, read, places.unknown_below
     )
@@ -60,12 +58,8 @@ def predict(
         labelled.truth = by_folder(query, places.query, support.names)
     record = {
         "command": command,
-        "run": str(run),
-        "run_id": state["id"],
-        "checkpoint_step": state["step"],
         **config.choices.model_dump(include={"algo", "data", "backbone"}),
-        "data_name": config.data_name,
-        "trained_on": state["trained_on"],
+        **source.record(),
         "batch_norm": classifier.learner.batch_norm,
         "trained_batch_norm": classifier.trained_batch_norm,
         "items": kind,
@@ -86,22 +80,29 @@ def predict(
         "threads": config.threads,
         "versions": results.versions(),
     }
-    return write_prediction(labelled, support, record, read, places), labelled, record
+    html = page.render(labelled, support, record, read)
+    return write_prediction(labelled, record, html, source.folder, places.out), labelled, record
 
 
 def write_prediction(
-    labelled: Labelled, support: Support, record: Mapping[str, Any], read: Read, places: Places
+    labelled: Labelled, record: Mapping[str, Any], html: str, parent: Path, out: Path | None
 ) -> Path:
-    """Write the table, the page and `record` into a new folder, and return it."""
-    html = page.render(labelled, support, record, read)
-    with _new_folder(places) as folder:
+    """Write the table, the record and the page into a new folder, and return it.
+
+    Args:
+        record: the content of `prediction.json`.
+        html: the content of `predictions.html`.
+        parent: the folder with the folder `predictions`.
+        out: the new folder, if it is another one.
+    """
+    with _new_folder(parent, out) as folder:
         write_whole(folder / "predictions.csv", results.csv_text(written.csv_rows(labelled)))
         write_whole(folder / "predictions.html", html)
         write_whole(folder / "prediction.json", results.as_json(record))
     return folder
 
 
-def _new_folder(places: Places) -> AbstractContextManager[Path]:
-    if places.out is not None:
-        return new_folder(places.out.parent.resolve(), places.out.name, "")
-    return new_folder(places.run / "predictions", None, time.strftime("%Y-%m-%d_%H-%M-%S"))
+def _new_folder(parent: Path, out: Path | None) -> AbstractContextManager[Path]:
+    if out is not None:
+        return new_folder(out.parent.resolve(), out.name, "")
+    return new_folder(parent / "predictions", None, time.strftime("%Y-%m-%d_%H-%M-%S"))

@@ -94,6 +94,9 @@ def lines(labelled: Labelled, record: Mapping[str, Any]) -> list[str]:
             "batch norm: inductive, so that no label depends on the other items "
             f"(the run is {record['trained_batch_norm']})"
         )
+    if pretraining := record.get("pretraining"):
+        seen = pretraining.get("seen") or f"the run {pretraining['run']}"
+        found.append(f"features: {record['backbone']}, trained on {seen}; nothing was trained here")
     calibration = record["calibration"]
     if calibration is None:
         found.append(

@@ -42,12 +42,12 @@ def started(backbone: nn.Module, start: Start, weights: Mapping[str, Tensor] | N
 
 
 def read_weights(
-    start: Start, config: RunConfig, splits: Mapping[str, Any], folders: Sequence[Path]
+    start: Start, config: RunConfig, splits: Mapping[str, Any] | None, folders: Sequence[Path]
 ) -> tuple[Mapping[str, Tensor] | None, Record | None]:
     """The weights that `backbone.weights` names, and what they were trained on.
 
     Args:
-        splits: the data of this run.
+        splits: the data of this run; `None`: nothing is trained or tested.
         folders: the user's config folders.
 
     Raises:
@@ -59,7 +59,8 @@ def read_weights(
     path, key = Path(start.weights), f"backbone.weights={start.weights}"
     if path.is_dir():
         state = checkpoint.best(path / "checkpoints")
-        _refuse_seen_classes(path, state, config, splits, folders)
+        if splits is not None:
+            _refuse_seen_classes(path, state, config, splits, folders)
         return state["learner"], {"run": path.name, **state["trained_on"]}
     if not path.is_file():
         raise Refused(f"{key}: no such file, and no folder of a run")
@@ -77,6 +78,14 @@ def read_weights(
         "sha256": hashlib.sha256(content).hexdigest(),
         "seen": "unknown",
     }
+
+
+def seen_by(learner: nn.Module, config: RunConfig) -> Record | None:
+    """What the learner's network was trained on, if its weights are its own."""
+    for module in learner.modules():
+        if seen := getattr(module, "pretraining", None):
+            return {"network": config.choices.backbone, "seen": seen}
+    return None
 
 
 def warnings(record: Record | None, config: RunConfig) -> list[str]:
