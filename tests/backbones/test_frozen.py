@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metarun.backbones.conv4 import Conv4
-from metarun.backbones.frozen import Frozen
+from metarun.backbones.frozen import Frozen, forgetting
 
 
 class Counting(nn.Module):
@@ -65,3 +65,17 @@ def test_other_weights_and_another_precision_forget_the_features() -> None:
 
 def test_the_shape_is_known_without_content() -> None:
     assert Frozen(Counting())(torch.empty(7, 3, device="meta")).shape == (7, 3)
+
+
+def test_new_items_are_forgotten_where_memory_should_not_grow() -> None:
+    frozen, items = Frozen(net := Counting()), torch.arange(12.0).view(4, 3)
+    learner = nn.Sequential(frozen)
+    learner(items[:2])
+    with forgetting(learner):
+        assert torch.equal(learner(items), 2 * items)
+        assert net.seen == 4  # the first two are known
+        learner(items)
+        assert net.seen == 6
+    learner(items)
+    learner(items)
+    assert net.seen == 8

@@ -13,13 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 
+from metarun.algorithms.protonet import ProtoNet
+from metarun.algorithms.relationnet import RelationNet
 from metarun.data.preparation.pixels import Broken
 from metarun.errors import Refused
 from metarun.predict.page import least_probable
 from metarun.predict.query import Labelled, label
 from metarun.predict.support import read_support
 from metarun.predict.truth import accuracy_of, by_content, by_folder, judged
-from metarun.predict.written import counted_labels, csv_rows
+from metarun.predict.written import counted_labels, csv_rows, lines
 from metarun.runs.results import csv_text
 
 SUPPORT = {"low": ["0", "1"], "mid": ["10"], "top": ["20"]}
@@ -152,3 +154,23 @@ def test_the_page_shows_the_least_probable_items_of_each_label(query: list[str],
         assert (np.diff(shown) >= 0).all()
         if len(shown) and rest:
             assert shown.max() <= np.nan_to_num(found.confidence[rest], nan=0.0).min()
+
+
+@pytest.mark.parametrize(
+    ("shots", "expected", "number"),
+    [((2, 2), 2, ""), ((2, 5), None, ""), ((3, 3), 5, "3"), ((2, 5), 5, "2 to 5")],
+)
+def test_another_number_of_shots_than_expected_is_said(shots, expected, number: str) -> None:
+    record = {
+        "support_items": dict(zip(("low", "mid"), shots, strict=True)),
+        "expected_shots": expected,
+        "algo": "relationnet",
+        "calibration": None,
+        "accuracy": None,
+        "batch_norm": "inductive",
+        "trained_batch_norm": "inductive",
+    }
+    found = [line for line in lines(labelled("9"), record) if "relationnet" in line]
+    line = f"the support has {number} items of a class; relationnet expects {expected}, as in its"
+    assert [text[: len(line)] for text in found] == ([line] if number else [])
+    assert RelationNet.fixed_shots and not ProtoNet.fixed_shots

@@ -36,6 +36,7 @@ class Learner(nn.Module):
         joint: the loss needs all tasks of a meta-batch at once; `outer_losses` computes it.
         sequential: training on a task changes a state that the next task starts from. The running
             averages of batch norm are no such state.
+        fixed_shots: a support should have as many items of each class as in training.
         order_matters: predictions depend on the order of the support.
         slope: the gradient used in training is the exact gradient of the outer loss, which
             `metarun audit` verifies.
@@ -52,6 +53,7 @@ class Learner(nn.Module):
     tasks_at_once: int = 1
     joint: bool = False
     sequential: bool = False
+    fixed_shots: bool = False
     order_matters: bool = False
     slope: bool = True
     batch_norm: str = "inductive"

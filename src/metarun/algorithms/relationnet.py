@@ -91,6 +91,8 @@ class RelationNet(MetricLearner):
         Refused: if the features of the backbone are not maps of at least 4×4.
     """
 
+    fixed_shots = True
+
     def __init__(
         self,
         backbone: nn.Module,

@@ -30,6 +30,7 @@ class Classifier:
         device, dtype: of its inputs.
         algo: its name, for messages.
         trained_batch_norm: the statistics that it was trained and tested with.
+        shots: items of each class that a support should have; `None`: any number.
         untrained: there are no training tasks; a support stands for them where the learner computes
             statistics of its features.
     """
@@ -39,6 +40,7 @@ class Classifier:
     dtype: torch.dtype
     algo: str
     trained_batch_norm: str
+    shots: int | None = None
     untrained: bool = False
 
     def adapt(self, items: np.ndarray, labels: np.ndarray) -> Scores:

@@ -62,6 +62,7 @@ def predict(
         **source.record(),
         "batch_norm": classifier.learner.batch_norm,
         "trained_batch_norm": classifier.trained_batch_norm,
+        "expected_shots": classifier.shots,
         "items": kind,
         "shape": list(support.items.shape[1:]),
         "wide_pixel_range": None if span is None else [span.low, span.high],

@@ -63,7 +63,8 @@ class Trained:
         trained_batch_norm = learner.batch_norm
         if trained_batch_norm != "inductive" and "batch_norm" in config.algo:
             learner.batch_norm = "inductive"
-        return Classifier(learner, device, dtype_of(config), algo, trained_batch_norm)
+        shots = state["task"]["shots"] if learner.fixed_shots else None
+        return Classifier(learner, device, dtype_of(config), algo, trained_batch_norm, shots)
 
     def record(self) -> dict[str, Any]:
         """What `prediction.json` says of the run."""

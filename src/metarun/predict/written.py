@@ -94,6 +94,13 @@ def lines(labelled: Labelled, record: Mapping[str, Any]) -> list[str]:
             "batch norm: inductive, so that no label depends on the other items "
             f"(the run is {record['trained_batch_norm']})"
         )
+    shots, expected = record["support_items"].values(), record["expected_shots"]
+    if expected and set(shots) != {expected}:
+        numbers = " to ".join(str(n) for n in sorted({min(shots), max(shots)}))
+        found.append(
+            f"the support has {numbers} items of a class; {record['algo']} expects {expected}, as "
+            "in its training, and may be less accurate with another number"
+        )
     if pretraining := record.get("pretraining"):
         seen = pretraining.get("seen") or f"the run {pretraining['run']}"
         found.append(f"features: {record['backbone']}, trained on {seen}; nothing was trained here")
