@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 
@@ -34,11 +35,17 @@ def test_a_call_from_python_restores_what_it_changes(
         monkeypatch.setenv("METARUN_DATA", "")
     GlobalHydra.instance().clear()
     HydraConfig.instance().cfg = None
-    environment = dict(os.environ)
+    environment, levels = dict(os.environ), log_levels()
     cli.main(words)
     assert dict(os.environ) == environment
+    assert log_levels() == levels
     assert not GlobalHydra.instance().is_initialized()
     assert not HydraConfig.initialized()
+
+
+def log_levels() -> list[int]:
+    names = ("metarun", "matplotlib")
+    return [logging.raiseExceptions, *(logging.getLogger(name).level for name in names)]
 
 
 def test_a_variable_that_is_set_meanwhile_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 """metarun: a config-driven runner for few-shot and meta-learning experiments.
 
-The package exports the classes that custom learners and data sets need. They are imported on first
-use, so that `import metarun` does not import torch.
+The package exports the Python interface (`fit`, `load` and the exceptions that they raise) and the
+classes that custom learners and data sets need. They are imported on first use, so that
+`import metarun` does not import torch.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from metarun.algorithms import Learner
+    from metarun.errors import Interrupted, Refused, RunFailed
+    from metarun.interface import Run, fit, load
     from metarun.tasks.headline import Headline
     from metarun.tasks.objectives import CLASSIFICATION, REGRESSION, Objective
     from metarun.tasks.sampler import TaskSource
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    **dict.fromkeys(("Run", "fit", "load"), "metarun.interface"),
+    **dict.fromkeys(("Interrupted", "Refused", "RunFailed"), "metarun.errors"),
     "Learner": "metarun.algorithms",
     "Headline": "metarun.tasks.headline",
     **dict.fromkeys(("CLASSIFICATION", "REGRESSION", "Objective"), "metarun.tasks.objectives"),
@@ -33,13 +38,19 @@ __all__ = [
     "Evidence",
     "Examples",
     "Headline",
+    "Interrupted",
     "Judged",
     "Learner",
     "Model",
     "Objective",
+    "Refused",
+    "Run",
+    "RunFailed",
     "Spec",
     "Task",
     "TaskSource",
+    "fit",
+    "load",
 ]
 
 
@@ -47,3 +58,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -31,7 +31,8 @@ def job_label() -> str:
 def set_up(job: int | None = None) -> Iterator[None]:
     """A context that prints warnings and progress as a command does.
 
-    When it ends, environment variables and the state of Hydra are as before.
+    When it ends, environment variables, the state of Hydra and the settings of `logging` are as
+    before.
 
     Args:
         job: the number of the job that runs in this process, if other jobs may run in parallel.
@@ -42,9 +43,10 @@ def set_up(job: int | None = None) -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # metarun prints Hydra's errors itself
     if not os.environ.get("METARUN_DATA"):  # treat an empty value as unset
         os.environ.pop("METARUN_DATA", None)
-    logging.raiseExceptions = False  # no traceback if the reader of a pipe exits
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns if there is no home folder
-    log = logging.getLogger("metarun")
+    raising, logging.raiseExceptions = logging.raiseExceptions, False  # a pipe's reader may exit
+    log, of_matplotlib = map(logging.getLogger, ("metarun", "matplotlib"))
+    levels = log.level, of_matplotlib.level
+    of_matplotlib.setLevel(logging.ERROR)  # it warns if there is no home folder
     log.setLevel(logging.INFO)
     log.addHandler(screen := _Screen())
     before, _job = _job, job
@@ -53,6 +55,9 @@ def set_up(job: int | None = None) -> Iterator[None]:
     finally:
         _job = before
         log.removeHandler(screen)
+        log.setLevel(levels[0])
+        of_matplotlib.setLevel(levels[1])
+        logging.raiseExceptions = raising
         for kind, _ in _hydra_state():
             del type(kind)._instances[kind]
         for kind, instance in hydra_state.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from metarun.config.command_line import Request
 from metarun.config.schema import PLACES
@@ -14,6 +15,12 @@ CHALLENGEABLE = ("device", "threads", *PLACES, "data.url", "algo.")
 
 def run(request: Request) -> int:
     """Test a trained run, with another test protocol if the request sets one."""
+    evaluate(request)
+    return 0
+
+
+def evaluate(request: Request) -> dict[str, Any]:
+    """Test a trained run, print the result and return the content of its `result.json`."""
     from metarun import challenges
     from metarun.runs import config_file
 
@@ -44,8 +51,10 @@ def run(request: Request) -> int:
     from metarun.evaluate import retest
     from metarun.training.display import conclude
 
-    conclude(*retest(config, run, split or "test", name, request.line, folders))
-    return 0
+    typed = {word.partition("=")[0] for word in overrides}
+    folder, result = retest(config, run, split or "test", name, request.line, folders, typed)
+    conclude(folder, result)
+    return result
 
 
 def _challenge(
@@ -55,7 +64,7 @@ def _challenge(
     split: str | None,
     name: str | None,
     folders: list[Path],
-) -> int:
+) -> dict[str, Any]:
     """Test a trained run on the tasks of a challenge.
 
     Args:
@@ -87,4 +96,4 @@ def _challenge(
     folder, result = run_challenge(test, config, run, name, request.line, folders)
     conclude(folder, result)
     say(test.verdict(result["test"]))
-    return 0
+    return result

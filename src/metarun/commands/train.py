@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from metarun.config.command_line import Request
 from metarun.errors import Refused
@@ -18,15 +19,37 @@ def run(request: Request) -> int:
 
         show(request.words, flags, commands.names())
         return 0
-    folder = request.folder("resume")
-    if folder is not None:
+    resumed = request.folder("resume")
+    if resumed is not None:
         request.accept("--config-dir")
-        return _resume(request, folder)
-    if flags.multirun:
+        if (resumed / "multirun.yaml").is_file():
+            from metarun.sweeps import sweep
+
+            return sweep.go_on(resumed, request.words, flags.config_dir)
+    elif flags.multirun:
         from metarun.sweeps import sweep
 
         return sweep.start(request.words, flags.config_dir)
+    train(request, resumed)
+    return 0
 
+
+def train(request: Request, resumed: Path | None = None) -> Path:
+    """Train one run, print its result and return its folder.
+
+    Args:
+        resumed: the folder of an earlier run, which is resumed; `None` trains a new one.
+    """
+    folder, result = _resume(request, resumed) if resumed else _start(request)
+
+    from metarun.training.display import conclude
+
+    conclude(folder, result)
+    return folder
+
+
+def _start(request: Request) -> tuple[Path, dict[str, Any]]:
+    """Train a new run; returns its folder and the content of `result.json`."""
     from omegaconf import OmegaConf
 
     from metarun.config.compose import checked, examine, folder_at, plain
@@ -35,6 +58,7 @@ def run(request: Request) -> int:
 
     if sweep_keys := only_for_sweeps(request.words):
         raise Refused(*sweep_keys)
+    flags = request.flags
     cfg, mistakes = examine(hydra_for(flags.config_dir).config_loader, request.words)
     if mistakes:
         # Keys such as algo.inner_lr are checked against code that takes seconds to import. Do so
@@ -61,29 +85,20 @@ def run(request: Request) -> int:
         raise Refused(f"out={cfg.out}: hydra.run.dir={out} is the folder of the run; type only one")
 
     from metarun.train import train
-    from metarun.training.display import conclude
 
     config = checked(cfg).model_copy(update={"out": str(out)})
-    result = train(config, out, request.line, user_folders(cfg))
-    conclude(out, result)
-    return 0
+    return out, train(config, out, request.line, user_folders(cfg))
 
 
-def _resume(request: Request, folder: Path) -> int:
-    """Resume the run or the sweep in `folder`."""
+def _resume(request: Request, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Resume the run in `folder`."""
     from metarun.runs import config_file
 
     config_dir = request.flags.config_dir
-    if (folder / "multirun.yaml").is_file():
-        from metarun.sweeps import sweep
-
-        return sweep.go_on(folder, request.words, config_dir)
     saved = config_file.load_config(folder, "resume")
     config = config_file.amend(saved, request.words, config_file.RESUMABLE, "resume", config_dir)
 
     from metarun.train import resume
-    from metarun.training.display import conclude
 
-    result = resume(config, folder, request.line, [Path(config_dir)] if config_dir else [])
-    conclude(folder, result)
-    return 0
+    folders = [Path(config_dir)] if config_dir else []
+    return folder, resume(config, folder, request.line, folders)

@@ -64,7 +64,7 @@ def quote_path(text: str) -> str:
 def quote(value: str) -> str:
     """Quote a value for Hydra, where a backslash has a meaning only before a quote."""
     escaped = re.sub(r"(\\*)(')", lambda m: m[1] * 2 + "\\'", value)
-    escaped = re.sub(r"\\+$", lambda m: m[0] * 2, escaped)
+    escaped = re.sub(r"\\+\Z", lambda m: m[0] * 2, escaped)
     return f"'{escaped}'"
 
 

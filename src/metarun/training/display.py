@@ -64,7 +64,8 @@ def console() -> Console:
         return Console(quiet=True)
     if job_label():  # progress bars of several processes would overwrite each other
         return Screen(highlight=False, width=160, force_terminal=False)
-    return Screen(highlight=False, width=None if sys.stdout.isatty() else 160)
+    width = None if sys.stdout.isatty() else 160
+    return Screen(highlight=False, width=width, force_jupyter=False)  # a notebook shows lines
 
 
 def announce(job: int, overrides: Sequence[str], jobs: int | None = None) -> None:

@@ -1,0 +1,153 @@
+"""The commands as Python functions: `metarun.fit` and `metarun.load`.
+
+They take the words of the command line, check and print what it does, and raise its messages as
+exceptions. The process stays as it was: see `set_up` and `default_torch_state`.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from metarun.commands import evaluate, train
+from metarun.config.command_line import Request
+from metarun.errors import Refused
+from metarun.process import set_up
+
+_ALONE = threading.RLock()  # Hydra, signals and torch's random numbers belong to the whole process
+
+
+class Run:
+    """A run in its folder.
+
+    Attributes:
+        folder: its absolute path.
+    """
+
+    def __init__(self, folder: Path, config_dir: str | os.PathLike[str] | None = None) -> None:
+        self.folder = folder.absolute()
+        self._config_dir = config_dir
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The content of `result.json`, which is read each time.
+
+        Raises:
+            Refused: the file is missing or damaged.
+        """
+        from metarun.runs.results import read_result
+
+        result = read_result(self.folder)
+        if result is None:
+            raise Refused(f"{self.folder / 'result.json'}: missing or damaged")
+        return result
+
+    @property
+    def curves(self) -> Any:
+        """The lines of `metrics.jsonl`: a `pandas.DataFrame`, or without pandas a list of dicts.
+
+        The columns are `step`, `split` (`train` or `val`), `loss` and the scores of the data.
+        """
+        from metarun.runs.metrics import read_metrics
+
+        lines = read_metrics(self.folder)
+        try:
+            from pandas import DataFrame
+        except ImportError:
+            return lines
+        return DataFrame(lines)
+
+    def evaluate(self, *words: str, **keys: Any) -> dict[str, Any]:
+        """Test the run under another protocol, as `metarun evaluate` does.
+
+        Args:
+            words, keys: see `fit`; for example `shots=5`, `episodes=2000`, `split="val"`.
+
+        Returns:
+            The content of the new `result.json`, which is below `evaluations` in the run's folder.
+
+        Raises:
+            Refused, RunFailed: see `fit`.
+        """
+        given = [f"run={self.folder}", *_overrides(words, keys)]
+        with _command("evaluate", given, self._config_dir) as request:
+            return evaluate.evaluate(request)
+
+
+def fit(
+    *words: str,
+    config_dir: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    **keys: Any,
+) -> Run:
+    """Train a run and test it, as `metarun WORDS` does.
+
+    Args:
+        words: what the command line takes, `"algo=maml"`.
+        config_dir: a folder with choices of your own.
+        out: the folder of the run, which must not hold one already; by default one in `runs`.
+        resume: the folder of an earlier run, which is resumed; `words` and `keys` can change
+            `steps`, for example.
+        keys: the same as keywords, `shots=5`; keys with a dot as `**{"algo.inner_lr": 0.1}`.
+
+    Raises:
+        Refused: the request is wrong, with a line for each mistake; nothing was written.
+        RunFailed: the run failed.
+        Interrupted: the run was interrupted and is saved; the message says how to resume it. This
+            is a `KeyboardInterrupt`.
+    """
+    given = _overrides(words, {**keys, "out": out} if out is not None else keys)
+    if resume is not None:
+        given.append(f"resume={os.fspath(resume)}")
+    with _command("", given, config_dir) as request:
+        return Run(train.train(request, request.folder("resume")), config_dir)
+
+
+def load(folder: str | os.PathLike[str], config_dir: str | os.PathLike[str] | None = None) -> Run:
+    """A run that was trained before.
+
+    Args:
+        folder: of the run.
+        config_dir: the folder with choices of your own that the run was trained with.
+
+    Raises:
+        Refused: the folder holds no run, or its configuration is damaged.
+    """
+    from metarun.config.command_line import expand
+    from metarun.runs.config_file import load_config
+
+    path = expand(os.fspath(folder), f"folder={folder}")
+    load_config(path, "folder")
+    return Run(path, config_dir)
+
+
+def _overrides(words: tuple[str, ...], keys: dict[str, Any]) -> list[str]:
+    from metarun.config.python_values import override
+
+    if flags := [word for word in words if word.startswith("-")]:
+        raise Refused(
+            *(f"{flag}: should be key=value; flags are for the command line" for flag in flags)
+        )
+    return [*words, *(override(key, value) for key, value in keys.items())]
+
+
+@contextmanager
+def _command(
+    name: str, words: list[str], config_dir: str | os.PathLike[str] | None
+) -> Iterator[Request]:
+    """A context in which a command is executed, and its request. Threads enter it in turn."""
+    from metarun.training.torch_state import default_torch_state
+
+    flags = [] if config_dir is None else ["--config-dir", os.fspath(config_dir)]
+    argv = [*flags, *words]
+    with _ALONE, set_up(), default_torch_state():
+        yield Request.of(argv, shlex.join(filter(None, ["metarun", name, *argv])))
