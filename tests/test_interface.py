@@ -25,7 +25,7 @@ Metarun = Callable[..., tuple[int, str, list[str]]]
 WORDS = (*TINY[2:], "logger=none")
 
 
-def fit(*words: str, **keys: Any) -> mr.Run:
+def fit(*words: str | dict[str, Any], **keys: Any) -> mr.Run:
     return mr.fit(*WORDS, *words, config_dir=OWN, **keys)
 
 
@@ -45,7 +45,7 @@ def test_trains_the_run_of_the_command_line_whatever_the_caller_has_set(folder: 
     torch.manual_seed(3)
     before = torch.get_rng_state()
     with torch.no_grad():
-        run = fit(tags=["a b", "1"], out=folder / "python")
+        run = fit({"tags": ["a b", "1"]}, out=folder / "python")
     assert torch.equal(torch.get_rng_state(), before)
     assert run.folder == folder / "python"
     line = mr.load(folder / "line").result
@@ -157,6 +157,7 @@ def test_a_notebook_shows_the_lines_of_a_pipe(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)  # as ipykernel has it
     assert Console().is_jupyter
     fit(out="notebook")
     found = capsys.readouterr().out.replace("notebook", "line")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from metarun.commands import evaluate, train
 from metarun.config.command_line import Request
 from metarun.errors import Refused
 from metarun.process import set_up
+
+Words = str | Mapping[str, Any]
+Place = str | os.PathLike[str]
 
 _ALONE = threading.RLock()  # Hydra, signals and torch's random numbers belong to the whole process
 
@@ -29,7 +32,7 @@ class Run:
         folder: its absolute path.
     """
 
-    def __init__(self, folder: Path, config_dir: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, folder: Path, config_dir: Place | None = None) -> None:
         self.folder = folder.absolute()
         self._config_dir = config_dir
 
@@ -65,7 +68,7 @@ class Run:
             return lines
         return DataFrame(lines)
 
-    def evaluate(self, *words: str, **keys: Any) -> dict[str, Any]:
+    def evaluate(self, *words: Words, **keys: Any) -> dict[str, Any]:
         """Test the run under another protocol, as `metarun evaluate` does.
 
         Args:
@@ -83,21 +86,21 @@ class Run:
 
 
 def fit(
-    *words: str,
-    config_dir: str | os.PathLike[str] | None = None,
-    out: str | os.PathLike[str] | None = None,
-    resume: str | os.PathLike[str] | None = None,
+    *words: Words,
+    config_dir: Place | None = None,
+    out: Place | None = None,
+    resume: Place | None = None,
     **keys: Any,
 ) -> Run:
     """Train a run and test it, as `metarun WORDS` does.
 
     Args:
-        words: what the command line takes, `"algo=maml"`.
+        words: what the command line takes, `"algo=maml"`, or mappings, `{"algo.inner_lr": 0.1}`.
         config_dir: a folder with choices of your own.
         out: the folder of the run, which must not hold one already; by default one in `runs`.
         resume: the folder of an earlier run, which is resumed; `words` and `keys` can change
             `steps`, for example.
-        keys: the same as keywords, `shots=5`; keys with a dot as `**{"algo.inner_lr": 0.1}`.
+        keys: the same as keywords, `shots=5`.
 
     Raises:
         Refused: the request is wrong, with a line for each mistake; nothing was written.
@@ -112,7 +115,7 @@ def fit(
         return Run(train.train(request, request.folder("resume")), config_dir)
 
 
-def load(folder: str | os.PathLike[str], config_dir: str | os.PathLike[str] | None = None) -> Run:
+def load(folder: Place, config_dir: Place | None = None) -> Run:
     """A run that was trained before.
 
     Args:
@@ -130,20 +133,22 @@ def load(folder: str | os.PathLike[str], config_dir: str | os.PathLike[str] | No
     return Run(path, config_dir)
 
 
-def _overrides(words: tuple[str, ...], keys: dict[str, Any]) -> list[str]:
+def _overrides(words: tuple[Words, ...], keys: dict[str, Any]) -> list[str]:
     from metarun.config.python_values import override
 
-    if flags := [word for word in words if word.startswith("-")]:
-        raise Refused(
-            *(f"{flag}: should be key=value; flags are for the command line" for flag in flags)
-        )
-    return [*words, *(override(key, value) for key, value in keys.items())]
+    found: list[str] = []
+    for word in (*words, keys):
+        if isinstance(word, str):
+            found.append(word)
+        else:
+            found += [override(key, value) for key, value in word.items()]
+    if flags := [word for word in found if word.startswith("-")]:
+        raise Refused(*(f"{flag}: should be key=value; flags are for commands" for flag in flags))
+    return found
 
 
 @contextmanager
-def _command(
-    name: str, words: list[str], config_dir: str | os.PathLike[str] | None
-) -> Iterator[Request]:
+def _command(name: str, words: list[str], config_dir: Place | None) -> Iterator[Request]:
     """A context in which a command is executed, and its request. Threads enter it in turn."""
     from metarun.training.torch_state import default_torch_state
 

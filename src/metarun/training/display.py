@@ -59,13 +59,17 @@ class _Printable:
 
 
 def console() -> Console:
-    """A console on standard output; without a terminal, tables have a fixed width."""
+    """A console on standard output; without a terminal, tables have a fixed width.
+
+    A notebook gets plain lines: it may call itself a terminal, but keeps all states of a bar.
+    """
     if sys.stdout is None:  # closed by the parent process
         return Console(quiet=True)
     if job_label():  # progress bars of several processes would overwrite each other
         return Screen(highlight=False, width=160, force_terminal=False)
-    width = None if sys.stdout.isatty() else 160
-    return Screen(highlight=False, width=width, force_jupyter=False)  # a notebook shows lines
+    if Console().is_jupyter:
+        return Screen(highlight=False, width=160, force_terminal=False, force_jupyter=False)
+    return Screen(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def announce(job: int, overrides: Sequence[str], jobs: int | None = None) -> None:
