@@ -67,8 +67,8 @@ def weights_of(run: Path) -> dict[str, Tensor]:
 def test_features_are_centred_by_the_mean_of_the_support(
     predict: Metarun, pretrained: Path
 ) -> None:
-    """SimpleShot without training classes; items are prepared as those of the run."""
-    code, _, err = predict("algo=simpleshot", *NET, f"backbone.weights={pretrained}", "out=new")
+    """SimpleShot without training classes; network and preparation are those of the run."""
+    code, _, err = predict("algo=simpleshot", f"backbone.weights={pretrained}", "out=new")
     assert (code, err) == (0, [])
     net = Conv4((1, 16, 16), filters=4)
     net.load_state_dict(weights_of(pretrained))

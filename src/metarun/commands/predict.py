@@ -78,8 +78,8 @@ def _of_network(
 ) -> tuple[RunConfig, list[Path], set[str]]:
     """The configuration without a run, the user's config folders, and the keys that are typed.
 
-    Items are prepared as those of the run whose weights are used, or as `data=image_folder` and
-    `data=banking77` prepare them.
+    With `backbone.weights=RUN_DIR`, groups that are not typed are those of that run. Otherwise
+    items are prepared as `data=image_folder` or `data=banking77` prepares them.
     """
     from metarun.config.compose import checked, compose
     from metarun.config.groups import hydra_for, user_folders
@@ -94,7 +94,6 @@ def _of_network(
     ]
     if mistakes:
         raise Refused(*mistakes)
-    of_data = any(key.partition(".")[0] == "data" for key in typed)
     kind = "banking77" if _holds_sentences(support) else "image_folder"
     if "data" not in typed:
         words = [f"data={kind}", *words]
@@ -103,12 +102,17 @@ def _of_network(
     cfg = compose(["backbone.frozen=true", *words], config_dir)
     config = checked(cfg)
     weights = config.backbone.get("weights")
-    if not of_data and weights is not None and Path(weights).is_dir():
-        of_run = _of_run(Path(weights), "backbone.weights", [], config_dir)
-        choices = config.choices.model_copy(update={"data": of_run.choices.data})
-        data = {**of_run.data, "train_on": "train"}
-        config = config.model_copy(update={"data": data, "choices": choices})
+    if weights is None or not Path(weights).is_dir():
+        return config, user_folders(cfg), typed
+    of_run, groups = _of_run(Path(weights), "backbone.weights", [], config_dir), {}
+    typed.discard("backbone.weights")
+    if not any(key.partition(".")[0] == "backbone" for key in typed):
+        groups["backbone"] = {**of_run.backbone, "weights": weights, "frozen": True}
+    if not any(key.partition(".")[0] == "data" for key in typed):
+        groups["data"] = of_run.data
         typed.add("data.size")
+    choices = config.choices.model_copy(update={g: getattr(of_run.choices, g) for g in groups})
+    config = config.model_copy(update={**groups, "choices": choices})
     return config, user_folders(cfg), typed
 
 
@@ -116,7 +120,10 @@ def _holds_sentences(support: Path) -> bool:
     """Whether it is a table, or a folder of text files without folders of pictures."""
     if not support.is_dir():
         return support.suffix.lower() in (".csv", ".txt", ".tsv")
-    children = [child for child in support.iterdir() if child.name[0] != "."]
+    try:
+        children = [child for child in support.iterdir() if child.name[0] != "."]
+    except OSError:  # is reported when its pictures are listed
+        return False
     texts = any(child.suffix.lower() == ".txt" for child in children)
     return texts and not any(child.is_dir() for child in children)
 
