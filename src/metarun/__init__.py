@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from metarun.algorithms import Learner
     from metarun.errors import Interrupted, Refused, RunFailed
     from metarun.interface import Run, fit, load
+    from metarun.predict.prediction import Prediction
     from metarun.tasks.headline import Headline
     from metarun.tasks.objectives import CLASSIFICATION, REGRESSION, Objective
     from metarun.tasks.sampler import TaskSource
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 _HOMES = {
     **dict.fromkeys(("Run", "fit", "load"), "metarun.interface"),
     **dict.fromkeys(("Interrupted", "Refused", "RunFailed"), "metarun.errors"),
+    "Prediction": "metarun.predict.prediction",
     "Learner": "metarun.algorithms",
     "Headline": "metarun.tasks.headline",
     **dict.fromkeys(("CLASSIFICATION", "REGRESSION", "Objective"), "metarun.tasks.objectives"),
@@ -43,6 +45,7 @@ __all__ = [
     "Learner",
     "Model",
     "Objective",
+    "Prediction",
     "Refused",
     "Run",
     "RunFailed",

@@ -12,12 +12,15 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from metarun.commands import evaluate, train
+from metarun.commands import evaluate, predict, train
 from metarun.config.command_line import Request
-from metarun.errors import Refused
+from metarun.errors import Refused, say
 from metarun.process import set_up
+
+if TYPE_CHECKING:
+    from metarun.predict.prediction import Prediction
 
 Words = str | Mapping[str, Any]
 Place = str | os.PathLike[str]
@@ -83,6 +86,47 @@ class Run:
         given = [f"run={self.folder}", *_overrides(words, keys)]
         with _command("evaluate", given, self._config_dir) as request:
             return evaluate.evaluate(request)
+
+    def predict(
+        self,
+        support: Any,
+        query: Any,
+        *,
+        unknown_below: float | None = None,
+        truth: Place | None = None,
+        out: Place | None = None,
+        **keys: Any,
+    ) -> Prediction:
+        """Label items by a few labelled items of each class, as `metarun predict` does.
+
+        Args:
+            support: the labelled items: a path, as on the command line; a mapping from labels to
+                sequences of items; or a pair (items, labels). Items are paths of pictures,
+                pictures in memory (see `metarun.predict.given.as_picture`), or sentences.
+            query: the items to label: a path, or a sequence of items.
+            unknown_below: items with a smaller probability are labelled `unknown`.
+            truth: the same items by class, as on the command line.
+            out: a new folder for the table, the page and the record; by default nothing is written.
+            keys: `device` or `threads`.
+
+        Raises:
+            Refused, RunFailed: see `fit`.
+        """
+        items = {"support": support, "query": query}
+        places = {key: x for key, x in items.items() if isinstance(x, str | os.PathLike)}
+        given = {key: x for key, x in items.items() if key not in places}
+        if unknown_below is not None:
+            keys["unknown_below"] = unknown_below
+        options = {"run": self.folder, **places, "truth": truth, "out": out}
+        words = [f"{key}={os.fspath(x)}" for key, x in options.items() if x is not None]
+        with _command("predict", [*words, *_overrides((), keys)], self._config_dir) as request:
+            result = predict.predict(request, given)
+
+            from metarun.predict.written import lines
+
+            for line in lines(result.labelled, result.record):
+                say(line)
+            return result
 
 
 def fit(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from metarun.config.command_line import Request, new_file_mistakes
 from metarun.config.schema import RunConfig
 from metarun.errors import Refused, say
+
+if TYPE_CHECKING:
+    from metarun.predict.prediction import Prediction
 
 CHANGEABLE = ("device", "threads")
 OF_NETWORK = ("algo", "backbone", "data", *CHANGEABLE)
@@ -19,16 +23,38 @@ FORMS = (
 
 def run(request: Request) -> int:
     """Label items of the user by a few labelled items of each class."""
+    prediction = predict(request)
+
+    from metarun.predict import written
+    from metarun.training.display import console
+
+    screen = console()
+    screen.print(written.first_items(prediction.labelled, screen.width))
+    screen.print(written.counts(prediction.labelled, screen.width))
+    for line in written.lines(prediction.labelled, prediction.record):
+        say(line)
+    say(str(prediction.folder / "predictions.html"))
+    return 0
+
+
+def predict(request: Request, given: Mapping[str, Any] | None = None) -> Prediction:
+    """Label items and write the labels into a new folder.
+
+    Args:
+        given: the support or the query, where they are not paths in the request but items of a
+            caller in Python. If it is not `None`, only `out=` writes.
+    """
     request.accept("--config-dir")
     config_dir = request.flags.config_dir
     run, support, query, truth, out = map(
         request.folder, ("run", "support", "query", "truth", "out")
     )
+    places = {"support": support, "query": query, **(given or {})}
     algo = next((word for word in request.words if word.startswith("algo=")), None)
     if run and algo:
         raise Refused(f"run={run} {algo}: name one of them; {FORMS}")
-    given = {"run= or algo=": run or algo, "support=": support, "query=": query}
-    if missing := [key for key, value in given.items() if not value]:
+    missing = [] if run or algo else ["run= or algo="]
+    if missing := missing + [f"{key}=" for key, place in places.items() if place is None]:
         raise Refused(f"predict: {', '.join(missing)} missing: {FORMS}")
     mistakes = new_file_mistakes(out, out.suffix.lower()) if out else []
     below = _share(request.take("unknown_below"), mistakes)
@@ -43,23 +69,17 @@ def run(request: Request) -> int:
     if mistakes:
         raise Refused(*mistakes)
 
-    from metarun.predict import written
-    from metarun.predict.inputs import Places
-    from metarun.predict.prediction import predict
+    from metarun.predict import prediction
+    from metarun.predict.inputs import Places, listed
     from metarun.predict.trained import Trained
     from metarun.predict.untrained import Untrained
-    from metarun.training.display import console
 
     source = Trained(config, run, folders) if run else Untrained(config, typed, folders)
-    places = Places(support, query, truth, out, below)
-    folder, labelled, record = predict(source, places, request.line)
-    screen = console()
-    screen.print(written.first_items(labelled, screen.width))
-    screen.print(written.counts(labelled, screen.width))
-    for line in written.lines(labelled, record):
-        say(line)
-    say(str(folder / "predictions.html"))
-    return 0
+    named = Places(**places, truth=truth, out=out, unknown_below=below)
+    result = prediction.predict(source, named, listed(source.kind, named), request.line)
+    if out or given is None:
+        result.folder = prediction.write_prediction(result, source.folder, out)
+    return result
 
 
 def _of_run(run: Path, key: str, words: Sequence[str], config_dir: str | None) -> RunConfig:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from metarun.data.preparation.picture_classes import common_span
 from metarun.data.preparation.pictures import depths
 from metarun.data.preparation.pixels import Depth, Span
 from metarun.errors import Mistakes, Refused
-from metarun.predict.pictures import picture_classes, picture_query
+from metarun.predict.given import Given, on_files
+from metarun.predict.pictures import picture_classes, picture_query, why_unusable
 from metarun.predict.query import UNKNOWN, UNREADABLE
 from metarun.predict.sentences import sentence_classes, sentence_query
 from metarun.predict.support import Read
@@ -27,22 +28,52 @@ LISTED = {
 
 @dataclass(frozen=True)
 class Places:
-    """What the user typed.
+    """What the user typed, or gave in Python.
 
     Attributes:
-        support: the labelled items.
-        query: the items to label.
+        support: the labelled items: a path, or what `Given.classes` takes.
+        query: the items to label: a path, or what `Given.query` takes.
         truth: the same items by class, if the true classes are known.
         out: the new folder; by default one in `predictions`, in the run folder or, without a run,
             in the working directory.
         unknown_below: items with a smaller probability are labelled `unknown`.
     """
 
-    support: Path
-    query: Path
+    support: Any
+    query: Any
     truth: Path | None = None
     out: Path | None = None
     unknown_below: float = 0.0
+
+    def path(self, key: str) -> str | None:
+        """The path of the support or the query; `None` if its items were given in Python."""
+        place = getattr(self, key)
+        return str(place) if isinstance(place, Path) else None
+
+    def typed(self, key: str) -> str:
+        """The word that the user typed for the support or the query, for messages."""
+        return key if self.path(key) is None else f"{key}={self.path(key)}"
+
+
+@dataclass(frozen=True)
+class Items:
+    """The items of a prediction: paths or sentences, or names of pictures in memory.
+
+    Attributes:
+        support: the items of each class.
+        query: the items to label.
+        unusable: those of the query that cannot be used, with the reason.
+        truth: items by their true classes, if these are known.
+        pictures: name → picture in memory.
+        labels: name of a class → the label that the caller gave in Python.
+    """
+
+    support: Mapping[str, Sequence[str]]
+    query: Sequence[str]
+    unusable: Mapping[str, str]
+    truth: Mapping[str, Sequence[str]] | None = None
+    pictures: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
 
 def own_data(config: RunConfig, folders: Sequence[Path], subject: str) -> tuple[Any, str]:
@@ -61,35 +92,52 @@ def own_data(config: RunConfig, folders: Sequence[Path], subject: str) -> tuple[
     return make(), kind
 
 
-def listed(
-    kind: str, places: Places
-) -> tuple[dict[str, list[str]], list[str], dict[str, str], dict[str, list[str]] | None]:
-    """Classes of the support, items of the query, those that cannot be used, and true classes."""
+def listed(kind: str, places: Places) -> Items:
+    """The items that a user names.
+
+    Args:
+        kind: `pictures` or `sentences`.
+
+    Raises:
+        Refused: a place cannot be used; one line for each mistake.
+    """
     list_classes, list_query = LISTED[kind]
-    mistakes = Mistakes()
-    classes = mistakes.catch(list_classes, places.support, "support")
-    query = mistakes.catch(list_query, places.query)
+    mistakes, given = Mistakes(), Given(kind)
+    if places.path("support"):
+        classes = mistakes.catch(list_classes, places.support, "support")
+    else:
+        classes = mistakes.catch(given.classes, places.support)
+    if places.path("query"):
+        query = mistakes.catch(list_query, places.query)
+    elif (names := mistakes.catch(given.query, places.query)) is not None:
+        query = names, _unusable(kind, [name for name in names if name not in given.pictures])
     truth = places.truth and mistakes.catch(list_classes, places.truth, "truth")
     reserved = {UNREADABLE} | ({UNKNOWN} if places.unknown_below else set())
     if taken := sorted(reserved & set(classes or ())):
         mistakes.lines.append(
-            f"support={places.support}: a class is called {taken[0]}, the label of items that are; "
-            "give it another name"
+            f"{places.typed('support')}: a class is called {taken[0]}, the label of items that "
+            "are; give it another name"
         )
     mistakes.settle()
-    return classes, *query, truth
+    return Items(classes, *query, truth, given.pictures, given.labels)
 
 
-def reader(
-    data: Any, kind: str, span: Span | None, files: Sequence[str]
-) -> tuple[Read, Span | None]:
+def _unusable(kind: str, sources: Sequence[str]) -> dict[str, str]:
+    if kind == "sentences":
+        return {"": "empty"}
+    return {source: why for source in sources if (why := why_unusable(source))}
+
+
+def reader(data: Any, kind: str, span: Span | None, items: Items) -> tuple[Read, Span | None]:
     """Prepares items as the data set does, and the range of values of more than 8 bits.
 
     Args:
         span: that range; `None`: that of the support.
-        files: the pictures of the support.
     """
     if kind != "pictures":
         return data.prepare_own, None
-    span = span or common_span(depth for depth in depths(files) if isinstance(depth, Depth))
-    return partial(data.prepare_own, span=span), span
+    if span is None:
+        support = [source for sources in items.support.values() for source in sources]
+        found = on_files(depths, items.pictures)(support)
+        span = common_span(depth for depth in found if isinstance(depth, Depth))
+    return on_files(partial(data.prepare_own, span=span), items.pictures), span

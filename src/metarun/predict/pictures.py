@@ -68,7 +68,7 @@ def picture_query(place: Path) -> Query:
         files = [str(place)]
     else:
         files = [_found(line.strip(), place) for line in _lines(place) if line.strip()]
-    return files, {file: why for file in files if (why := _reason(file))}
+    return files, {file: why for file in files if (why := why_unusable(file))}
 
 
 def _lines(place: Path) -> list[str]:
@@ -86,7 +86,7 @@ def _found(line: str, listed_in: Path) -> str:
     return str(beside) if not os.path.exists(line) and beside.exists() else line
 
 
-def _reason(file: str) -> str:
+def why_unusable(file: str) -> str:
     """Why a file cannot be a picture; empty if it can. Reading a pipe may never end."""
     try:
         info = os.stat(file)

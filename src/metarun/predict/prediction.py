@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from metarun.errors import Refused
 from metarun.files import write_whole
 from metarun.predict import page, written
-from metarun.predict.inputs import Places, listed, reader
+from metarun.predict.inputs import Items, Places, reader
 from metarun.predict.labelling import label_items
 from metarun.predict.query import Labelled
-from metarun.predict.support import read_support
+from metarun.predict.support import Read, Support, read_support
 from metarun.predict.trained import Trained
 from metarun.predict.truth import by_content, by_folder, judged
 from metarun.predict.untrained import Untrained
@@ -23,39 +26,87 @@ from metarun.runs.evaluations import new_folder
 from metarun.tasks.gathered import NORMALISATION
 
 
-def predict(
-    source: Trained | Untrained, places: Places, command: str
-) -> tuple[Path, Labelled, dict[str, Any]]:
-    """Label items, and write the labels into a new folder.
+@dataclass(repr=False)
+class Prediction:
+    """Labels for the items of a query.
+
+    Attributes:
+        labelled: the items with their labels, scores and probabilities.
+        record: the content of `prediction.json`.
+        support: the labelled items that the learner was adapted to.
+        read: prepares items.
+        caller_labels: name of a class → the label that the caller gave in Python.
+        folder: where it is written; `None` if it is not.
+    """
+
+    labelled: Labelled
+    record: dict[str, Any]
+    support: Support
+    read: Read
+    caller_labels: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"Prediction({len(self.labelled.sources)} items, {len(self.classes)} classes)"
+
+    @property
+    def classes(self) -> list[Any]:
+        """(N) the labels of the support, in the order of the columns of `scores`."""
+        return [self.caller_labels.get(name, name) for name in self.labelled.names]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(m) the label of each item: one of `classes`, `unknown` or `unreadable`."""
+        found = [self.caller_labels.get(name, name) for name in self.labelled.labels]
+        return np.array(found, dtype=object if len({type(label) for label in found}) > 1 else None)
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """(m, N) of each class; NaN for items that cannot be read."""
+        return self.labelled.probabilities
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(m, N), the outputs of the learner; NaN for items that cannot be read."""
+        return self.labelled.scores
+
+    @property
+    def left_out(self) -> dict[str, float] | None:
+        """The leave-one-out accuracy on the support: `accuracy`, its 95 % interval from `low` to
+        `high`, and the number of `items`; `None` if a class has a single item.
+        """
+        calibration = self.record["calibration"]
+        return calibration and calibration["left_out"]
+
+
+def predict(source: Trained | Untrained, places: Places, items: Items, command: str) -> Prediction:
+    """Label items. No file is written.
 
     Args:
         source: a run, or a network that needs no training.
+        places: what the user typed.
+        items: the items that it names.
         command: the command that the user typed, for `prediction.json`.
-
-    Returns:
-        The folder, the labelled items and the content of `prediction.json`.
 
     Raises:
         Refused: the source, the support or the query cannot be used, or no item can be read.
     """
     began, config, kind = time.monotonic(), source.config, source.kind
-    classes, query, unusable, truth = listed(kind, places)
-    files = [path for paths in classes.values() for path in paths]
-    read, span = reader(source.data, kind, source.span, files)
-    typed = f"support={places.support}"
-    support = read_support(classes, read, typed)
+    read, span = reader(source.data, kind, source.span, items)
+    typed = places.typed("support")
+    support = read_support(items.support, read, typed)
     classifier = source.classifier(support, typed)
     labelled, calibration = label_items(
-        classifier, support, query, unusable, read, places.unknown_below
+        classifier, support, items.query, items.unusable, read, places.unknown_below
     )
     if not any(labelled.digests):
         reasons = zip(labelled.sources, labelled.notes, strict=True)
         lines = [f"{source}: unreadable ({note})" for source, note in reasons][: written.FIRST]
-        raise Refused(f"query={places.query}: no item can be read", *lines)
-    if truth is not None:
-        labelled.truth = by_content(truth, read, labelled.digests, f"truth={places.truth}")
-    elif kind == "pictures":
-        labelled.truth = by_folder(query, places.query, support.names)
+        raise Refused(f"{places.typed('query')}: no item can be read", *lines)
+    if items.truth is not None:
+        labelled.truth = by_content(items.truth, read, labelled.digests, f"truth={places.truth}")
+    elif kind == "pictures" and places.path("query"):
+        labelled.truth = by_folder(items.query, places.query, support.names)
     record = {
         "command": command,
         **config.choices.model_dump(include={"algo", "data", "backbone"}),
@@ -67,11 +118,11 @@ def predict(
         "shape": list(support.items.shape[1:]),
         "wide_pixel_range": None if span is None else [span.low, span.high],
         "normalisation": NORMALISATION,
-        "support": str(places.support),
+        "support": places.path("support"),
         "support_items": dict(zip(support.names, support.counts, strict=True)),
         "support_sha256": support.sha256,
-        "query": str(places.query),
-        "queries": len(query),
+        "query": places.path("query"),
+        "queries": len(items.query),
         "calibration": calibration,
         "unknown_below": places.unknown_below or None,
         "labels": written.counted_labels(labelled),
@@ -81,21 +132,18 @@ def predict(
         "threads": config.threads,
         "versions": results.versions(),
     }
-    html = page.render(labelled, support, record, read)
-    return write_prediction(labelled, record, html, source.folder, places.out), labelled, record
+    return Prediction(labelled, record, support, read, items.labels)
 
 
-def write_prediction(
-    labelled: Labelled, record: Mapping[str, Any], html: str, parent: Path, out: Path | None
-) -> Path:
+def write_prediction(prediction: Prediction, parent: Path, out: Path | None) -> Path:
     """Write the table, the record and the page into a new folder, and return it.
 
     Args:
-        record: the content of `prediction.json`.
-        html: the content of `predictions.html`.
         parent: the folder with the folder `predictions`.
         out: the new folder, if it is another one.
     """
+    labelled, record = prediction.labelled, prediction.record
+    html = page.render(labelled, prediction.support, record, prediction.read)
     with _new_folder(parent, out) as folder:
         write_whole(folder / "predictions.csv", results.csv_text(written.csv_rows(labelled)))
         write_whole(folder / "predictions.html", html)
