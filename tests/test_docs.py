@@ -155,7 +155,7 @@ def check_only(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(training, "train", checked_training)
     patch.setattr(display, "conclude", lambda *_: None)
     works = ("train.resume", "evaluate.retest", "evaluate.run_challenge", "evaluate.restored")
-    works += ("predict.prediction.predict",)
+    works += ("predict.trained.Trained", "predict.untrained.Untrained")
     for work in (*works, "report.verdict.judge"):
         patch.setattr(f"metarun.{work}", stop)
     patch.setattr(Plugins, "instantiate_launcher", in_this_process)
