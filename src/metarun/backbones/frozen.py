@@ -69,7 +69,8 @@ class Frozen(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, *shape) → (B, features)."""
         if x.is_meta:
-            return x.new_empty(len(x), self.features)
+            dtype = next((p.dtype for p in self.net.parameters()), x.dtype)
+            return x.new_empty(len(x), self.features, dtype=dtype)
         keys = [hashlib.blake2b(item.tobytes()).digest() for item in x.contiguous().cpu().numpy()]
         known = self._known if self.remembers else dict(self._known)
         missing = {key: row for row, key in enumerate(keys) if key not in known}

@@ -55,12 +55,12 @@ class NGrams(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D) → (B, D + hidden)."""
-        counts = _unit(x * self.weight)
+        counts = unit(x * self.weight)
         if self.layer is None:
             return self.scale * counts
-        return self.scale * torch.cat([counts, self.share * _unit(self.layer(counts))], dim=1)
+        return self.scale * torch.cat([counts, self.share * unit(self.layer(counts))], dim=1)
 
 
-def _unit(x: Tensor) -> Tensor:
+def unit(x: Tensor) -> Tensor:
     """Scale rows to norm 1. A row of zeros stays zero and has finite derivatives."""
     return x * (x.square().sum(1, keepdim=True) + 1e-12).rsqrt()

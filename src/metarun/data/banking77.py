@@ -16,6 +16,7 @@ from pydantic import NonNegativeInt
 from metarun.config.schema import Place
 from metarun.data.class_splits import held_out, published_list
 from metarun.data.sentences import Characters, Features, Sentences, Words, text
+from metarun.data.tokens import Tokens
 from metarun.errors import Refused
 
 HEADER = ["text", "category"]
@@ -28,7 +29,7 @@ class BANKING77(Sentences):
     the sentences of both files are pooled.
 
     Args:
-        root, cache, url, features, words, characters: as in `Sentences`; the files are
+        root, cache, url, features, words, characters, tokens: as in `Sentences`; the files are
             `train.csv` and `test.csv`.
         split_seed: seed of the random split into 40 / 12 / 25 intents.
     """
@@ -50,11 +51,12 @@ class BANKING77(Sentences):
         features: Features = 2048,
         words: Words = 0,
         characters: Characters = (3, 4),
+        tokens: Tokens | None = None,
         url: str = (
             "https://raw.githubusercontent.com/PolyAI-LDN/task-specific-datasets/master/banking_data"
         ),
     ) -> None:
-        super().__init__(root, cache, features, words, characters, url)
+        super().__init__(root, cache, features, words, characters, url, tokens)
         self.split_seed = split_seed
 
     def classes(self) -> dict[str, list[str]]:

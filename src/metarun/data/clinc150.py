@@ -15,6 +15,7 @@ from pydantic import NonNegativeInt
 from metarun.config.schema import Place
 from metarun.data.class_splits import held_out, published_list
 from metarun.data.sentences import Characters, Features, Sentences, Words, text
+from metarun.data.tokens import Tokens
 from metarun.errors import Refused
 
 DOMAINS = published_list("clinc150")
@@ -31,7 +32,7 @@ class CLINC150(Sentences):
     intent and are left out.
 
     Args:
-        root, cache, url, features, words, characters: as in `Sentences`; the file is
+        root, cache, url, features, words, characters, tokens: as in `Sentences`; the file is
             `data_full.json`.
         split: `intents`, 90 / 30 / 30 random intents; `domains`, all intents of 6 / 2 / 2 random
             domains, so that training and test share no domain.
@@ -55,9 +56,10 @@ class CLINC150(Sentences):
         features: Features = 2048,
         words: Words = 0,
         characters: Characters = (3, 4),
+        tokens: Tokens | None = None,
         url: str = "https://raw.githubusercontent.com/clinc/oos-eval/master/data",
     ) -> None:
-        super().__init__(root, cache, features, words, characters, url)
+        super().__init__(root, cache, features, words, characters, url, tokens)
         self.split, self.split_seed = split, split_seed
 
     def classes(self) -> dict[str, list[str]]:

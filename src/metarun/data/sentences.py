@@ -1,7 +1,11 @@
-"""Base class of sentence data sets: intents as classes, hashed n-grams as features.
+"""Base class of sentence data sets: intents as classes, hashed n-grams or token ids as items.
 
 Subclasses define the official files and parse them. Feature hashing (Weinberger et al. 2009) needs
 no vocabulary, so no information on held-out classes enters the features.
+
+A backbone that takes token ids has the key `tokens`, the length of an item. The key `tokens` of the
+data set has the same value by an interpolation in its YAML file, so that sentences are prepared for
+the chosen backbone: those of the data set by `load`, those of a user by `prepare_own`.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.download import fetch, put_advice, require_root
 from metarun.data.preparation.images import Class
 from metarun.data.preparation.unpacked import unpacked
+from metarun.data.tokens import token_ids, vocabulary
 from metarun.errors import Refused
 from metarun.files import read_or_refuse
 
@@ -35,7 +40,10 @@ Characters = list[Annotated[int, Field(ge=1, le=10)]] | None
 
 
 class Sentences(ABC):
-    """Sentences as non-negative float16 vectors (features,) of norm 1, with intents as classes.
+    """Sentences with intents as classes.
+
+    Items are non-negative float16 vectors (features,) of norm 1 or, with `tokens`, token ids
+    (tokens,) int32.
 
     Args:
         root, cache, url: see `metarun.data`.
@@ -43,6 +51,7 @@ class Sentences(ABC):
         words: maximum length of word n-grams; 0 for none.
         characters: minimum and maximum length of character n-grams, taken within words that are
             padded with a blank on both sides; `None` for none.
+        tokens: number of token ids of an item, see `metarun.data.tokens`; `None`: n-grams.
 
     Raises:
         Refused: the keys are invalid or select no n-grams.
@@ -62,6 +71,7 @@ class Sentences(ABC):
         words: int,
         characters: Sequence[int] | None,
         url: str,
+        tokens: int | None = None,
     ) -> None:
         if characters is not None and (len(characters) != 2 or characters[0] > characters[1]):
             lengths = ",".join(map(str, characters))
@@ -78,6 +88,7 @@ class Sentences(ABC):
         self.folder = Path(cache).expanduser() / self.name
         self.features, self.words = features, words
         self.characters = None if characters is None else list(characters)
+        self.tokens = tokens
         self.url = url.rstrip("/")
 
     @abstractmethod
@@ -96,20 +107,27 @@ class Sentences(ABC):
         }
 
     def load(self) -> dict[str, Split]:
-        """The three splits; the first call hashes all sentences, which takes seconds.
+        """The three splits; the first call prepares all sentences, which takes seconds.
 
         Raises:
             Refused: files are missing, altered or damaged, or the cache is not writable.
         """
         require_root(self.root, self.folder.parent, self._by_hand())
         settings = f"features={self.features} words={self.words} characters={self.characters}"
+        if self.tokens is not None:
+            settings = f"tokens={self.tokens} of {vocabulary()}"
         key = f"{self.name} {self.content} {PREPARATION} {settings}"
-        vectors = prepared(self.folder, key, self._prepare, root=self.root)
-        return {split: select(vectors, names) for split, names in self.classes().items()}
+        items = prepared(self.folder, key, self._prepare, root=self.root)
+        return {split: select(items, names) for split, names in self.classes().items()}
 
     def prepare_own(self, sentences: Sequence[str]) -> list[np.ndarray]:
-        """Prepare sentences of the user: (features,) float16."""
-        return list(vectors(sentences, self.features, self.words, self.characters))
+        """Prepare sentences of the user: (features,) float16, or (tokens,) int32."""
+        return list(self._items(sentences))
+
+    def _items(self, sentences: Sequence[str]) -> np.ndarray:
+        if self.tokens is not None:
+            return token_ids(sentences, self.tokens)
+        return vectors(sentences, self.features, self.words, self.characters)
 
     def _prepare(self) -> Iterator[Class]:
         sentences = self.parse({file: self._source(file) for file in self.files})
@@ -117,8 +135,7 @@ class Sentences(ABC):
             raise Refused(f"data.root={self.root}: {mistakes}; {self._by_hand()}")
         for name in sorted(sentences):
             ordered = sorted(sentences[name])  # independent of the order in the files
-            items = vectors(ordered, self.features, self.words, self.characters)
-            yield Class(name, items, [shown(sentence) for sentence in ordered])
+            yield Class(name, self._items(ordered), [shown(sentence) for sentence in ordered])
 
     def _source(self, file: str) -> Path:
         checksum = f"sha256:{self.files[file]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from metarun.config.schema import RunConfig
+from metarun.config.schema import RunConfig, show
 from metarun.data import duplicates
 from metarun.data.classes import Facts
 from metarun.tasks.task import Spec
@@ -80,8 +80,15 @@ def task_of(config: RunConfig, prefix: str = "") -> tuple[int | None, ...]:
 
 
 def check_learner(config: RunConfig, learner: Any, spec: Spec) -> list[str]:
-    """Check that the tasks have what the learner needs: examples, and labels."""
+    """Check that the tasks have what the network and the learner need: items, examples, labels."""
     algo, data = config.choices.algo, config.choices.data
+    tokens, expected = config.data.get("tokens"), config.backbone.get("tokens")
+    if "tokens" in config.data and tokens != expected:
+        return [
+            f"data.tokens={show(tokens)}: backbone={config.choices.backbone} takes "
+            f"{f'{expected} token ids' if expected else 'n-grams'}; leave data.tokens out, which "
+            "follows the backbone"
+        ]
     if not spec.examples and getattr(learner, "needs_examples", True):
         return [
             f"algo={algo} data={data}: {algo} needs supports made of examples, but those of "

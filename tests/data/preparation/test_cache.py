@@ -64,7 +64,7 @@ def test_the_array_is_mapped_not_read(tmp_path):
     assert isinstance(images.items.base, np.memmap)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float16, np.float32])
 def test_the_array_is_one_that_numpy_reads(tmp_path, dtype):
     rows = np.arange(40).reshape(10, 4).astype(dtype)
     prepared(tmp_path, "key", lambda: iter([Class("a", rows[:3]), Class("b", rows[3:])]))

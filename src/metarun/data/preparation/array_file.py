@@ -9,7 +9,7 @@ import numpy as np
 
 from metarun.data.preparation.images import Class, Ledger
 
-DTYPES = ("uint8", "float16", "float32")
+DTYPES = ("uint8", "int32", "float16", "float32")
 
 
 def write_array(file: BinaryIO, classes: Iterable[Class]) -> tuple[Ledger, list[int], str]:
