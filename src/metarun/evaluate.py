@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ from metarun.algorithms import Learner
 from metarun.backbones.norm import BatchNorm
 from metarun.config.instantiate import blueprint, target_of
 from metarun.config.schema import RunConfig
+from metarun.data.duplicates import named
 from metarun.errors import Mistakes, Refused
 from metarun.plots.figure import drawn
 from metarun.plots.tested import draw_tested
@@ -24,12 +26,16 @@ from metarun.tasks.gathered import source_of
 from metarun.tasks.sampler import Classes, Sampler
 from metarun.training.evaluation import evaluate
 from metarun.training.interruption import Stop
+from metarun.training.other_data import prepared_as_trained
 from metarun.training.parts import Parts, assemble
 from metarun.training.progress import Display
 from metarun.training.protocol import protocol, record, trained_on
 from metarun.training.remaining import Remaining
 from metarun.training.restored import check_config, load_weights
+from metarun.training.seen import Training
 from metarun.training.workers import Workers, workers_of
+
+log = logging.getLogger(__name__)
 
 # Keys that change neither the kind of the tasks nor the learner.
 SAME_TASK = (*config_file.MAY_DIFFER, "test_episodes", "eval_seed", "data.url", "data.name")
@@ -50,16 +56,19 @@ def retest(
     name: str | None,
     command: str,
     folders: Sequence[Path] = (),
+    typed: Iterable[str] = (),
 ) -> tuple[Path, dict[str, Any]]:
     """Test the best checkpoint of `run` on fixed episodes of `split`.
 
-    A learner with batch normalisation is tested with both kinds of statistics.
+    A learner with batch normalisation is tested with both kinds of statistics. Another data set
+    than that of the run is prepared to the shape of items that the learner was trained on.
 
     Args:
         config: the run's saved configuration with the user's overrides.
         name: of the folder under `evaluations/`; by default derived from the protocol.
         command: the command that the user typed, for `result.json`.
         folders: the user's config folders.
+        typed: the keys that the user typed.
 
     Returns:
         The new folder and the content of its `result.json`.
@@ -69,18 +78,20 @@ def retest(
     """
     _refuse_existing(run, name)
     state = checkpoint.best(run / "checkpoints")
-    if split == "val" and state["trained_on"].get("train_on", "train") != "train":
+    if split == "val" and config.train_on != "train":
         raise Refused(f"split=val: {run} was trained on its classes (data.train_on=trainval)")
+    config = prepared_as_trained(config, state, typed, folders)
     parts = restored(config, run, state, {split: ""}, folders)
     episodes = config.test_episodes
     default = f"{split}_{config.ways}w{config.shots}s{config.queries}q_{episodes}"
     if config.ways is None:  # the tasks determine their sizes
         default = f"{split}_{episodes}"
+    same_data = _trained_on_split_of(parts, state)
+    seen = {} if same_data else _seen(parts, state, split, folders)
     began, sampler = time.monotonic(), parts.frozen(split)
     with workers_of(parts, folders, {split: ""}, state["task"]) as workers:
         scores = _scores(parts, sampler, episodes, "test", workers)
-    test_protocol = protocol(parts, split, episodes, state["trained_on"])
-    same_data = test_protocol["train_split_sha256"] == trained_on(parts)["train_split_sha256"]
+    test_protocol = {**protocol(parts, split, episodes, state["trained_on"]), **seen}
     changed = config_file.differences(state["config"], config.model_dump(), SAME_TASK)
     same_task = same_data and not changed
     with new_folder(run / "evaluations", name, default) as folder:
@@ -244,10 +255,29 @@ def _normalises(learner: Learner) -> bool:
     return any(isinstance(module, BatchNorm) for module in learner.modules())
 
 
+def _trained_on_split_of(parts: Parts, state: Mapping[str, Any]) -> bool:
+    """Whether the checkpoint was trained on the training split of these parts."""
+    key = "train_split_sha256"
+    return trained_on(parts)[key] == state["trained_on"][key]
+
+
+def _seen(
+    parts: Parts, state: Mapping[str, Any], split: str, folders: Sequence[Path]
+) -> dict[str, Any]:
+    """What the run has seen in training of another data set, for the protocol; warns of it."""
+    seen = Training(state, parts.config, folders).in_(parts.splits[split])
+    for kind, names in {"classes": seen.classes, "items": seen.items}.items():
+        if names:
+            log.warning(
+                "%s %s: %d %s were in the training of the run (%s)",
+                *(parts.config.data_name, split, len(names), kind, named(names)),
+            )
+    return {"seen_in_training": seen.record()}
+
+
 def _check_training(parts: Parts, run: Path, state: dict[str, Any]) -> None:
     """Compare the training split with the one in the checkpoint: `config.yaml` can be edited."""
-    key = "train_split_sha256"
-    if trained_on(parts)[key] != state["trained_on"][key]:
+    if not _trained_on_split_of(parts, state):
         raise Refused(
             f"run={run}: its weights were trained on another split than that of config.yaml "
             f"(sha256 {state['trained_on']['train_split_sha256'][:12]}…, not "

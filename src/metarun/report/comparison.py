@@ -21,7 +21,7 @@ FREE = ("data_name", "algo", "backbone", "engine", "published", "headline")
 # versions add.
 NOTED = ("train_data", "train_split_sha256", "data_settings", "augmentation", "precision")
 NOTED += ("pretraining",)
-NOTED += ("train_on", "steps_from")
+NOTED += ("train_on", "steps_from", "scaled", "seen_in_training")
 COLUMNS = ("run_a", "run_b", "score", "mean_a", "mean_b")
 COLUMNS += ("difference", "ci95", "p", "p_holm", "episodes")
 

@@ -23,7 +23,7 @@ class Task(NamedTuple):
     """What a run was tested on: figures of different tasks do not rank runs."""
 
     headline: Headline
-    data: str  # the choice of `data`, or the title of a challenge
+    data: str  # the choice of `data` or the title of a challenge, and whether other data trained
     sizes: str
     split: str  # hash of the split, or the name of the data if the hash is unknown
 
@@ -79,4 +79,5 @@ class Entry:
         """The task of the test."""
         sha256 = text(self.protocol.get("split_sha256"))
         data = text(self.protocol.get("protocol")) or text(self.protocol.get("data"))
-        return Task(self.headline, data, self.task, sha256 or self.data)
+        other = " of runs trained on other data" * ("seen_in_training" in self.protocol)
+        return Task(self.headline, data + other, self.task, sha256 or self.data)

@@ -95,6 +95,7 @@ def read_run(folder: Path, name: str) -> Entry:
     sizes = (key for key in ("ways", "shots", "queries") if whole(protocol.get(key)))
     settings |= {key: str(protocol[key]) for key in sizes}
     figure, note = results.published(result)
+    data = next(filter(None, map(text, map(protocol.get, DATA_ENTRIES))), "")
     return Entry(
         folder,
         name,
@@ -105,7 +106,7 @@ def read_run(folder: Path, name: str) -> Entry:
         settings,
         command,
         algo=text(run.get("algo")) or settings.get("algo", ""),
-        data=next(filter(None, map(text, map(protocol.get, DATA_ENTRIES))), ""),
+        data=text(results.trained_on_other_data(protocol)) + data,
         task=results.setting(ways, shots) if ways and shots else "",
         batch_norm=text(protocol.get("batch_norm")),
         headline=headline,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 MAX_NODES, MAX_DEPTH = 10**6, 30
 Weights = dict[str, Tensor]
+Shape = tuple[Annotated[int, Field(ge=1, le=10**6)], ...]
 
 
 class _Strict(BaseModel):
@@ -31,6 +32,7 @@ class Task(_Strict):
     outputs: Annotated[int, Field(ge=1, le=10**5)]
     shots: NonNegativeInt
     classes: Annotated[int, Field(ge=0, le=10**6)]
+    inputs: Shape | dict[str, Shape] | None = None  # `None`: of an older version
 
 
 class TrainedOn(_Strict):

@@ -100,6 +100,11 @@ def data_name(protocol: Mapping[str, Any]) -> str:
     return str(protocol.get("data_name") or protocol.get("data", "–"))
 
 
+def trained_on_other_data(protocol: Mapping[str, Any]) -> str:
+    """`glyphs → ` for a test of a run that was trained on other data, glyphs; else empty."""
+    return f"{protocol.get('train_data', '–')} → " if "seen_in_training" in protocol else ""
+
+
 def published(result: Mapping[str, Any]) -> tuple[str, str]:
     """The published figure beside a test, and a note on its source and on differences.
 
@@ -150,7 +155,7 @@ def table(result: Mapping[str, Any], width: int) -> Table:
     task = setting(protocol["ways"], protocol["shots"]) if "ways" in protocol else "–"
     columns = [
         Column("algo", [str(run.get("algo", "–"))], 1),
-        Column("data", [data_name(protocol)], 2),
+        Column("data", [trained_on_other_data(protocol) + data_name(protocol)], 2),
         Column("task", [task], 3),
         Column("test", [test], whole=True),
         *[Column("published", [figure], 4, whole=True)] * bool(note),

@@ -17,6 +17,7 @@ from metarun.config.instantiate import blueprint, target_of
 from metarun.config.schema import RunConfig
 from metarun.data import duplicates
 from metarun.data.classes import Split, joined
+from metarun.data.scaled import Shape, as_trained
 from metarun.errors import Mistakes, Refused
 from metarun.tasks.augmentation import Augmentation
 from metarun.tasks.gathered import source_of
@@ -34,7 +35,7 @@ from metarun.training.compatibility import (
 )
 from metarun.training.engines import set_engine
 from metarun.training.memory import check_memory
-from metarun.training.pretraining import Record, read_weights, start_of, started, warnings
+from metarun.training.pretraining import Record, read_weights, seen_by, start_of, started, warnings
 from metarun.training.processes import set_workers
 
 log = logging.getLogger(__name__)
@@ -82,9 +83,16 @@ class Parts:
         return source_of(self.splits[split], sizes, self.device, self.dtype)
 
 
-def saved_spec(spec: Spec) -> dict[str, int]:
+def saved_spec(spec: Spec) -> dict[str, Any]:
     """The values of a spec that the learner's weights depend on, for the checkpoint."""
-    return {"outputs": spec.outputs, "shots": spec.shots, "classes": spec.classes}
+    shapes = spec.inputs if isinstance(spec.inputs, Mapping) else {"": spec.inputs}
+    inputs = {name: tuple(map(int, shape)) for name, shape in shapes.items()}
+    return {
+        "outputs": spec.outputs,
+        "shots": spec.shots,
+        "classes": spec.classes,
+        "inputs": inputs.get("", inputs),
+    }
 
 
 def assemble(
@@ -115,7 +123,8 @@ def assemble(
             mistakes.lines += check_steps(config, learner_type)
         if not getattr(learner_type, "learns", True):  # so that all algorithms fit into one sweep
             config = config.model_copy(update={"steps": 0})
-    splits = load_splits(config, plans["data"], used, mistakes)
+    trained_spec = trained_spec or {}
+    splits = load_splits(config, plans["data"], used, mistakes, trained_spec.get("inputs"))
     mistakes.settle()
     dtype = dtype_of(config)
     source = source_of(splits["train"], task_of(config, "train_"), device, dtype)
@@ -127,11 +136,11 @@ def assemble(
     mistakes.settle()
     keep_freed_memory()
     torch.set_num_threads(config.threads or THREADS)
-    spec = replace(spec, **(trained_spec or {}))
+    spec = replace(spec, **trained_spec)
 
     start = start_of(config, target_of(plans["backbone"]))
     weights = pretraining = None
-    if trained_spec is None:  # else a checkpoint has them
+    if not trained_spec:  # else a checkpoint has them
         weights, pretraining = read_weights(start, config, splits, folders)
 
     def build() -> Learner:
@@ -151,9 +160,7 @@ def assemble(
         config = config.model_copy(update={"steps": 0})
     elif mistakes_in_steps := check_steps(config, type(learner)):
         raise Refused(*mistakes_in_steps)
-    for module in learner.modules():
-        if pretraining is None and (seen := getattr(module, "pretraining", None)):
-            pretraining = {"network": config.choices.backbone, "seen": seen}
+    pretraining = pretraining or seen_by(learner, config)
     for line in warnings(pretraining, config):
         log.warning("%s: %s", config.choices.backbone, line)
     config = set_engine(learner, config, spec, device.type)
@@ -202,17 +209,24 @@ def load_splits(
     blueprint: Callable[..., Any] | None,
     used: Mapping[str, str],
     mistakes: Mistakes,
+    inputs: Shape | None = None,
 ) -> dict[str, Any]:
     """Load the splits and add to `mistakes` where they do not fit the configured tasks.
 
+    Args:
+        inputs: the shape of items that a learner was trained on; other pictures are scaled to it.
+
     Raises:
-        Refused: `mistakes` is not empty before the data is read.
+        Refused: `mistakes` is not empty before the data is read, or items cannot have that shape.
     """
     data = mistakes.catch(blueprint) if blueprint is not None else None
     if data is not None:
         mistakes.lines += check_capacity(config, mistakes.catch(data.facts) or {}, used)
     mistakes.settle()
     splits = data.load()
+    if inputs is not None:
+        name = config.choices.data
+        splits = {key: as_trained(split, inputs, name) for key, split in splits.items()}
     if config.train_on != "train":
         splits, used = _with_val_in_train(config, splits, used)
     mistakes.lines += check_sizes(config, splits, used)

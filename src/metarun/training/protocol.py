@@ -9,6 +9,7 @@ from metarun.config.published import cell_of
 from metarun.config.schema import RunConfig, show
 from metarun.data.classes import Split
 from metarun.data.duplicates import repeats
+from metarun.data.scaled import Scaled
 from metarun.runs import results
 from metarun.tasks.augmentation import none
 from metarun.tasks.gathered import NORMALISATION
@@ -55,6 +56,7 @@ def protocol(
         "algo": c.algo,
         "backbone": c.backbone,
         "published": _published(c, episodes, parts.learner.batch_norm, headline),
+        **({"scaled": tasks.scaled} if isinstance(tasks, Scaled) else {}),
         **trained,
     }
 
@@ -67,7 +69,9 @@ def _published(
     if preset is None:
         return None
     same_cell = preset.cell == cell_of(config.ways, config.shots)
-    if preset.published is None or preset.score != headline.score or not same_cell:
+    same_data = preset.experiment.endswith(f"/{config.choices.data}")
+    same_score = preset.score == headline.score
+    if preset.published is None or not (same_cell and same_data and same_score):
         return "no published setting"
     reached = {
         "batch_norm": batch_norm,

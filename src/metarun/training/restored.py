@@ -68,6 +68,7 @@ def restored_classifier(
     device = mistakes.catch(device_of, config.device, config.precision)
     mistakes.settle()
     torch.set_num_threads(config.threads or THREADS)
-    learner = build_learner(config, plans, Spec(shape, objective=CLASSIFICATION, **state["task"]))
+    spec = Spec(**{"inputs": shape, "objective": CLASSIFICATION, **state["task"]})
+    learner = build_learner(config, plans, spec)
     load_weights(learner, run, state)
     return learner.to(device).eval(), device

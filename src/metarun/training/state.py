@@ -54,7 +54,7 @@ class State:
     id: str = field(default_factory=lambda: secrets.token_hex(4))
     command: str
     resumed_with: list[str] = field(default_factory=list)
-    task: dict[str, int]
+    task: dict[str, Any]
     trained_on: dict[str, str]
     splits: dict[str, str]
     config: dict[str, Any]
@@ -95,7 +95,7 @@ class State:
         validated = self.best is not None and "val" in parts.splits
         if validated and parts.spec.objective.headline.score not in self.best:
             lines.append(f"best: has no {parts.spec.objective.headline.score}")
-        if self.task != saved_spec(parts.spec):
+        if not self.task.items() <= saved_spec(parts.spec).items():
             lines.append(f"task: {self.task}, not {saved_spec(parts.spec)}")
         if not lines and self.optimizer is not None:
             lines += self._optimizer_mistakes(parts)

@@ -8,7 +8,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 from metarun.errors import Refused, refusing_os_errors
@@ -16,6 +17,17 @@ from metarun.errors import Refused, refusing_os_errors
 log = logging.getLogger(__name__)
 
 TIMEOUT = 30.0  # seconds without data
+_allowed = ContextVar("downloads are allowed", default=True)
+
+
+@contextlib.contextmanager
+def no_downloads() -> Iterator[None]:
+    """A context in which missing files are refused instead of downloaded."""
+    token = _allowed.set(False)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
 
 
 def fetch(
@@ -36,6 +48,8 @@ def fetch(
     with refusing_os_errors(target):
         if target.exists():
             return target
+    if not _allowed.get():
+        raise Refused(f"{target}: missing; {by_hand}")
     # slow imports, and most runs download nothing
     import pooch
     import requests
