@@ -85,7 +85,7 @@ def test_features_are_centred_by_the_mean_of_the_support(
     assert kept["accuracy"]["items"] == 5
 
 
-@pytest.mark.parametrize("algo", ["protonet", "linear_probe", "nearest_centroid"])
+@pytest.mark.parametrize("algo", ["protonet", "linear_probe"])
 def test_weights_of_a_file_are_those_of_the_run(
     predict: Metarun, pretrained: Path, algo: str
 ) -> None:

@@ -118,19 +118,19 @@ def _of_network(
     if "data" not in typed:
         words = [f"data={kind}", *words]
     if "data=image_folder" in words and "data.root" not in typed:
-        words = [*words, f"data.root={support}"]  # its pictures are not read from there
+        words = [*words, "data.root=."]  # which is not read
     cfg = compose(["backbone.frozen=true", *words], config_dir)
     config = checked(cfg)
     weights = config.backbone.get("weights")
     if weights is None or not Path(weights).is_dir():
         return config, user_folders(cfg), typed
-    of_run, groups = _of_run(Path(weights), "backbone.weights", [], config_dir), {}
-    typed.discard("backbone.weights")
-    if not any(key.partition(".")[0] == "backbone" for key in typed):
-        groups["backbone"] = {**of_run.backbone, "weights": weights, "frozen": True}
-    if not any(key.partition(".")[0] == "data" for key in typed):
-        groups["data"] = of_run.data
-        typed.add("data.size")
+    of_run = _of_run(Path(weights), "backbone.weights", [], config_dir)
+    groups = {"backbone": {**of_run.backbone, "weights": weights, "frozen": True}}
+    groups["data"] = of_run.data
+    for key in typed - {"backbone.weights"}:
+        groups.pop(key.partition(".")[0], None)
+    if "data" in groups:
+        typed.add("data.size")  # that of the run holds
     choices = config.choices.model_copy(update={g: getattr(of_run.choices, g) for g in groups})
     config = config.model_copy(update={**groups, "choices": choices})
     return config, user_folders(cfg), typed
