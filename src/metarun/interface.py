@@ -40,7 +40,13 @@ class Run:
         self._config_dir = config_dir
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r})"
+        return f"Run({str(self._shown)!r})"
+
+    @property
+    def _shown(self) -> Path:
+        """The folder as it is printed: relative, if it is below the working directory."""
+        here = Path.cwd()
+        return self.folder.relative_to(here) if self.folder.is_relative_to(here) else self.folder
 
     @property
     def result(self) -> dict[str, Any]:
@@ -83,7 +89,7 @@ class Run:
         Raises:
             Refused, RunFailed: see `fit`.
         """
-        given = [f"run={self.folder}", *_overrides(words, keys)]
+        given = [f"run={self._shown}", *_overrides(words, keys)]
         with _command("evaluate", given, self._config_dir) as request:
             return evaluate.evaluate(request)
 
@@ -117,7 +123,7 @@ class Run:
         given = {key: x for key, x in items.items() if key not in places}
         if unknown_below is not None:
             keys["unknown_below"] = unknown_below
-        options = {"run": self.folder, **places, "truth": truth, "out": out}
+        options = {"run": self._shown, **places, "truth": truth, "out": out}
         words = [f"{key}={os.fspath(x)}" for key, x in options.items() if x is not None]
         with _command("predict", [*words, *_overrides((), keys)], self._config_dir) as request:
             result = predict.predict(request, given)
