@@ -7,11 +7,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from metarun import cli
 from tests.conftest import TINY
+from tests.own.blobs import Blobs
 from tests.test_train import result
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -88,6 +91,32 @@ def test_a_run_that_was_trained_on_a_test_class_is_refused(metarun: Metarun, fir
     assert f"backbone.weights={Path(first).resolve()}: was trained on" in err[0]
     assert "classes of the val split" in err[0]
     assert not Path("second").exists()
+
+
+def test_weights_of_other_data_are_recorded_and_what_they_have_seen_is_said(
+    metarun: Metarun, first: str
+) -> None:
+    words = ["algo=simpleshot", f"backbone.weights={first}", "backbone.frozen=true"]
+    other = [*WORDS[:2], "data=image_folder", "data.root=own", "data.size=28", "data.colour=false"]
+    blob = Blobs().load()["train"].items[0, 0]
+    for c, name in enumerate(("train/a", "train/b", "val/c", "val/d", "test/e", "test/f")):
+        Path("own", name).mkdir(parents=True)
+        for k in range(4):  # one item of the test split is one of the earlier training
+            pixels = blob if (name, k) == ("test/f", 0) else np.roll(blob, 4 * c + k + 1)
+            Image.fromarray(pixels).save(f"own/{name}/{k}.png")
+    sizes = ["ways=2", "queries=2", "data.cache=cache", "out=second"]
+    code, _, err = metarun(*other, *WORDS[3:], *words, *sizes)
+    assert code == 0
+    assert result("second")["protocol"]["pretraining"]["seen_in_training"] == {
+        "val": {"classes": "unknown", "items": 0},
+        "test": {"classes": "unknown", "items": 1},
+    }
+    of = "split of image_folder were in the training of its weights (first"
+    assert [line.partition("conv4: ")[2] for line in err if "training of" in line] == [
+        f"whether classes of the val {of}, on blobs) is unknown",
+        f"whether classes of the test {of}, on blobs) is unknown",
+        f"1 items of the test {of})",
+    ]
 
 
 @pytest.mark.parametrize(

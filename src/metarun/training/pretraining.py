@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from metarun.backbones.frozen import Frozen
-from metarun.config.instantiate import blueprint
 from metarun.config.schema import RunConfig, Start
+from metarun.data.duplicates import named
 from metarun.errors import Refused
 from metarun.files import read_or_refuse
-from metarun.runs import checkpoint, config_file
+from metarun.runs import checkpoint
 from metarun.runs.content import misfit
+from metarun.training.seen import Training
 
 MAX_BYTES = 2**32  # of a file of weights
 NESTS = ("state_dict", "model", "learner")  # where files keep the weights, if not at the top
@@ -59,9 +60,8 @@ def read_weights(
     path, key = Path(start.weights), f"backbone.weights={start.weights}"
     if path.is_dir():
         state = checkpoint.best(path / "checkpoints")
-        if splits is not None:
-            _refuse_seen_classes(path, state, config, splits, folders)
-        return state["learner"], {"run": path.name, **state["trained_on"]}
+        seen = {} if splits is None else _seen(key, state, config, splits, folders)
+        return state["learner"], {"run": path.name, **state["trained_on"], **seen}
     if not path.is_file():
         raise Refused(f"{key}: no such file, and no folder of a run")
     content = read_or_refuse(path, MAX_BYTES)
@@ -90,10 +90,17 @@ def seen_by(learner: nn.Module, config: RunConfig) -> Record | None:
 
 def warnings(record: Record | None, config: RunConfig) -> list[str]:
     """What a user should know about the weights' training data."""
-    seen = (record or {}).get("seen", "")
-    if "ImageNet" in seen and config.choices.data in SEES_IMAGENET:
-        return [f"its backbone was trained on the test classes of {config.choices.data} ({seen})"]
-    return []
+    record, data = record or {}, config.choices.data
+    seen, lines = record.get("seen", ""), []
+    if "ImageNet" in seen and data in SEES_IMAGENET:
+        lines.append(f"its backbone was trained on the test classes of {data} ({seen})")
+    for split, shared in record.get("seen_in_training", {}).items():
+        where = f"the {split} split of {data} were in the training of its weights ({record['run']}"
+        if shared["classes"] == "unknown":
+            lines.append(f"whether classes of {where}, on {record['train_data']}) is unknown")
+        if shared["items"] not in ("unknown", 0):
+            lines.append(f"{shared['items']} items of {where})")
+    return lines
 
 
 def _fitting(weights: Mapping[str, Tensor], net: nn.Module, key: str) -> Mapping[str, Tensor]:
@@ -115,27 +122,27 @@ def _fitting(weights: Mapping[str, Tensor], net: nn.Module, key: str) -> Mapping
     raise Refused(f"{key}: the weights do not fit the backbone: {reason}")
 
 
-def _refuse_seen_classes(
-    run: Path,
+def _seen(
+    key: str,
     state: Mapping[str, Any],
     config: RunConfig,
     splits: Mapping[str, Any],
     folders: Sequence[Path],
-) -> None:
-    """Refuse a run that was trained on classes that this one validates or tests on."""
+) -> Record:
+    """What the training of a run on other data has seen of validation and test, for the protocol.
+
+    Raises:
+        Refused: a class of these splits is known to be one of its training classes.
+    """
     if state["trained_on"]["train_split_sha256"] == splits["train"].sha256:
-        return
-    saved = config_file.load_config(run, "backbone.weights")
-    data = blueprint("data", saved.data, folders)
-    same = saved.data._target_ == config.data["_target_"] and saved.data.get(
-        "name"
-    ) == config.data.get("name")
-    if not same or not hasattr(splits["train"], "origins"):
-        return
-    seen = set(data().load()["train"].origins)
-    for split in ("val", "test"):
-        if shared := sorted(seen & set(splits[split].origins)):
+        return {}
+    training, record = Training(state, config, folders), {}
+    for split in [name for name in splits if name != "train"]:
+        seen = training.in_(splits[split])
+        if seen.classes:
             raise Refused(
-                f"backbone.weights={run}: was trained on {len(shared)} classes of the {split} "
-                f"split of this run (e.g. {shared[0]})"
+                f"{key}: was trained on {len(seen.classes)} classes of the {split} split of this "
+                f"run ({named(seen.classes)})"
             )
+        record[split] = seen.record()
+    return {"seen_in_training": record}
