@@ -59,6 +59,20 @@ def test_wrong_requests_are_refused(weights: Path, keys: dict[str, str], line: s
     assert len(refused.value.mistakes) == 1
 
 
+def test_weights_of_another_network_do_not_leave_random_ones(weights: Path, capfd) -> None:
+    line = r"^backbone\.weights=.*net\.pth: the weights do not fit test_vit: without cls_token$"
+    with pytest.raises(Refused, match=line):
+        Timm((3, 32, 32), name="test_vit", weights=str(weights))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_size_of_its_pictures_is_known_before_it_is_built() -> None:
+    pytest.importorskip("timm", reason="extra `timm`")
+    assert Timm.picture_size(name=NAME) == (160, 160)
+    with pytest.raises(Refused, match=r"^backbone\.name=resnet18\.none: "):
+        Timm.picture_size(name="resnet18.none")
+
+
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(Refused, match=r"pip install 'metarun\[timm\]'"):

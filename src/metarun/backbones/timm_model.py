@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -23,7 +27,7 @@ class Timm(Pretrained):
 
     Raises:
         Refused: timm is not installed or has no such model, the weights cannot be read or
-            downloaded, or items are not pictures.
+            downloaded or do not fit, or items are not pictures.
     """
 
     def __init__(self, shape: tuple[int, ...], *, name: str, weights: Place | None = None) -> None:
@@ -33,11 +37,17 @@ class Timm(Pretrained):
             raise Refused(f"backbone.weights={weights}: no such file")
         overlay = {} if file is None else {"pretrained_cfg_overlay": {"file": str(file)}}
         try:
-            net = timm.create_model(name, pretrained=True, num_classes=0, **overlay)
+            with _log_of_loading() as lines:
+                net = timm.create_model(name, pretrained=True, num_classes=0, **overlay)
         except Exception as error:  # of the model hub, of torch, or of timm
             source = f"weights={weights}" if weights else f"name={name}"
             line = str(error).partition("\n")[0]
             raise Refused(f"backbone.{source}: the weights cannot be loaded ({line})") from error
+        # Without a classifier, timm accepts any file: what it lacks would stay random.
+        if missing := [m[1] for line in lines if (m := re.match(r"Missing keys \(([^,)]*)", line))]:
+            raise Refused(
+                f"backbone.weights={weights}: the weights do not fit {name}: without {missing[0]}"
+            )
         config = net.pretrained_cfg
         super().__init__(
             *(shape, net.num_features, tuple(config["input_size"][1:])),
@@ -60,6 +70,25 @@ class Timm(Pretrained):
 
     def embed(self, x: Tensor) -> Tensor:
         return self.net(x)
+
+
+@contextmanager
+def _log_of_loading() -> Iterator[list[str]]:
+    """The lines that timm logs while it loads weights; they are not printed."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger = logging.getLogger("timm.models._builder")
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 def _timm_with(name: str) -> ModuleType:
