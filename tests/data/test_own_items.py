@@ -13,6 +13,7 @@ from metarun.data.cifar100 import Cifar100
 from metarun.data.glyphs import Glyphs
 from metarun.data.image_folder import ImageFolder
 from metarun.data.medmnist import MedMNIST
+from metarun.data.mini_imagenet_to_cub import MiniImageNetToCUB
 from metarun.data.omniglot import Omniglot
 from metarun.data.preparation.omniglot_images import nearest, shrink
 from metarun.data.preparation.pixels import Broken, Span
@@ -21,6 +22,7 @@ from metarun.data.published_folder import PublishedFolder
 PICTURES = {
     "image_folder": (lambda **places: ImageFolder(**places, size=20, colour=False), (1, 20, 20)),
     "cub": (lambda **places: PublishedFolder(**places, name="cub", size=20), (3, 20, 20)),
+    "mini_imagenet_to_cub": (lambda **places: MiniImageNetToCUB(**places, size=20), (3, 20, 20)),
     "cifar": (Cifar100, (3, 32, 32)),
     "medmnist": (lambda **places: MedMNIST(**places, colour=False), (1, 28, 28)),
     "omniglot": (Omniglot, (1, 28, 28)),

@@ -130,10 +130,12 @@ def joined(first: Split, second: Split) -> Split:
     """The classes of two splits of the same data set.
 
     Raises:
-        ValueError: their classes are rotated in different ways.
+        ValueError: they are of two data sets, or their classes are rotated in different ways.
     """
+    if first.items is not second.items:
+        raise ValueError("the classes are of two data sets")
     ways = [(split.spin, set(split.turns.tolist())) for split in (first, second)]
-    if first.items is not second.items or ways[0] != ways[1]:
+    if ways[0] != ways[1]:
         raise ValueError("their classes are rotated in different ways")
     arrays = {
         key: np.concatenate([getattr(first, key), getattr(second, key)])
