@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
 from metarun import cli
-from metarun.process import print_anything, set_up
+from metarun.process import print_anything, replacing_characters, set_up
 
 pty = pytest.importorskip("pty", reason="needs terminals of POSIX")
 
@@ -85,3 +85,15 @@ def test_characters_that_cannot_be_encoded_are_replaced(monkeypatch: pytest.Monk
     print_anything()
     print("57 ± 3 %", flush=True)
     assert file.getvalue() == b"57 ? 3 %\n"
+
+
+def test_they_are_not_replaced_any_more_after_a_call_from_python(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(file, "ascii"))
+    with replacing_characters():
+        print("57 ± 3 %", flush=True)
+    assert file.getvalue() == b"57 ? 3 %\n"
+    with pytest.raises(UnicodeEncodeError):
+        print("±")

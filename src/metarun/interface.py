@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from metarun.commands import evaluate, predict, train
 from metarun.config.command_line import Request
 from metarun.errors import Refused, say
-from metarun.process import set_up
+from metarun.process import replacing_characters, set_up
 
 if TYPE_CHECKING:
     from metarun.predict.prediction import Prediction
@@ -204,5 +204,5 @@ def _command(name: str, words: list[str], config_dir: Place | None) -> Iterator[
 
     flags = [] if config_dir is None else ["--config-dir", os.fspath(config_dir)]
     argv = [*flags, *words]
-    with _ALONE, set_up(), default_torch_state():
+    with _ALONE, replacing_characters(), set_up(), default_torch_state():
         yield Request.of(argv, shlex.join(filter(None, ["metarun", name, *argv])))

@@ -75,6 +75,20 @@ def _hydra_state() -> list[tuple[Any, Any]]:
     return [(kind, found) for kind, found in instances.items() if kind.__name__ in HYDRA_STATE]
 
 
+@contextmanager
+def replacing_characters() -> Iterator[None]:
+    """A context in which characters that standard output cannot encode, such as ±, are replaced."""
+    streams = [s for s in (sys.stdout, sys.stderr) if hasattr(s, "reconfigure")]
+    before = [stream.errors for stream in streams]
+    try:
+        for stream in streams:
+            stream.reconfigure(errors="replace")
+        yield
+    finally:
+        for stream, errors in zip(streams, before, strict=True):
+            stream.reconfigure(errors=errors)
+
+
 def print_anything() -> None:
     """Print without errors that would end a run.
 
