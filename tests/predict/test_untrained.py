@@ -91,7 +91,8 @@ def test_weights_of_a_file_are_those_of_the_run(
 ) -> None:
     torch.save(weights_of(pretrained), "net.pt")
     words = (f"algo={algo}", *NET, "unknown_below=0.2", "threads=1", "device=cpu")
-    assert predict(*words, *GREY, "backbone.weights=net.pt", "out=file")[0] == 0
+    _, out, _ = predict(*words, *GREY, "backbone.weights=net.pt", "out=file")
+    assert "features: conv4, trained on unknown data (net.pt); nothing was trained here" in out
     assert predict(*words, f"backbone.weights={pretrained}", "out=run")[0] == 0
     np.testing.assert_array_equal(scores("file"), scores("run"))
     assert record("file")["pretraining"]["seen"] == "unknown"

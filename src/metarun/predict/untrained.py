@@ -76,9 +76,10 @@ class Untrained:
             )
         self.pretraining = self.pretraining or seen_by(learner, self.config)
         if self.pretraining is None and any(True for _ in learner.parameters()):
+            others = "wordllama" if self.kind == "sentences" else "efficientnet_lite0 or timm"
             raise Refused(
                 f"backbone={choices.backbone}: its weights are random; name trained ones with "
-                "backbone.weights=RUN_DIR or FILE, or choose backbone=efficientnet_lite0 or timm"
+                f"backbone.weights=RUN_DIR or FILE, or choose backbone={others}"
             )
         learner = learner.to(self.device).eval()
         return Classifier(

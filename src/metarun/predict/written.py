@@ -102,8 +102,11 @@ def lines(labelled: Labelled, record: Mapping[str, Any]) -> list[str]:
             "in its training, and may be less accurate with another number"
         )
     if pretraining := record.get("pretraining"):
-        seen = pretraining.get("seen") or f"the run {pretraining['run']}"
-        found.append(f"features: {record['backbone']}, trained on {seen}; nothing was trained here")
+        run, seen = pretraining.get("run"), pretraining.get("seen")
+        if file := pretraining.get("file"):
+            seen = f"unknown data ({file})"
+        of = f"the run {run}" if run else seen
+        found.append(f"features: {record['backbone']}, trained on {of}; nothing was trained here")
     calibration = record["calibration"]
     if calibration is None:
         found.append(
