@@ -101,7 +101,8 @@ def inner_loops(row: Row, words: list[str], files: Path, stack: ExitStack) -> di
 
     rows = {"engine=loop": engine(first)}
     if count > 1:
-        rows["engine=vmap"] = engine(parts_of(row, "engine=vmap", *words))
+        for name in ("vmap", *(["layerwise"] if algo == "maml" else [])):
+            rows[f"engine={name}"] = engine(parts_of(row, f"engine={name}", *words))
     if count > 1 and CORES > 1 and first.device.type == "cpu":
         threads = torch.get_num_threads()
         chosen = f"workers={CORES}"

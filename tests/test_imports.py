@@ -15,7 +15,8 @@ SOURCE = Path(__file__).parents[1] / "src"
 FLOORS = (
     *("__main__", "cli", "interface", "commands", "sweeps", "testing", "predict", "report"),
     *("train", "evaluate"),
-    *("checks", "challenges", "training", "plots", "runs", "loggers", "algorithms", "backbones"),
+    *("checks", "challenges", "training", "plots", "runs", "loggers", "algorithms"),
+    *("layerwise", "backbones"),
     *("data", "tasks", "config", "process", "stats", "files", "errors"),
 )
 MODULES = sorted((SOURCE / "metarun").rglob("*.py"))

@@ -14,6 +14,7 @@ import pytest
 from torch import nn
 
 from metarun.algorithms import Learner
+from metarun.algorithms.anil import ANIL
 from metarun.algorithms.maml import MAML
 from metarun.algorithms.protonet import ProtoNet
 from metarun.algorithms.reptile import Reptile
@@ -47,11 +48,22 @@ class OwnLayer(nn.Identity):
     """A layer that is not metarun's or torch's."""
 
 
-def test_auto_chooses_vmap_for_many_small_tasks_and_on_a_gpu() -> None:
-    assert engine_of(maml(BatchNorm(4))) == "vmap"
-    assert engine_of(maml(), train_queries=5) == "loop"  # 30 items in a task
-    assert engine_of(maml(), meta_batch=4) == "loop"
+def anil(*layers: nn.Module) -> ANIL:
+    return ANIL(maml(*layers).net[0], spec())
+
+
+def test_auto_chooses_layerwise_for_a_chain_of_layers_and_vmap_on_a_gpu() -> None:
+    assert engine_of(maml(BatchNorm(4))) == "layerwise"
+    assert engine_of(maml(), meta_batch=4, train_queries=15) == "layerwise"
+    assert engine_of(maml(), meta_batch=3) == "loop"
+    assert engine_of(maml(nn.Tanh())) == "vmap"  # no layer that layerwise knows
     assert engine_of(maml(), "cuda", meta_batch=4, train_queries=15) == "vmap"
+
+
+def test_auto_chooses_vmap_for_many_small_tasks() -> None:
+    assert engine_of(anil(BatchNorm(4))) == "vmap"
+    assert engine_of(anil(), train_queries=5) == "loop"  # 30 items in a task
+    assert engine_of(anil(), meta_batch=4) == "loop"
 
 
 def test_reptile_whose_training_is_in_sequence_uses_vmap_for_evaluation_only() -> None:
@@ -66,7 +78,7 @@ def test_reptile_whose_training_is_in_sequence_uses_vmap_for_evaluation_only() -
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_auto_chooses_the_loop_for_what_vmap_may_not_compute(device: str) -> None:
+def test_auto_chooses_the_loop_for_what_others_may_not_compute(device: str) -> None:
     assert engine_of(ProtoNet(nn.Linear(6, 4), spec()), device) == "loop"
     assert engine_of(maml(nn.Dropout(0.1)), device) == "loop"
     assert engine_of(maml(nn.BatchNorm1d(4)), device) == "loop"
@@ -82,6 +94,8 @@ def test_auto_chooses_the_loop_for_what_vmap_may_not_compute(device: str) -> Non
         (maml(nn.BatchNorm1d(4)), {}, "engine=vmap: BatchNorm1d in the network keeps running"),
         (maml(), {"precision": "bfloat16"}, "engine=vmap: autocast to bfloat16 has no effect"),
         (maml(), {"examples": False}, "engine=vmap: supports of glyphs are environments"),
+        (anil(), {"engine": "layerwise"}, "engine=layerwise: maml has no inner loop"),
+        (maml(nn.Tanh()), {"engine": "layerwise"}, "engine=layerwise: the network is no chain of"),
         (ProtoNet(nn.Linear(6, 4), spec()), {}, "engine=vmap: maml has no inner loop"),
         (
             ProtoNet(nn.Linear(6, 4), spec()),
@@ -120,6 +134,9 @@ def test_tasks_at_once() -> None:
     assert learner.tasks_at_once == 3
     engine_of(learner, engine="vmap")
     assert learner.tasks_at_once == 16
+    for meta_batch, at_once in ((4, 8), (16, 8), (20, 10), (32, 16), (100, 16)):
+        engine_of(learner, engine="layerwise", meta_batch=meta_batch)
+        assert learner.tasks_at_once == at_once
     engine_of(learner, "cuda", engine="vmap")
     assert learner.tasks_at_once == 128
 
@@ -130,13 +147,13 @@ def test_a_run_names_its_engine_and_keeps_it(metarun: Callable[..., Any]) -> Non
     short = ("steps=2", "meta_batch=16", "val_episodes=4", "test_episodes=10", "out=run")
     assert metarun(*tiny, *short)[0] == 0
     out = Path("run")
-    assert "\nengine: vmap\n" in (out / "config.yaml").read_text()
+    assert "\nengine: layerwise\n" in (out / "config.yaml").read_text()
     result = json.loads((out / "result.json").read_text())
-    assert result["protocol"]["engine"] == "vmap"
+    assert result["protocol"]["engine"] == "layerwise"
     code, _, (line,) = metarun("resume=run", "steps=3", "engine=loop")
     assert (code, "engine" in line) == (2, True)
     assert metarun("resume=run", "steps=3")[0] == 0
-    assert "\nengine: vmap\n" in (out / "config.yaml").read_text()
+    assert "\nengine: layerwise\n" in (out / "config.yaml").read_text()
     assert metarun("evaluate", "run=run", "engine=loop")[0] == 0
     (evaluation,) = set(out.glob("evaluations/*/result.json")) - set(out.glob("*/after*/*"))
     tested = json.loads(evaluation.read_text())

@@ -21,8 +21,8 @@ class GradientLearner(Learner):
     A subclass defines `fast_weights`, usually by `adapted`, and `model`.
 
     Attributes:
-        engine: computes the inner loop; see `adapted`. With `vmap`, tasks of equal size are
-            computed together.
+        engine: computes the inner loop; see `adapted`. With `vmap` and `layerwise`, tasks of equal
+            size are computed together.
         inner_steps, test_inner_steps: gradient steps in training and in evaluation.
         first_order: leave out the second derivatives in training.
     """
@@ -62,15 +62,21 @@ class GradientLearner(Learner):
         return self.model(self.fast_weights(support), support)
 
     def adapt_all(self, supports: Sequence[Evidence]) -> list[Model]:
-        if self.engine != "vmap" or not stackable(supports):
+        if self.engine not in ("vmap", "layerwise") or not stackable(supports):
             return [self.adapt(support) for support in supports]
-        batch = vmap(lambda x, y: self.fast_weights(replace(supports[0], x=x, y=y)))(
-            *stacked(supports)
-        )
+        batch = self.fast_weights_together(supports)
         return [
             self.model({name: w[t] for name, w in batch.items()}, support)
             for t, support in enumerate(supports)
         ]
+
+    def fast_weights_together(self, supports: Sequence[Examples]) -> Weights:
+        """Return `fast_weights` of supports of equal size, with a leading dimension of tasks."""
+
+        def one(x: Inputs, y: Tensor) -> Weights:
+            return self.fast_weights(replace(supports[0], x=x, y=y))
+
+        return vmap(one)(*stacked(supports))
 
     def outer_losses(self, tasks: Sequence[Task]) -> Iterable[Judged]:
         supports, queries = [task.support for task in tasks], [task.query for task in tasks]

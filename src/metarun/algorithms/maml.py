@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+import torch
 from pydantic import NonNegativeInt, PositiveFloat
-from torch import nn
+from torch import Tensor, nn
 
 from metarun.algorithms import BatchNormKind
-from metarun.algorithms.gradient_learner import GradientLearner
+from metarun.algorithms.gradient_learner import GradientLearner, stackable, stacked
 from metarun.algorithms.inner_loop import Adapted, Normalised, Weights
-from metarun.tasks.task import Evidence, Model, Spec
+from metarun.layerwise.chain import Outputs, chain_of
+from metarun.layerwise.inner_loop import adapted_together
+from metarun.tasks.task import Evidence, Examples, Judged, Model, Spec, Task
 
 
 class MAML(GradientLearner):
@@ -32,6 +37,7 @@ class MAML(GradientLearner):
     """
 
     needs_labels = needs_examples = False
+    engines = (*GradientLearner.engines, "layerwise")
 
     def __init__(
         self,
@@ -50,7 +56,44 @@ class MAML(GradientLearner):
         self.inner_steps, self.test_inner_steps = inner_steps, test_inner_steps
 
     def fast_weights(self, support: Evidence) -> Weights:
-        return self.inner_loop(self.net, support, self.inner_lr)
+        return self.inner_loop(self.net, support, self.step_sizes())
 
     def model(self, weights: Weights, support: Evidence) -> Model:
         return Normalised(Adapted(self.net, weights), support, self.batch_norm)
+
+    def step_sizes(self) -> float | Iterable[Tensor]:
+        """Return `lr` of `adapted`."""
+        return self.inner_lr
+
+    def fast_weights_together(self, supports: Sequence[Examples]) -> Weights:
+        if self.engine != "layerwise":
+            return super().fast_weights_together(supports)
+
+        def loss(outputs: Tensor) -> Tensor:
+            pairs = zip(supports, outputs.unbind(), strict=True)
+            return torch.stack([support.judged(y).loss for support, y in pairs]).sum()
+
+        weights, lrs = dict(self.net.named_parameters()), self.step_sizes()
+        if isinstance(lrs, int | float):
+            lrs = [next(iter(weights.values())).new_tensor(lrs)] * len(weights)
+        adapted = adapted_together(
+            chain_of(self.net),
+            stacked(supports)[0],
+            loss,
+            weights=list(weights.values()),
+            lrs=list(lrs),
+            steps=self.inner_steps if self.training else self.test_inner_steps,
+            first_order=self.first_order or not self.training,
+        )
+        return dict(zip(weights, adapted, strict=True))
+
+    def outer_losses(self, tasks: Sequence[Task]) -> Iterable[Judged]:
+        supports, queries = [task.support for task in tasks], [task.query for task in tasks]
+        if self.engine != "layerwise" or not (stackable(supports) and stackable(queries)):
+            return super().outer_losses(tasks)
+        if Normalised(self.net, supports[0], self.batch_norm).by_support:
+            models = self.adapt_all(supports)
+            return [query.judge(model) for query, model in zip(queries, models, strict=True)]
+        weights = self.fast_weights_together(supports)
+        outputs = Outputs.apply(chain_of(self.net), stacked(queries)[0], *weights.values())
+        return [query.judged(y) for query, y in zip(queries, outputs.unbind(), strict=True)]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from pydantic import NonNegativeInt, PositiveFloat
-from torch import nn
+from torch import Tensor, nn
 
 from metarun.algorithms import BatchNormKind
-from metarun.algorithms.gradient_learner import GradientLearner
-from metarun.algorithms.inner_loop import Adapted, Normalised, Weights
-from metarun.tasks.task import Evidence, Model, Spec
+from metarun.algorithms.maml import MAML
+from metarun.tasks.task import Spec
 
 
-class MetaSGD(GradientLearner):
+class MetaSGD(MAML):
     """Learns initial weights θ and, for each of them, the step size α of the inner loop.
 
     Li, Zhou, Chen & Li 2017, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning",
@@ -34,8 +35,6 @@ class MetaSGD(GradientLearner):
             the adapted weights. The support is always normalised by its own statistics.
     """
 
-    needs_labels = needs_examples = False
-
     def __init__(
         self,
         backbone: nn.Module,
@@ -47,14 +46,16 @@ class MetaSGD(GradientLearner):
         first_order: bool = False,
         batch_norm: BatchNormKind = "transductive",
     ) -> None:
-        super().__init__()
-        self.net = nn.Sequential(backbone, nn.Linear(backbone.features, spec.outputs))
+        super().__init__(
+            backbone,
+            spec,
+            inner_lr=inner_lr,
+            inner_steps=inner_steps,
+            test_inner_steps=test_inner_steps,
+            first_order=first_order,
+            batch_norm=batch_norm,
+        )
         self.lrs = nn.ParameterList(torch.full_like(p, inner_lr) for p in self.net.parameters())
-        self.first_order, self.batch_norm = first_order, batch_norm
-        self.inner_steps, self.test_inner_steps = inner_steps, test_inner_steps
 
-    def fast_weights(self, support: Evidence) -> Weights:
-        return self.inner_loop(self.net, support, self.lrs)
-
-    def model(self, weights: Weights, support: Evidence) -> Model:
-        return Normalised(Adapted(self.net, weights), support, self.batch_norm)
+    def step_sizes(self) -> Iterable[Tensor]:
+        return self.lrs

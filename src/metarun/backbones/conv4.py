@@ -12,6 +12,13 @@ from metarun.backbones.norm import BatchNorm
 from metarun.errors import Refused
 
 
+class MeanOfPositions(nn.Module):
+    """(B, C, H, W) → (B, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
 class Conv4(nn.Module):
     """Four blocks of 3×3 convolution, batch normalisation, ReLU and downsampling by 2.
 
@@ -78,11 +85,10 @@ class Conv4(nn.Module):
                 "takes any size"
             )
         self.blocks = nn.Sequential(*blocks)
-        self.readout = readout
+        self.readout = MeanOfPositions() if readout == "mean" else nn.Flatten()
         self.maps = None if readout == "mean" else (filters, *size)
         self.features = filters if self.maps is None else math.prod(self.maps)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, features)."""
-        maps = self.blocks(x)
-        return maps.mean((2, 3)) if self.readout == "mean" else maps.flatten(1)
+        return self.readout(self.blocks(x))

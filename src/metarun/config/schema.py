@@ -114,7 +114,7 @@ class RunConfig(BaseModel):
     precision: Literal["float32", "float64", "bfloat16"]
     threads: Annotated[int, Field(ge=1, le=1024)] | None  # far more end the process
     workers: Annotated[Any, AfterValidator(_workers)] = 1  # "auto" until the parts are assembled
-    engine: Literal["auto", "loop", "vmap", "learn2learn"] = "auto"
+    engine: Literal["auto", "loop", "layerwise", "vmap", "learn2learn"] = "auto"
     tasks_at_once: Count | None = None
     steps_from: Annotated[str, Field(min_length=1)] | None = None
     audit: Literal["quick", "full"]

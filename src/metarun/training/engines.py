@@ -8,10 +8,14 @@ from metarun.algorithms import Learner
 from metarun.backbones.norm import BatchNorm
 from metarun.config.schema import RunConfig
 from metarun.errors import Refused
+from metarun.layerwise.chain import chain_of
 from metarun.tasks.task import Spec
 
 ITEMS, TASKS = 20, 16  # on a CPU, vmap is faster up to so many items a task, from so many tasks
-TASKS_AT_ONCE, TASKS_AT_ONCE_ON_A_GPU = 16, 128  # by default, with `vmap`
+TASKS_OF_LAYERS = 4  # in a step, from which `layerwise` is faster on a CPU
+TASKS_AT_ONCE, TASKS_AT_ONCE_ON_A_GPU = 16, 128  # by default
+AT_LEAST_AT_ONCE = 8  # with `layerwise`, which has two blocks in a step if it can, for `workers`
+TOGETHER = ("vmap", "layerwise")  # engines that compute several tasks together
 
 
 def set_engine(learner: Learner, config: RunConfig, spec: Spec, device: str) -> RunConfig:
@@ -22,13 +26,11 @@ def set_engine(learner: Learner, config: RunConfig, spec: Spec, device: str) -> 
     Raises:
         Refused: the engine that the user chose cannot compute this learner.
     """
-    engine, obstacle = config.engine, _obstacle_to_vmap(learner, config, spec)
+    engine = config.engine
     if engine == "auto":
-        possible = not obstacle and _is_built_in(learner)
-        on_cpu = possible and not learner.sequential and _are_many_small_tasks(config)
-        engine = "vmap" if on_cpu or (possible and device == "cuda") else "loop"
-    elif engine == "vmap" and obstacle:
-        raise Refused(f"engine=vmap: {obstacle}; engine=loop takes any learner")
+        engine = _fastest(learner, config, spec, device)
+    elif engine in TOGETHER and (obstacle := _obstacle(engine, learner, config, spec)):
+        raise Refused(f"engine={engine}: {obstacle}; engine=loop takes any learner")
     elif engine not in learner.engines:
         raise Refused(
             f"engine={engine}: {config.choices.algo} has no inner loop that it could compute; "
@@ -36,10 +38,10 @@ def set_engine(learner: Learner, config: RunConfig, spec: Spec, device: str) -> 
         )
     elif engine == "learn2learn" and find_spec("learn2learn") is None:
         raise Refused("engine=learn2learn: learn2learn is not installed; engine=loop needs nothing")
-    if config.tasks_at_once and engine != "vmap":
+    if config.tasks_at_once and engine not in TOGETHER:
         raise Refused(
             f"tasks_at_once={config.tasks_at_once}: engine={engine} takes one task after another; "
-            "leave it out or set engine=vmap"
+            "leave it out or set engine=vmap or layerwise"
         )
     if config.tasks_at_once and learner.sequential:
         raise Refused(
@@ -47,22 +49,39 @@ def set_engine(learner: Learner, config: RunConfig, spec: Spec, device: str) -> 
             "another; leave it out"
         )
     learner.engine = engine
-    if engine == "vmap" and not learner.sequential:
+    if engine in TOGETHER and not learner.sequential:
         default = TASKS_AT_ONCE_ON_A_GPU if device == "cuda" else TASKS_AT_ONCE
+        if engine == "layerwise" and device != "cuda":
+            default = max(AT_LEAST_AT_ONCE, min(default, config.meta_batch // 2))
         learner.tasks_at_once = config.tasks_at_once or default
     return config.model_copy(update={"engine": engine})
 
 
-def _obstacle_to_vmap(learner: Learner, config: RunConfig, spec: Spec) -> str | None:
-    """Return why `vmap` cannot compute this learner's tasks together; `None` if it can."""
-    if "vmap" not in learner.engines:
-        return f"{config.choices.algo} has no inner loop that vmap could compute"
+def _fastest(learner: Learner, config: RunConfig, spec: Spec, device: str) -> str:
+    """Return the engine that was fastest in the measurements of `docs/speed.md`."""
+    possible = {engine for engine in TOGETHER if not _obstacle(engine, learner, config, spec)}
+    if not _is_built_in(learner):
+        return "loop"
+    if device == "cuda":
+        return "vmap" if "vmap" in possible else "loop"
+    if "layerwise" in possible and config.meta_batch >= TASKS_OF_LAYERS:
+        return "layerwise"
+    small = "vmap" in possible and not learner.sequential and _are_many_small_tasks(config)
+    return "vmap" if small else "loop"
+
+
+def _obstacle(engine: str, learner: Learner, config: RunConfig, spec: Spec) -> str | None:
+    """Return why the engine cannot compute this learner's tasks together; `None` if it can."""
+    if engine not in learner.engines:
+        return f"{config.choices.algo} has no inner loop that {engine} could compute"
     if config.precision == "bfloat16":
-        return "autocast to bfloat16 has no effect under vmap"
+        return f"autocast to bfloat16 has no effect with {engine}"
     if not spec.examples:
         return f"supports of {config.choices.data} are environments"
     if config.train_shots is None:
         return f"tasks of {config.choices.data} differ in size"
+    if engine == "layerwise" and chain_of(learner.net) is None:
+        return "the network is no chain of convolutions, batch norms, poolings and linear layers"
     for module in learner.modules():
         kind = type(module).__name__
         if "Dropout" in kind:
@@ -78,6 +97,6 @@ def _is_built_in(learner: Learner) -> bool:
 
 
 def _are_many_small_tasks(config: RunConfig) -> bool:
-    """Whether vmap was faster than the loop on a CPU in measurements; see `docs/speed.md`."""
+    """Whether vmap was faster than the loop on a CPU."""
     items = config.train_ways * (config.train_shots + config.train_queries)
     return items <= ITEMS and config.meta_batch >= TASKS
