@@ -27,7 +27,7 @@ from metarun.config.completion import KEYS
 from metarun.config.groups import conf_dir
 from metarun.config.overrides import keys
 from metarun.config.schema import GROUPS
-from metarun.training import display, parts
+from metarun.training import display, parts, splits
 from tests.conftest import OWN, TINY, blank
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -151,7 +151,8 @@ def check_only(patch: pytest.MonkeyPatch) -> None:
         launcher.setup(**setup)
         return launcher
 
-    patch.setattr(parts, "load_splits", checked_splits)
+    for module in (parts, splits):
+        patch.setattr(module, "load_splits", checked_splits)
     patch.setattr(training, "train", checked_training)
     patch.setattr(display, "conclude", lambda *_: None)
     works = ("train.resume", "evaluate.retest", "evaluate.run_challenge", "evaluate.restored")

@@ -44,7 +44,7 @@ def run(request: Request) -> int:
     from metarun.tasks.sampler import Sampler
     from metarun.training.compatibility import task_of
     from metarun.training.display import console
-    from metarun.training.parts import load_splits
+    from metarun.training.splits import load_splits
 
     name, mistakes = config.choices.data, Mistakes()
     used = {split: "train_" if split == "train" else ""}

@@ -71,7 +71,7 @@ def _start(request: Request) -> tuple[Path, dict[str, Any]]:
             and any("." in key for key in keys - wrong_keys)
         ):
             from metarun.errors import Mistakes
-            from metarun.training.parts import plan
+            from metarun.training.learner import plan
 
             plan(plain(cfg), user_folders(cfg), more := Mistakes())
             mistakes += more.lines

@@ -95,7 +95,7 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
     # `ways` is 1 if tasks have no classes, else at least 2. All six are null if the data set
-    # defines the sizes of tasks. `training/parts.py` checks this.
+    # defines the sizes of tasks. `training/compatibility.py` checks this.
     ways: Count | None
     shots: Count | None
     queries: Count | None
@@ -133,7 +133,7 @@ class RunConfig(BaseModel):
 
     @property
     def train_on(self) -> str:
-        """The classes of the training, `train` or `trainval`, if `training/parts.py` accepts it."""
+        """The classes of the training, `train` or `trainval`, if `training/splits.py` accepts it."""
         return self.data.get("train_on", "train")
 
     @property

@@ -13,7 +13,7 @@ from metarun.predict.classifier import Classifier
 from metarun.predict.inputs import own_data
 from metarun.predict.support import Support
 from metarun.runs import checkpoint, results
-from metarun.training.parts import dtype_of
+from metarun.training.learner import dtype_of
 from metarun.training.restored import restored_classifier
 
 

@@ -16,7 +16,7 @@ from metarun.predict.inputs import own_data
 from metarun.predict.support import Support
 from metarun.tasks.objectives import CLASSIFICATION
 from metarun.tasks.task import Spec
-from metarun.training.parts import THREADS, build_learner, device_of, dtype_of, plan
+from metarun.training.learner import THREADS, build_learner, device_of, dtype_of, plan
 from metarun.training.pretraining import read_weights, seen_by, start_of
 
 

@@ -16,7 +16,7 @@ from metarun.runs import config_file
 from metarun.runs.content import misfit
 from metarun.tasks.objectives import CLASSIFICATION
 from metarun.tasks.task import Spec
-from metarun.training.parts import THREADS, build_learner, device_of, plan
+from metarun.training.learner import THREADS, build_learner, device_of, plan
 
 
 def check_config(run: Path, state: Mapping[str, Any]) -> None:
