@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from metarun.backbones.feature_file import FeatureFile
 from metarun.backbones.norm import normalised_by
 
-CHUNK = 32  # items of one forward pass, which limits memory
+CHUNK = 32  # items of one forward pass on a GPU, which limits memory
 
 
 @contextmanager
@@ -31,8 +33,10 @@ class Frozen(nn.Module):
     """Features of a network in evaluation mode, without gradients, remembered by item.
 
     A repeated item, such as a picture that is drawn for many tasks, is looked up by the hash of its
-    content. Its features depend on other items by rounding at most. They stay in memory: 4 bytes
-    for each feature of each different item.
+    content. Its features stay in memory: 4 bytes for each feature of each different item. With
+    `folder`, they are also kept there for later runs. On a CPU each item is computed alone, which
+    is as fast, so its features do not depend on others. On a GPU they do, by rounding, and are not
+    kept on disk.
 
     Args:
         net: maps (B, *shape) to (B, features). Its parameters no longer require gradients.
@@ -41,15 +45,18 @@ class Frozen(nn.Module):
         features: length of the feature vector.
         maps: shape of the feature maps, if the network has them.
         remembers: whether the features of new items are kept.
+        folder: the folder of the features on disk; `None`: they are kept in memory only.
     """
 
     remembers = True
+    folder: Path | None = None
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net.requires_grad_(False).eval()
         self.features, self.maps = net.features, getattr(net, "maps", None)
         self._known: dict[bytes, Tensor] = {}
+        self._file: FeatureFile | None = None
 
     def train(self, mode: bool = True) -> Frozen:
         """Set the mode of this module; the network stays in evaluation mode."""
@@ -58,12 +65,16 @@ class Frozen(nn.Module):
         return self
 
     def _apply(self, *args: object, **kwargs: object) -> Frozen:
-        self._known.clear()  # of another device or floating-point type
+        self._forget()  # features of another device or floating-point type
         return super()._apply(*args, **kwargs)
 
     def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
-        self._known.clear()
+        self._forget()
         super()._load_from_state_dict(*args, **kwargs)
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._file = None
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -74,8 +85,23 @@ class Frozen(nn.Module):
         keys = [hashlib.blake2b(item.tobytes()).digest() for item in x.contiguous().cpu().numpy()]
         known = self._known if self.remembers else dict(self._known)
         missing = {key: row for row, key in enumerate(keys) if key not in known}
-        with normalised_by(self.net, "running"):
-            for some in torch.tensor(list(missing.values()), dtype=torch.long).split(CHUNK):
-                for row, features in zip(some.tolist(), self.net(x[some]), strict=True):
-                    known[keys[row]] = features.clone()
+        if missing:
+            with normalised_by(self.net, "running"):
+                known |= self._features({key: x[row] for key, row in missing.items()})
         return torch.stack([known[key] for key in keys])
+
+    def _features(self, items: dict[bytes, Tensor]) -> dict[bytes, Tensor]:
+        """The features of items (*shape): from disk, if they are there, or from the network."""
+        alone = next(iter(items.values())).device.type == "cpu"
+        file, found = None, {}
+        if alone and self.remembers and self.folder is not None:
+            file = self._file = self._file or FeatureFile(self.folder, self.net)
+            found = file.find(items)
+        keys = [key for key in items if key not in found]
+        size, new = 1 if alone else CHUNK, {}
+        for some in (keys[start : start + size] for start in range(0, len(keys), size)):
+            features = self.net(torch.stack([items[key] for key in some]))
+            new |= {key: row.clone() for key, row in zip(some, features, strict=True)}
+        if file and new:
+            file.add(new)
+        return found | new

@@ -88,6 +88,24 @@ def seen_by(learner: nn.Module, config: RunConfig) -> Record | None:
     return None
 
 
+def keep_features(learner: nn.Module, config: RunConfig, inputs: Any) -> None:
+    """Let a frozen network of metarun keep its features of pictures in the cache of the data.
+
+    Other features take less time to compute than to look up. The features of random weights are of
+    no use to another run, and those of a network of the user depend on code that may change.
+
+    Args:
+        inputs: the shape of one item.
+    """
+    cache = config.data.get("cache")
+    trained = config.backbone.get("weights") or seen_by(learner, config)
+    if not isinstance(cache, str) or not trained or len(inputs) != 3:
+        return
+    for module in learner.modules():
+        if isinstance(module, Frozen) and type(module.net).__module__.startswith("metarun."):
+            module.folder = Path(cache).expanduser() / "features"
+
+
 def warnings(record: Record | None, config: RunConfig) -> list[str]:
     """What a user should know about the weights' training data."""
     record, data = record or {}, config.choices.data

@@ -1,6 +1,7 @@
-"""The files of prepared data sets: found, held while they are used, and deleted.
+"""The files of prepared data sets and features: found, held while they are used, and deleted.
 
-A prepared folder holds the files `ARRAY` and `INDEX`; see `cache`.
+A prepared folder holds the files `ARRAY` and `INDEX`; see `cache`. The folder of the features of
+frozen networks has a file for each network; see `metarun.backbones.feature_file`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import weakref
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,12 +24,13 @@ except ImportError:  # Windows, which does not delete files that are in use
     fcntl = None
 
 ARRAY, INDEX, LOCK = "metarun_items.npy", "metarun_index.json", ".metarun.lock"
+FEATURES = "metarun_features_{}.sqlite"  # with the hash of the network
 MAX_BYTES = 2**28  # of an index: about a million classes
 DEPTH = 2  # levels of folders below a cache folder: `glyphs`, `image_folder/NAME`
 
 
 class Prepared(NamedTuple):
-    """A prepared data set on disk.
+    """A prepared data set on disk, or the features of frozen networks.
 
     Attributes:
         folder: its folder.
@@ -51,7 +54,7 @@ def find(folder: Path, depth: int = DEPTH) -> Iterator[Prepared]:
     with os.scandir(folder) as scanned:
         entries = sorted(scanned, key=lambda entry: entry.name)
     files = [e for e in entries if e.is_file(follow_symlinks=False) and _is_own(e.name)]
-    if any(entry.name in (ARRAY, INDEX) for entry in files):
+    if any(entry.name in (ARRAY, INDEX) or _holds_features(entry.name) for entry in files):
         stats = [entry.stat() for entry in files]
         yield Prepared(
             folder,
@@ -113,7 +116,11 @@ def unused(folder: Path) -> Iterator[None]:
 def _is_own(name: str) -> bool:
     """Whether metarun wrote the file as a part of a prepared data set."""
     unfinished = UNFINISHED.fullmatch(name) and name[1:].startswith((ARRAY, INDEX))
-    return name in (ARRAY, INDEX) or bool(unfinished)
+    return name in (ARRAY, INDEX) or bool(unfinished) or _holds_features(name)
+
+
+def _holds_features(name: str) -> bool:
+    return any(fnmatchcase(name, FEATURES.format("*") + end) for end in ("", "-journal"))
 
 
 def _root(folder: Path) -> str | None:
