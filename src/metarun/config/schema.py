@@ -133,7 +133,7 @@ class RunConfig(BaseModel):
 
     @property
     def train_on(self) -> str:
-        """The classes of the training, `train` or `trainval`, if `training/splits.py` accepts it."""
+        """The classes of the training: `train` or `trainval`; `training/splits.py` checks it."""
         return self.data.get("train_on", "train")
 
     @property
