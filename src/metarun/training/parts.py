@@ -1,4 +1,4 @@
-"""Checks a run's configuration as a whole and builds data, learner and optimizer from it."""
+"""The objects of a run, built from its configuration after it is checked as a whole."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from metarun.algorithms import Learner
-from metarun.backbones.bfloat16 import cpu_has_bfloat16, in_bfloat16
-from metarun.config.instantiate import blueprint, target_of
+from metarun.config.instantiate import target_of
 from metarun.config.schema import RunConfig
-from metarun.data import duplicates
-from metarun.data.classes import Split, joined
-from metarun.data.scaled import Shape, as_trained
 from metarun.errors import Mistakes, Refused
 from metarun.tasks.augmentation import Augmentation
 from metarun.tasks.gathered import source_of
@@ -26,14 +21,13 @@ from metarun.tasks.task import Spec
 from metarun.training.allocator import keep_freed_memory
 from metarun.training.compatibility import (
     RUN,
-    check_capacity,
     check_heads,
     check_learner,
-    check_sizes,
     check_steps,
     task_of,
 )
 from metarun.training.engines import set_engine
+from metarun.training.learner import THREADS, build_learner, device_of, dtype_of, plan
 from metarun.training.memory import check_memory
 from metarun.training.pretraining import (
     Record,
@@ -41,14 +35,12 @@ from metarun.training.pretraining import (
     read_weights,
     seen_by,
     start_of,
-    started,
     warnings,
 )
 from metarun.training.processes import set_workers
+from metarun.training.splits import load_splits
 
 log = logging.getLogger(__name__)
-THREADS = torch.get_num_threads()  # torch's default, before a run in this process changes it
-BUILT_GROUPS = ("data", "backbone", "algo", "optimizer", "augmentation", "logger")
 
 
 @dataclass
@@ -179,117 +171,3 @@ def assemble(
     return Parts(
         config, splits, spec, learner, optimizer, logger, device, dtype, augment, pretraining
     )
-
-
-def build_learner(
-    config: RunConfig,
-    plans: Mapping[str, Callable[..., Any]],
-    spec: Spec,
-    weights: Mapping[str, Tensor] | None = None,
-) -> Learner:
-    """Build the learner with its initial weights, for tasks of this specification.
-
-    Args:
-        weights: initial weights of the backbone, if they are not random.
-    """
-    start = start_of(config, target_of(plans["backbone"]))
-    backbone = started(_backbone(config, plans["backbone"], spec), start, weights)
-    return plans["algo"](backbone, spec).to(dtype_of(config))
-
-
-def dtype_of(config: RunConfig) -> torch.dtype:
-    """The type of the learner's weights and inputs."""
-    return torch.float64 if config.precision == "float64" else torch.float32
-
-
-def _backbone(config: RunConfig, blueprint: Callable[..., Any], spec: Spec) -> Any:
-    built_in = target_of(blueprint).__module__.startswith("metarun.")
-    if built_in and isinstance(spec.inputs, Mapping):
-        raise Refused(
-            f"backbone={config.choices.backbone}: takes items that are one tensor, but items of "
-            f"{config.choices.data} have several: {', '.join(spec.inputs)}"
-        )
-    backbone = blueprint(spec.inputs)
-    return in_bfloat16(backbone) if config.precision == "bfloat16" else backbone
-
-
-def load_splits(
-    config: RunConfig,
-    blueprint: Callable[..., Any] | None,
-    used: Mapping[str, str],
-    mistakes: Mistakes,
-    inputs: Shape | None = None,
-) -> dict[str, Any]:
-    """Load the splits and add to `mistakes` where they do not fit the configured tasks.
-
-    Args:
-        inputs: the shape of items that a learner was trained on; other pictures are scaled to it.
-
-    Raises:
-        Refused: `mistakes` is not empty before the data is read, or items cannot have that shape.
-    """
-    data = mistakes.catch(blueprint) if blueprint is not None else None
-    if data is not None:
-        mistakes.lines += check_capacity(config, mistakes.catch(data.facts) or {}, used)
-    mistakes.settle()
-    splits = data.load()
-    if inputs is not None:
-        name = config.choices.data
-        splits = {key: as_trained(split, inputs, name) for key, split in splits.items()}
-    if config.train_on != "train":
-        splits, used = _with_val_in_train(config, splits, used)
-    mistakes.lines += check_sizes(config, splits, used)
-    facts = {split: splits[split].facts for split in used}
-    mistakes.lines += check_capacity(config, facts, used)
-    mistakes.lines += duplicates.shared_classes(splits)
-    if not mistakes.lines:
-        for line in duplicates.warnings(splits):
-            log.warning("data=%s: %s", config.choices.data, line)
-    return splits
-
-
-def _with_val_in_train(
-    config: RunConfig, splits: Mapping[str, Any], used: Mapping[str, str]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """The splits `train`, with the classes of `val`, and `test`; and those of `used` among them."""
-    word, (train, val) = f"data.train_on={config.train_on}", (splits["train"], splits["val"])
-    if config.train_on != "trainval":
-        raise Refused(f"{word}: should be train or trainval")
-    if set(used) == {"val"}:
-        raise Refused(f"split=val: {word} trains on its classes, too; use test")
-    if not isinstance(train, Split) or not isinstance(val, Split):
-        raise Refused(f"{word}: the splits of {config.choices.data} cannot be joined")
-    if lines := duplicates.shared_classes(splits):
-        raise Refused(*lines)
-    try:
-        splits = {"train": joined(train, val), "test": splits["test"]}
-    except ValueError as error:
-        raise Refused(f"{word}: {error} in train and val") from error
-    return splits, {split: prefix for split, prefix in used.items() if split in splits}
-
-
-def plan(
-    nodes: Mapping[str, Any], folders: Sequence[Path], mistakes: Mistakes
-) -> dict[str, Callable[..., Any] | None]:
-    """The blueprint of each group; `None` if its node has a mistake."""
-    return {g: mistakes.catch(blueprint, g, nodes[g], folders) for g in BUILT_GROUPS}
-
-
-def device_of(name: str, precision: str) -> torch.device:
-    """The device that the key `device` names, set up for this precision.
-
-    Raises:
-        Refused: it is not available.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise Refused(f"device={name}: not available here; device=cpu always is") from error
-    if name.startswith("cuda"):  # float32 is float32, and a run can be repeated
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.deterministic = True
-    if name == "cpu" and precision == "bfloat16" and not cpu_has_bfloat16():
-        log.warning("precision=bfloat16: this CPU has no instructions for it; it will be slow")
-    return torch.device(name)
