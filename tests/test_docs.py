@@ -155,7 +155,12 @@ def check_only(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "load_splits", checked_splits)
     patch.setattr(training, "train", checked_training)
     patch.setattr(display, "conclude", lambda *_: None)
-    works = ("train.resume", "evaluate.retest", "evaluate.run_challenge", "evaluate.restored")
+    works = (
+        "train.resume",
+        "evaluate.retest",
+        "evaluate.run_challenge",
+        "training.restored.restored",
+    )
     works += ("predict.trained.Trained", "predict.untrained.Untrained")
     for work in (*works, "report.verdict.judge"):
         patch.setattr(f"metarun.{work}", stop)

@@ -11,35 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from metarun.algorithms import Learner
-from metarun.backbones.norm import BatchNorm
 from metarun.config.instantiate import blueprint, target_of
 from metarun.config.schema import RunConfig
 from metarun.data.duplicates import named
 from metarun.errors import Mistakes, Refused
 from metarun.plots.figure import drawn
 from metarun.plots.tested import draw_tested
-from metarun.runs import checkpoint, config_file, results
-from metarun.runs.episodes import figures_of, write_scores
+from metarun.runs import checkpoint, config_file
 from metarun.runs.evaluations import new_folder
 from metarun.tasks.gathered import source_of
-from metarun.tasks.sampler import Classes, Sampler
-from metarun.training.evaluation import evaluate
-from metarun.training.interruption import Stop
+from metarun.tasks.sampler import Sampler
 from metarun.training.other_data import prepared_as_trained
-from metarun.training.parts import Parts, assemble
-from metarun.training.progress import Display
-from metarun.training.protocol import protocol, record, trained_on
-from metarun.training.remaining import Remaining
-from metarun.training.restored import check_config, load_weights
+from metarun.training.parts import Parts
+from metarun.training.protocol import protocol, trained_on
+from metarun.training.restored import restored
 from metarun.training.seen import Training
-from metarun.training.workers import Workers, workers_of
+from metarun.training.tested import refuse_existing, scores_of, write_test
+from metarun.training.workers import workers_of
 
 log = logging.getLogger(__name__)
 
 # Keys that change neither the kind of the tasks nor the learner.
 SAME_TASK = (*config_file.MAY_DIFFER, "test_episodes", "eval_seed", "data.url", "data.name")
-OTHER = {"transductive": "inductive", "inductive": "transductive"}
 
 
 class InOrder(Sampler):
@@ -76,7 +69,7 @@ def retest(
     Raises:
         Refused: the folder exists, or checkpoint, configuration and data do not fit each other.
     """
-    _refuse_existing(run, name)
+    refuse_existing(run, name)
     state = checkpoint.best(run / "checkpoints")
     if split == "val" and config.train_on != "train":
         raise Refused(f"split=val: {run} was trained on its classes (data.train_on=trainval)")
@@ -90,12 +83,12 @@ def retest(
     seen = {} if same_data else _seen(parts, state, split, folders)
     began, sampler = time.monotonic(), parts.frozen(split)
     with workers_of(parts, folders, {split: ""}, state["task"]) as workers:
-        scores = _scores(parts, sampler, episodes, "test", workers)
+        scores = scores_of(parts, sampler, episodes, "test", workers)
     test_protocol = {**protocol(parts, split, episodes, state["trained_on"]), **seen}
     changed = config_file.differences(state["config"], config.model_dump(), SAME_TASK)
     same_task = same_data and not changed
     with new_folder(run / "evaluations", name, default) as folder:
-        result = _write(
+        result = write_test(
             *(folder, parts, state, scores, sampler.classes(episodes), test_protocol),
             *(command, began, same_task),
         )
@@ -127,7 +120,7 @@ def run_challenge(
     """
     title, episodes = challenge.__name__.rpartition(".")[2], challenge.TASK["episodes"]
     task = {key: challenge.TASK[key] for key in ("ways", "shots", "queries")}
-    _refuse_existing(run, name)
+    refuse_existing(run, name)
     state = checkpoint.best(run / "checkpoints")
     mistakes = Mistakes([f"run={run}: {line}" for line in challenge.admit(config)])
     learner = mistakes.catch(blueprint, "algo", config.algo, folders)
@@ -148,7 +141,7 @@ def run_challenge(
     source = source_of(tasks, list(task.values()), parts.device, parts.dtype)
     sampler = InOrder(source, key=())
     began = time.monotonic()
-    scores = _scores(parts, sampler, episodes, title)
+    scores = scores_of(parts, sampler, episodes, title)
     for values in scores.values():
         values["error_rate"] = 1 - values["accuracy"]
     test_protocol = {
@@ -158,101 +151,8 @@ def run_challenge(
         "eval_seed": 0,  # nothing is drawn at random, so the seed has no effect
     }
     with new_folder(run / "evaluations", name, title) as folder:
-        result = _write(folder, parts, state, scores, None, test_protocol, command, began)
+        result = write_test(folder, parts, state, scores, None, test_protocol, command, began)
     return folder, result
-
-
-def _scores(
-    parts: Parts, sampler: Sampler, episodes: int, title: str, workers: Workers | None = None
-) -> dict[str, dict[str, np.ndarray]]:
-    """The scores with each kind of batch norm in `_kinds`; shows the progress."""
-    learner, kinds = parts.learner, _kinds(parts)
-    total, scores = episodes * len(kinds), {}
-    with Stop() as stop, Display(Remaining(test_episodes=total)) as display:
-        proceed = display.progress(title, total, stop)
-        for i, kind in enumerate(kinds):
-            learner.batch_norm = kind
-            scores[kind] = evaluate(
-                *(learner, sampler, episodes),
-                lambda done, i=i: proceed(i * episodes + done),
-                workers,
-            )
-    learner.batch_norm = kinds[0]
-    return scores
-
-
-def _write(
-    folder: Path,
-    parts: Parts,
-    state: Mapping[str, Any],
-    scores: Mapping[str, Mapping[str, np.ndarray]],
-    classes: Classes | None,
-    test_protocol: Mapping[str, Any],
-    command: str,
-    began: float,
-    same_task: bool = False,
-) -> dict[str, Any]:
-    """Write the scores of each episode and `result.json` into the folder; returns the latter.
-
-    Args:
-        scores: of each episode, for each kind of batch norm.
-        classes: of the episodes; `None` for data without classes.
-        same_task: whether the training validated on tasks of this kind.
-    """
-    batch_norm, seconds = parts.learner.batch_norm, time.monotonic() - began
-    figures = {kind: figures_of(of_kind, classes) for kind, of_kind in scores.items()}
-    result = {
-        "status": "completed",
-        "test": figures[batch_norm],
-        "test_by_batch_norm": figures,
-        "val": state["best"],
-        "val_of_same_task": same_task,
-        "protocol": test_protocol,
-        "run": record(parts, command, seconds, checkpoint_step=state["step"]),
-    }
-    write_scores(folder, scores[batch_norm], classes, parts.spec.objective.headline.score)
-    results.write(folder, result)
-    return result
-
-
-def _refuse_existing(run: Path, name: str | None) -> None:
-    if name is not None and (run / "evaluations" / name).exists():
-        raise Refused(f"name={name}: {run / 'evaluations' / name} exists already")
-
-
-def restored(
-    config: RunConfig,
-    run: Path,
-    state: Mapping[str, Any],
-    used: Mapping[str, str],
-    folders: Sequence[Path],
-) -> Parts:
-    """The parts of a run with the weights of its checkpoint.
-
-    Args:
-        state: the content of the checkpoint.
-        used: see `metarun.training.parts.assemble`.
-
-    Raises:
-        Refused: `config.yaml` or `config` does not fit the checkpoint.
-    """
-    check_config(run, state)
-    parts = assemble(config, folders, used=used, trained_spec=state["task"])
-    load_weights(parts.learner, run, state)
-    return parts
-
-
-def _kinds(parts: Parts) -> list[str]:
-    """The learner's kind of batch norm and, if it matters, the other kind."""
-    configured = parts.learner.batch_norm
-    matters = "batch_norm" in parts.config.algo and parts.spec.examples
-    if matters and _normalises(parts.learner):
-        return [configured, OTHER[configured]]
-    return [configured]
-
-
-def _normalises(learner: Learner) -> bool:
-    return any(isinstance(module, BatchNorm) for module in learner.modules())
 
 
 def _trained_on_split_of(parts: Parts, state: Mapping[str, Any]) -> bool:

@@ -78,9 +78,9 @@ def _build_parts(config: RunConfig, folders: list[Path], run: Path | None) -> Pa
 
     if run is None:
         return assemble(config, folders)
-    from metarun.evaluate import restored
     from metarun.runs import checkpoint
     from metarun.training.compatibility import RUN
+    from metarun.training.restored import restored
 
     return restored(config, run, checkpoint.best(run / "checkpoints"), RUN, folders)
 

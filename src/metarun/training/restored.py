@@ -1,4 +1,4 @@
-"""The learner of a run, with the weights of a checkpoint."""
+"""The parts of a run, or its learner alone, with the weights of a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from metarun.runs.content import misfit
 from metarun.tasks.objectives import CLASSIFICATION
 from metarun.tasks.task import Spec
 from metarun.training.learner import THREADS, build_learner, device_of, plan
+from metarun.training.parts import Parts, assemble
 
 
 def check_config(run: Path, state: Mapping[str, Any]) -> None:
@@ -39,6 +40,28 @@ def load_weights(learner: Learner, run: Path, state: Mapping[str, Any]) -> None:
     if reason := misfit(state["learner"], learner.state_dict()):
         raise Refused(f"run={run}: its weights do not fit the configuration: {reason}")
     learner.load_state_dict(state["learner"])
+
+
+def restored(
+    config: RunConfig,
+    run: Path,
+    state: Mapping[str, Any],
+    used: Mapping[str, str],
+    folders: Sequence[Path],
+) -> Parts:
+    """The parts of a run with the weights of its checkpoint.
+
+    Args:
+        state: the content of the checkpoint.
+        used: see `metarun.training.parts.assemble`.
+
+    Raises:
+        Refused: `config.yaml` or `config` does not fit the checkpoint.
+    """
+    check_config(run, state)
+    parts = assemble(config, folders, used=used, trained_spec=state["task"])
+    load_weights(parts.learner, run, state)
+    return parts
 
 
 def restored_classifier(
