@@ -15,11 +15,11 @@ import kill_and_resume
 import pytest
 import torch
 
-from metarun import evaluate, train
+from metarun import train
 from metarun.loggers.none import NoLogger
 from metarun.runs import checkpoint
 from metarun.runs.lock import alone_in
-from metarun.training import evaluation, loop
+from metarun.training import evaluation, loop, tested
 from tests.conftest import TINY
 from tests.faults.conftest import SHORT, assert_same
 from tests.test_train import result
@@ -87,7 +87,7 @@ def test_a_signal_during_an_evaluation_writes_nothing(
 
     shutil.copytree(made / "whole", "run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate, "evaluate", test)
+        patch.setattr(tested, "evaluate", test)
         code, _, err = metarun("evaluate", "run=run", *TINY[:2])
     assert (code, err) == (130, ["metarun: interrupted"])
     assert not Path("run/evaluations").exists()
