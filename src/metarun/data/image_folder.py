@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,22 +18,12 @@ from metarun.data.class_splits import SPLITS
 from metarun.data.classes import Facts, Split, select
 from metarun.data.duplicates import named
 from metarun.data.preparation import picture_classes
-from metarun.data.preparation.class_folders import Listing, list_classes, subfolders
+from metarun.data.preparation.class_folders import LAYOUT, Listing, list_classes
 from metarun.data.preparation.pictures import read_pictures
 from metarun.data.preparation.pixels import FULL_SPAN, Broken, Span
+from metarun.data.preparation.split_folders import split_folders
 from metarun.data.preparation.unpacked import unpacked
 from metarun.errors import Refused
-
-SPLIT_FOLDERS = {  # accepted folder names in lower case → split
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-LAYOUT = "it should hold a folder of pictures for each class: DIR/cat/*.jpg, DIR/dog/*.jpg, …"
 
 log = logging.getLogger(__name__)
 
@@ -168,38 +157,7 @@ class ImageFolder:
     @cached_property
     def _parts(self) -> dict[str, Listing]:
         """The listing of each split folder; empty if the folders do not define the split."""
-        if not self.root.is_dir():
-            reason = "not a folder" if self.root.exists() else "no such folder"
-            raise Refused(f"data.root={self.root}: {reason}; {LAYOUT}")
-        names = subfolders(self.root)
-        splits = {
-            SPLIT_FOLDERS[name.lower()]: name for name in names if name.lower() in SPLIT_FOLDERS
-        }
-        if self.split_file or not splits or (len(splits) < 3 and len(names) > len(splits)):
-            return {}
-        if missing := [split for split in SPLITS if split not in splits]:
-            raise Refused(
-                f"data.root={self.root}: has {' and '.join(splits.values())}, but no "
-                f"{' or '.join(missing)}; put all class folders into one folder to split them by "
-                "data.fractions"
-            )
-        if others := [name for name in names if name not in splits.values()]:
-            log.warning("%s: ignored beside train, val and test: %s", self.root, named(others))
-        parts = {split: list_classes(self.root / splits[split], self.depth) for split in SPLITS}
-        counts = Counter(name for part in parts.values() for name in part.classes)
-        if repeated := sorted(name for name, times in counts.items() if times > 1):
-            raise Refused(
-                f"data.root={self.root}: {len(repeated)} classes in more than one of train, val "
-                f"and test ({named(repeated)}); the splits may not share classes: put all pictures "
-                "of a class into DIR/class to split the classes by data.fractions"
-            )
-        if empty := [split for split, part in parts.items() if not part.classes]:
-            mistakes = [line for split in empty for line in parts[split].mistakes]
-            raise Refused(
-                f"data.root={self.root}: no classes in {' and '.join(empty)}; {LAYOUT}",
-                *picture_classes.first(mistakes, self.root),
-            )
-        return parts
+        return split_folders(self.root, self.depth, whole=bool(self.split_file))
 
     def _split_path(self) -> Path:
         """`split_file`, relative to the working directory or else to `root`."""

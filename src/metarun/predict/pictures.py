@@ -7,12 +7,17 @@ import stat
 import unicodedata
 from pathlib import Path
 
-from metarun.data.preparation.class_folders import is_picture, pictures, printable, subfolders
+from metarun.data.preparation.class_folders import (
+    LAYOUT,
+    is_picture,
+    pictures,
+    printable,
+    subfolders,
+)
 from metarun.data.preparation.pictures import READABLE
 from metarun.data.sentences import text
 from metarun.errors import Refused
 
-LAYOUT = "it should hold a folder of pictures for each class: DIR/cat/*.jpg, DIR/dog/*.jpg, …"
 Query = tuple[list[str], dict[str, str]]  # items, and those of them that cannot be used: reasons
 
 

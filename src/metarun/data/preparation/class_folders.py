@@ -15,6 +15,7 @@ from metarun.data.preparation.pictures import READABLE, SUFFIXES
 from metarun.errors import Refused
 
 IGNORED = ("__MACOSX", "@eaDir")  # made by systems for previews and attributes
+LAYOUT = "it should hold a folder of pictures for each class: DIR/cat/*.jpg, DIR/dog/*.jpg, …"
 MIN_PICTURES = 2  # per class: a support and a query item
 
 
