@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from metarun import cli
+from metarun.report.runs import read_run
 from tests.conftest import OWN, TINY
 from tests.own.blobs import Blobs
 
@@ -145,6 +146,9 @@ def test_tests_on_other_data_are_compared_with_each_other_only(run: Metarun, tra
         words = [f"run={name}", "algo.batch_norm=inductive", *PICTURES]
         assert run("evaluate", *words, *TREE)[0] == 0
     paths = [f"{name}/evaluations/new" for name in ("run", "other")]
+    tested, own = (read_run(Path(path), path) for path in (paths[0], "run"))
+    assert (tested.data, own.data) == ("blobs → pictures", "blobs")
+    assert tested.tested_on.data == "image_folder of runs trained on other data"
     assert run("compare", *paths)[0] == 0
     code, _, err = run("compare", paths[0], "run")
     assert code == 2
