@@ -14,9 +14,6 @@ from metarun.config.schema import RunConfig
 from metarun.errors import Interrupted, Occupied, Pruned, Refused, RunFailed
 from metarun.files import make_folder
 from metarun.loggers import Guarded, Run, check_logger
-from metarun.plots.curves import draw_curves
-from metarun.plots.figure import drawn
-from metarun.plots.tested import draw_tested
 from metarun.runs import results
 from metarun.runs.config_file import differences, keep_config
 from metarun.runs.episodes import figures_of, write_scores
@@ -245,6 +242,11 @@ def run(session: Session) -> dict[str, Any]:
             proceed = display.progress("test", config.test_episodes, stop)
             frozen = parts.frozen("test")
             scores = evaluate(learner, frozen, config.test_episodes, proceed, session.workers)
+
+        from metarun.plots.curves import draw_curves  # Matplotlib would delay the first step
+        from metarun.plots.figure import drawn
+        from metarun.plots.tested import draw_tested
+
         classes = frozen.classes(config.test_episodes)
         write_scores(out, scores, classes, headline.score)
         test = figures_of(scores, classes)

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from metarun import cli, train
+from metarun import cli
+from metarun.plots import curves, tested
 from metarun.runs import checkpoint
 from tests.conftest import TINY, signal_in_step
 
@@ -28,8 +29,8 @@ SHORT = [*TINY, "test_episodes=4", "eval_every=1", "optimizer.schedule=cosine"]
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not draw pictures, which would take most of the time."""
-    monkeypatch.setattr(train, "draw_curves", lambda *_: None)
-    monkeypatch.setattr(train, "draw_tested", lambda *_: None)
+    monkeypatch.setattr(curves, "draw_curves", lambda *_: None)
+    monkeypatch.setattr(tested, "draw_tested", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.chdir(folder)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(train, "draw_curves", lambda *_: None)
-            patch.setattr(train, "draw_tested", lambda *_: None)
+            patch.setattr(curves, "draw_curves", lambda *_: None)
+            patch.setattr(tested, "draw_tested", lambda *_: None)
             assert cli.main([*SHORT, "out=whole"]) == 0
             signal_in_step(patch, 3)
             assert cli.main([*SHORT, "out=part"]) == 130

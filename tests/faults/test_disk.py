@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from metarun import train
+from metarun.plots import curves, tested
 from metarun.runs import results
 from tests.conftest import TINY
 from tests.faults.conftest import SHORT, assert_same
@@ -213,7 +213,7 @@ def test_a_picture_that_cannot_be_drawn_does_not_affect_the_run(
         raise ValueError("no font")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, name, broken)
+        patch.setattr({"draw_curves": curves, "draw_tested": tested}[name], name, broken)
         code, _, err = metarun(*SHORT, "out=run")
     picture = {"draw_curves": "curves", "draw_tested": "episodes"}[name]
     assert code == 0
