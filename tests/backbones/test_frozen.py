@@ -22,6 +22,7 @@ class Counting(nn.Module):
         self.seen = 0
 
     def forward(self, x: Tensor) -> Tensor:
+        assert len(x), "some networks cannot take a batch of no items"
         self.seen += len(x)
         return self.scale * x
 
