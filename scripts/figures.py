@@ -47,6 +47,10 @@ def content_of(run: Path) -> dict[str, Any]:
     lines = map(json.loads, (run / "metrics.jsonl").read_text("utf-8").splitlines())
     validations = [[x["step"], x[score], x["ci95"]] for x in lines if x["split"] == "val"]
     typed = [f"{k}={v}" for k, v in words(result["run"]["command"]).items() if k != "logger"]
+    backbone = result["protocol"]["backbone"]
+    if weights := backbone.get("weights"):  # a run or a file, named without its folder
+        backbone["weights"] = Path(weights).name
+        typed.append(f"backbone.weights={Path(weights).name}")
     return {
         "verify": judged,
         "command": " ".join(["metarun", *["verify"] * bool(judged), *typed]),
