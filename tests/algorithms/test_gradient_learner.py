@@ -15,6 +15,7 @@ from metarun.algorithms.maml import MAML
 from metarun.algorithms.meta_sgd import MetaSGD
 from metarun.backbones.conv4 import Conv4
 from metarun.backbones.mlp import MLP
+from metarun.errors import Refused
 from metarun.testing import tasks
 from metarun.training.gradient import accumulate
 from tests.algorithms.gradients import finite_differences, gradient, small, smooth
@@ -137,3 +138,15 @@ def test_running_averages_of_a_network_of_ones_own_are_those_of_learn2learn() ->
         averages.append(net[1].state_dict())
     assert averages[0]["num_batches_tracked"] == 4  # supports and queries of two tasks
     torch.testing.assert_close(*averages)
+
+
+def test_layerwise_refuses_what_it_cannot_normalise_or_multiply() -> None:
+    single = tasks(4, ways=1, shots=1, queries=1, shape=(1, 9, 9), dtype=torch.float64)
+    with pytest.raises(Refused, match="cannot normalise one item by itself"):
+        accumulate(learner("maml", "layerwise", torch.float64, "fully connected"), single, 0)
+    net = torch.nn.Sequential(torch.nn.Linear(9, 4))
+    net.features = 4
+    model = MAML(net, spec())
+    model.engine, model.tasks_at_once = "layerwise", 4
+    with pytest.raises(Refused, match=r"a linear layer gets \(3, 1, 9, 9\)"):
+        accumulate(model, tasks(4, ways=3, shots=1, queries=1, shape=(1, 9, 9)), 0)

@@ -48,6 +48,22 @@ class OwnLayer(nn.Identity):
     """A layer that is not metarun's or torch's."""
 
 
+NO_LAYERS = (
+    nn.Tanh(),
+    nn.Conv2d(4, 4, 3, padding="same"),
+    nn.Conv2d(4, 4, 3, dilation=2),
+    nn.Conv2d(4, 4, 3, groups=2),
+    BatchNorm(4, affine=False),
+    nn.Flatten(2),
+)
+
+
+def partly_frozen() -> MAML:
+    learner = maml()
+    learner.net[0][0].bias.requires_grad_(False)
+    return learner
+
+
 def anil(*layers: nn.Module) -> ANIL:
     return ANIL(maml(*layers).net[0], spec())
 
@@ -95,7 +111,11 @@ def test_auto_chooses_the_loop_for_what_others_may_not_compute(device: str) -> N
         (maml(), {"precision": "bfloat16"}, "engine=vmap: autocast to bfloat16 has no effect"),
         (maml(), {"examples": False}, "engine=vmap: supports of glyphs are environments"),
         (anil(), {"engine": "layerwise"}, "engine=layerwise: maml has no inner loop"),
-        (maml(nn.Tanh()), {"engine": "layerwise"}, "engine=layerwise: the network is no chain of"),
+        *(
+            (maml(layer), {"engine": "layerwise"}, "engine=layerwise: the network is no chain of")
+            for layer in NO_LAYERS
+        ),
+        (partly_frozen(), {"engine": "layerwise"}, "engine=layerwise: some weights of the network"),
         (ProtoNet(nn.Linear(6, 4), spec()), {}, "engine=vmap: maml has no inner loop"),
         (
             ProtoNet(nn.Linear(6, 4), spec()),
@@ -114,6 +134,13 @@ def test_what_an_engine_cannot_compute_is_refused(
 ) -> None:
     with pytest.raises(Refused, match=re.escape(message)):
         engine_of(learner, **{"engine": "vmap", **keys})
+
+
+def test_auto_leaves_a_network_that_begins_with_relu_to_others() -> None:
+    """Layerwise would overwrite the inputs."""
+    net = nn.Sequential(nn.ReLU(), nn.Linear(6, 4))
+    net.features = 4
+    assert engine_of(MAML(net, spec())) == "vmap"
 
 
 def test_learn2learn_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,12 +43,8 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         rows = self.statistics if isinstance(self.statistics, int) else len(input)
-        if rows * input.shape[2:].numel() == 1 and (self.training or self.statistics != "running"):
-            raise Refused(
-                "backbone: batch normalisation cannot normalise one item by itself; use larger "
-                "batches (shots, queries, algo.inner_batch), or a backbone without it, such as "
-                "backbone=mlp_regression"
-            )
+        if self.training or self.statistics != "running":
+            refuse_single(rows * input.shape[2:].numel())
         if self.statistics == "running":
             return super().forward(input)
         if self.statistics == "closed_form":
@@ -64,6 +60,20 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         shape = mean.shape
         scale = self.weight.view(shape) * (var + self.eps).rsqrt()
         return (input - mean) * scale + self.bias.view(shape)
+
+
+def refuse_single(values: int) -> None:
+    """Check that there are several values for each channel.
+
+    Raises:
+        Refused: there is only one.
+    """
+    if values == 1:
+        raise Refused(
+            "backbone: batch normalisation cannot normalise one item by itself; use larger "
+            "batches (shots, queries, algo.inner_batch), or a backbone without it, such as "
+            "backbone=mlp_regression"
+        )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from metarun.backbones.norm import refuse_single
 from metarun.layerwise.layers import Gradients, Layer, channels_last
 
 PIECE = 1 << 17  # values that are computed at once, which stay in the cache of a core
@@ -22,6 +23,7 @@ class BatchNorm(Layer):
     def forward(self, x: Tensor) -> Tensor:
         self.x = self._rows(x)
         self.like, self.n = x, self.x.shape[1]
+        refuse_single(self.n)
         self.mean = self.x.mean(1, keepdim=True)
         var = self._sum(self.x, self.x, centre_both=True) / self.n
         self.s = (var + self.module.eps).rsqrt_()

@@ -25,6 +25,15 @@ KINDS: dict[type[nn.Module], type[layers.Layer]] = {
     nn.Linear: layers.Linear,
 }
 
+PLAIN = {  # the values of attributes with which a layer computes what its passes compute
+    "groups": (1,),
+    "dilation": (1, (1, 1)),
+    "padding_mode": ("zeros",),
+    "affine": (True,),
+    "start_dim": (1,),
+    "end_dim": (-1,),
+}
+
 
 def chain_of(net: nn.Module) -> list[nn.Module] | None:
     """The layers whose composition is the network; `None` if it is no chain of known layers."""
@@ -38,12 +47,9 @@ def _layers(net: nn.Module) -> list[nn.Module] | None:
     if type(net) in (nn.Sequential, Conv4, MLP):
         inner = [_layers(child) for child in net.children()]
         return None if None in inner else [layer for part in inner for layer in part]
-    if isinstance(net, nn.Conv2d) and (net.groups, net.dilation) != (1, (1, 1)):
+    if type(net) not in KINDS or "forward" in vars(net) or getattr(net, "padding", 0) == "same":
         return None
-    if isinstance(net, nn.Conv2d) and (net.padding_mode != "zeros" or net.padding == "same"):
-        return None
-    known = type(net) in KINDS and "forward" not in vars(net)
-    return [net] if known else None
+    return [net] if all(getattr(net, k, v[0]) in v for k, v in PLAIN.items()) else None
 
 
 class Passes:

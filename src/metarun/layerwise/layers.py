@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from metarun.errors import Refused
+
 aten = torch.ops.aten
 IMAGES = 160  # of a convolution with weights that tasks share; larger batches exceed CPU caches
 
@@ -120,6 +122,11 @@ class MeanOfPositions(Flatten):
 
 class Linear(Layer):
     def forward(self, x: Tensor) -> Tensor:
+        if x.dim() != 3:
+            raise Refused(
+                f"engine=layerwise: a linear layer gets {tuple(x.shape[1:])}; flatten items before, "
+                "or use engine=loop"
+            )
         self.x = x
         return _affine(x, self.weights)
 

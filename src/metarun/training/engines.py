@@ -82,6 +82,8 @@ def _obstacle(engine: str, learner: Learner, config: RunConfig, spec: Spec) -> s
         return f"tasks of {config.choices.data} differ in size"
     if engine == "layerwise" and chain_of(learner.net) is None:
         return "the network is no chain of convolutions, batch norms, poolings and linear layers"
+    if engine == "layerwise" and not all(p.requires_grad for p in learner.net.parameters()):
+        return "some weights of the network do not adapt"
     for module in learner.modules():
         kind = type(module).__name__
         if "Dropout" in kind:
