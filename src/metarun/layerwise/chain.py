@@ -12,17 +12,17 @@ from torch.autograd.function import once_differentiable
 from metarun.backbones import norm
 from metarun.backbones.conv4 import Conv4, MeanOfPositions
 from metarun.backbones.mlp import MLP
-from metarun.layerwise import layers
+from metarun.layerwise import layers, products
 from metarun.layerwise.batch_norm import BatchNorm
 
 KINDS: dict[type[nn.Module], type[layers.Layer]] = {
-    nn.Conv2d: layers.Conv2d,
+    nn.Conv2d: products.Conv2d,
     norm.BatchNorm: BatchNorm,
     nn.ReLU: layers.ReLU,
     nn.MaxPool2d: layers.MaxPool2d,
     nn.Flatten: layers.Flatten,
     MeanOfPositions: layers.MeanOfPositions,
-    nn.Linear: layers.Linear,
+    nn.Linear: products.Linear,
 }
 
 PLAIN = {  # the values of attributes with which a layer computes what its passes compute
