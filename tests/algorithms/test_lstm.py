@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from metarun.algorithms.lstm import LSTM, MetaLSTM, preprocess
 from metarun.backbones.mlp import MLP
+from metarun.errors import Refused
 from metarun.tasks.objectives import REGRESSION
 from metarun.tasks.task import Task
 from metarun.testing import tasks
@@ -219,3 +220,8 @@ def test_no_batch_norm_statistics_pass_from_task_to_task() -> None:
     scores_of(model, small())
     assert before
     assert all(torch.equal(v, before[k]) for k, v in model.named_buffers())
+
+
+def test_a_frozen_network_is_refused() -> None:
+    with pytest.raises(Refused, match="frozen=true: lstm adapts all weights"):
+        LSTM(MLP((3,), hidden=[2]).requires_grad_(False), spec())

@@ -119,8 +119,6 @@ def test_every_combination_is_refused_or_completes(
     if data == "banking77":
         written(Path("sentences"), request.getfixturevalue("small"))
     for algo, net in itertools.product(sorted(choices("algo")), BACKBONES):
-        if algo == "lstm" and net in ("wordllama", "efficientnet_lite0"):
-            continue  # it computes with all weights of a network: 44 GB for those of wordllama
         narrow = {"resnet12": ["backbone.filters=[4,4,4,4]"], "conv": ["backbone.filters=4"]}
         filters = narrow.get("conv" if net.startswith("conv4") else net, [])
         sizes = ["meta_batch=1", "val_episodes=2", "test_episodes=2", "threads=1", *DATA[data]]

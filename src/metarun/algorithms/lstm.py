@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from metarun.algorithms import BatchNormKind, Learner
 from metarun.algorithms.inner_loop import Adapted, Normalised, unflattened
 from metarun.backbones.norm import normalised_by
+from metarun.errors import Refused
 from metarun.tasks.task import Evidence, Model, Spec
 
 
@@ -132,6 +133,9 @@ class LSTM(Learner):
             those of the support under the adapted weights (MetaBN, Bronskill et al. 2020);
             `transductive`: those of the task's query batch. The support is always normalised by its
             own.
+
+    Raises:
+        Refused: weights of the backbone are frozen.
     """
 
     per_label_head = True
@@ -148,6 +152,11 @@ class LSTM(Learner):
         batch_norm: BatchNormKind = "inductive",
     ) -> None:
         super().__init__()
+        if not all(p.requires_grad for p in backbone.parameters()):
+            raise Refused(
+                "backbone.frozen=true: lstm adapts all weights of a small network; "
+                "set backbone.frozen=false or choose a smaller backbone"
+            )
         self.net = nn.Sequential(backbone, nn.Linear(backbone.features, spec.outputs))
         self.meta = MetaLSTM(hidden)
         self.inner_steps, self.batch_norm = inner_steps, batch_norm
