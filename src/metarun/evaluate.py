@@ -71,7 +71,8 @@ def retest(
     """
     refuse_existing(run, name)
     state = checkpoint.best(run / "checkpoints")
-    if split == "val" and config.train_on != "train":
+    own_data = config.choices.data == state["config"]["choices"]["data"]
+    if split == "val" and own_data and state["trained_on"].get("train_on", "train") != "train":
         raise Refused(f"split=val: {run} was trained on its classes (data.train_on=trainval)")
     config = prepared_as_trained(config, state, typed, folders)
     parts = restored(config, run, state, {split: ""}, folders)

@@ -19,11 +19,14 @@ VARIANTS = {  # keys whose value in the file differs from the default of the cla
     ("algo", "meta_baseline"): {"distance", "temperature", "learn_temperature"},
     ("backbone", "efficientnet_lite0"): {"frozen"},
     ("backbone", "timm"): {"frozen"},
+    ("backbone", "wordllama"): {"frozen"},
     ("backbone", "conv4_maps"): {"pools"},
     ("backbone", "conv4_narrow"): {"filters", "downsample", "readout"},
     ("backbone", "conv4_strided"): {"downsample", "readout"},
     ("backbone", "mlp_regression"): {"hidden", "batch_norm"},
     ("data", "fc100"): {"split"},
+    ("data", "banking77"): {"tokens"},  # follows the backbone
+    ("data", "clinc150"): {"tokens"},
 }
 
 

@@ -14,7 +14,6 @@ from metarun.tasks.task import Spec
 ITEMS, TASKS = 20, 16  # on a CPU, vmap is faster up to so many items a task, from so many tasks
 TASKS_OF_LAYERS = 4  # in a step, from which `layerwise` is faster on a CPU
 TASKS_AT_ONCE, TASKS_AT_ONCE_ON_A_GPU = 16, 128  # by default
-AT_LEAST_AT_ONCE = 8  # with `layerwise`, which has two blocks in a step if it can, for `workers`
 TOGETHER = ("vmap", "layerwise")  # engines that compute several tasks together
 
 
@@ -52,7 +51,7 @@ def set_engine(learner: Learner, config: RunConfig, spec: Spec, device: str) -> 
     if engine in TOGETHER and not learner.sequential:
         default = TASKS_AT_ONCE_ON_A_GPU if device == "cuda" else TASKS_AT_ONCE
         if engine == "layerwise" and device != "cuda":
-            default = max(AT_LEAST_AT_ONCE, min(default, config.meta_batch // 2))
+            default = min(default, -(-config.meta_batch // 2))  # two blocks, for `workers`
         learner.tasks_at_once = config.tasks_at_once or default
     return config.model_copy(update={"engine": engine})
 
