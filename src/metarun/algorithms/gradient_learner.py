@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,18 +46,17 @@ class GradientLearner(Learner):
     def inner_loop(
         self, net: nn.Module, support: Evidence, lr: float | Iterable[Tensor]
     ) -> Weights:
-        """Return `adapted` for the learner's engine and mode.
+        """Return `adapted` for the learner's engine and mode."""
+        return adapted(net, support, lr=lr, engine=self.engine, **self.mode())
 
-        Evaluation is always first-order: nothing is differentiated through its inner steps.
+    def mode(self) -> dict[str, Any]:
+        """Return the `steps` of the inner loop, and whether it is `first_order`.
+
+        Evaluation always is: nothing is differentiated through its inner steps.
         """
-        return adapted(
-            net,
-            support,
-            steps=self.inner_steps if self.training else self.test_inner_steps,
-            lr=lr,
-            first_order=self.first_order or not self.training,
-            engine=self.engine,
-        )
+        if not self.training:
+            return {"steps": self.test_inner_steps, "first_order": True}
+        return {"steps": self.inner_steps, "first_order": self.first_order}
 
     def adapt(self, support: Evidence) -> Model:
         return self.model(self.fast_weights(support), support)

@@ -71,7 +71,7 @@ class MAML(GradientLearner):
 
         def loss(outputs: Tensor) -> Tensor:
             pairs = zip(supports, outputs.unbind(), strict=True)
-            return torch.stack([support.judged(y).loss for support, y in pairs]).sum()
+            return torch.stack([support.objective.loss(y, support.y) for support, y in pairs]).sum()
 
         weights, lrs = dict(self.net.named_parameters()), self.step_sizes()
         if isinstance(lrs, int | float):
@@ -82,8 +82,7 @@ class MAML(GradientLearner):
             loss,
             weights=list(weights.values()),
             lrs=list(lrs),
-            steps=self.inner_steps if self.training else self.test_inner_steps,
-            first_order=self.first_order or not self.training,
+            **self.mode(),
         )
         return dict(zip(weights, adapted, strict=True))
 
