@@ -74,16 +74,17 @@ def command(argv: Sequence[str], folder: Path, started: Connection | None = None
     with open("output.txt", "a") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
-    from metarun import cli, train
+    from metarun import cli
+    from metarun.training import execution
 
-    original = train.meta_train
+    original = execution.meta_train
 
     def meta_train(*args: Any) -> None:
         if started is not None:
             started.send(time.monotonic())
         original(*args)
 
-    train.meta_train = meta_train
+    execution.meta_train = meta_train
     sys.exit(cli.main(list(argv)))
 
 

@@ -160,7 +160,7 @@ def test_a_failed_run_is_an_exception(folder: Path, monkeypatch: pytest.MonkeyPa
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("no luck")
 
-    monkeypatch.setattr("metarun.train.meta_train", fail)
+    monkeypatch.setattr("metarun.training.execution.meta_train", fail)
     with pytest.raises(mr.RunFailed, match=r"^ZeroDivisionError: no luck \(traceback in failed"):
         fit(out="failed")
 

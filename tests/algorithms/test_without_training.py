@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metarun import train
 from metarun.config.compose import checked, compose
 from metarun.runs import checkpoint
 from metarun.runs.metrics import read_metrics
+from metarun.training import execution
 from metarun.training.parts import assemble
 from tests.algorithms.learners import WITHOUT_TRAINING, tiny
 from tests.conftest import OWN, TINY
@@ -91,13 +91,13 @@ def test_a_run_interrupted_in_its_test_is_resumed(
 ) -> None:
     metarun(*tiny("nearest_neighbour"), "out=whole")
     with monkeypatch.context() as patch:
-        evaluate = train.evaluate
+        evaluate = execution.evaluate
 
         def interrupted(*args: Any) -> Any:
             os.kill(os.getpid(), signal.SIGTERM)
             return evaluate(*args)
 
-        patch.setattr(train, "evaluate", interrupted)
+        patch.setattr(execution, "evaluate", interrupted)
         assert metarun(*tiny("nearest_neighbour"), "out=run")[0] == 130
     assert metarun("resume=run", *FOLDER)[0] == 0
     assert result("run")["test"] == result("whole")["test"]

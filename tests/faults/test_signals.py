@@ -19,7 +19,7 @@ from metarun import train
 from metarun.loggers.none import NoLogger
 from metarun.runs import checkpoint
 from metarun.runs.lock import alone_in
-from metarun.training import evaluation, loop, tested
+from metarun.training import evaluation, execution, loop, tested
 from tests.conftest import TINY
 from tests.faults.conftest import SHORT, assert_same
 from tests.test_train import result
@@ -68,7 +68,7 @@ def test_a_signal_during_the_test_keeps_the_trained_weights(
         return evaluation.evaluate(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "evaluate", evaluate)
+        patch.setattr(execution, "evaluate", evaluate)
         code, _, (line,) = metarun(*SHORT, "out=run")
     assert code == 130
     assert line.startswith("metarun: interrupted; step 4 of 4 is saved; go on with: ")
