@@ -13,7 +13,8 @@ import pytest
 
 from metarun.data.banking77 import BANKING77
 from metarun.data.classes import Facts
-from metarun.data.sentences import content_hash, vectors
+from metarun.data.ngrams import vectors
+from metarun.data.sentences import content_hash
 from metarun.errors import Refused
 
 INTENTS = list(BANKING77.counts)

@@ -13,7 +13,8 @@ from metarun.data import clinc150 as module
 from metarun.data.classes import Facts
 from metarun.data.clinc150 import CLINC150, DOMAINS, NAMES
 from metarun.data.duplicates import shared_items
-from metarun.data.sentences import content_hash, vectors
+from metarun.data.ngrams import vectors
+from metarun.data.sentences import content_hash
 from metarun.errors import Refused
 
 EACH = {"train": 3, "val": 1, "test": 2}  # sentences of an intent; the official: 100, 20, 30

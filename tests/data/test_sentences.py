@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sklearn.utils import murmurhash3_32
 
 from metarun.data import sentences as module
-from metarun.data.sentences import content_hash, text, vectors
+from metarun.data.ngrams import vectors
+from metarun.data.sentences import content_hash, text
 from metarun.errors import Refused
 
 KINDS = [(0, [3, 4]), (2, None), (1, [2, 5])]

@@ -1,7 +1,6 @@
 """Base class of sentence data sets: intents as classes, hashed n-grams or token ids as items.
 
-Subclasses define the official files and parse them. Feature hashing (Weinberger et al. 2009) needs
-no vocabulary, so no information on held-out classes enters the features.
+Subclasses define the official files and parse them.
 
 A backbone that takes token ids has the key `tokens`, the length of an item. The key `tokens` of the
 data set has the same value by an interpolation in its YAML file, so that sentences are prepared for
@@ -22,6 +21,7 @@ from pydantic import Field, NonNegativeInt
 from metarun.config.schema import Place
 from metarun.data.classes import Facts, Split, select
 from metarun.data.duplicates import counted
+from metarun.data.ngrams import vectors
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.download import fetch, put_advice, require_root
 from metarun.data.preparation.images import Class
@@ -172,32 +172,6 @@ def text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Refused(f"{path}: not text in UTF-8 (at byte {error.start})") from error
-
-
-def vectors(
-    sentences: Sequence[str], features: int, words: int, characters: Sequence[int] | None
-) -> np.ndarray:
-    """Counts of hashed n-grams, (n, features) float16, each row scaled to norm 1.
-
-    Word and character n-grams have equal weight if both are used. A sentence without n-grams, such
-    as "?", gives a row of zeros.
-    """
-    from sklearn.feature_extraction.text import HashingVectorizer  # takes a second to import
-
-    # Without alternating signs, the values are counts, which learners may weight.
-    kinds = []
-    if words:
-        word = r"(?u)\b\w+\b"  # single letters too: "i" and "a" are words
-        kinds.append({"analyzer": "word", "token_pattern": word, "ngram_range": (1, words)})
-    if characters:
-        kinds.append({"analyzer": "char_wb", "ngram_range": tuple(characters)})
-    hashed = [
-        HashingVectorizer(n_features=features, norm="l2", alternate_sign=False, **kind)
-        for kind in kinds
-    ]
-    rows = sum(kind.transform(sentences) for kind in hashed).toarray()
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return (rows / np.where(lengths > 0, lengths, 1)).astype(np.float16)
 
 
 def content_hash(sentences: Mapping[str, Iterable[str]]) -> str:
