@@ -45,6 +45,16 @@ def test_list_creates_no_folders(metarun: Metarun, home: Path) -> None:
     assert not home.exists()
 
 
+def test_data_sets_are_listed_by_domain(metarun: Metarun, home: Path) -> None:
+    """Those of a user state no domain; they are the last."""
+    lines = metarun("list", "data", "--config-dir", str(OWN))[1].splitlines()
+    titles = [line.strip() for line in lines if re.match(r" \S", line)]
+    assert {"medicine", "regression", "text", "vision"} <= set(titles)
+    assert titles == [*sorted(titles[:-1]), "other"]
+    names = {line.split()[0]: at for at, line in enumerate(lines) if line[:2] == "  "}
+    assert lines.index(" vision") < names["glyphs"] < lines.index(" other") < names["blobs"]
+
+
 def test_the_sizes_of_files_are_added_up(metarun: Metarun, home: Path) -> None:
     put(home / "omniglot" / "a.zip", 1_200_000)
     put(home / "omniglot" / "deep" / "er" / "b.zip", 300_000)

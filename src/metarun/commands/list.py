@@ -8,6 +8,8 @@ from pathlib import Path
 from metarun.config.command_line import Request
 from metarun.errors import Refused, say
 
+OTHER = "other"  # the domain of data sets that state none
+
 
 def run(request: Request) -> int:
     """Print the choices of each config group, or the keys of a choice.
@@ -111,7 +113,7 @@ def _print_published() -> None:
 
 
 def _print_choices(group: str, config_dir: str | None, details: bool) -> None:
-    from metarun.config.groups import OF_SWEEPS, choices
+    from metarun.config.groups import OF_SWEEPS, choices, domain, files
 
     offered = choices(group, config_dir)
     if group in OF_SWEEPS:  # choices that come with Hydra have no description: omit them
@@ -120,10 +122,19 @@ def _print_choices(group: str, config_dir: str | None, details: bool) -> None:
     has_details = details and group == "data"
     root_lines, cache_lines = _data_lines(config_dir) if has_details else ({}, [])
     say(f"{group}=")
-    for name, text in offered.items():
-        say(f"  {name:<{width}}  {text}".rstrip())
-        if name in root_lines:
-            say(f"  {'':<{width}}  {root_lines[name]}")
+    of_domain: dict[str, list[str]] = {"": list(offered)}
+    if group == "data":  # the data sets of a user, which state no domain, are last
+        paths = files(group, config_dir)
+        domains = {name: (file and domain(file)) or OTHER for name, file in paths.items()}
+        titles = sorted(set(domains.values()), key=lambda title: (title == OTHER, title))
+        of_domain = {title: [n for n in offered if domains[n] == title] for title in titles}
+    for title, names in of_domain.items():
+        if title:
+            say(f" {title}")
+        for name in names:
+            say(f"  {name:<{width}}  {offered[name]}".rstrip())
+            if name in root_lines:
+                say(f"  {'':<{width}}  {root_lines[name]}")
     for line in cache_lines:
         say(line)
 

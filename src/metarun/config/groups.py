@@ -100,10 +100,19 @@ def files(group: str, folder: str | None = None) -> dict[str, Path | None]:
 
 def meaning(file: Path) -> str:
     """The description of a choice: the second comment of its file; the first is a command."""
-    lines = file.read_text("utf-8-sig", "replace").splitlines()
-    comments = [line[1:].strip() for line in lines if line[:1] == "#"]
-    comments = [x for x in comments if not x.startswith("@package")]
+    comments = [x for x in _comments(file) if not x.startswith("@package")]
     return comments[1] if len(comments) > 1 else ""
+
+
+def domain(file: Path) -> str:
+    """The domain of a data set, from a comment such as `# domain: vision`; empty if not stated."""
+    return next((x[7:].strip() for x in _comments(file) if x.startswith("domain:")), "")
+
+
+def _comments(file: Path) -> list[str]:
+    """The lines of a file that are comments, without their mark."""
+    lines = file.read_text("utf-8-sig", "replace").splitlines()
+    return [line[1:].strip() for line in lines if line[:1] == "#"]
 
 
 def is_choice(override: Override) -> bool:
