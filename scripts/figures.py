@@ -4,7 +4,8 @@
     .venv/bin/python scripts/figures.py             write the page
 
 A run is stored under the name of its folder: the verdict of `metarun verify`, if there is one, the
-command, the protocol, the validations and the score of each test episode.
+command, the protocol, the validations and the score of each test episode. RUN_DIR may also be an
+evaluation of a run or a job of a sweep: `runs/maml/evaluations/five_shots`, `runs/sweep/0`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ BEGIN = "<!-- From here to the end mark, scripts/figures.py writes this page. --
 END = "<!-- end mark -->\n"
 RUN_KEYS = ("algo", "backbone", "parameters", "seed", "steps", "steps_done", "wall_seconds")
 RUN_KEYS += ("device", "threads", "workers", "versions")
+RESULT_KEYS = ("status", "test", "test_by_batch_norm", "val", "protocol")
 LARGEST = 32_000  # characters of the compressed scores
 POINTS = 6  # validations that the page shows of an unfinished run
 
@@ -44,9 +46,12 @@ def content_of(run: Path) -> dict[str, Any]:
     if judged is None and result["status"] != "completed":
         sys.exit(f"{run}: is not finished")
     score = Headline.of(result).score
-    lines = map(json.loads, (run / "metrics.jsonl").read_text("utf-8").splitlines())
+    metrics = run / "metrics.jsonl"
+    lines = map(json.loads, metrics.read_text("utf-8").splitlines() if metrics.is_file() else ())
     validations = [[x["step"], x[score], x["ci95"]] for x in lines if x["split"] == "val"]
     typed = [f"{k}={v}" for k, v in words(result["run"]["command"]).items() if k != "logger"]
+    if is_evaluation(run):
+        typed = ["evaluate", f"run={name_of(run.parents[1])}", *typed]
     backbone = result["protocol"]["backbone"]
     if weights := backbone.get("weights"):  # a run or a file, named without its folder
         backbone["weights"] = Path(weights).name
@@ -54,11 +59,24 @@ def content_of(run: Path) -> dict[str, Any]:
     return {
         "verify": judged,
         "command": " ".join(["metarun", *["verify"] * bool(judged), *typed]),
-        **{key: result[key] for key in ("status", "test", "val", "protocol") if key in result},
+        **{key: result[key] for key in RESULT_KEYS if key in result},
         "run": {key: result["run"][key] for key in RUN_KEYS},
         "validations": validations,
         "scores": packed(run / "test_episodes.csv", score) if "test" in result else None,
     }
+
+
+def is_evaluation(run: Path) -> bool:
+    """Whether the folder is an evaluation of a run."""
+    return run.resolve().parent.name == "evaluations"
+
+
+def name_of(run: Path) -> str:
+    """The name under which the run is stored: that of its folder, behind what it belongs to."""
+    run = run.resolve()
+    if is_evaluation(run):
+        return f"{name_of(run.parents[1])}_{run.name}"
+    return f"{run.parent.name}_{run.name}" if (run.parent / "sweep.csv").exists() else run.name
 
 
 def packed(file: Path, score: str) -> str | None:
@@ -76,7 +94,7 @@ def unpacked(code: str) -> np.ndarray:
 
 def store(run: Path, folder: Path = FOLDER) -> None:
     """Write the file of a run; only that of an unfinished run is replaced."""
-    file = folder / f"{run.resolve().name}.json"
+    file = folder / f"{name_of(run)}.json"
     if file.exists():
         before = json.loads(file.read_text("utf-8"))
         if before["status"] == "completed":
@@ -122,10 +140,14 @@ def sections(folder: Path) -> Iterator[str]:
     if others:
         yield ""
         yield "## Other runs"
+    for data in sorted({data_name(run["protocol"]) for run in others.values()}):
+        yield ""
+        yield f"### `data={data}`"
         yield ""
         yield "| command | task | test ± episodes / classes | steps | time |"
         yield "|---|---|---|---|---|"
-        yield from (other(name, run) for name, run in others.items())
+        of_data = (item for item in others.items() if data_name(item[1]["protocol"]) == data)
+        yield from (other(name, run) for name, run in of_data)
 
 
 def row_of(figure: Published, run: Mapping[str, Any], name: str) -> str:
@@ -181,7 +203,9 @@ def not_run(figure: Published) -> str:
 def other(name: str, run: Mapping[str, Any]) -> str:
     """The row of a run without a published figure to reach."""
     protocol, headline = run["protocol"], Headline.of(run)
-    task = f"{data_name(protocol)}, {setting(protocol['ways'], protocol['shots'])}"
+    task = setting(protocol["ways"], protocol["shots"])
+    if protocol["batch_norm"]:
+        task += f", {protocol['batch_norm']}"
     test = with_intervals(headline, run["test"][headline.score])
     time = clock(run["run"]["wall_seconds"])
     return (

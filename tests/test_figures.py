@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import re
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
-from metarun.stats import interval
+from metarun.stats import difference, interval
 from metarun.tasks.headline import Headline
 from tests.conftest import TINY
 from tests.presets import NAME, preset
@@ -28,6 +31,8 @@ def script() -> ModuleType:
 
 
 FIGURES = script()
+# Pages that have figures which were measured before runs were stored.
+OLDER = ("data.md", "figures.md", "speed.md", "sweeps.md")
 STORED = FIGURES.stored_runs(FIGURES.FOLDER)
 
 
@@ -46,6 +51,46 @@ def test_a_stored_figure_is_the_mean_of_its_scores_and_names_no_folder_of_a_mach
         if run["verify"] and run["verify"]["reached"]:
             assert run["verify"]["reached"] == run["test"][score]
         assert not re.search(r"[= \"](/|~|file:)\w", json.dumps(run))
+
+
+def stored_texts() -> set[str]:
+    """`mean ± interval` of the stored runs, their means over seeds and their paired differences."""
+    texts, over_seeds, scores = set(), defaultdict(list), {}
+    for run in STORED.values():
+        headline = Headline.of(run)
+        kinds = run.get("test_by_batch_norm", {}).values()
+        sections = [run["test"], *kinds, *[run["val"]] * bool(run["val"])]
+        for stat in (section[headline.score] for section in sections):
+            texts.add(text_of(headline, stat))
+            if "ci95_classes" in stat:
+                texts.add(text_of(headline, {**stat, "ci95": stat["ci95_classes"]}))
+        group = re.sub(r"seed=\d+", "", run["command"])
+        over_seeds[group].append([s[headline.score]["mean"] for s in sections])
+        if run["scores"]:
+            key = (run["protocol"]["episodes_sha256"], headline)
+            scores.setdefault(key, []).append(FIGURES.unpacked(run["scores"]))
+    for means in over_seeds.values():
+        texts |= {text_of(headline, interval(np.array(m))) for m in zip(*means, strict=True)}
+    for (_, headline), runs in scores.items():
+        pairs = itertools.permutations(runs, 2)
+        texts |= {text_of(headline, difference(a, b)._asdict()) for a, b in pairs}
+    return texts
+
+
+def text_of(headline: Headline, stat: Mapping[str, float]) -> str:
+    return headline.figure(stat).removesuffix(" %")
+
+
+def test_every_figure_of_the_documentation_is_stored() -> None:
+    """`93.58 ± 0.38` and the like: of a run in docs/figures, or of several of them."""
+    stored, presets = stored_texts(), Path("conf/experiment").rglob("*.yaml")
+    published = " ".join(file.read_text("utf-8") for file in presets)
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        if page.name in OLDER:
+            continue
+        figures = set(re.findall(r"-?\d+\.\d+ ± \d+\.\d+", page.read_text("utf-8")))
+        unknown = {f for f in figures - stored if f.replace(" ± ", ", ") not in published}
+        assert not unknown, f"{page.name}: {sorted(unknown)}"
 
 
 def test_a_run_is_stored_with_its_verdict_and_its_scores(metarun: Metarun, tmp_path: Path) -> None:
