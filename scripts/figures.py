@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import shlex
 import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,6 +51,10 @@ def content_of(run: Path) -> dict[str, Any]:
     lines = map(json.loads, metrics.read_text("utf-8").splitlines() if metrics.is_file() else ())
     validations = [[x["step"], x[score], x["ci95"]] for x in lines if x["split"] == "val"]
     typed = [f"{k}={v}" for k, v in words(result["run"]["command"]).items() if k != "logger"]
+    arguments = shlex.split(result["run"]["command"])
+    if "--config-dir" in arguments:
+        folder = arguments[arguments.index("--config-dir") + 1]
+        typed = ["--config-dir", Path(folder).name, *typed]
     if is_evaluation(run):
         typed = ["evaluate", f"run={name_of(run.parents[1])}", *typed]
     backbone = result["protocol"]["backbone"]
