@@ -65,7 +65,7 @@ def content_of(run: Path) -> dict[str, Any]:
         "verify": judged,
         "command": " ".join(["metarun", *["verify"] * bool(judged), *typed]),
         **{key: result[key] for key in RESULT_KEYS if key in result},
-        "run": {key: result["run"][key] for key in RUN_KEYS},
+        "run": {key: result["run"][key] for key in RUN_KEYS if key in result["run"]},
         "validations": validations,
         "scores": packed(run / "test_episodes.csv", score) if "test" in result else None,
     }

@@ -102,7 +102,7 @@ def test_a_run_is_stored_with_its_verdict_and_its_scores(metarun: Metarun, tmp_p
         FIGURES.store(Path(name), folder)
     runs = FIGURES.stored_runs(folder)
     one = runs["one"]
-    assert one["command"] == f"metarun verify experiment={NAME} threads=1"
+    assert one["command"] == f"metarun verify --config-dir conf experiment={NAME} threads=1"
     assert one["verify"] == json.loads(Path("one/verify.json").read_text())
     assert interval(FIGURES.unpacked(one["scores"])) == pytest.approx(
         {key: one["test"]["accuracy"][key] for key in ("mean", "ci95")}
@@ -113,7 +113,22 @@ def test_a_run_is_stored_with_its_verdict_and_its_scores(metarun: Metarun, tmp_p
     with pytest.raises(SystemExit, match="is there already"):
         FIGURES.store(Path("one"), folder)
     rows = "\n".join(FIGURES.sections(folder))
-    assert "`metarun data=blobs debug=tiny backbone.filters=8 threads=1`" in rows
+    assert "`metarun --config-dir own data=blobs debug=tiny backbone.filters=8 threads=1`" in rows
+
+
+def test_an_evaluation_and_a_job_of_a_sweep_are_named_after_what_they_belong_to(
+    metarun: Metarun, tmp_path: Path
+) -> None:
+    assert metarun("-m", *TINY, "seed=0,1", "hydra.sweep.dir=seeds")[0] == 0
+    assert metarun("evaluate", "run=seeds/1", *TINY[:2], "shots=2", "name=two_shots")[0] == 0
+    for folder in ("seeds/0", "seeds/1/evaluations/two_shots"):
+        FIGURES.store(Path(folder), tmp_path / "stored")
+    runs = FIGURES.stored_runs(tmp_path / "stored")
+    assert list(runs) == ["seeds_0", "seeds_1_two_shots"]
+    assert runs["seeds_0"]["command"].endswith(" seed=0")
+    evaluation = runs["seeds_1_two_shots"]
+    assert evaluation["command"] == "metarun evaluate run=seeds_1 --config-dir own shots=2"
+    assert (evaluation["protocol"]["shots"], evaluation["validations"]) == (2, [])
 
 
 def verdict(seed: int, mean: float | None, done: int = 20_000) -> dict:
