@@ -9,9 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from metarun.algorithms.anil import ANIL
 from metarun.algorithms.clone_adapt import l2l
 from metarun.algorithms.maml import MAML
 from metarun.backbones.norm import BatchNorm
+from metarun.errors import Refused
 from tests.algorithms.gradients import finite_differences, gradient, same_as_wrapper, small, smooth
 from tests.algorithms.learners import predict, ragged
 
@@ -69,3 +71,27 @@ def test_tasks_of_different_sizes_have_equal_weight(batch_norm: str) -> None:
     torch.testing.assert_close(actual, finite_differences(model, batch), rtol=1e-5, atol=1e-8)
     separate = torch.stack([gradient(model, [task]) for task in batch]).mean(0)
     torch.testing.assert_close(actual, separate)
+
+
+def test_with_the_head_alone_it_is_anil() -> None:
+    """`ANIL` is another implementation, which computes the features only once."""
+    options = dict(inner_lr=0.5, inner_steps=3)
+    part, anil = smooth(MAML, adapts=["head"], **options), smooth(ANIL, **options)
+    torch.testing.assert_close(gradient(part, small()), gradient(anil, small()))
+
+
+def test_only_the_named_parts_adapt() -> None:
+    """Every other weight has its initial value after the inner loop, and a gradient."""
+    model = smooth(MAML, adapts=["layers"], inner_lr=0.5)
+    weights = model.fast_weights(small()[0].support)
+    body = {name for name, _ in model.net.named_parameters() if name.startswith("0.layers.")}
+    assert set(weights) == body
+    expected = finite_differences(model, small())
+    torch.testing.assert_close(gradient(model, small()), expected, rtol=1e-5, atol=1e-8)
+    assert model.net[1].weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("parts", [[], ["decision"], ["head", "bodies"]])
+def test_a_part_that_the_network_lacks_is_refused(parts: list[str]) -> None:
+    with pytest.raises(Refused, match=r"algo\.adapts=.*: should be parts of .*: layers, head"):
+        smooth(MAML, adapts=parts)

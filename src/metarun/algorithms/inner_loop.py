@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import nullcontext
 from typing import Literal
 
@@ -51,6 +51,7 @@ def adapted(
     lr: float | Iterable[Tensor],
     first_order: bool,
     engine: Engine = "loop",
+    adapts: Container[str] | None = None,
 ) -> Weights:
     """Return the weights of `net` after gradient steps on the mean loss of one task's support.
 
@@ -66,7 +67,8 @@ def adapted(
             differentiated with respect to these tensors.
         first_order: treat the inner gradients as constants (Finn et al. 2017, section 5.2).
         engine: `loop`: autograd; `vmap`: functions that `torch.func.vmap` can batch;
-            `learn2learn`: its wrappers, used as documented.
+            `learn2learn`: its wrappers, used as documented, which adapt all parameters.
+        adapts: names of the parameters that adapt; the others keep their values.
     """
     if engine == "learn2learn":
         from metarun.algorithms.clone_adapt import clone_adapt
@@ -76,7 +78,11 @@ def adapted(
     weights = dict(net.named_parameters())
     lrs = [lr] * len(weights) if isinstance(lr, int | float) else lr
     lrs = dict(zip(weights, lrs, strict=True))
-    weights = {name: w for name, w in weights.items() if w.requires_grad}
+    weights = {
+        name: w
+        for name, w in weights.items()
+        if w.requires_grad and (adapts is None or name in adapts)
+    }
     large = isinstance(support, Examples) and len(support) >= LARGE
     closed_form = engine == "vmap" or (large and not first_order)
     gradient = _gradient_under_vmap if engine == "vmap" else _gradient

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from metarun.algorithms import BatchNormKind
 from metarun.algorithms.gradient_learner import GradientLearner, stackable, stacked
-from metarun.algorithms.inner_loop import Adapted, Normalised, Weights
+from metarun.algorithms.inner_loop import Adapted, Normalised, Weights, adapted
+from metarun.config.schema import show
+from metarun.errors import Refused
 from metarun.layerwise.chain import Outputs, chain_of
 from metarun.layerwise.inner_loop import adapted_together
 from metarun.tasks.task import Evidence, Examples, Judged, Model, Spec, Task
@@ -34,6 +36,13 @@ class MAML(GradientLearner):
             those of the task's query batch, as published; `inductive`: those of the support under
             the adapted weights (MetaBN, Bronskill et al. 2020). The support is always normalised by
             its own statistics. There are no running averages.
+        adapts: parts of the network that the inner loop adapts, by their names in the backbone; the
+            linear layer behind it is the `head`. `null`: all. With `[head]`, the learner is `ANIL`,
+            which computes the same faster; with `[decision, head]` of the backbone `melu`, it is
+            MeLU (Lee et al. 2019). The other weights learn in the outer loop only.
+
+    Raises:
+        Refused: the network has no part of that name.
     """
 
     needs_labels = needs_examples = False
@@ -49,17 +58,32 @@ class MAML(GradientLearner):
         test_inner_steps: NonNegativeInt = 3,
         first_order: bool = False,
         batch_norm: BatchNormKind = "transductive",
+        adapts: list[str] | None = None,
     ) -> None:
         super().__init__()
         self.net = nn.Sequential(backbone, nn.Linear(backbone.features, spec.outputs))
+        self.adapts = None if adapts is None else self._parameters_of(adapts)
         self.inner_lr, self.first_order, self.batch_norm = inner_lr, first_order, batch_norm
         self.inner_steps, self.test_inner_steps = inner_steps, test_inner_steps
 
     def fast_weights(self, support: Evidence) -> Weights:
-        return self.inner_loop(self.net, support, self.step_sizes())
+        options = {"lr": self.step_sizes(), "engine": self.engine, "adapts": self.adapts}
+        return adapted(self.net, support, **options, **self.mode())
 
     def model(self, weights: Weights, support: Evidence) -> Model:
         return Normalised(Adapted(self.net, weights), support, self.batch_norm)
+
+    def _parameters_of(self, parts: list[str]) -> set[str]:
+        """Return the names in `net` of the parameters of these parts."""
+        found: dict[str, set[str]] = {}
+        for name, _ in self.net.named_parameters():
+            place, _, inner = name.partition(".")
+            found.setdefault("head" if place == "1" else inner.partition(".")[0], set()).add(name)
+        if not parts or not set(parts) <= found.keys():
+            raise Refused(
+                f"algo.adapts={show(parts)}: should be parts of the network: {', '.join(found)}"
+            )
+        return set().union(*(found[part] for part in parts))
 
     def step_sizes(self) -> float | Iterable[Tensor]:
         """Return `lr` of `adapted`."""

@@ -35,6 +35,8 @@ def set_engine(learner: Learner, config: RunConfig, spec: Spec, device: str) -> 
             f"engine={engine}: {config.choices.algo} has no inner loop that it could compute; "
             "engine=loop takes any learner"
         )
+    elif engine == "learn2learn" and getattr(learner, "adapts", None) is not None:
+        raise Refused("engine=learn2learn: it adapts all weights; leave algo.adapts out")
     elif engine == "learn2learn" and find_spec("learn2learn") is None:
         raise Refused("engine=learn2learn: learn2learn is not installed; engine=loop needs nothing")
     if config.tasks_at_once and engine not in TOGETHER:
@@ -81,7 +83,9 @@ def _obstacle(engine: str, learner: Learner, config: RunConfig, spec: Spec) -> s
         return f"tasks of {config.choices.data} differ in size"
     if engine == "layerwise" and chain_of(learner.net) is None:
         return "the network is no chain of convolutions, batch norms, poolings and linear layers"
-    if engine == "layerwise" and not all(p.requires_grad for p in learner.net.parameters()):
+    partly = getattr(learner, "adapts", None) is not None
+    partly = partly or not all(p.requires_grad for p in learner.parameters())
+    if engine == "layerwise" and partly:
         return "some weights of the network do not adapt"
     for module in learner.modules():
         kind = type(module).__name__
