@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra.core.config_store import ConfigStore
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -15,6 +16,8 @@ from metarun.config.compose import examine
 from metarun.config.groups import hydra_for
 from metarun.config.overrides import length, parse
 from metarun.sweeps import launchers
+from metarun.sweeps.configs import Configs
+from metarun.sweeps.job import Job, Sweep
 from tests.conftest import TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -137,16 +140,25 @@ def test_a_single_run_refuses_keys_of_sweeps(metarun: Metarun, word: str) -> Non
 def test_no_process_is_started_without_a_job(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    joblib = pytest.importorskip("hydra_plugins.metarun_joblib", reason="needs metarun[parallel]")
-    numbers_of_processes = []
-    monkeypatch.setattr(
-        joblib.MetarunJoblib,
-        "_run_in_parallel",
-        lambda self, jobs, first, n, _: numbers_of_processes.append(n),
-    )
-    joblib.MetarunJoblib(n_jobs=100).launch([["seed=0"], ["seed=1"]], 0)
-    assert numbers_of_processes == [2]
+    processes = []
+    monkeypatch.setattr(launchers, "run_in_parallel", lambda jobs, n, threads: processes.append(n))
+    sweep = Sweep(Path(), Configs(None), go_on=False)
+    jobs = [Job(n, 2, Path(str(n)), (f"seed={n}",), sweep) for n in (0, 1)]
+    launchers.run_jobs(jobs, "joblib", {"n_jobs": 100})
+    assert processes == [2]
     assert capsys.readouterr().out.startswith("2 jobs, 2 jobs at a time, ")
+
+
+def test_a_choice_of_another_plug_in_is_refused(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hydra_for(None)  # which loads the plug-ins
+    for group in ("launcher", "sweeper"):
+        choices = ConfigStore.instance().repo["hydra"][group]
+        monkeypatch.setitem(choices, "ray.yaml", choices["basic.yaml"])
+        code, _, err = metarun("-m", *TINY, f"hydra/{group}=ray", "seed=0,1")
+        assert (code, len(err)) == (2, 1)
+        assert err[0].startswith(f"metarun: hydra/{group}=ray: is not for metarun (basic, ")
 
 
 @pytest.mark.parametrize("word", ["threads=2", "threads=1,2", "hydra/launcher=basic"])
@@ -182,26 +194,20 @@ def test_a_mistake_is_reported_in_one_line_and_writes_nothing(
     assert not Path("sweep").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "extra"),
-    [("joblib", "parallel"), ("slurm", "cluster"), ("submitit_local", "cluster")],
-)
+@pytest.mark.parametrize("name", ["slurm", "submitit_local"])
 def test_a_missing_extra_is_reported_in_one_line(
-    metarun: Metarun, monkeypatch: pytest.MonkeyPatch, name: str, extra: str
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda n, *a: None if "launcher" in n else find(n, *a)
+        importlib.util, "find_spec", lambda n, *a: None if n == "submitit" else find(n, *a)
     )
     code, _, err = metarun("-m", *TINY, f"hydra/launcher={name}", "shots=1,2")
     assert code == 2
-    assert err == [f"metarun: hydra/launcher={name}: needs pip install 'metarun[{extra}]'"]
+    assert err == [f"metarun: hydra/launcher={name}: needs pip install 'metarun[cluster]'"]
 
 
-def test_a_launcher_can_be_printed_without_its_extra(metarun: Metarun) -> None:
-    """The class of the launcher belongs to metarun and exists without the extras."""
+def test_a_launcher_can_be_printed(metarun: Metarun) -> None:
     code, out, _ = metarun(*TINY, "hydra/launcher=slurm", "--cfg", "hydra", "-p", "hydra.launcher")
     assert code == 0
-    launcher = OmegaConf.create(out)
-    assert launcher.cpus_per_task == 4
-    assert launcher._target_ == "hydra_plugins.metarun_submitit.MetarunSlurm"
+    assert OmegaConf.create(out).cpus_per_task == 4

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shlex
 import tempfile
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from omegaconf import OmegaConf
 
 from metarun.config.groups import hydra_for
 from metarun.config.overrides import parse
+from metarun.sweeps import job as job_module
 from metarun.sweeps import sweep
 from tests.conftest import TINY, before_each_step, signal_in_step
 from tests.faults.test_disk import failing_from
@@ -317,24 +317,19 @@ def test_later_values_replace_a_single_one(metarun: Metarun) -> None:
 def test_the_values_of_a_sweep_can_be_in_params(metarun: Metarun) -> None:
     words = ["hydra.sweeper.params={algo: 'glob(*maml)'}", "shots=90", "hydra.sweep.dir=sweep"]
     metarun("-m", *TINY, *words, "hydra.sweeper.max_batch_size=1")
-    for job, algo in enumerate(("algo=fomaml", "algo=maml")):
-        assert algo in json.loads(Path(f"sweep/{job}/result.json").read_text())["run"]["command"]
+    for number, algo in enumerate(("algo=fomaml", "algo=maml")):
+        assert algo in json.loads(Path(f"sweep/{number}/result.json").read_text())["run"]["command"]
 
 
 def test_a_full_disk_under_a_sweep_names_the_file(metarun: Metarun) -> None:
-    def full(cfg: object, filename: str, output_dir: Path) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(output_dir / filename))
-
     words = ["-m", *TINY, "shots=90,91", "hydra.sweep.dir=sweep"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hydra.core.utils._save_config", full)
+        failing_from(patch, job_module, "make_folder", 1, errno.ENOSPC)
         code, _, err = metarun(*words)
     assert code == 1
-    assert len(err) == 1
-    assert err[0].endswith(
-        "sweep/0/.hydra/config.yaml: No space left on device; "
-        "the sweep can go on: metarun resume=sweep"
-    )
+    reason = "No space left on device; go on with: metarun resume=sweep"
+    folder = Path.cwd() / "sweep"
+    assert err == [f"metarun: job {n}: {folder / str(n)}: {reason}" for n in (0, 1)]
     metarun("resume=sweep", *TINY[:2])
     assert len(status("sweep")) == 2
 

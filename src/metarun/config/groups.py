@@ -12,6 +12,7 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
@@ -23,6 +24,7 @@ from metarun.config.schema import GROUPS, show
 from metarun.errors import Refused
 
 OF_SWEEPS = ("hydra/launcher", "hydra/sweeper")
+OF_PLUGINS = {"launcher": ("joblib.yaml", "submitit_local.yaml"), "sweeper": ("optuna.yaml",)}
 
 
 def conf_dir() -> Path:
@@ -49,6 +51,9 @@ def hydra_for(folder: str | None) -> Hydra:
     hydra.version.setbase("1.3")  # do not change the working directory
     GlobalHydra.instance().clear()
     search = create_config_search_path(str(conf_dir()))
+    for group, names in OF_PLUGINS.items():  # Hydra's plug-ins, if installed, have the same names
+        for name in names:
+            ConfigStore.instance().repo["hydra"][group].pop(name, None)
     if folder is not None:
         anchor = SearchPathQuery(provider="schema")  # must stay last
         search.prepend("command-line", f"file://{os.path.abspath(folder)}", anchor)

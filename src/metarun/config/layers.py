@@ -92,14 +92,9 @@ class Loader(ConfigLoaderImpl):
         return {**EMPTY, **_recommended(node, choices.get("data"))}
 
     def _store(self, layers: Layers) -> None:
-        """Put the layers where Hydra looks for configs that are not files.
-
-        In the process of a launcher, the pickled sources have a store of their own.
-        """
-        stores = [s.store for s in self.get_sources() if s.scheme() == "structured"]
-        for store in (ConfigStore.instance(), *stores):
-            for name, values in layers.items():
-                store.store(name=name, node=_node(values))
+        """Put the layers where Hydra looks for configs that are not files."""
+        for name, values in layers.items():
+            ConfigStore.instance().store(name=name, node=_node(values))
 
 
 def _refuse_marked_headers(config_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""Launchers of a sweep: check their settings, and choose the number of processes and threads."""
+"""Launchers of a sweep: check their settings, choose the numbers of processes, and run jobs."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ import importlib.util
 import math
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from metarun.config.compose import examine
 from metarun.config.overrides import length, nearest, parse
 from metarun.config.schema import show
-from metarun.errors import Refused
+from metarun.errors import Refused, say
+from metarun.sweeps.cluster import CLUSTERS, run_submitted
+from metarun.sweeps.job import Job
 from metarun.sweeps.search.search_space import SEARCH
+from metarun.sweeps.workers import run_in_parallel
 
-EXTRAS = {  # for each launcher: the packages that it needs, and the extra that installs them
-    "joblib": (("joblib", "hydra_plugins.hydra_joblib_launcher"), "parallel"),
-    "slurm": (("submitit", "hydra_plugins.hydra_submitit_launcher"), "cluster"),
-    "submitit_local": (("submitit", "hydra_plugins.hydra_submitit_launcher"), "cluster"),
+CHOICES = {  # other plug-ins of Hydra may offer more
+    "hydra/launcher": ("basic", "joblib", *CLUSTERS),
+    "hydra/sweeper": ("basic", "metarun", "optuna"),
 }
 COUNTS = ("n_jobs", "cpus_per_task", "timeout_min", "array_parallelism")
-MAX_JOBS = 100_000  # in a sweep; every job is composed before the first one starts
+COUNTED = ("threads", "workers")
+MAX_JOBS = 100_000  # in a sweep
 
 
 def cores() -> int:
@@ -77,9 +80,10 @@ def add_threads(overrides: list[str], cfg: DictConfig | None, loader: ConfigLoad
         jobs = jobs or cfg.hydra.sweeper.trials
         jobs = jobs if type(jobs) is int else 1
         threads = share(cores(), jobs, keys.n_jobs, threads, max(1, workers))[1]
-    elif name in EXTRAS:
+    elif name in CLUSTERS:
         threads = threads or max(1, keys.cpus_per_task // max(1, workers))
-    return [*overrides, f"threads={threads}"] if name in EXTRAS and threads else overrides
+    parallel = name == "joblib" or name in CLUSTERS
+    return [*overrides, f"threads={threads}"] if parallel and threads else overrides
 
 
 def _check(overrides: Sequence[Override], loader: ConfigLoader) -> None:
@@ -92,10 +96,11 @@ def _check(overrides: Sequence[Override], loader: ConfigLoader) -> None:
         if key.startswith("hydra") and "launcher" in key and o.is_sweep_override():
             mistakes.append(f"{o.input_line}: a sweep has one launcher")
             continue
-        if key == "hydra/launcher" and isinstance(value, str):
-            packages, extra = EXTRAS.get(value, ((), ""))
-            if not all(map(_installed, packages)):
-                mistakes.append(f"{key}={value}: needs pip install 'metarun[{extra}]'")
+        if key in CHOICES and isinstance(value, str) and value not in CHOICES[key]:
+            mistakes.append(f"{key}={value}: is not for metarun ({', '.join(CHOICES[key])})")
+        if key == "hydra/launcher" and value in CLUSTERS:
+            if importlib.util.find_spec("submitit") is None:
+                mistakes.append(f"{key}={value}: needs pip install 'metarun[cluster]'")
             elif value == "slurm" and shutil.which("sbatch") is None:
                 mistakes.append(
                     f"{key}=slurm: there is no sbatch on this machine; "
@@ -115,13 +120,6 @@ def _check(overrides: Sequence[Override], loader: ConfigLoader) -> None:
             mistakes.append(f"{key}={show(value)}: should be a whole number, 1 or more")
     if mistakes:
         raise Refused(*mistakes)
-
-
-def _installed(package: str) -> bool:
-    try:
-        return importlib.util.find_spec(package) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def count(overrides: Sequence[Override]) -> int:
@@ -157,16 +155,23 @@ def summary(jobs: int, processes: int, threads: int, workers: int = 1) -> str:
     return f"{jobs} jobs, {parallel} at a time, {each}, {on}"
 
 
-def without_result(overrides: Sequence[str]) -> JobReturn:
-    """Return the value that Hydra gets for a job without a result."""
-    result = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
-    result.return_value = math.nan
-    return result
+def run_jobs(jobs: Sequence[Job], launcher: str, keys: Mapping[str, Any]) -> bool:
+    """Run the jobs with a launcher; return whether one of them failed.
 
+    Args:
+        keys: the values of `hydra.launcher`.
 
-def any_failed(returned: object) -> bool:
-    """Return whether any of the jobs that Hydra returned has failed (`worker.attempt`)."""
-    if isinstance(returned, list | tuple):
-        return any(map(any_failed, returned))
-    value = getattr(returned, "_return_value", None)
-    return isinstance(value, float) and math.isnan(value)
+    Raises:
+        KeyboardInterrupt: a signal stopped the jobs.
+    """
+    if launcher in CLUSTERS:
+        return run_submitted(jobs, launcher, keys)
+    if launcher == "joblib":
+        threads, workers = (largest(key, [j.overrides for j in jobs]) for key in COUNTED)
+        processes, _ = share(cores(), len(jobs), keys["n_jobs"], threads, workers)
+        processes = min(processes, len(jobs))  # more would have no job
+        if jobs[0].number == 0:
+            say(summary(len(jobs), processes, threads, workers))
+        if processes > 1:
+            return run_in_parallel(jobs, processes, threads)
+    return any([job() for job in jobs])

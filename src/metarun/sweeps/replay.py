@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
-from metarun.config.overrides import one_line, parse
-from metarun.config.schema import show
+from metarun.config.overrides import one_line
 from metarun.errors import Refused
 from metarun.files import read_whole
 from metarun.runs.places import cache_mistake
 from metarun.runs.yaml_file import MAX_BYTES, parse_yaml
 from metarun.sweeps import launchers
+from metarun.sweeps.plan import is_inside
 from metarun.sweeps.search import setup
 
 REPLAYABLE = ("hydra.sweep.subdir=", "hydra/launcher=", "hydra/sweeper=")
@@ -41,7 +33,6 @@ LAUNCHER_KEYS = (  # safe to read from multirun.yaml: they run no code
 )
 PLAIN = re.compile(r"[\w.:+-]*")
 REFERENCE = re.compile(r"\$\{(?!hydra\.)[\w.]+\}|\$\{hydra\.job\.\w+\}")  # to a key; no resolver
-NUMBER = "${hydra.job.num}"  # the default of hydra.sweep.subdir
 
 
 def saved_overrides(sweep: Path) -> list[str]:
@@ -52,7 +43,7 @@ def saved_overrides(sweep: Path) -> list[str]:
     """
     file = sweep / "multirun.yaml"
     for path in sweep.iterdir():
-        if path.is_symlink() and not _is_inside(path, sweep):
+        if path.is_symlink() and not is_inside(path, sweep):
             raise Refused(f"{path}: is a link to another folder; a sweep writes only to its own")
     try:
         saved = parse_yaml(read_whole(file, MAX_BYTES))["hydra"]["overrides"]
@@ -136,40 +127,3 @@ def check_caches(overrides: Sequence[Override], file: Path) -> None:
             mistakes += filter(None, (cache_mistake(str(cache)) for cache in caches))
     if mistakes:
         raise Refused(*(f"{file}: {mistake}; start a new sweep" for mistake in mistakes))
-
-
-def check_job_folders(loader: ConfigLoader, overrides: Sequence[str], sweep: Path) -> None:
-    """Check that the folder of each job, `hydra.sweep.subdir`, is inside the folder of the sweep.
-
-    Raises:
-        Refused: it is not, for at least one job; or the overrides cannot be composed.
-    """
-    try:
-        master = loader.load_configuration("config", list(overrides), RunMode.MULTIRUN)
-    except Exception as error:  # Hydra and OmegaConf raise errors of many types
-        raise Refused(one_line(error)) from error
-    subdir = OmegaConf.to_container(master.hydra.sweep, resolve=False)["subdir"]
-    if subdir == NUMBER:
-        return
-    task_overrides, _ = parse(loader, master.hydra.overrides.task, sweep=True)
-    if any(o.is_sweep_override() and not o.is_discrete_sweep() for o in task_overrides):
-        return  # a search, which refuses hydra.sweep.subdir
-    (jobs,) = BasicSweeper.split_arguments(task_overrides, None)
-    for number, job in enumerate([*jobs, []]):  # without overrides: a job that is refused
-        try:
-            cfg = loader.load_sweep_config(master, list(job))
-            with open_dict(cfg):
-                cfg.hydra.job.id = cfg.hydra.job.num = number
-            HydraConfig.instance().set_config(cfg)
-            folder = sweep / str(OmegaConf.select(cfg, "hydra.sweep.subdir"))
-        except (HydraException, OmegaConfBaseException):
-            continue  # reported when the job starts
-        if not _is_inside(folder, sweep):
-            raise Refused(
-                f"hydra.sweep.subdir={show(subdir)}: job {number} would run in {folder}, which is "
-                f"not inside the folder of the sweep; the default is {NUMBER}"
-            )
-
-
-def _is_inside(path: Path, folder: Path) -> bool:
-    return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents

@@ -1,26 +1,26 @@
-"""Start and resume a sweep: Hydra's multirun, with each job validated separately."""
+"""Start and resume a sweep: many runs from one command line, each validated separately."""
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Glob, Override
-from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from metarun.config.compose import compose, examine, folder_at
 from metarun.config.groups import hydra_for, options_of, wrong_choice
-from metarun.config.overrides import one_line, parse, quote, set_again, sift
+from metarun.config.overrides import parse, quote, set_again, sift
 from metarun.config.schema import GROUPS
-from metarun.errors import Interrupted, Refused, RunFailed
-from metarun.files import write_whole
+from metarun.errors import Interrupted, Refused, RunFailed, refusing_os_errors
+from metarun.files import make_folder, write_whole
 from metarun.plots.figure import drawn
-from metarun.sweeps import launchers, pool, replay, worker
+from metarun.sweeps import launchers, plan, replay
+from metarun.sweeps.configs import Configs
+from metarun.sweeps.job import Sweep
 from metarun.sweeps.search import best, setup
 
 log = logging.getLogger(__name__)
@@ -125,32 +125,34 @@ def go_on(sweep: Path, new: Sequence[str], config_dir: str | None) -> int:
     return _run(overrides, sweep, config_dir, go_on=True)
 
 
-def _run(overrides: list[str], sweep: Path, config_dir: str | None, go_on: bool) -> int:
+def _run(overrides: list[str], folder: Path, config_dir: str | None, go_on: bool) -> int:
     """Run the jobs, print the results, and return the exit code."""
-    hydra = hydra_for(config_dir)
+    loader = hydra_for(config_dir).config_loader
     overrides = [o for o in overrides if not o.startswith("hydra.sweep.dir=")]
-    overrides.append(f"hydra.sweep.dir={quote(str(sweep))}")
-    started = True
+    overrides.append(f"hydra.sweep.dir={quote(str(folder))}")
+    master = plan.master_config(loader, overrides)
+    sweep = Sweep(folder, Configs.of(config_dir, overrides), go_on)
+    begin = setup.trials_of if setup.is_search(overrides) else plan.jobs_of
+    jobs, size = begin(loader, master, sweep)
+    launcher = master.hydra.runtime.choices["hydra/launcher"]
+    keys = OmegaConf.to_container(master.hydra.launcher, resolve=True)
+    with refusing_os_errors(f"hydra.sweep.dir={folder}", "cannot be written to"):
+        make_folder(folder)
+        write_whole(folder / "multirun.yaml", OmegaConf.to_yaml(master))
+    failed = False
     try:
-        replay.check_job_folders(hydra.config_loader, overrides, sweep)
-        parsed, _ = parse(hydra.config_loader, overrides, sweep=True)
-        jobs = None if setup.is_search(overrides) else launchers.count(parsed)
-        task = partial(worker.attempt, go_on=go_on, main_pid=os.getpid(), jobs=jobs)
-        returned = hydra.multirun("config", task, overrides)
-    except (HydraException, Refused) as error:  # not of a job: a job catches its own
-        started = False
-        raise error if isinstance(error, Refused) else Refused(one_line(error)) from error
-    except OSError as error:  # Hydra writes to the folder of a job before the job starts
-        reason = f"{error.filename or sweep}: {error.strerror or error}"
-        raise RunFailed(f"{reason}; the sweep can go on: metarun resume={sweep}") from error
+        for first in range(0, len(jobs), size or len(jobs)):
+            batch = jobs[first : first + (size or len(jobs))]
+            failed |= launchers.run_jobs(batch, launcher, keys)
+    except OSError as error:
+        reason = f"{error.filename or folder}: {error.strerror or error}"
+        raise RunFailed(f"{reason}; the sweep can go on: metarun resume={folder}") from error
     except KeyboardInterrupt as stop:
-        raise Interrupted(f"the sweep can go on: metarun resume={sweep}") from stop
+        raise Interrupted(f"the sweep can go on: metarun resume={folder}") from stop
     finally:
-        pool.close()
-        failed = started and _print_results(sweep)
-        if started:
-            best.print_best(sweep)
-    return int(failed or launchers.any_failed(returned))
+        failed |= _print_results(folder)
+        best.print_best(folder)
+    return int(failed)
 
 
 def _shared_config(overrides: list[str], config_dir: str | None) -> DictConfig | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,8 +124,3 @@ def test_a_range_has_the_values_of_hydra(start: int, step: int, length: int) -> 
     (d,) = read_space([override]).dimensions
     values = [d.low + i * d.step for i in range(len(expected))]
     assert [float(d.override_for(v).removeprefix("a=")) for v in values] == expected
-
-
-def test_a_space_is_restored_from_json() -> None:
-    space = read("x=1", "a=tag(log,interval(0.1,2))", "b=range(1,6)", "c=x,y")
-    assert Space.of(json.loads(json.dumps(space.to_json()))) == space

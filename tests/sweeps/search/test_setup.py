@@ -18,10 +18,10 @@ import pytest
 import yaml
 from filelock import FileLock
 
-import metarun.sweeps.search.trial as trial_module
 from metarun.loggers import Guarded
 from metarun.sweeps import sweep
 from metarun.sweeps.search.study import Study
+from metarun.sweeps.search.trial import Reports
 from tests.conftest import TINY, blank, signal_in_step
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -114,12 +114,12 @@ def test_a_search_is_reproducible_and_more_trials_can_be_added(
 
 def planned(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
     """Let trial i report scores[i] at each validation."""
-    original = trial_module._Job.validated
+    original = Reports.validated
 
     def validated(self: Any, step: int, val: Any) -> None:
         original(self, step, {"accuracy": {"mean": scores[self.number]}})
 
-    monkeypatch.setattr(trial_module._Job, "validated", validated)
+    monkeypatch.setattr(Reports, "validated", validated)
 
 
 def test_a_search_over_a_key_without_a_value(

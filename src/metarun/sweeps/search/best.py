@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from omegaconf import DictConfig
 
 from metarun.config.schema import GROUPS
 from metarun.errors import Refused, printable
 from metarun.files import make_folder, read_whole, write_whole
-from metarun.sweeps.composition import composed, config_folders, loader_for
+from metarun.sweeps.job import Sweep
 from metarun.sweeps.search.study import Study
 from metarun.tasks.headline import Headline
 
@@ -27,33 +25,27 @@ GROUPS_AS_KEYS = ("experiment", "debug")
 NOT_SETTINGS = ("out", "choices", "preset", "quick", "_target_")  # not saved in the file
 
 
-def save(study: Study, sweep: Path, hydra: DictConfig) -> None:
+def save(study: Study, sweep: Sweep) -> None:
     """Save the settings of the best trial so far, if one has finished.
-
-    Args:
-        study: the search.
-        sweep: the folder of the sweep.
-        hydra: the `hydra` node of the sweep or of a job.
 
     Raises:
         Refused: the folder of the file is a link.
     """
     with study.lock:  # another process may save a better trial at the same time
         if (best := study.best()) is not None:
-            _write_best(study, best, sweep, hydra)
+            _write_best(study, best, sweep)
 
 
-def _write_best(study: Study, best: FrozenTrial, sweep: Path, hydra: DictConfig) -> None:
+def _write_best(study: Study, best: FrozenTrial, sweep: Sweep) -> None:
     """Write the choices of the best trial, and the keys that differ from those choices."""
-    loader, search_path = loader_for(hydra)
-    trial_config = composed(loader, [*search_path, *study.space.overrides_for(best.params)])
+    trial_config = sweep.configs.compose(study.space.overrides_for(best.params))
     groups = {
         group: trial_config.choices[group]
         for group in GROUPS
         if group not in GROUPS_AS_KEYS and trial_config.choices.get(group) is not None
     }
     choices = [f"{group}={name}" for group, name in groups.items()]
-    choices_only = composed(loader, [*search_path, *choices])
+    choices_only = sweep.configs.compose(choices)
     content = {
         "defaults": [{f"override /{group}": name} for group, name in groups.items()],
         **_changes(choices_only.raw, trial_config.raw),
@@ -61,16 +53,16 @@ def _write_best(study: Study, best: FrozenTrial, sweep: Path, hydra: DictConfig)
     values = " ".join(d.override_for(best.params[d.key]) for d in study.space.dimensions)
     finished = sum(trial.state.name == "COMPLETE" for trial in study.trials())
     rank = f"the best of {finished} that finished" if finished > 1 else "the first that finished"
-    about = f"Trial {best.number}, {rank}: validation {_score(sweep, best)}; {values}"
+    about = f"Trial {best.number}, {rank}: validation {_score(sweep.folder, best)}; {values}"
     text = "".join(
         [
             "# @package _global_\n",
-            f"# {printable(_command(sweep, hydra))}\n",
+            f"# {printable(_command(sweep))}\n",
             f"# {printable(about)}\n",
             yaml.safe_dump(content, sort_keys=False, allow_unicode=True),
         ]
     )
-    file = sweep / FILE
+    file = sweep.folder / FILE
     if file.parent.is_symlink():
         raise Refused(f"{file.parent}: is a link; a search does not follow links")
     make_folder(file.parent)
@@ -105,15 +97,15 @@ def _changes(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any
     return changes
 
 
-def _command(sweep: Path, hydra: DictConfig) -> str:
+def _command(sweep: Sweep) -> str:
     """Return the command that trains with the best settings.
 
     It takes `--config-dir` for the sweep, so a config folder of the user goes to the search path.
     """
-    config_dir, search_path = config_folders(hydra)
+    config_dir, search_path = sweep.configs.config_dir, sweep.configs.search_path
     if config_dir and not search_path:
-        search_path = [f"hydra.searchpath=[file://{os.path.abspath(config_dir)}]"]
-    folder = str(_relative(sweep))
+        search_path = (f"hydra.searchpath=[file://{config_dir}]",)
+    folder = str(_relative(sweep.folder))
     return shlex.join(["metarun", "experiment=best", "--config-dir", folder, *search_path])
 
 

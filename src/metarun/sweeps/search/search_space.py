@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from metarun.errors import Mistakes, Refused
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+    from optuna.trial import Trial
 
 SEARCH = "hydra/sweeper=optuna"  # the override that turns a sweep into a search
 DIGITS = 6  # significant digits of a value from an interval; more make no difference
@@ -68,6 +69,15 @@ class Dimension:
             return distributions.IntDistribution(self.low, self.high, self.log, self.step or 1)
         return distributions.FloatDistribution(self.low, self.high, self.log, self.step)
 
+    def suggest(self, trial: Trial) -> Any:
+        """Return the value of this dimension that an Optuna trial proposes, or already has."""
+        if self.choices:
+            return trial.suggest_categorical(self.key, self.choices)
+        if isinstance(self.low, int):
+            step = self.step or 1
+            return trial.suggest_int(self.key, self.low, self.high, step=step, log=self.log)
+        return trial.suggest_float(self.key, self.low, self.high, step=self.step, log=self.log)
+
     def override_for(self, value: Any) -> str:
         """Return the override that sets the key to `value`."""
         if self.choices:
@@ -94,19 +104,6 @@ class Space:
     def overrides_for(self, values: Mapping[str, Any]) -> list[str]:
         """Return the overrides of a trial with these values, by key."""
         return [o if isinstance(o, str) else o.override_for(values[o.key]) for o in self.overrides]
-
-    def to_json(self) -> list[str | dict[str, Any]]:
-        """Return the overrides as JSON values; `Space.of` reads them."""
-        return [o if isinstance(o, str) else asdict(o) for o in self.overrides]
-
-    @classmethod
-    def of(cls, content: Iterable[str | dict[str, Any]]) -> Space:
-        """Return the space that `to_json` has written."""
-        overrides = (
-            o if isinstance(o, str) else Dimension(**{**o, "choices": tuple(o["choices"])})
-            for o in content
-        )
-        return cls(tuple(overrides))
 
 
 def read_space(parsed: Sequence[Override], integer_keys: Iterable[str] = ()) -> Space:

@@ -1,10 +1,10 @@
-"""Start a search: check its overrides and settings before anything is written."""
+"""The trials of a search; its overrides and settings are checked before anything is written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
@@ -13,12 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 from metarun.config.overrides import nearest, parse
 from metarun.config.schema import GROUPS
 from metarun.errors import Refused, refusing_os_errors
-from metarun.files import make_folder, write_whole
-from metarun.sweeps.composition import composed, loader_for
+from metarun.files import make_folder
+from metarun.sweeps.configs import Configs
+from metarun.sweeps.job import Job, Sweep
 from metarun.sweeps.search.samplers import Settings
 from metarun.sweeps.search.search_space import SEARCH, Dimension, Space, read_space
 from metarun.sweeps.search.study import Study, import_optuna
-from metarun.sweeps.search.trial import trial_override
+from metarun.sweeps.search.trial import Trial
 
 KEYS = tuple(f"hydra.sweeper.{name}" for name in Settings.model_fields)
 SWEEPER_KEYS = ("hydra.sweeper.max_batch_size", "hydra.sweeper.params")  # without a search
@@ -67,62 +68,60 @@ def change_trials(saved: list[str], new: Sequence[str]) -> tuple[list[str], list
     return [*unchanged, *trials], others
 
 
-def begin(config: DictConfig, keys: Mapping[str, Any], overrides: Sequence[str]) -> list[list[str]]:
+def trials_of(
+    loader: ConfigLoader, master: DictConfig, sweep: Sweep
+) -> tuple[list[Job], int | None]:
     """Check the settings and the overrides, and create or open the folder of the search.
 
     Args:
-        config: the configuration of the sweep, with its `hydra` node.
-        keys: the keys of `hydra.sweeper`.
-        overrides: the overrides of all trials, some of them ranges.
+        master: the configuration of the sweep, with its `hydra` node.
 
     Returns:
-        The overrides of each job.
+        The trials, which are launched together: none waits for the slowest of a batch.
 
     Raises:
         Refused: with a line for every mistake.
     """
     import_optuna()
-    settings = Settings.checked(keys)
-    if any(o.startswith("hydra.sweep.subdir=") for o in config.hydra.overrides.hydra):
+    settings = Settings.checked(OmegaConf.to_container(master.hydra.sweeper, resolve=True))
+    if any(o.startswith("hydra.sweep.subdir=") for o in master.hydra.overrides.hydra):
         raise Refused(
             "hydra.sweep.subdir: a search numbers the folders of its trials; leave it out"
         )
-    loader, search_path = loader_for(config.hydra)
-    parsed, mistakes = parse(loader, overrides, sweep=True)
+    words = OmegaConf.to_container(master.hydra.overrides.task)
+    parsed, mistakes = parse(loader, words, sweep=True)
     if mistakes:
         raise Refused(*mistakes)
-    space = read_space(parsed, _integer_keys(loader, search_path, read_space(parsed)))
-    _check_choices(loader, search_path, space)
-    sweep = Path(config.hydra.sweep.dir)
-    with refusing_os_errors(f"hydra.sweep.dir={sweep}", "cannot be written to"):
-        make_folder(sweep)
-        study = Study(sweep, space, settings)
-        started = len(study.trials())
-        if settings.trials < started:
-            raise Refused(f"{KEYS[0]}={settings.trials}: {sweep} already has {started} trials")
-        write_whole(sweep / "multirun.yaml", OmegaConf.to_yaml(config))
-    threads = [o for o in space.overrides if isinstance(o, str) and o.startswith("threads=")]
-    # A launcher reads the number of threads from the overrides of a job.
-    return [[trial_override(space, settings), *threads[-1:]]] * settings.trials
+    space = read_space(parsed, _integer_keys(sweep.configs, read_space(parsed)))
+    _check_choices(sweep.configs, space)
+    folder, count = sweep.folder, settings.trials
+    with refusing_os_errors(f"hydra.sweep.dir={folder}", "cannot be written to"):
+        make_folder(folder)
+        if count < (started := len(Study(folder, space, settings).trials())):
+            raise Refused(f"{KEYS[0]}={count}: {folder} already has {started} trials")
+    fixed = tuple(o for o in space.overrides if isinstance(o, str))
+    root = Path(os.path.abspath(folder))
+    return [
+        Trial(number, count, root / str(number), fixed, sweep, space, settings)
+        for number in range(count)
+    ], None
 
 
-def _integer_keys(loader: ConfigLoader, search_path: Sequence[str], space: Space) -> list[str]:
+def _integer_keys(configs: Configs, space: Space) -> list[str]:
     """Return the searched keys whose default value is an integer."""
     choices = {d.key: d.choices[0] for d in _groups(space)}
     groups = Space(tuple(o for o in space.overrides if isinstance(o, str) or o.key in choices))
-    raw = composed(loader, [*search_path, *groups.overrides_for(choices)]).raw
-    config = OmegaConf.create(raw)
+    config = OmegaConf.create(configs.compose(groups.overrides_for(choices)).raw)
     return [d.key for d in space.dimensions if type(OmegaConf.select(config, d.key)) is int]
 
 
-def _check_choices(loader: ConfigLoader, search_path: Sequence[str], space: Space) -> None:
+def _check_choices(configs: Configs, space: Space) -> None:
     """Check that each choice of each group composes with the first value of other dimensions."""
     first = {d.key: d.choices[0] if d.choices else d.low for d in space.dimensions}
-    mistakes = composed(loader, [*search_path, *space.overrides_for(first)]).mistakes
+    mistakes = configs.compose(space.overrides_for(first)).mistakes
     for d in _groups(space):
         for choice in d.choices[1:]:
-            overrides = space.overrides_for({**first, d.key: choice})
-            for mistake in composed(loader, [*search_path, *overrides]).mistakes:
+            for mistake in configs.compose(space.overrides_for({**first, d.key: choice})).mistakes:
                 is_known = mistake.startswith((f"{d.key}=", *mistakes))
                 with_choice = f"{mistake} (with {d.override_for(choice)})"
                 mistakes.append(mistake if is_known else with_choice)

@@ -142,18 +142,23 @@ class Study:
         with self.lock:  # each proposal must see those before it
             while len(self.trials()) <= number:
                 self.study.add_trial(create_trial(state=TrialState.WAITING))
-            trial = self.trials()[number]
-            if trial.state is TrialState.WAITING:
-                self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+            trial_id = self._id(number)
+            if self.trials()[number].state is TrialState.WAITING:
+                self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
             self.study.sampler = sampler(self.settings, number)
-            current = Trial(self.study, trial._trial_id)  # values that it already has are kept
-            return {d.key: current._suggest(d.key, d.distribution()) for d in self.space.dimensions}
+            trial = Trial(self.study, trial_id)  # values that it already has are kept
+            return {d.key: d.suggest(trial) for d in self.space.dimensions}
+
+    def _id(self, number: int) -> int:
+        """Return the identifier of trial `number` in the storage."""
+        study_id = self.storage.get_study_id_from_name(NAME)
+        return self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def report(self, number: int, step: int, value: float) -> None:
         """Record the objective of trial `number` after outer step `step`, unless it is recorded."""
         trial = self.trials()[number]
         if trial.intermediate_values.get(step, math.nan) != value:
-            self.storage.set_trial_intermediate_value(trial._trial_id, step, value)
+            self.storage.set_trial_intermediate_value(self._id(number), step, value)
 
     def should_prune(self, number: int, eval_every: int) -> bool:
         """Return whether the pruner ends trial `number`, given its reports so far."""

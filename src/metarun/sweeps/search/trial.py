@@ -1,157 +1,117 @@
-"""Run a trial, which is a job of a search: get its values, train, and report the result."""
+"""A trial is a job of a search: it asks for its values, trains, and reports its validations."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
-from metarun.config.overrides import quote
 from metarun.config.schema import RunConfig
-from metarun.errors import Pruned, Refused, RunFailed, complain
-from metarun.sweeps.composition import Composed, composed, loader_for
-from metarun.sweeps.job import (
-    objective,
-    refuse_other_run,
-    rerun_command,
-    run_and_record,
-    train_or_resume,
-)
+from metarun.errors import Pruned, Refused, RunFailed
+from metarun.sweeps.job import Job
 from metarun.sweeps.search import best
 from metarun.sweeps.search.samplers import Settings, prune_reason
 from metarun.sweeps.search.search_space import Space
 from metarun.sweeps.search.study import Study
+from metarun.tasks.headline import Headline
 
-TRIAL = "trial"  # config key of a job of a search; holds the space and the settings
 BEFORE = {"COMPLETE": "finished before", "PRUNED": "ended early before", "FAIL": "failed before"}
 
 
-def trial_override(space: Space, settings: Settings) -> str:
-    """Return the override that makes a job a trial: it passes the search to any launcher."""
-    content = {"words": space.to_json(), "settings": settings.model_dump()}
-    return f"++{TRIAL}={quote(json.dumps(content).encode().hex())}"
-
-
-def run_trial(cfg: DictConfig, go_on: bool) -> float | None:
-    """Run the trial with the number of the job, unless it has ended or another process runs it.
-
-    Returns:
-        The `objective` of the trial; `nan` if it failed, `None` if another process runs it.
-    """
-    from metarun.training.display import announce
-
-    hydra = HydraConfig.get()
-    number, out = hydra.job.num, Path(hydra.runtime.output_dir)
-    content = json.loads(bytes.fromhex(cfg[TRIAL]))
-    space, settings = Space.of(content["words"]), Settings.checked(content["settings"])
-    study = Study(out.parent, space, settings)
-    with study.claim(number) as claimed:
-        if not claimed:
-            announce(number, ["another process is running this trial"], settings.trials)
-            return None
-        state = study.state(number)
-        values = study.values(number)
-        if state in BEFORE:
-            line = f"{BEFORE[state]}: {_searched_overrides(space, values)}"
-            announce(number, [line], settings.trials)
-            # The process of the best trial may have been killed before it saved the settings.
-            if (first := study.best()) is not None and first.number == number:
-                best.save(study, out.parent, hydra)
-            return math.nan if state == "FAIL" else study.value(number)
-        overrides = space.overrides_for(values)
-        announce(number, overrides, settings.trials)
-        loader, search_path = loader_for(hydra)
-        job = _Job(study, number, out, rerun_command(hydra, overrides))
-        try:
-            return job.run(
-                composed(loader, [*search_path, *overrides]), go_on or state == "RUNNING"
-            )
-        except OSError as error:
-            path = error.filename or study.folder
-            raise RunFailed(
-                f"job {number}: {path}: {error.strerror or error}; go on with: "
-                f"metarun resume={out.parent}"
-            ) from error
-
-
-class _Job:
-    """A running trial; the training loop calls `validated` after each validation.
+@dataclass(frozen=True)
+class Trial(Job):
+    """A trial; its overrides are those of all trials until it has asked for its values.
 
     Attributes:
-        number: the number of the trial.
-        config: the configuration of its run; `None` if its overrides are invalid.
-        disk_error: whether the run failed because of the disk; the trial can then be resumed.
+        space: the overrides of the search, with its ranges.
+        settings: the settings of the search.
     """
 
-    def __init__(self, study: Study, number: int, out: Path, line: str) -> None:
-        self.study, self.number, self.out, self.line = study, number, out, line
-        self.config: RunConfig | None = None
-        self.disk_error = False
+    space: Space
+    settings: Settings
 
-    def run(self, job: Composed, go_on: bool) -> float | None:
-        """Run the trial, report its outcome to the search, and return its objective."""
-        from metarun.runs import results
+    def run(self) -> int:
+        """Run the trial, unless it has ended or another process runs it."""
+        from metarun.training.display import announce
+
+        study = Study(self.out.parent, self.space, self.settings)
+        with study.claim(self.number) as claimed:
+            if not claimed:
+                announce(self.number, ["another process is running this trial"], self.jobs)
+                return 0
+            state = study.state(self.number)
+            values = study.values(self.number)
+            if state in BEFORE:
+                searched = (d.override_for(values[d.key]) for d in self.space.dimensions)
+                announce(self.number, [f"{BEFORE[state]}:", *searched], self.jobs)
+                # The process of the best trial may have been killed before it saved the settings.
+                if (first := study.best()) is not None and first.number == self.number:
+                    best.save(study, self.sweep)
+                return int(state == "FAIL")
+            job = replace(self, overrides=tuple(self.space.overrides_for(values)))
+            announce(self.number, job.overrides, self.jobs)
+            return (job.resumed() if state == "RUNNING" else job)._search(study)
+
+    def _search(self, study: Study) -> int:
+        """Run the trial with its values, and report its outcome to the search."""
         from metarun.training.display import conclude_job, console
 
-        self.config = job.config
-        previous = (results.read_result(self.out) or {}) if go_on else {}
+        composed = self.sweep.configs.compose(self.overrides)
+        reports = Reports(study, self, composed.config)
         try:
-            result = run_and_record(
-                self.number, self.out, self.line, go_on, lambda: self._work(job, previous, go_on)
-            )
+            if self.sweep.go_on:
+                reports.send_missing()
+            result = self.make(composed, reports)
         except Pruned as pruned:
-            self.study.tell(self.number, "PRUNED")
-            reason = prune_reason(self.study.settings)
+            study.tell(self.number, "PRUNED")
+            reason = prune_reason(self.settings)
             console().print(f"  ended early: {reason} at step {pruned.step}")
-            return self.study.value(self.number)
-        value = math.nan
-        if result is not None:
-            conclude_job(result)
-            value = objective(result)
-        if self.disk_error:
-            return value
-        if math.isnan(value):
-            if result is not None:
-                complain(
-                    f"job {self.number}: the validation score is not a number: the trial failed"
-                )
-            self.study.tell(self.number, "FAIL")
-            return value
-        self.study.tell(self.number, "COMPLETE", value)
-        best.save(self.study, self.out.parent, HydraConfig.get())
-        return value
-
-    def _work(self, job: Composed, previous: Mapping[str, Any], go_on: bool) -> dict[str, Any]:
-        """Train or resume the run, and return its result."""
-        if self.config is None:
-            raise Refused(*job.mistakes)
-        if previous.get("status") == "completed":  # killed before it reported the result
-            refuse_other_run(self.config, self.out)
-            return dict(previous)
-        if go_on:
-            self._report_missing()
-            if isinstance(pruned := previous.get("pruned"), dict):
-                raise Pruned(self.number, pruned.get("step", 0))
-        try:
-            return train_or_resume(self.config, self.out, self.line, go_on, self)
-        except RunFailed as error:
-            self.disk_error = isinstance(error.__cause__, OSError)  # the trial can be resumed
+            return 0
+        except (Refused, RunFailed) as error:
+            # Where the disk is full or the folder holds another run, the trial can be resumed.
+            if not isinstance(error.__cause__, OSError | Refused):
+                study.tell(self.number, "FAIL")
             raise
+        conclude_job(result)
+        value = objective(result)
+        if math.isnan(value):
+            study.tell(self.number, "FAIL")
+            raise RunFailed("the validation score is not a number: the trial failed")
+        study.tell(self.number, "COMPLETE", value)
+        best.save(study, self.sweep)
+        return 0
 
-    def _report_missing(self) -> None:
-        """Report validations that a killed process had saved but not reported."""
-        from metarun.runs import metrics
 
-        for line in metrics.read_metrics(self.out):
+@dataclass
+class Reports:
+    """Sends the validations of a running trial to its search (`training.loop.Trial`)."""
+
+    study: Study
+    job: Job
+    config: RunConfig | None
+
+    @property
+    def number(self) -> int:
+        """The number of the trial."""
+        return self.job.number
+
+    def send_missing(self) -> None:
+        """Report validations that a killed process had saved but not reported.
+
+        Raises:
+            Pruned: the search had ended the trial.
+        """
+        from metarun.runs import metrics, results
+
+        for line in metrics.read_metrics(self.job.out):
             if line["split"] == "val" and isinstance(line["step"], int):
                 value = self._objective({name: {"mean": mean} for name, mean in line.items()})
                 if not math.isnan(value):
                     self.study.report(self.number, line["step"], value)
+        pruned = (results.read_result(self.job.out) or {}).get("pruned")
+        if isinstance(pruned, dict):
+            raise Pruned(self.number, pruned.get("step", 0))
 
     def validated(self, step: int, val: Mapping[str, Any]) -> None:
         """Report a validation.
@@ -168,9 +128,16 @@ class _Job:
         """Return the value to maximise; the result file of the run names the headline score."""
         from metarun.runs import results
 
-        return objective({**(results.read_result(self.out) or {}), "val": val})
+        return objective({**(results.read_result(self.job.out) or {}), "val": val})
 
 
-def _searched_overrides(space: Space, values: Mapping[str, Any]) -> str:
-    """Return the overrides of the searched keys, separated by spaces."""
-    return " ".join(d.override_for(values[d.key]) for d in space.dimensions if d.key in values)
+def objective(result: Mapping[str, Any]) -> float:
+    """Return the value to maximise: the headline score on the validation split.
+
+    The sign is reversed if a lower score is better. The value is `nan` if there is no score.
+    """
+    headline = Headline.of(result)
+    try:
+        return headline.worth(float(result["val"][headline.score]["mean"]))
+    except (KeyError, TypeError, ValueError):
+        return math.nan

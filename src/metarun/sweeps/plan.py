@@ -1,0 +1,117 @@
+"""The jobs of a sweep: every combination of the values of its overrides, each with a folder."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from metarun.config.overrides import one_line, parse
+from metarun.config.schema import show
+from metarun.errors import Refused
+from metarun.sweeps.job import Job, Sweep
+from metarun.sweeps.launchers import count
+
+NUMBER = "${hydra.job.num}"  # the default of hydra.sweep.subdir
+
+
+def master_config(loader: ConfigLoader, overrides: Sequence[str]) -> DictConfig:
+    """Return the configuration of the sweep itself: its `hydra` node has all overrides.
+
+    Raises:
+        Refused: the overrides of Hydra cannot be composed.
+    """
+    try:
+        return loader.load_configuration("config", list(overrides), RunMode.MULTIRUN)
+    except Exception as error:  # Hydra and OmegaConf raise errors of many types
+        raise Refused(one_line(error)) from error
+
+
+def jobs_of(loader: ConfigLoader, master: DictConfig, sweep: Sweep) -> tuple[list[Job], int | None]:
+    """Return the jobs, and how many of them are launched together; `None`: all.
+
+    Raises:
+        Refused: a key of the sweeper is invalid, there are too many jobs, or the folder of a job
+            would not be in that of the sweep.
+    """
+    sweeper = OmegaConf.to_container(master.hydra.sweeper)
+    size, params = sweeper.get("max_batch_size"), sweeper.get("params") or {}
+    if not isinstance(params, Mapping):
+        line = f"hydra.sweeper.params={show(params)}"
+        raise Refused(f"{line}: should be values by key: hydra.sweeper.params={{KEY: VALUES}}")
+    if size is not None and not (type(size) is int and size >= 1):
+        line = f"hydra.sweeper.max_batch_size={show(size)}"
+        raise Refused(f"{line}: should be a whole number, 1 or more, or null")
+    words = [*(f"{key}={values}" for key, values in params.items()), *master.hydra.overrides.task]
+    parsed, mistakes = parse(loader, words, sweep=True)
+    if mistakes:
+        raise Refused(*mistakes)
+    count(parsed)
+    combinations = list(_combinations(parsed))
+    folders = _folders(loader, master, combinations, sweep.folder)
+    jobs = enumerate(zip(folders, combinations, strict=True))
+    return [Job(n, len(folders), out, tuple(job), sweep) for n, (out, job) in jobs], size
+
+
+def _combinations(overrides: Sequence[Override]) -> Iterator[Sequence[str]]:
+    """Yield the overrides of each job; of two overrides of one key, the later one counts."""
+    values: dict[str, list[str]] = {}
+    for o in overrides:
+        key, several = o.get_key_element(), o.is_sweep_override()
+        texts = o.sweep_string_iterator() if several else [o.get_value_element_as_str()]
+        values[key] = [f"{key}={text}" for text in texts]
+    return itertools.product(*values.values())
+
+
+def _folders(
+    loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]], sweep: Path
+) -> list[Path]:
+    """Return the folder of each job, `hydra.sweep.subdir`, which must be inside that of the sweep.
+
+    Raises:
+        Refused: the folder of a job is not, or its name cannot be composed.
+    """
+    subdir, root = (
+        OmegaConf.to_container(master.hydra.sweep)["subdir"],
+        Path(os.path.abspath(sweep)),
+    )
+    if subdir == NUMBER:
+        return [root / str(number) for number in range(len(jobs))]
+    folders = []
+    for number, job in enumerate(jobs):
+        folder = root / _subdir(loader, master, number, job)
+        if not is_inside(folder, sweep):
+            raise Refused(
+                f"hydra.sweep.subdir={show(subdir)}: job {number} would run in {folder}, which is "
+                f"not inside the folder of the sweep; the default is {NUMBER}"
+            )
+        folders.append(folder)
+    return folders
+
+
+def _subdir(loader: ConfigLoader, master: DictConfig, number: int, job: Sequence[str]) -> str:
+    """Return the value of `hydra.sweep.subdir` for a job, or of the default, if it is invalid."""
+    try:
+        cfg = loader.load_sweep_config(master, list(job))
+        with open_dict(cfg):
+            cfg.hydra.job.id = cfg.hydra.job.num = number
+        HydraConfig.instance().set_config(cfg)  # for ${hydra:…}
+        return str(OmegaConf.select(cfg, "hydra.sweep.subdir"))
+    except (HydraException, OmegaConfBaseException) as error:
+        if not job:
+            raise Refused(one_line(error)) from error
+        return _subdir(loader, master, number, ())
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Return whether the path is below the folder, after following links."""
+    return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents

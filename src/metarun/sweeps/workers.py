@@ -1,0 +1,112 @@
+"""Run the jobs of a sweep in parallel, in processes that each run one job after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
+from types import FrameType
+
+from metarun.errors import complain
+from metarun.sweeps.job import Job
+from metarun.training.interruption import HANGUP, handling
+
+SERVE = "from metarun.sweeps.worker import serve; serve()"
+LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class _Worker:
+    """A process with the end of a connection to it, and the job that it runs."""
+
+    def __init__(self, threads: int) -> None:
+        self.job: Job | None = None
+        self.connection, its_end = Pipe()
+        with its_end:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", SERVE],
+                stdin=its_end.fileno(),
+                env={**os.environ, **dict.fromkeys(LIMITS, str(threads))},
+                start_new_session=True,  # Ctrl-C is for this process, which stops the others once
+            )
+
+    def start(self, job: Job) -> None:
+        """Send a job; if the process has been killed, `outcome` will tell."""
+        self.job = job
+        with contextlib.suppress(OSError):
+            self.connection.send(job)
+
+    def outcome(self) -> int | None:
+        """Return the exit code of the job, or `None` if the process has ended before it."""
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            self.process.wait()
+            return None
+
+
+def run_in_parallel(jobs: Sequence[Job], processes: int, threads: int) -> bool:
+    """Run the jobs, `processes` at a time; return whether one of them failed.
+
+    The first signal lets each process save its job, the second stops the jobs at once, and the
+    third kills the processes. SIGHUP, which may be sent twice, counts as the first only.
+
+    Raises:
+        KeyboardInterrupt: a signal stopped the jobs, and all processes have ended.
+    """
+    waiting, workers, signals, failed = list(jobs)[::-1], list[_Worker](), 0, False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal signals
+        if number == HANGUP and signals:
+            return
+        signals += 1
+        if signals > 2:
+            raise KeyboardInterrupt
+        for worker in workers:
+            worker.process.terminate()
+
+    try:
+        with handling(stop):
+            while True:
+                idle = [worker for worker in workers if worker.job is None]
+                while waiting and not signals and (idle or len(workers) < processes):
+                    if not idle:
+                        workers.append(worker := _Worker(threads))
+                        idle.append(worker)
+                        if signals:  # it arrived before `stop` could know the process
+                            worker.process.terminate()
+                    idle.pop().start(waiting.pop())
+                busy = {worker.connection: worker for worker in workers if worker.job is not None}
+                if not busy:
+                    break
+                for connection in wait(list(busy)):
+                    worker = busy[connection]
+                    code = worker.outcome()
+                    failed |= code != 0
+                    if code is None:
+                        workers.remove(worker)
+                        if not signals:
+                            _complain_of_end(worker.job)
+                    worker.job = None
+    except BaseException:
+        for worker in workers:
+            worker.process.kill()
+        raise
+    finally:
+        for worker in workers:
+            worker.connection.close()
+            worker.process.wait()
+    if signals:
+        raise KeyboardInterrupt
+    return failed
+
+
+def _complain_of_end(job: Job) -> None:
+    complain(
+        f"job {job.number}: ended because a process was killed, perhaps out of memory; "
+        f"go on with: metarun resume={job.sweep.folder}"
+    )
