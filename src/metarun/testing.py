@@ -111,6 +111,19 @@ def only_transductive_predictions_depend_on_other_queries(make: Make, batch_norm
         assert not torch.allclose(alone, expected)
 
 
+def a_model_follows_the_kind_of_batch_norm(make: Make, batch_norm: str) -> None:
+    """With `adapts_alike`, the models of one adaptation serve both kinds of batch norm."""
+    other = "transductive" if batch_norm == "inductive" else "inductive"
+    learner, batch = make(batch_norm), tasks(seed=1)
+    if not learner.adapts_alike:
+        return
+    with torch.no_grad():
+        models = adapt(learner, batch)
+        learner.batch_norm = other
+        outputs = torch.stack([m(task.query.x) for task, m in zip(batch, models, strict=True)])
+    torch.testing.assert_close(outputs, predict(make(other), batch))
+
+
 def the_order_of_support_and_queries_does_not_matter(make: Make, batch_norm: str) -> None:
     """Reversing queries and, unless `order_matters`, the support only reorders the outputs."""
     learner, batch = make(batch_norm), tasks(seed=1)
@@ -141,6 +154,7 @@ CHECKS = (
     evaluation_does_not_change_parameters_or_buffers,
     predictions_do_not_depend_on_other_tasks,
     only_transductive_predictions_depend_on_other_queries,
+    a_model_follows_the_kind_of_batch_norm,
     the_order_of_support_and_queries_does_not_matter,
     a_few_steps_on_one_batch_lower_its_loss,
 )

@@ -53,7 +53,7 @@ def test_it_adapts_under_no_grad() -> None:
     options = {"steps": 1, "lr": 0.3, "first_order": True}
     with torch.no_grad():
         actual = adapted(model, task.support, **options)
-        outputs = Normalised(Adapted(model, actual), task.support, "inductive")(task.query.x)
+        outputs = Normalised(Adapted(model, actual), task.support, Learner())(task.query.x)
         assert not outputs.requires_grad
     expected = adapted(model, task.support, **options)
     assert torch.equal(actual["0.weight"], expected["0.weight"])

@@ -83,11 +83,11 @@ def test_a_signal_during_an_evaluation_writes_nothing(
 ) -> None:
     def test(*args: Any) -> Any:
         os.kill(os.getpid(), number)
-        return evaluation.evaluate(*args)
+        return evaluation.evaluate_kinds(*args)
 
     shutil.copytree(made / "whole", "run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tested, "evaluate", test)
+        patch.setattr(tested, "evaluate_kinds", test)
         code, _, err = metarun("evaluate", "run=run", *TINY[:2])
     assert (code, err) == (130, ["metarun: interrupted"])
     assert not Path("run/evaluations").exists()

@@ -12,7 +12,7 @@ import torch
 from metarun.algorithms import Learner
 from metarun.stats import interval
 from metarun.tasks.task import Examples, Model
-from metarun.training.evaluation import TASKS_AT_ONCE, evaluate
+from metarun.training.evaluation import TASKS_AT_ONCE, evaluate, evaluate_kinds
 from tests.tasks.test_sampler import frozen, split
 
 
@@ -66,3 +66,29 @@ def test_the_mode_of_the_learner_is_restored() -> None:
         learner = First().train(mode)
         evaluate(learner, frozen(split(10, 6), 5, 1, 3), 2)
         assert learner.training is mode
+
+
+class Counting(First):
+    """Counts adaptations, and is surer of label 0 if it is transductive."""
+
+    adaptations = 0
+
+    def adapt(self, support: Examples) -> Model:
+        self.adaptations += 1
+        return lambda x: First.adapt(self, support)(x) * (1 + (self.batch_norm == "transductive"))
+
+
+@pytest.mark.parametrize(("alike", "adaptations"), [(True, 3), (False, 6)])
+def test_both_kinds_of_batch_norm_share_an_adaptation_that_is_alike(
+    alike: bool, adaptations: int
+) -> None:
+    learner = Counting()
+    learner.adapts_alike = alike
+    sampler, kinds = frozen(split(10, 6), 5, 1, 3), ["transductive", "inductive"]
+    scores = evaluate_kinds(learner, sampler, 3, kinds)
+    assert learner.adaptations == adaptations
+    assert learner.batch_norm == "inductive"
+    assert not np.array_equal(*(of_kind["loss"] for of_kind in scores.values()))
+    for kind, of_kind in scores.items():
+        learner.batch_norm = kind
+        assert np.array_equal(of_kind["loss"], evaluate(learner, sampler, 3)["loss"])

@@ -40,6 +40,8 @@ class Learner(nn.Module):
         order_matters: predictions depend on the order of the support.
         slope: the gradient used in training is the exact gradient of the outer loss, which
             `metarun audit` verifies.
+        adapts_alike: adaptation does not depend on `batch_norm`; a model reads it when it computes
+            outputs. An evaluation with both kinds of batch norm then adapts once.
         batch_norm: statistics that normalise a query in evaluation: `transductive` (those of the
             query batch) or `inductive` (a prediction depends on the support and that query only).
     """
@@ -56,6 +58,7 @@ class Learner(nn.Module):
     fixed_shots: bool = False
     order_matters: bool = False
     slope: bool = True
+    adapts_alike: bool = False
     batch_norm: str = "inductive"
 
     def adapt(self, support: Evidence) -> Model:

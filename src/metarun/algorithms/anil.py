@@ -36,6 +36,7 @@ class ANIL(GradientLearner):
     """
 
     needs_labels = False
+    adapts_alike = True
 
     def __init__(
         self,
@@ -61,5 +62,5 @@ class ANIL(GradientLearner):
 
     def model(self, weights: Weights, support: Examples) -> Model:
         head = Adapted(self.head, weights)
-        body = Normalised(self.backbone, support, self.batch_norm)
+        body = Normalised(self.backbone, support, self)
         return lambda x: head(body(x))

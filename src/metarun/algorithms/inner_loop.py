@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad
 
-from metarun.algorithms import BatchNormKind
+from metarun.algorithms import Learner
 from metarun.backbones.norm import BatchNorm, normalised_by
 from metarun.tasks.task import Evidence, Examples, Inputs, joined
 
@@ -117,14 +117,19 @@ class Normalised:
     Args:
         net: the network, usually adapted to the task.
         support: support of the task.
-        batch_norm: `transductive`: a batch is normalised by its own statistics; `inductive`: by
-            those of the support under the weights of `net` (MetaBN, Bronskill et al. 2020).
+        learner: its `batch_norm` is `transductive`: a batch is normalised by its own statistics; or
+            `inductive`: by those of the support under the weights of `net` (MetaBN, Bronskill et
+            al. 2020). It is read for each batch.
     """
 
-    def __init__(self, net: nn.Module, support: Evidence, batch_norm: BatchNormKind) -> None:
-        self.net, self.support = net, support
-        has_batch_norm = any(isinstance(module, BatchNorm) for module in net.modules())
-        self.by_support = has_batch_norm and batch_norm == "inductive"
+    def __init__(self, net: nn.Module, support: Evidence, learner: Learner) -> None:
+        self.net, self.support, self.learner = net, support, learner
+
+    @property
+    def by_support(self) -> bool:
+        """Whether the statistics are those of the support."""
+        inductive = self.learner.batch_norm == "inductive"
+        return inductive and any(isinstance(module, BatchNorm) for module in self.net.modules())
 
     def __call__(self, x: Inputs) -> Tensor:
         """Outputs (items, …) for inputs (items, *shape)."""

@@ -140,6 +140,7 @@ class LSTM(Learner):
 
     per_label_head = True
     needs_labels = needs_examples = False
+    adapts_alike = True
     slope = False  # the inputs of the LSTM are treated as constants
 
     def __init__(
@@ -165,7 +166,7 @@ class LSTM(Learner):
         state = self.meta.start(torch.cat([p.flatten() for p in self.net.parameters()]))
         for _ in range(self.inner_steps):
             state = self.meta(*self.loss_and_gradient(state.cell, support), state)
-        return Normalised(self._learner(state.cell), support, self.batch_norm)
+        return Normalised(self._learner(state.cell), support, self)
 
     def loss_and_gradient(self, cell: Tensor, support: Evidence) -> tuple[Tensor, Tensor]:
         """Return the loss of the learner with the parameters `cell` and its gradient, detached."""

@@ -46,6 +46,7 @@ class MAML(GradientLearner):
     """
 
     needs_labels = needs_examples = False
+    adapts_alike = True
     engines = (*GradientLearner.engines, "layerwise")
 
     def __init__(
@@ -71,7 +72,7 @@ class MAML(GradientLearner):
         return adapted(self.net, support, **options, **self.mode())
 
     def model(self, weights: Weights, support: Evidence) -> Model:
-        return Normalised(Adapted(self.net, weights), support, self.batch_norm)
+        return Normalised(Adapted(self.net, weights), support, self)
 
     def _parameters_of(self, parts: list[str]) -> set[str]:
         """Return the names in `net` of the parameters of these parts."""
@@ -114,7 +115,7 @@ class MAML(GradientLearner):
         supports, queries = [task.support for task in tasks], [task.query for task in tasks]
         if self.engine != "layerwise" or not (stackable(supports) and stackable(queries)):
             return super().outer_losses(tasks)
-        if Normalised(self.net, supports[0], self.batch_norm).by_support:
+        if Normalised(self.net, supports[0], self).by_support:
             models = self.adapt_all(supports)
             return [query.judge(model) for query, model in zip(queries, models, strict=True)]
         weights = self.fast_weights_together(supports)

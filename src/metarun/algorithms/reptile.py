@@ -72,7 +72,7 @@ class Reptile(Learner):
     per_label_head = True
     needs_labels = False
     engines = ("loop", "vmap")
-    sequential = True
+    sequential = adapts_alike = True
     slope = False  # φ depends on θ but is treated as a constant
 
     def __init__(

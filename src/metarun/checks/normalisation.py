@@ -13,7 +13,7 @@ from metarun.checks.finding import Finding
 from metarun.stats import interval
 from metarun.tasks.sampler import Sampler
 from metarun.tasks.task import each
-from metarun.training.evaluation import TASKS_AT_ONCE, evaluate
+from metarun.training.evaluation import TASKS_AT_ONCE, evaluate, evaluate_kinds
 from metarun.training.gradient import adapt
 
 TOLERANCE = 1e-6  # relative to the largest output, in double precision
@@ -74,10 +74,7 @@ def transductive_gap(
     if not supports_both:
         text = f"the learner has one way to normalise queries: {protocol}"
         return Finding(name, "measured", text, {"batch_norm": protocol})
-    scores = {}
-    for kind in ("inductive", "transductive"):
-        learner.batch_norm = kind
-        scores[kind] = evaluate(learner, sampler, episodes)
+    scores = evaluate_kinds(learner, sampler, episodes, ("inductive", "transductive"))
     headline = sampler.source.spec.objective.headline
     score, factor, unit = headline.score, headline.factor, headline.unit
     inductive, transductive = (scores[kind][score] for kind in ("inductive", "transductive"))

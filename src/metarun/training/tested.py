@@ -14,7 +14,7 @@ from metarun.errors import Refused
 from metarun.runs import results
 from metarun.runs.episodes import figures_of, write_scores
 from metarun.tasks.sampler import Classes, Sampler
-from metarun.training.evaluation import Workers, evaluate
+from metarun.training.evaluation import Workers, evaluate_kinds
 from metarun.training.interruption import Stop
 from metarun.training.parts import Parts
 from metarun.training.progress import Display
@@ -35,18 +35,9 @@ def scores_of(
 ) -> dict[str, dict[str, np.ndarray]]:
     """The scores with each kind of batch norm in `_kinds`; shows the progress."""
     learner, kinds = parts.learner, _kinds(parts)
-    total, scores = episodes * len(kinds), {}
-    with Stop() as stop, Display(Remaining(test_episodes=total)) as display:
-        proceed = display.progress(title, total, stop)
-        for i, kind in enumerate(kinds):
-            learner.batch_norm = kind
-            scores[kind] = evaluate(
-                *(learner, sampler, episodes),
-                lambda done, i=i: proceed(i * episodes + done),
-                workers,
-            )
-    learner.batch_norm = kinds[0]
-    return scores
+    with Stop() as stop, Display(Remaining(test_episodes=episodes)) as display:
+        proceed = display.progress(title, episodes, stop)
+        return evaluate_kinds(learner, sampler, episodes, kinds, proceed, workers)
 
 
 def write_test(

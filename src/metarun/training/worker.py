@@ -23,7 +23,7 @@ from metarun.config.schema import RunConfig
 from metarun.tasks.sampler import SPLITS, Sampler
 from metarun.training import gradient, processes
 from metarun.training.blocks import Part, running_averages
-from metarun.training.evaluation import score
+from metarun.training.evaluation import ScoresByKind, score
 from metarun.training.parts import Parts, assemble
 
 
@@ -94,19 +94,20 @@ class Worker:
         scores = [{name: s.cpu() for name, s in own.items()} for own in self.part.scores]
         return scores, [gradient is not None for gradient in self.part.gradients]
 
-    def score(self, key: tuple[int, ...], some: Sequence[range]) -> list[dict[str, float]]:
+    def score(
+        self, key: tuple[int, ...], some: Sequence[range], kinds: Sequence[str]
+    ) -> list[ScoresByKind]:
         """The scores of the tasks of this rank's block, of the evaluation stream `key`."""
         if self.rank >= len(some):
             return []
         split = SPLITS[key[2]]
         if split not in self.sources:
             self.sources[split] = self.parts.source(split, "")
-        return score(self.parts.learner, Sampler(self.sources[split], key), some[self.rank])
+        return score(self.parts.learner, Sampler(self.sources[split], key), some[self.rank], kinds)
 
-    def load(self, batch_norm: str) -> None:
-        """Receive the weights and buffers of rank 0, and set the kind of batch norm."""
+    def load(self) -> None:
+        """Receive the weights and buffers of rank 0."""
         learner = self.parts.learner
-        learner.batch_norm = batch_norm
         tensors = [*learner.parameters(), *learner.buffers()]
         flats = self._packed(tensors)
         for flat in flats:

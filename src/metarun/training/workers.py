@@ -23,6 +23,7 @@ from metarun.tasks.sampler import Sampler
 from metarun.training import gradient, processes
 from metarun.training.blocks import Part, blocks, combine, obstacle
 from metarun.training.compatibility import RUN
+from metarun.training.evaluation import ScoresByKind
 from metarun.training.parts import Parts
 from metarun.training.worker import Failure, Worker, serve
 
@@ -61,12 +62,14 @@ class Workers(Worker):
         return combine(learner, self._parts(numbers))
 
     def send_weights(self) -> None:
-        """Send the learner's weights, buffers and kind of batch norm to the others."""
-        self._lead("load", self.parts.learner.batch_norm)
+        """Send the learner's weights and buffers to the others."""
+        self._lead("load")
 
-    def scores(self, sampler: Sampler, some: Sequence[range]) -> list[dict[str, float]]:
+    def scores(
+        self, sampler: Sampler, some: Sequence[range], kinds: Sequence[str]
+    ) -> list[ScoresByKind]:
         """The scores of these evaluation tasks, at most one block for each rank."""
-        answers = self._lead("compute", "score", sampler.key, some)
+        answers = self._lead("compute", "score", sampler.key, some, kinds)
         return [scores for answer in answers for scores in answer]
 
     def _parts(self, numbers: range) -> Iterator[Part]:
