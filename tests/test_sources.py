@@ -18,7 +18,7 @@ from metarun.config.groups import choices
 from metarun.runs import checkpoint, metrics
 from metarun.tasks.gathered import source_of
 from metarun.tasks.sampler import Sampler
-from tests.algorithms.learners import WITHOUT_TRAINING
+from tests.algorithms.learners import OF_RATINGS, WITHOUT_TRAINING
 from tests.conftest import OWN
 from tests.faults.conftest import assert_same
 from tests.faults.test_kill import killed_at, whole
@@ -91,14 +91,15 @@ def test_all_learners_train_or_are_refused_in_one_line(
     by_queries = ["algo.batch_norm=transductive"] if (algo, name) == ("lstm", "point") else []
     words = [f"algo={algo}", *backbone, *by_queries]
     code, _, err = metarun(*SHORT, *SOURCES[name], *words, "out=run")
-    supported = {"users": {"maml", "fomaml", "meta_sgd", "anil", "lstm", "reptile"}}
-    supported["point"] = supported["users"] - {"anil", "reptile"}
+    inner_loops = {"maml", "fomaml", "meta_sgd", "anil", "lstm", "reptile"}
+    supported = {"users": inner_loops | {"user_mean"}, "point": inner_loops - {"anil", "reptile"}}
     if algo in supported[name]:
         assert (code, err) == (0, [])
         assert result("run")["status"] == "completed"
     else:
         assert (code, len(err)) == (2, 1)
-        assert err[0].startswith(f"metarun: algo={algo} data={name}: {algo} ")
+        about = "algo" if algo in OF_RATINGS else f"algo={algo} data={name}: {algo} "
+        assert err[0].startswith(f"metarun: {about}")
         assert not Path("run").exists()
 
 

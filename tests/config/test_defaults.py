@@ -16,6 +16,7 @@ GROUPS = ("algo", "backbone", "optimizer", "augmentation", "data", "logger")
 CHOICES = [(group, name) for group in GROUPS for name in files(group)]
 VARIANTS = {  # keys whose value in the file differs from the default of the class
     ("algo", "fomaml"): {"first_order"},
+    ("algo", "melu"): {*("inner_lr", "test_inner_steps", "first_order", "batch_norm", "adapts")},
     ("algo", "meta_baseline"): {"distance", "temperature", "learn_temperature"},
     ("backbone", "efficientnet_lite0"): {"frozen"},
     ("backbone", "timm"): {"frozen"},

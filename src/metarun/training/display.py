@@ -15,6 +15,7 @@ from rich.text import Text
 from metarun.errors import printable
 from metarun.process import job_label
 from metarun.runs.results import clock, interval_over_classes, published, table
+from metarun.tasks.headline import UNKNOWN as PLAIN
 from metarun.tasks.headline import Headline
 
 SPLITS = (("test", "test"), ("val", "validation"))
@@ -98,6 +99,12 @@ def conclude(folder: Path, result: Mapping[str, Any]) -> None:
     screen.print(table(result, screen.width))
     for name, scores in result.get("test_by_batch_norm", {}).items():
         screen.print(f"{name} batch norm: {headline.figure_in(scores)}", markup=False)
+    test, best = result.get("test", {}), result.get("protocol", {}).get("best_possible", {})
+    known = ("loss", headline.score, "episodes", "classes")
+    if further := [f"{k} {PLAIN.figure(v)}" for k, v in test.items() if k not in known]:
+        screen.print(f"test, further scores: {', '.join(further)}", markup=False)
+    if headline.score in best:
+        screen.print(f"best possible: {headline.figure_in(best)}", markup=False)
     if line := interval_over_classes(result):
         screen.print(line, markup=False)
     if note := published(result)[1]:

@@ -48,7 +48,8 @@ def build_learner(
 
 def _backbone(config: RunConfig, blueprint: Callable[..., Any], spec: Spec) -> Any:
     built_in = target_of(blueprint).__module__.startswith("metarun.")
-    if built_in and isinstance(spec.inputs, Mapping):
+    takes_names = getattr(target_of(blueprint), "named_inputs", False)
+    if built_in and isinstance(spec.inputs, Mapping) and not takes_names:
         raise Refused(
             f"backbone={config.choices.backbone}: takes items that are one tensor, but items of "
             f"{config.choices.data} have several: {', '.join(spec.inputs)}"

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from metarun.config.published import cell_of
 from metarun.config.schema import RunConfig, show
 from metarun.data.classes import Split
 from metarun.data.duplicates import repeats
 from metarun.data.scaled import Scaled
 from metarun.runs import results
+from metarun.stats import interval
 from metarun.tasks.augmentation import none
 from metarun.tasks.gathered import NORMALISATION
 from metarun.tasks.headline import Headline
+from metarun.tasks.sampler import Sampler
 from metarun.training.parts import Parts
 from metarun.training.processes import size_of
 
@@ -45,7 +49,7 @@ def protocol(
         "queries": c.queries,
         "batch_norm": parts.learner.batch_norm,
         "augmentation": _augmentation(c),
-        "normalisation": NORMALISATION,
+        "normalisation": getattr(tasks, "normalisation", NORMALISATION),
         "pixels": _pixels(getattr(tasks, "notes", {})),
         "copies": repeats(tasks).counts if isinstance(tasks, Split) else None,
         "headline": headline.as_dict(),
@@ -57,6 +61,7 @@ def protocol(
         "backbone": c.backbone,
         "published": _published(c, episodes, parts.learner.batch_norm, headline),
         **({"scaled": tasks.scaled} if isinstance(tasks, Scaled) else {}),
+        **(_best_possible(parts.frozen(split), episodes) if finished else {}),
         **trained,
     }
 
@@ -94,6 +99,17 @@ def _published(
     differences += [f"paper: {note}" for note in preset.notes]
     figure = {key: value / headline.factor for key, value in preset.published.items()}
     return {headline.score: figure, "source": preset.source, "differences": differences}
+
+
+def _best_possible(sampler: Sampler, episodes: int) -> dict[str, Any]:
+    """The entry `best_possible`, for tasks that follow a known law.
+
+    Their source defines `best_possible(choices)`: the best expected scores on a task, by name.
+    """
+    if not hasattr(sampler.source, "best_possible"):
+        return {}
+    best = [sampler.source.best_possible(sampler.choose(i)) for i in range(episodes)]
+    return {"best_possible": {k: interval(np.array([b[k] for b in best])) for k in best[0]}}
 
 
 def _pixels(notes: Mapping[str, Any]) -> dict[str, Any] | None:
