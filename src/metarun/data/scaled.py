@@ -74,7 +74,7 @@ def as_trained(split: Any, inputs: Shape, data: str) -> Any:
     if shape == inputs:
         return split
     pictures = all(isinstance(s, tuple) and len(s) == 3 and s[0] in MODES for s in (shape, inputs))
-    if not pictures or not isinstance(split, Split) or split.items.dtype != np.uint8:
+    if not pictures or type(split) is not Split or split.items.dtype != np.uint8:
         raise Refused(
             f"data={data}: its items are {_described(shape)}, and the run was trained on "
             f"{_described(inputs)}; pictures can be scaled, other items should be of one shape"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,16 @@ def draw_episodes(path: Path, title: str, sampler: Sampler, numbers: Sequence[in
     Returns:
         `False` if the items are neither pictures nor points of a known function.
     """
-    tasks, split = sampler.tasks(numbers), getattr(sampler.source, "split", None)
+    split = getattr(sampler.source, "split", None)
+    tasks = [as_pictures(task, split) for task in sampler.tasks(numbers)]
     if hasattr(split, "truth"):
         figure = _points(sampler, tasks)
     elif is_of_pictures(tasks[0]):
         figure = _pictures(sampler, tasks)
     else:
         return False
-    figure.suptitle(f"{title}, {size_of(sampler)}", fontsize=10, parse_math=False)
+    title = ", ".join([title, size_of(sampler), *caption_of(split)])
+    figure.suptitle(title, fontsize=10, parse_math=False, wrap=True)
     save(figure, path)
     return True
 
@@ -46,6 +49,23 @@ def is_of_pictures(task: Task) -> bool:
     """Whether the items of a task are pictures of labelled classes."""
     x = getattr(task.support, "x", None)
     return isinstance(x, Tensor) and x.dim() == 4 and task.support.labels > 0
+
+
+def as_pictures(task: Task, split: Any) -> Task:
+    """The task with its items as pictures, where a split of other items can draw them.
+
+    An item of several clips is drawn as the first of them.
+    """
+    if not hasattr(split, "pictures"):
+        return task
+    parts = {"support": task.support, "query": task.query}
+    drawn = {key: split.pictures(part.x[:: part.clips]) for key, part in parts.items()}
+    return replace(task, **{key: replace(parts[key], x=x, clips=1) for key, x in drawn.items()})
+
+
+def caption_of(split: Any) -> list[str]:
+    """What the pictures of the split show, if it says so."""
+    return [split.caption] if hasattr(split, "caption") else []
 
 
 def size_of(sampler: Sampler) -> str:

@@ -105,7 +105,9 @@ def episode(out: Path, learner: Learner, sampler: Sampler) -> Path | None:
     (task,) = sampler.tasks([0])
     if not episodes.is_of_pictures(task):
         return None
-    predicted = learner.adapt(task.support)(task.query.x).argmax(-1)
+    predicted = task.query.per_item(learner.adapt(task.support)(task.query.x)).argmax(-1)
+    split = getattr(sampler.source, "split", None)
+    task = episodes.as_pictures(task, split)
     ways, shots, queries = episodes.largest([task])
     rows, shots = min(ways, episodes.MAX_WAYS), min(shots, episodes.MAX_SHOTS)
     queries = min(queries, episodes.MAX_QUERIES)
@@ -115,7 +117,8 @@ def episode(out: Path, learner: Learner, sampler: Sampler) -> Path | None:
     accuracy = (predicted == task.query.y).double().mean()
     figure.suptitle(
         "test episode 0: support (grey), queries predicted correctly (green) or wrongly "
-        f"(red); {100 * float(accuracy):.0f} % of {len(predicted)} correct",
+        f"(red); {100 * float(accuracy):.0f} % of {len(predicted)} correct"
+        + "".join(f"; {caption}" for caption in episodes.caption_of(split)),
         fontsize=9,
         wrap=True,
     )

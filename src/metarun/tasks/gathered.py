@@ -35,7 +35,10 @@ class Arrays(Protocol):
         """Draw the random choices of one task: a tuple of small arrays."""
 
     def gather(self, picks: Sequence[Any], shots: int) -> tuple[np.ndarray, ...]:
-        """Return support x and y, query x and y of the tasks in `picks`, each (T, items, …)."""
+        """Return support x and y, query x and y of the tasks in `picks`, each (T, items, …).
+
+        Query x may have several consecutive rows for each of y, see `Examples.clips`.
+        """
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ class Gathered:
 
     def _examples(self, x: Tensor, y: Tensor) -> Examples:
         objective = self.split.objective
-        return Examples(x, y, objective, self.ways if objective.labels else 0)
+        labels = self.ways if objective.labels else 0
+        return Examples(x, y, objective, labels, clips=len(x) // len(y))
 
 
 def as_tensor(array: np.ndarray, device: torch.device | str, dtype: torch.dtype) -> Tensor:

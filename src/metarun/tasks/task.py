@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
@@ -50,34 +51,50 @@ class Examples:
     """Any number of items with their labels or targets.
 
     Attributes:
-        x: (items, *shape), or a mapping of names to such tensors.
+        x: (items · clips, *shape), or a mapping of names to such tensors.
         y: (items) labels 0 … labels − 1, or (items, *target) real-valued targets.
         objective, labels: see `Evidence`.
+        clips: number of consecutive rows of x that belong to one item, such as clips of a
+            recording; their probabilities are averaged before the item is judged.
     """
 
     x: Inputs
     y: Tensor
     objective: Objective
     labels: int = 0
+    clips: int = 1
 
     def __len__(self) -> int:
         return len(self.y)
 
     def __getitem__(self, rows: Tensor | slice) -> Examples:
         """Return the examples at these indices."""
-        return replace(self, x=each(lambda x: x[rows], self.x), y=self.y[rows])
+
+        def chosen(x: Tensor) -> Tensor:
+            return x.unflatten(0, (len(self), self.clips))[rows].flatten(0, 1)
+
+        x = each(chosen if self.clips > 1 else lambda x: x[rows], self.x)
+        return replace(self, x=x, y=self.y[rows])
 
     def loss(self, model: Model) -> Tensor:
-        return self.objective.loss(model(self.x), self.y)
+        return self.objective.loss(self.per_item(model(self.x)), self.y)
 
     def judge(self, model: Model) -> Judged:
         return self.judged(model(self.x))
 
     def judged(self, outputs: Tensor) -> Judged:
-        """Return loss and scores of the outputs (items, …) for these examples."""
+        """Return loss and scores of the outputs (items · clips, …) for these examples."""
+        outputs = self.per_item(outputs)
         loss = self.objective.loss(outputs, self.y)
         scores = self.objective.scores(outputs.detach(), self.y)
         return Judged(loss, {"loss": loss.detach(), **scores})
+
+    def per_item(self, outputs: Tensor) -> Tensor:
+        """Return the outputs of each item: the logarithm of its clips' mean probabilities."""
+        if self.clips == 1:
+            return outputs
+        clips = outputs.log_softmax(-1).unflatten(0, (-1, self.clips))
+        return clips.logsumexp(1) - math.log(self.clips)
 
 
 @dataclass(frozen=True)
