@@ -4,8 +4,8 @@
 
 Every learner trains for a few steps on glyphs in double precision with plain gradient descent, on
 the CPU and on the device, and weights and test scores are compared; learners with an inner loop
-with both engines. Then one run is repeated, another is interrupted and resumed, and a third is
-tested on the CPU. The exit code is 1 if a check fails. Without the device, the script says so.
+with each of its engines. Then one run is repeated, another is interrupted and resumed, and a third
+is tested on the CPU. The exit code is 1 if a check fails. Without the device, the script says so.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ from metarun import cli
 
 TOLERANCE = 1e-6  # of weights in double precision after 6 steps, and of test scores
 EXACT = ("precision=float64", "optimizer=sgd", "optimizer.lr=0.01")
-ENGINES = dict.fromkeys(("maml", "anil", "meta_sgd", "reptile"), ("loop", "vmap"))
+ENGINES = {
+    **dict.fromkeys(("maml", "fomaml", "meta_sgd"), ("loop", "vmap", "layerwise")),
+    **dict.fromkeys(("anil", "reptile"), ("loop", "vmap")),
+}
 
 
 def metarun(*words: str) -> None:
