@@ -101,6 +101,9 @@ def test_the_protocol_says_how_items_are_normalised(small: None, metarun) -> Non
         (["data.speakers=one", "queries=3"],
          "data.speakers=one ways=2 shots=1 queries=3: no speaker has as many classes with as "
          "many items; data.speakers=any ignores speakers"),
+        (["augmentation=images"],
+         "augmentation=images: changes pictures, and the items of spoken_words are none; use "
+         "augmentation=none"),
         (["data.mels=3"], "data.mels=3: should be greater than or equal to 8"),
         (["data.speakers=two"], "data.speakers=two: should be 'any', 'one' or 'others'"),
     ],

@@ -26,6 +26,7 @@ from metarun.tasks.headline import Headline
 from metarun.tasks.objectives import CLASSIFICATION, REGRESSION
 from metarun.tasks.sampler import Sampler
 from metarun.tasks.task import Spec
+from tests.data.test_recordings import splits
 from tests.own.blobs import Blobs
 
 pytestmark = pytest.mark.ink
@@ -195,3 +196,19 @@ def test_episodes_of_pictures_are_drawn(tmp_path: Path) -> None:
     split = Blobs().load()["test"]
     tasks = Sampler.frozen(source_of(split, (3, 1, 2)), "test", 0)
     assert draw_tested(tmp_path, model_of_pictures(), tasks).read_bytes().startswith(b"\x89PNG")
+
+
+def test_recordings_are_drawn_as_spectrograms_with_the_vote_of_their_clips(monkeypatch) -> None:
+    """Grey pictures of the first clip, at most 1, and the accuracy of the averaged clips."""
+    split = splits()["test"]
+    tasks = Sampler.frozen(source_of(split, (3, 1, 2)), "test", 0)
+    net = ProtoNet(MLP(split.shape, hidden=[4]), Spec(split.shape, 3, CLASSIFICATION))
+    figure = drawn(monkeypatch, draw_tested, Path("."), net, tasks)
+    (task,) = tasks.tasks([0])
+    accuracy = 100 * float(task.query.judge(net.eval().adapt(task.support)).scores["accuracy"])
+    title = figure.get_suptitle()
+    assert f"{accuracy:.0f} % of 6 correct" in title and split.caption in title
+    expected = split.pictures(task.query.x[:1])[0, 0]
+    picture = torch.as_tensor(figure.axes[1].images[0].get_array())
+    torch.testing.assert_close(picture.to(expected.dtype), expected)
+    assert float(expected.min()) >= 0 and float(expected.max()) <= 1

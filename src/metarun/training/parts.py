@@ -14,7 +14,7 @@ from metarun.algorithms import Learner
 from metarun.config.instantiate import target_of
 from metarun.config.schema import RunConfig
 from metarun.errors import Mistakes, Refused
-from metarun.tasks.augmentation import Augmentation
+from metarun.tasks.augmentation import Augmentation, ImageAugmentation
 from metarun.tasks.gathered import source_of
 from metarun.tasks.sampler import Sampler, TaskSource
 from metarun.tasks.task import Spec
@@ -133,6 +133,11 @@ def assemble(
     augment = None
     if "train_" in used.values():  # only for training: evaluation data may have another shape
         augment = mistakes.catch(plans["augmentation"], spec.inputs)
+        if isinstance(augment, ImageAugmentation) and hasattr(splits["train"], "normalisation"):
+            mistakes.lines.append(
+                f"augmentation={config.choices.augmentation}: changes pictures, and the items of "
+                f"{config.choices.data} are none; use augmentation=none"
+            )
     mistakes.settle()
     keep_freed_memory()
     torch.set_num_threads(config.threads or THREADS)
