@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from metarun.algorithms import Learner
-from metarun.plots import episodes
+from metarun.plots import episodes, ratings
 from metarun.plots.episodes import CORRECT, POINT
 from metarun.plots.figure import save
 from metarun.tasks.sampler import Sampler
@@ -22,17 +22,20 @@ from metarun.tasks.task import Task
 
 @torch.no_grad()
 def draw_tested(out: Path, learner: Learner, sampler: Sampler) -> Path | None:
-    """Draw `episodes.png`: queries with predicted labels, or regression curves.
+    """Draw `episodes.png`: queries with predicted labels, regression curves or predicted numbers.
 
     Returns:
-        The path of the picture, or `None` if the items are neither pictures nor points of a known
-        function.
+        The path of the picture, or `None` if the items are classified, but are no pictures.
     """
     was_training = learner.training
     has_truth = hasattr(getattr(sampler.source, "split", None), "truth")
     learner.eval()
     try:
-        return adaptation(out, learner, sampler) if has_truth else episode(out, learner, sampler)
+        if has_truth:
+            return adaptation(out, learner, sampler)
+        if ratings.are_numbers(sampler.tasks([0])[0]):
+            return ratings.draw_ratings(out, learner, sampler)
+        return episode(out, learner, sampler)
     finally:
         learner.train(was_training)
 
