@@ -24,8 +24,8 @@ def test_the_mean_of_the_user_ranks_like_a_random_order() -> None:
     assert outputs.shape == TASK.query.y.shape
     assert torch.equal(outputs, TASK.support.y.mean().expand(10, 1))
     scores = TASK.query.judged(outputs).scores
-    orders = [TASK.query.judged(torch.rand(10, 1)).scores["ndcg3"] for _ in range(2000)]
-    assert float(scores["ndcg3"]) == pytest.approx(float(torch.stack(orders).mean()), abs=0.03)
+    orders = [TASK.query.judged(torch.rand(10, 1)).scores["ndcg3"] for _ in range(500)]
+    assert float(scores["ndcg3"]) == pytest.approx(float(torch.stack(orders).mean()), abs=0.05)
 
 
 def test_the_mean_of_the_item_is_an_input() -> None:

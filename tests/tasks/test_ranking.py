@@ -29,9 +29,9 @@ def test_ndcg_equals_that_of_scikit_learn_also_with_ties(
 
 def test_equal_predictions_have_the_mean_ndcg_of_all_orders() -> None:
     y, rng = torch.tensor([5.0, 1.0, 4.0, 2.0]).double(), np.random.default_rng(0)
-    orders = [ndcg(torch.from_numpy(rng.permutation(4) * 1.0), y, 3) for _ in range(4000)]
+    orders = [ndcg(torch.from_numpy(rng.permutation(4) * 1.0), y, 3) for _ in range(1000)]
     assert float(torch.stack(orders).mean()) == pytest.approx(
-        float(ndcg(torch.full((4,), 3.0).double(), y, 3)), abs=0.01
+        float(ndcg(torch.full((4,), 3.0).double(), y, 3)), abs=0.03
     )
 
 
