@@ -88,21 +88,22 @@ def inner_loops(row: Row, words: list[str], files: Path, stack: ExitStack) -> di
     first = parts_of(row, "engine=loop", *words)
     fixed = first.training().tasks(range(count))
 
-    def engine(parts: Parts) -> Timed:
+    def engine(name: str, *more: str) -> Timed:
+        parts = first if name == "engine=loop" else parts_of(row, *(more or (name,)), *words)
         sampler, learner = parts.training(), parts.learner
 
         def timed(n: int) -> tuple[float, float]:
             data, _ = seconds(sampler.tasks, range(n * count, (n + 1) * count))
             training, _ = seconds(accumulate, learner, fixed, 0)
-            GRADIENTS[f"engine={parts.config.engine}"] = flat(learner)
+            GRADIENTS[name] = flat(learner)
             return data, training
 
         return timed
 
-    rows = {"engine=loop": engine(first)}
-    if count > 1:
-        for name in ("vmap", *(["layerwise"] if algo == "maml" else [])):
-            rows[f"engine={name}"] = engine(parts_of(row, f"engine={name}", *words))
+    names = ["loop", *(["vmap"] if count > 1 else [])]
+    names += ["layerwise"] if count > 1 and algo == "maml" else []
+    rows = {f"engine={name}": engine(f"engine={name}") for name in names}
+    rows["loop, bfloat16"] = engine("loop, bfloat16", "engine=loop", "precision=bfloat16")
     if count > 1 and CORES > 1 and first.device.type == "cpu":
         threads = torch.get_num_threads()
         chosen = f"workers={CORES}"

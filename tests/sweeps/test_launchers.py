@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from metarun.config.compose import examine
 from metarun.config.groups import hydra_for
 from metarun.config.overrides import length, parse
 from metarun.sweeps import launchers
 from metarun.sweeps.configs import Configs
 from metarun.sweeps.job import Job, Sweep
+from metarun.sweeps.plan import master_config
 from tests.conftest import TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -63,35 +63,33 @@ def test_examples_by_hand(
     assert launchers.share(cores, jobs, processes, threads) == expected
 
 
-def added(*words: str, cores: int = 8) -> list[str]:
-    """Return what is added to the overrides of a sweep on a machine with so many cores."""
+def added(*words: str, cores: int = 8) -> int | None:
+    """Return the number of threads that a sweep gets on a machine with so many cores."""
     loader = hydra_for(None).config_loader
     overrides, _ = parse(loader, words, sweep=True)
-    shared = [o.input_line for o in overrides if not o.is_sweep_override()]
+    search = "hydra/sweeper=optuna" in words
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(launchers, "cores", lambda: cores)
-        overrides_of_sweep = launchers.add_threads(list(words), examine(loader, shared)[0], loader)
-    assert overrides_of_sweep[: len(words)] == list(words)
-    return overrides_of_sweep[len(words) :]
+        return launchers.threads_of(loader, master_config(loader, overrides, search), search)
 
 
 def test_the_number_of_threads_is_an_override() -> None:
-    assert added("hydra/launcher=joblib", "shots=1,5") == ["threads=4"]
-    assert added("hydra/launcher=joblib", "shots=1,5", "seed=range(3)") == ["threads=1"]
-    assert added("hydra/launcher=joblib", "hydra.launcher.n_jobs=4", "shots=1,5") == ["threads=2"]
-    assert added("hydra/launcher=joblib", "workers=2", "shots=1,5") == ["threads=2"]
-    assert added("hydra/launcher=joblib", "workers=auto", "shots=1,5") == ["threads=4"]
-    assert added("hydra/launcher=submitit_local", "shots=1,5") == ["threads=1"]
-    assert added("hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=3") == ["threads=3"]
+    assert added("hydra/launcher=joblib", "shots=1,5") == 4
+    assert added("hydra/launcher=joblib", "shots=1,5", "seed=range(3)") == 1
+    assert added("hydra/launcher=joblib", "hydra.launcher.n_jobs=4", "shots=1,5") == 2
+    assert added("hydra/launcher=joblib", "workers=2", "shots=1,5") == 2
+    assert added("hydra/launcher=joblib", "workers=auto", "shots=1,5") == 4
+    assert added("hydra/launcher=submitit_local", "shots=1,5") == 1
+    assert added("hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=3") == 3
     words = ("hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=4", "workers=2")
-    assert added(*words) == ["threads=2"]
+    assert added(*words) == 2
 
 
 @pytest.mark.parametrize(("trials", "threads"), [(2, 4), (20, 1)])
 def test_a_search_has_as_many_jobs_as_trials(trials: int, threads: int) -> None:
     words = ["hydra/launcher=joblib", "hydra/sweeper=optuna", f"hydra.sweeper.trials={trials}"]
     for values in ("range(1,1000000000000)", "interval(1,2)", "1,2,3"):
-        assert added(*words, f"meta_batch={values}") == [f"threads={threads}"]
+        assert added(*words, f"meta_batch={values}") == threads
 
 
 @given(start=st.integers(-9, 9), stop=st.integers(-9, 9), step=st.sampled_from([-3, -1, 1, 2, 0.5]))
@@ -163,7 +161,7 @@ def test_a_choice_of_another_plug_in_is_refused(
 
 @pytest.mark.parametrize("word", ["threads=2", "threads=1,2", "hydra/launcher=basic"])
 def test_threads_are_not_added_if_set_or_without_processes(word: str) -> None:
-    assert added(*["hydra/launcher=joblib"][: int("=" in word)], "shots=1,5", word) == []
+    assert added(*["hydra/launcher=joblib"][: int("=" in word)], "shots=1,5", word) is None
 
 
 @pytest.mark.parametrize(

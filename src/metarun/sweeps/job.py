@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
+from metarun.config.compose import checked
+from metarun.config.groups import user_folders
 from metarun.config.schema import RunConfig
 from metarun.errors import Occupied, Refused, RunFailed, complain
 from metarun.files import make_folder, write_whole
 from metarun.process import describe
-from metarun.sweeps.configs import Composed, Configs
+from metarun.sweeps.configs import Configs
 
 if TYPE_CHECKING:  # importing it would import torch
     from metarun.training.loop import Trial
@@ -93,14 +95,16 @@ class Job:
         from metarun.training.display import announce, conclude_job
 
         announce(self.number, self.overrides, self.jobs)
-        conclude_job(self.make(self.sweep.configs.compose(self.overrides)))
+        conclude_job(self.make(*self.sweep.configs.compose(self.overrides)))
         return 0
 
-    def make(self, composed: Composed, trial: Trial | None = None) -> dict[str, Any]:
+    def make(
+        self, cfg: DictConfig | None, mistakes: list[str], trial: Trial | None = None
+    ) -> dict[str, Any]:
         """Train or resume the run of the job, and return the content of its `result.json`.
 
         Args:
-            composed: the result of composing the overrides.
+            cfg, mistakes: what the overrides compose to, and what is wrong in them.
             trial: receives each validation, if the job belongs to a search.
 
         Raises:
@@ -109,14 +113,24 @@ class Job:
             Occupied: another process is running in the folder.
         """
         from metarun.runs import results
+        from metarun.training.display import console
 
-        go_on = self.sweep.go_on or self._started_elsewhere(composed.config)
+        config = None if cfg is None or mistakes else checked(cfg)
+        folders = [] if cfg is None else user_folders(cfg)
+        go_on = self.sweep.go_on or self._started_elsewhere(config)
         has_result = (self.out / "result.json").exists() and not go_on
         has_run = has_result or (self.out / "config.yaml").exists()
         make_folder(self.out / ".hydra")
         write_whole(self.out / ".hydra/overrides.yaml", OmegaConf.to_yaml(list(self.overrides)))
         try:
-            return self._train(composed, go_on, trial)
+            if go_on and (previous := _completed(self.out)):
+                if config is not None:
+                    self._refuse_other_run(config)
+                console().print("  finished before")
+                return previous
+            if config is None:
+                raise Refused(*mistakes)
+            return self._train(config, folders, go_on, trial)
         except Occupied:
             raise
         except Refused as refused:
@@ -126,33 +140,25 @@ class Job:
             results.write(self.out, {"status": "failed", "error": error, "run": run})
             raise
 
-    def _train(self, composed: Composed, go_on: bool, trial: Trial | None) -> dict[str, Any]:
+    def _train(
+        self, config: RunConfig, folders: list[Path], go_on: bool, trial: Trial | None
+    ) -> dict[str, Any]:
         """Train a new run or, with `go_on`, resume the one that is in the folder."""
         from metarun.runs import config_file
-        from metarun.training.display import console
+        from metarun.train import resume, train
 
-        config, out = composed.config, self.out
-        if go_on and (previous := _completed(out)):
-            if config is not None:
-                self._refuse_other_run(config)
-            console().print("  finished before")
-            return previous
-        if config is None:
-            raise Refused(*composed.mistakes)
+        out = self.out
         changes: dict[str, Any] = {"out": str(out)}
         if config.logger.get("group", "") is None and not os.environ.get("WANDB_RUN_GROUP"):
             changes["logger"] = {**config.logger, "group": self.sweep.folder.resolve().name}
-
-        from metarun.train import resume, train
-
         try:
             if go_on and (out / "config.yaml").exists():
                 # The number of threads changes rounding: keep it.
                 changes["threads"] = config_file.load_config(out, "resume").get("threads")
                 config = config.model_copy(update=changes)
-                return resume(config, out, self.command, composed.folders, trial)
+                return resume(config, out, self.command, folders, trial)
             config = config.model_copy(update=changes)
-            return train(config, out, self.command, composed.folders, afresh=go_on, trial=trial)
+            return train(config, out, self.command, folders, afresh=go_on, trial=trial)
         except Refused:  # another process may have finished the run in the meantime
             if go_on and (current := _completed(out)):
                 return current

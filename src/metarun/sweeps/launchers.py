@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from metarun.config.compose import examine
 from metarun.config.overrides import length, nearest, parse
@@ -19,7 +19,6 @@ from metarun.config.schema import show
 from metarun.errors import Refused, say
 from metarun.sweeps.cluster import CLUSTERS, run_submitted
 from metarun.sweeps.job import Job
-from metarun.sweeps.search.search_space import SEARCH
 from metarun.sweeps.workers import run_in_parallel
 
 CHOICES = {  # other plug-ins of Hydra may offer more
@@ -54,40 +53,38 @@ def share(
     return processes, threads or max(1, cores // processes)
 
 
-def add_threads(overrides: list[str], cfg: DictConfig | None, loader: ConfigLoader) -> list[str]:
-    """Check the launcher, and add `threads=N` if the jobs run in other processes.
+def threads_of(loader: ConfigLoader, master: DictConfig, search: bool) -> int | None:
+    """Return the number of threads of jobs that run in other processes; `None` if it is set.
 
     The number of threads changes rounding. As an override it is saved with the sweep, so that a
     sweep resumed on another machine gives the same results.
 
     Args:
-        overrides: the overrides of the sweep.
-        cfg: the configuration that all jobs share; `None` if it cannot be composed.
+        master: the configuration that all jobs share.
 
     Raises:
-        Refused: the launcher does not exist or cannot be used here, or there are too many jobs.
+        Refused: there are too many jobs.
     """
-    parsed, _ = parse(loader, overrides, sweep=True)
-    _check(parsed, loader)
-    is_search = any(o.input_line.lstrip("+") == SEARCH for o in parsed)
-    jobs = None if is_search else count(parsed)
-    if cfg is None or any(o.key_or_group == "threads" for o in parsed):
-        return overrides
-    name, keys = cfg.hydra.runtime.choices.get("hydra/launcher"), cfg.hydra.launcher
-    threads, workers = cfg.get("threads"), cfg.get("workers")
-    workers = workers if type(workers) is int else 1  # `auto` takes those of one job
+    words = OmegaConf.to_container(master.hydra.overrides)["task"]  # ${…} is not resolved
+    parsed, _ = parse(loader, words, sweep=True)
+    jobs = master.hydra.sweeper.trials if search else count(parsed)
+    if any(o.key_or_group == "threads" for o in parsed):
+        return None
+    name, keys = master.hydra.runtime.choices["hydra/launcher"], master.hydra.launcher
+    threads, workers = master.get("threads"), master.get("workers")
+    workers = max(1, workers) if type(workers) is int else 1  # `auto` takes those of one job
     if name == "joblib":
-        jobs = jobs or cfg.hydra.sweeper.trials
         jobs = jobs if type(jobs) is int else 1
-        threads = share(cores(), jobs, keys.n_jobs, threads, max(1, workers))[1]
-    elif name in CLUSTERS:
-        threads = threads or max(1, keys.cpus_per_task // max(1, workers))
-    parallel = name == "joblib" or name in CLUSTERS
-    return [*overrides, f"threads={threads}"] if parallel and threads else overrides
+        return share(cores(), jobs, keys.n_jobs, threads, workers)[1]
+    return threads or max(1, keys.cpus_per_task // workers) if name in CLUSTERS else None
 
 
-def _check(overrides: Sequence[Override], loader: ConfigLoader) -> None:
-    """Refuse unknown or unusable launchers, unknown launcher keys and invalid counts."""
+def check(overrides: Sequence[Override], loader: ConfigLoader) -> None:
+    """Refuse unknown or unusable launchers, unknown launcher keys and invalid counts.
+
+    Raises:
+        Refused: with a line for each.
+    """
     launcher = [o for o in overrides if o.key_or_group == "hydra/launcher"]
     cfg, mistakes = examine(loader, [o.input_line for o in launcher if not o.is_sweep_override()])
     launcher_keys = [k for k in cfg.hydra.launcher if k != "_target_"] if cfg is not None else []

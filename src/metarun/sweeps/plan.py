@@ -11,12 +11,12 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from metarun.config.compose import examine
 from metarun.config.overrides import one_line, parse
-from metarun.config.schema import show
+from metarun.config.schema import GROUPS, show
 from metarun.errors import Refused
 from metarun.sweeps.job import Job, Sweep
 from metarun.sweeps.launchers import count
@@ -24,16 +24,38 @@ from metarun.sweeps.launchers import count
 NUMBER = "${hydra.job.num}"  # the default of hydra.sweep.subdir
 
 
-def master_config(loader: ConfigLoader, overrides: Sequence[str]) -> DictConfig:
-    """Return the configuration of the sweep itself: its `hydra` node has all overrides.
+def master_config(loader: ConfigLoader, overrides: Sequence[Override], search: bool) -> DictConfig:
+    """Return what all jobs share; `hydra.overrides` has the overrides of the whole sweep.
+
+    A key of a group with several choices is left to the jobs, as in `algo=maml,fomaml
+    algo.inner_lr=0.1`. If the rest cannot be composed, each job reports it, or is one of a search.
 
     Raises:
-        Refused: the overrides of Hydra cannot be composed.
+        Refused: the overrides of Hydra, or those that all trials of a search share, are invalid.
     """
-    try:
-        return loader.load_configuration("config", list(overrides), RunMode.MULTIRUN)
-    except Exception as error:  # Hydra and OmegaConf raise errors of many types
-        raise Refused(one_line(error)) from error
+    swept = {o.key_or_group for o in overrides if o.is_sweep_override()}
+    groups = set(GROUPS) if "experiment" in swept else swept  # presets choose in every group
+    shared = [
+        o
+        for o in overrides
+        if not o.is_sweep_override() and str(o.key_or_group).partition(".")[0] not in groups
+    ]
+    cfg, mistakes = examine(loader, [str(o.input_line) for o in shared])
+    mistakes = [line for line in mistakes if line.partition(":")[0] not in swept]  # have a value
+    if cfg is None and not search:
+        cfg, mistakes = examine(loader, [o.input_line for o in shared if _is_hydra(o)])
+    if cfg is None or (mistakes and search):
+        raise Refused(*mistakes)
+    OmegaConf.set_readonly(cfg.hydra, False)
+    with open_dict(cfg):
+        for name, is_hydra in (("hydra", True), ("task", False)):
+            lines = [o.input_line for o in overrides if _is_hydra(o) is is_hydra]
+            cfg.hydra.overrides[name] = lines
+    return cfg
+
+
+def _is_hydra(override: Override) -> bool:
+    return override.is_hydra_override() or override.key_or_group == "hydra"
 
 
 def jobs_of(loader: ConfigLoader, master: DictConfig, sweep: Sweep) -> tuple[list[Job], int | None]:
@@ -51,7 +73,8 @@ def jobs_of(loader: ConfigLoader, master: DictConfig, sweep: Sweep) -> tuple[lis
     if size is not None and not (type(size) is int and size >= 1):
         line = f"hydra.sweeper.max_batch_size={show(size)}"
         raise Refused(f"{line}: should be a whole number, 1 or more, or null")
-    words = [*(f"{key}={values}" for key, values in params.items()), *master.hydra.overrides.task]
+    words = OmegaConf.to_container(master.hydra.overrides)["task"]
+    words = [*(f"{key}={values}" for key, values in params.items()), *words]
     parsed, mistakes = parse(loader, words, sweep=True)
     if mistakes:
         raise Refused(*mistakes)
@@ -80,10 +103,8 @@ def _folders(
     Raises:
         Refused: the folder of a job is not, or its name cannot be composed.
     """
-    subdir, root = (
-        OmegaConf.to_container(master.hydra.sweep)["subdir"],
-        Path(os.path.abspath(sweep)),
-    )
+    subdir = OmegaConf.to_container(master.hydra.sweep)["subdir"]
+    root = Path(os.path.abspath(sweep))
     if subdir == NUMBER:
         return [root / str(number) for number in range(len(jobs))]
     folders = []

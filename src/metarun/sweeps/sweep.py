@@ -11,10 +11,9 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Glob, Override
 from omegaconf import DictConfig, OmegaConf
 
-from metarun.config.compose import compose, examine, folder_at
+from metarun.config.compose import folder_at
 from metarun.config.groups import hydra_for, options_of, wrong_choice
-from metarun.config.overrides import parse, quote, set_again, sift
-from metarun.config.schema import GROUPS
+from metarun.config.overrides import parse, set_again, sift
 from metarun.errors import Interrupted, Refused, RunFailed, refusing_os_errors
 from metarun.files import make_folder, write_whole
 from metarun.plots.figure import drawn
@@ -43,17 +42,16 @@ def start(overrides: Sequence[str], config_dir: str | None) -> int:
         mistakes.append("out: with -m each job has its own folder; hydra.sweep.dir=DIR holds them")
     if mistakes:
         raise Refused(*mistakes)
-    overrides = [with_fixed_values(o, loader) for o in parsed]
-    overrides = _sweep_keys_of_swept_groups(overrides, config_dir)
-    cfg = _shared_config(overrides, config_dir)
-    overrides = launchers.add_threads(overrides, cfg, loader)
-    sweep = _sweep_folder(overrides, cfg, config_dir)
-    if (sweep / "multirun.yaml").exists():
+    launchers.check(parsed, loader)
+    parsed, _ = parse(loader, [with_fixed_values(o, loader) for o in parsed], sweep=True)
+    master = plan.master_config(loader, parsed, setup.is_search(overrides))
+    folder = folder_at(master, "hydra.sweep.dir")
+    if (folder / "multirun.yaml").exists():
         raise Refused(
-            f"hydra.sweep.dir={sweep}: holds a sweep already; "
-            f"choose another folder, or go on with that sweep: metarun resume={sweep}"
+            f"hydra.sweep.dir={folder}: holds a sweep already; "
+            f"choose another folder, or go on with that sweep: metarun resume={folder}"
         )
-    return _run(overrides, sweep, config_dir, go_on=False)
+    return _run(loader, master, Sweep(folder, Configs.of(config_dir, overrides), go_on=False))
 
 
 def with_fixed_values(override: Override, loader: ConfigLoader) -> str:
@@ -77,35 +75,11 @@ def with_fixed_values(override: Override, loader: ConfigLoader) -> str:
     return f"{override.get_key_element()}=choice({','.join(values)})"
 
 
-def _sweep_keys_of_swept_groups(overrides: list[str], config_dir: str | None) -> list[str]:
-    """Turn a key of a swept group into a sweep over one value.
-
-    In `algo=maml,fomaml algo.inner_lr=0.1`, Hydra would look up `algo.inner_lr` in the default
-    choice of `algo`. With `algo.inner_lr=choice(0.1)` it uses the choice of each job.
-    """
-    parsed, _ = parse(hydra_for(config_dir).config_loader, overrides, sweep=True)
-    swept = {o.key_or_group for o in parsed if o.is_sweep_override()}
-    if "experiment" in swept:  # presets choose in every group
-        swept |= set(GROUPS)
-    keys_of_swept = {
-        o.input_line
-        for o in parsed
-        if not o.is_sweep_override() and str(o.key_or_group).partition(".")[0] in swept
-        if "." in str(o.key_or_group) and o.value() is not None  # choice(null) is not valid
-    }
-    return [
-        f"{o.partition('=')[0]}=choice({o.partition('=')[2]})"
-        if o in keys_of_swept and o[0] not in "+~" and "=" in o
-        else o
-        for o in overrides
-    ]
-
-
-def go_on(sweep: Path, new: Sequence[str], config_dir: str | None) -> int:
+def go_on(folder: Path, new: Sequence[str], config_dir: str | None) -> int:
     """Resume a sweep: keep finished jobs, resume interrupted ones and run the others.
 
     Args:
-        sweep: the folder of the sweep.
+        folder: the folder of the sweep.
         new: overrides of the launcher; for a search, also the number of trials.
 
     Returns:
@@ -114,25 +88,27 @@ def go_on(sweep: Path, new: Sequence[str], config_dir: str | None) -> int:
     Raises:
         Refused: `multirun.yaml` is invalid or not safe to replay, or `new` changes other keys.
     """
-    overrides = replay.saved_overrides(sweep)
-    parsed, _ = parse(hydra_for(config_dir).config_loader, overrides, sweep=True)
-    replay.check_caches(parsed, sweep / "multirun.yaml")
-    overrides, new = setup.change_trials(overrides, new)
-    also = f"{setup.KEYS[0]}=N, " if setup.is_search(overrides) else ""
-    overrides = replay.replace_launcher(overrides, new, also)
-    cfg = _shared_config(overrides, config_dir)
-    overrides = launchers.add_threads(overrides, cfg, hydra_for(config_dir).config_loader)
-    return _run(overrides, sweep, config_dir, go_on=True)
-
-
-def _run(overrides: list[str], folder: Path, config_dir: str | None, go_on: bool) -> int:
-    """Run the jobs, print the results, and return the exit code."""
     loader = hydra_for(config_dir).config_loader
-    overrides = [o for o in overrides if not o.startswith("hydra.sweep.dir=")]
-    overrides.append(f"hydra.sweep.dir={quote(str(folder))}")
-    master = plan.master_config(loader, overrides)
-    sweep = Sweep(folder, Configs.of(config_dir, overrides), go_on)
-    begin = setup.trials_of if setup.is_search(overrides) else plan.jobs_of
+    overrides = replay.saved_overrides(folder)
+    replay.check_caches(parse(loader, overrides, sweep=True)[0], folder / "multirun.yaml")
+    overrides, new = setup.change_trials(overrides, new)
+    is_search = setup.is_search(overrides)
+    also = f"{setup.KEYS[0]}=N, " if is_search else ""
+    overrides = replay.replace_launcher(overrides, new, also)
+    parsed, _ = parse(loader, overrides, sweep=True)
+    launchers.check(parsed, loader)
+    master = plan.master_config(loader, parsed, is_search)
+    return _run(loader, master, Sweep(folder, Configs.of(config_dir, overrides), go_on=True))
+
+
+def _run(loader: ConfigLoader, master: DictConfig, sweep: Sweep) -> int:
+    """Run the jobs, print the results, and return the exit code."""
+    folder = sweep.folder
+    OmegaConf.update(master, "hydra.sweep.dir", str(folder))
+    search = setup.is_search(OmegaConf.to_container(master.hydra.overrides)["hydra"])
+    if (threads := launchers.threads_of(loader, master, search)) is not None:
+        master.hydra.overrides.task.append(f"threads={threads}")
+    begin = setup.trials_of if search else plan.jobs_of
     jobs, size = begin(loader, master, sweep)
     launcher = master.hydra.runtime.choices["hydra/launcher"]
     keys = OmegaConf.to_container(master.hydra.launcher, resolve=True)
@@ -153,29 +129,6 @@ def _run(overrides: list[str], folder: Path, config_dir: str | None, go_on: bool
         failed |= _print_results(folder)
         best.print_best(folder)
     return int(failed)
-
-
-def _shared_config(overrides: list[str], config_dir: str | None) -> DictConfig | None:
-    """Return the configuration that all jobs share; `None` if it cannot be composed.
-
-    Raises:
-        Refused: it cannot be composed, and the sweep is a search.
-    """
-    loader = hydra_for(config_dir).config_loader
-    parsed, _ = parse(loader, overrides, sweep=True)
-    cfg, mistakes = examine(loader, [o.input_line for o in parsed if not o.is_sweep_override()])
-    swept = {o.key_or_group for o in parsed if o.is_sweep_override()}
-    mistakes = [line for line in mistakes if line.partition(":")[0] not in swept]  # have a value
-    if mistakes and setup.is_search(overrides):  # all trials would fail
-        raise Refused(*mistakes)
-    return cfg
-
-
-def _sweep_folder(overrides: list[str], cfg: DictConfig | None, config_dir: str | None) -> Path:
-    """Return the folder of the sweep; its name may depend on the shared configuration."""
-    if cfg is None:  # each job reports its own errors
-        cfg = compose([o for o in overrides if o.startswith("hydra.sweep.")], config_dir)
-    return folder_at(cfg, "hydra.sweep.dir")
 
 
 def _print_results(sweep: Path) -> bool:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from multiprocessing import Pipe
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from types import FrameType
 
 from metarun.errors import complain
+from metarun.process import print_anything, set_up
 from metarun.sweeps.job import Job
 from metarun.training.interruption import HANGUP, handling
 
-SERVE = "from metarun.sweeps.worker import serve; serve()"
+SERVE = "from metarun.sweeps.workers import serve; serve()"
 LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -110,3 +114,37 @@ def _complain_of_end(job: Job) -> None:
         f"job {job.number}: ended because a process was killed, perhaps out of memory; "
         f"go on with: metarun resume={job.sweep.folder}"
     )
+
+
+def serve() -> None:
+    """Run the jobs that arrive on standard input, and answer each with its exit code.
+
+    At SIGTERM, a running job saves its state (`training.interruption`), and the process ends; so it
+    does when its parent has ended.
+    """
+    print_anything()
+    signal.signal(signal.SIGTERM, _interrupt)
+    parent = Connection(os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # processes of a job do not inherit the connection
+    jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(parent, jobs), daemon=True).start()
+    try:
+        while True:
+            job = jobs.get()
+            with set_up(job.number):
+                parent.send(job())
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _receive(parent: Connection, jobs: queue.SimpleQueue[Job]) -> None:
+    """Pass on the jobs that arrive; at the end of the connection, stop the process."""
+    try:
+        while True:
+            jobs.put(parent.recv())
+    except (EOFError, OSError):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -39,8 +39,7 @@ def test_the_reported_score_is_the_headline_in_the_result_file(
     tmp_path: Path, protocol: dict, value: float
 ) -> None:
     config = SimpleNamespace(steps=9, eval_every=1)
-    job = SimpleNamespace(number=0, out=tmp_path)
-    reports = Reports(study := Recorder(), job, config)
+    reports = Reports(study := Recorder(), 0, tmp_path, config)
     results.write(tmp_path, {"status": "running", "protocol": protocol, "val": None})
     metrics.append(tmp_path, 1, "train", SCORES)
     metrics.append(tmp_path, 2, "val", {**SCORES, "ci95": 0.1})
@@ -53,8 +52,7 @@ def test_the_reported_score_is_the_headline_in_the_result_file(
 def test_only_a_run_with_steps_to_go_is_pruned(tmp_path: Path) -> None:
     """A validation before the first step is that of a learner with nothing to train."""
     config = SimpleNamespace(steps=9, eval_every=1)
-    job = SimpleNamespace(number=0, out=tmp_path)
-    reports = Reports(study := Recorder(), job, config)
+    reports = Reports(study := Recorder(), 0, tmp_path, config)
     study.should_prune = lambda number, every: True
     val = {name: {"mean": mean, "ci95": 0.1} for name, mean in SCORES.items()}
     for step in (0, 9):

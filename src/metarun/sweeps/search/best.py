@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from omegaconf import OmegaConf
 
 from metarun.config.schema import GROUPS
 from metarun.errors import Refused, printable
 from metarun.files import make_folder, read_whole, write_whole
+from metarun.sweeps.configs import Configs
 from metarun.sweeps.job import Sweep
 from metarun.sweeps.search.study import Study
 from metarun.tasks.headline import Headline
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 FILE = Path("experiment") / "best.yaml"
 # The values of these groups are saved as keys, because several choices of them can be combined.
 GROUPS_AS_KEYS = ("experiment", "debug")
-NOT_SETTINGS = ("out", "choices", "preset", "quick", "_target_")  # not saved in the file
+NOT_SETTINGS = ("hydra", "out", "choices", "preset", "quick", "_target_")  # not saved in the file
 
 
 def save(study: Study, sweep: Sweep) -> None:
@@ -38,17 +40,17 @@ def save(study: Study, sweep: Sweep) -> None:
 
 def _write_best(study: Study, best: FrozenTrial, sweep: Sweep) -> None:
     """Write the choices of the best trial, and the keys that differ from those choices."""
-    trial_config = sweep.configs.compose(study.space.overrides_for(best.params))
+    configs = sweep.configs
+    choices, raw = _composed(configs, study.space.overrides_for(best.params))
     groups = {
-        group: trial_config.choices[group]
+        group: choices[group]
         for group in GROUPS
-        if group not in GROUPS_AS_KEYS and trial_config.choices.get(group) is not None
+        if group not in GROUPS_AS_KEYS and choices.get(group) is not None
     }
-    choices = [f"{group}={name}" for group, name in groups.items()]
-    choices_only = sweep.configs.compose(choices)
+    _, base = _composed(configs, [f"{group}={name}" for group, name in groups.items()])
     content = {
         "defaults": [{f"override /{group}": name} for group, name in groups.items()],
-        **_changes(choices_only.raw, trial_config.raw),
+        **_changes(base, raw),
     }
     values = " ".join(d.override_for(best.params[d.key]) for d in study.space.dimensions)
     finished = sum(trial.state.name == "COMPLETE" for trial in study.trials())
@@ -67,6 +69,14 @@ def _write_best(study: Study, best: FrozenTrial, sweep: Sweep) -> None:
         raise Refused(f"{file.parent}: is a link; a search does not follow links")
     make_folder(file.parent)
     write_whole(file, text)
+
+
+def _composed(configs: Configs, overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the choices that the overrides make, and their settings with `${…}` not resolved."""
+    cfg, mistakes = configs.compose(overrides)
+    if cfg is None:
+        raise Refused(*mistakes)
+    return cfg.hydra.runtime.choices, OmegaConf.to_container(cfg, resolve=False)
 
 
 def print_best(sweep: Path) -> None:

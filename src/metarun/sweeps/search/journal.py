@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +56,13 @@ def _check_lines(file: Path) -> None:
             )
 
 
-def _drop_incomplete_line(file: Path, block: int = 4096) -> None:
+def _drop_incomplete_line(file: Path) -> None:
     """Remove an incomplete last line, left by a kill or a full disk. The caller holds the lock."""
     with open(os.open(file, os.O_RDWR | getattr(os, "O_NONBLOCK", 0)), "r+b") as journal:
-        end = complete = journal.seek(0, os.SEEK_END)
-        while complete > 0:
-            start = max(0, complete - block)
-            journal.seek(start)
-            last = journal.read(complete - start).rfind(b"\n")
-            complete = start + last + 1 if last >= 0 else start
-            if last >= 0:
-                break
+        if (end := journal.seek(0, os.SEEK_END)) == 0:
+            return
+        with mmap(journal.fileno(), 0, access=ACCESS_READ) as content:
+            complete = content.rfind(b"\n") + 1
         if complete < end:
             journal.truncate(complete)
             journal.flush()

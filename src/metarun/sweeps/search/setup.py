@@ -84,12 +84,12 @@ def trials_of(
     """
     import_optuna()
     settings = Settings.checked(OmegaConf.to_container(master.hydra.sweeper, resolve=True))
-    if any(o.startswith("hydra.sweep.subdir=") for o in master.hydra.overrides.hydra):
+    overrides = OmegaConf.to_container(master.hydra.overrides)
+    if any(o.startswith("hydra.sweep.subdir=") for o in overrides["hydra"]):
         raise Refused(
             "hydra.sweep.subdir: a search numbers the folders of its trials; leave it out"
         )
-    words = OmegaConf.to_container(master.hydra.overrides.task)
-    parsed, mistakes = parse(loader, words, sweep=True)
+    parsed, mistakes = parse(loader, overrides["task"], sweep=True)
     if mistakes:
         raise Refused(*mistakes)
     space = read_space(parsed, _integer_keys(sweep.configs, read_space(parsed)))
@@ -111,17 +111,20 @@ def _integer_keys(configs: Configs, space: Space) -> list[str]:
     """Return the searched keys whose default value is an integer."""
     choices = {d.key: d.choices[0] for d in _groups(space)}
     groups = Space(tuple(o for o in space.overrides if isinstance(o, str) or o.key in choices))
-    config = OmegaConf.create(configs.compose(groups.overrides_for(choices)).raw)
-    return [d.key for d in space.dimensions if type(OmegaConf.select(config, d.key)) is int]
+    cfg, mistakes = configs.compose(groups.overrides_for(choices))
+    if cfg is None or mistakes:
+        return []
+    return [d.key for d in space.dimensions if type(OmegaConf.select(cfg, d.key)) is int]
 
 
 def _check_choices(configs: Configs, space: Space) -> None:
     """Check that each choice of each group composes with the first value of other dimensions."""
     first = {d.key: d.choices[0] if d.choices else d.low for d in space.dimensions}
-    mistakes = configs.compose(space.overrides_for(first)).mistakes
+    mistakes = configs.compose(space.overrides_for(first))[1]
     for d in _groups(space):
         for choice in d.choices[1:]:
-            for mistake in configs.compose(space.overrides_for({**first, d.key: choice})).mistakes:
+            _, others = configs.compose(space.overrides_for({**first, d.key: choice}))
+            for mistake in others:
                 is_known = mistake.startswith((f"{d.key}=", *mistakes))
                 with_choice = f"{mistake} (with {d.override_for(choice)})"
                 mistakes.append(mistake if is_known else with_choice)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from metarun.config.schema import RunConfig
+from omegaconf import DictConfig
+
 from metarun.errors import Pruned, Refused, RunFailed
 from metarun.sweeps.job import Job
 from metarun.sweeps.search import best
@@ -57,12 +59,12 @@ class Trial(Job):
         """Run the trial with its values, and report its outcome to the search."""
         from metarun.training.display import conclude_job, console
 
-        composed = self.sweep.configs.compose(self.overrides)
-        reports = Reports(study, self, composed.config)
+        cfg, mistakes = self.sweep.configs.compose(self.overrides)
+        reports = Reports(study, self.number, self.out, cfg)
         try:
             if self.sweep.go_on:
                 reports.send_missing()
-            result = self.make(composed, reports)
+            result = self.make(cfg, mistakes, reports)
         except Pruned as pruned:
             study.tell(self.number, "PRUNED")
             reason = prune_reason(self.settings)
@@ -88,13 +90,9 @@ class Reports:
     """Sends the validations of a running trial to its search (`training.loop.Trial`)."""
 
     study: Study
-    job: Job
-    config: RunConfig | None
-
-    @property
-    def number(self) -> int:
-        """The number of the trial."""
-        return self.job.number
+    number: int
+    out: Path
+    config: DictConfig | None
 
     def send_missing(self) -> None:
         """Report validations that a killed process had saved but not reported.
@@ -104,12 +102,12 @@ class Reports:
         """
         from metarun.runs import metrics, results
 
-        for line in metrics.read_metrics(self.job.out):
+        for line in metrics.read_metrics(self.out):
             if line["split"] == "val" and isinstance(line["step"], int):
                 value = self._objective({name: {"mean": mean} for name, mean in line.items()})
                 if not math.isnan(value):
                     self.study.report(self.number, line["step"], value)
-        pruned = (results.read_result(self.job.out) or {}).get("pruned")
+        pruned = (results.read_result(self.out) or {}).get("pruned")
         if isinstance(pruned, dict):
             raise Pruned(self.number, pruned.get("step", 0))
 
@@ -128,7 +126,7 @@ class Reports:
         """Return the value to maximise; the result file of the run names the headline score."""
         from metarun.runs import results
 
-        return objective({**(results.read_result(self.job.out) or {}), "val": val})
+        return objective({**(results.read_result(self.out) or {}), "val": val})
 
 
 def objective(result: Mapping[str, Any]) -> float:
