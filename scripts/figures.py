@@ -24,7 +24,7 @@ import numpy as np
 
 from metarun.report.configuration import words
 from metarun.report.figures import Published, hours_of, published_figures, stored_runs
-from metarun.runs.results import as_json, clock, data_name, setting
+from metarun.runs.results import as_json, data_name, setting
 from metarun.stats import interval
 from metarun.tasks.headline import Headline
 
@@ -149,8 +149,8 @@ def sections(folder: Path) -> Iterator[str]:
         yield ""
         yield f"### `data={data}`"
         yield ""
-        yield "| command | task | test ± episodes / classes | steps | time |"
-        yield "|---|---|---|---|---|"
+        yield "| command | task | test ± episodes / classes | steps |"
+        yield "|---|---|---|---|"
         of_data = (item for item in others.items() if data_name(item[1]["protocol"]) == data)
         yield from (other(name, run) for name, run in of_data)
 
@@ -209,13 +209,11 @@ def other(name: str, run: Mapping[str, Any]) -> str:
     """The row of a run without a published figure to reach."""
     protocol, headline = run["protocol"], Headline.of(run)
     task = setting(protocol["ways"], protocol["shots"])
-    if protocol["batch_norm"]:
+    if headline.percent and protocol["batch_norm"]:
         task += f", {protocol['batch_norm']}"
     test = with_intervals(headline, run["test"][headline.score])
-    time = clock(run["run"]["wall_seconds"])
     return (
-        f"| [`{run['command']}`](figures/{name}.json) | {task} | {test} | {run['run']['steps']} "
-        f"| {time} |"
+        f"| [`{run['command']}`](figures/{name}.json) | {task} | {test} | {run['run']['steps']} |"
     )
 
 

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile
@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -27,6 +25,8 @@ from metarun.config.completion import KEYS
 from metarun.config.groups import conf_dir
 from metarun.config.overrides import keys
 from metarun.config.schema import GROUPS
+from metarun.sweeps import launchers
+from metarun.sweeps.job import Job
 from metarun.training import display, parts, splits
 from tests.conftest import OWN, TINY, blank
 
@@ -38,6 +38,7 @@ EXAMPLE = OWN / "example"
 
 # Folders that the pages name. The tests run every command where these exist.
 RUNS = ("RUN_DIR", "RUN_A", "RUN_B", "runs/maml", "runs/protonet", "runs/lake")
+MAML_RUNS = ("sinusoid_maml", "sinusoid_pretrained")
 SWEEP, SEARCH = "SWEEP_DIR", "search"
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -146,10 +147,8 @@ def check_only(patch: pytest.MonkeyPatch) -> None:
     def stop(*args: Any, **kwargs: Any) -> None:
         raise Checked
 
-    def in_this_process(_: Plugins, **setup: Any) -> BasicLauncher:
-        launcher = BasicLauncher()
-        launcher.setup(**setup)
-        return launcher
+    def in_this_process(jobs: Sequence[Job], *_: Any) -> bool:
+        return any([job() for job in jobs])
 
     for module in (parts, splits):
         patch.setattr(module, "load_splits", checked_splits)
@@ -164,7 +163,8 @@ def check_only(patch: pytest.MonkeyPatch) -> None:
     works += ("predict.trained.Trained", "predict.untrained.Untrained")
     for work in (*works, "report.verdict.judge"):
         patch.setattr(f"metarun.{work}", stop)
-    patch.setattr(Plugins, "instantiate_launcher", in_this_process)
+    for launch in ("run_in_parallel", "run_submitted"):
+        patch.setattr(launchers, launch, in_this_process)
 
 
 @pytest.fixture(scope="session")
@@ -175,12 +175,14 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(home)
         blank(patch)
         assert cli.main([*TINY, "out=RUN_DIR"]) == 0
+        assert cli.main([*TINY, "algo=maml", f"out={MAML_RUNS[0]}"]) == 0
         check_only(patch)
         assert cli.main(["-m", "seed=0,1", f"hydra.sweep.dir={SWEEP}"]) == 0
         search = ["hydra/sweeper=optuna", "hydra.sweeper.trials=1", "optimizer.lr=1e-3,1e-2"]
         assert cli.main(["-m", *search, f"hydra.sweep.dir={SEARCH}"]) == 0
     for name in RUNS[1:]:
         shutil.copytree(home / "RUN_DIR", home / name)
+    shutil.copytree(home / MAML_RUNS[0], home / MAML_RUNS[1])
     shutil.copytree(EXAMPLE, home / "mine")
     shutil.copytree(OWN, home / "tests" / "own", ignore=shutil.ignore_patterns("__pycache__"))
     for picture in (home / f"DIR/class{i}/{k}.png" for i in range(6) for k in range(16)):
