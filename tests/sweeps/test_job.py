@@ -45,3 +45,13 @@ def test_jobs_are_counted_and_each_ends_with_its_result(metarun: Metarun) -> Non
     _, out, _ = metarun("resume=sweep", *TINY[:2])
     assert "job 2 (3 of 3): " in out
     assert out.count("  finished before\n  test ") == 2
+
+
+def test_links_in_the_folder_of_a_job_are_not_followed(metarun: Metarun) -> None:
+    Path("elsewhere").mkdir()
+    Path("sweep/0").mkdir(parents=True)
+    Path("sweep/0/.hydra").symlink_to("../../elsewhere")
+    code, _, err = metarun("-m", *TINY, "seed=0", "hydra.sweep.dir=sweep")
+    assert (code, len(err)) == (1, 1)
+    assert err[0].endswith("sweep/0/.hydra: is a link; a run writes only to its own files")
+    assert list(Path("elsewhere").iterdir()) == []

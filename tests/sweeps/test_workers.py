@@ -131,6 +131,13 @@ class Call:
         return self.number % 2
 
 
+class Unreadable(Call):
+    """A job that a process cannot read, as one whose code is not found there."""
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return int, ("not a number",)
+
+
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return an empty folder; processes can import this module."""
@@ -171,6 +178,11 @@ def test_a_killed_process_ends_only_its_own_job(
         "metarun: job 0: ended because a process was killed, perhaps out of memory; "
         f"go on with: metarun resume={calls}"
     )
+
+
+def test_a_job_that_cannot_be_read_ends_its_process(calls: Path) -> None:
+    assert run_in_parallel([Unreadable(0, calls)], 2, 1)
+    assert words(calls) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -13,7 +13,7 @@ from metarun.config.compose import checked
 from metarun.config.groups import user_folders
 from metarun.config.schema import RunConfig
 from metarun.errors import Occupied, Refused, RunFailed, complain
-from metarun.files import make_folder, write_whole
+from metarun.files import check_own, make_folder, write_whole
 from metarun.process import describe
 from metarun.sweeps.configs import Configs
 
@@ -120,6 +120,7 @@ class Job:
         go_on = self.sweep.go_on or self._started_elsewhere(config)
         has_result = (self.out / "result.json").exists() and not go_on
         has_run = has_result or (self.out / "config.yaml").exists()
+        check_own(self.out, (), (".hydra",))
         make_folder(self.out / ".hydra")
         write_whole(self.out / ".hydra/overrides.yaml", OmegaConf.to_yaml(list(self.overrides)))
         try:

@@ -140,9 +140,10 @@ def serve() -> None:
 def _receive(parent: Connection, jobs: queue.SimpleQueue[Job]) -> None:
     """Pass on the jobs that arrive; at the end of the connection, stop the process."""
     try:
-        while True:
-            jobs.put(parent.recv())
-    except (EOFError, OSError):
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                jobs.put(parent.recv())
+    finally:
         signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
 
 

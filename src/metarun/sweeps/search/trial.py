@@ -45,7 +45,8 @@ class Trial(Job):
             state = study.state(self.number)
             values = study.values(self.number)
             if state in BEFORE:
-                searched = (d.override_for(values[d.key]) for d in self.space.dimensions)
+                known = (d for d in self.space.dimensions if d.key in values)
+                searched = (d.override_for(values[d.key]) for d in known)
                 announce(self.number, [f"{BEFORE[state]}:", *searched], self.jobs)
                 # The process of the best trial may have been killed before it saved the settings.
                 if (first := study.best()) is not None and first.number == self.number:
