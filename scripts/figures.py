@@ -50,7 +50,10 @@ def content_of(run: Path) -> dict[str, Any]:
     metrics = run / "metrics.jsonl"
     lines = map(json.loads, metrics.read_text("utf-8").splitlines() if metrics.is_file() else ())
     validations = [[x["step"], x[score], x["ci95"]] for x in lines if x["split"] == "val"]
-    typed = [f"{k}={v}" for k, v in words(result["run"]["command"]).items() if k != "logger"]
+    keys = {k: v for k, v in words(result["run"]["command"]).items() if k != "logger"}
+    if "steps" in keys:  # a resumed run has the command of its start
+        keys["steps"] = result["run"]["steps"]
+    typed = [f"{k}={v}" for k, v in keys.items()]
     arguments = shlex.split(result["run"]["command"])
     if "--config-dir" in arguments:
         folder = arguments[arguments.index("--config-dir") + 1]
