@@ -275,7 +275,7 @@ def test_a_sweep_over_the_choices_that_match_a_pattern(metarun: Metarun) -> None
         (["algo=maml,anil", "algo=glob(*)"], "algo: has a range and is set again; set it once"),
         (["algo=true"], "algo=true: no such choice (metarun list algo: all)"),
         (["algo=mamml", "seed=0,1"], "algo=mamml: no such choice; did you mean maml?"),
-        (["data=1"], "data=1: no such choice (banking77, "),
+        (["data=1"], "data=1: no such choice (metarun list data: all)"),
         (["algo=[maml,anil]"], "algo=['maml', 'anil']: no such choice (metarun list algo: all)"),
         (["hydra/sweeper=true"], "hydra/sweeper=true: no such choice (basic, metarun, optuna)"),
         (["hydra/launcher=null"], "hydra/launcher=null: no such choice (basic, "),
