@@ -70,9 +70,10 @@ def test_a_metric_learner_does_not_depend_on_the_labels_of_classes() -> None:
 class Faulty(Learner):
     """A learner with a choice of defects, one for each check."""
 
-    def __init__(self, fault: str) -> None:
+    def __init__(self, fault: str, batch_norm: str) -> None:
         super().__init__()
         self.inner, self.fault = build("protonet", "inductive"), fault
+        self.batch_norm, self.adapts_alike = batch_norm, fault == "adapts to batch norm"
         self.register_buffer("seen", torch.zeros((), dtype=torch.float64))
 
     def outer_loss(self, task: Task) -> Judged:
@@ -86,6 +87,9 @@ class Faulty(Learner):
         if self.fault == "remembers":
             self.seen += 1
         models = self.inner.adapt_all(supports)
+        if self.fault == "adapts to batch norm":
+            shift = torch.arange(3) * (self.batch_norm == "transductive")
+            models = [lambda x, model=model: model(x) + shift for model in models]
         pairs = zip(supports, models, strict=True)
         return [partial(self.outputs, *pair, models) for pair in pairs]
 
@@ -104,6 +108,7 @@ FAULTS = (
     "remembers",
     "mixes tasks",
     "looks at other queries",
+    "adapts to batch norm",
     "looks at the order",
     "learns nothing",
 )
@@ -112,5 +117,5 @@ FAULTS = (
 @pytest.mark.parametrize(("check", "fault"), list(zip(testing.CHECKS, FAULTS, strict=True)))
 def test_each_check_finds_its_defect(check: Callable[[Make, str], None], fault: str) -> None:
     with pytest.raises(AssertionError):
-        check(lambda _: Faulty(fault).eval(), "inductive")
-    check(lambda _: Faulty("none").eval(), "inductive")
+        check(lambda batch_norm: Faulty(fault, batch_norm).eval(), "inductive")
+    check(lambda batch_norm: Faulty("none", batch_norm).eval(), "inductive")
