@@ -57,6 +57,12 @@ def test_the_keys_of_maml() -> None:
         Key("algo.test_inner_steps", "3", "integer ≥ 0", "inner steps in evaluation"),
         Key("algo.first_order", "false", "true, false", "leave out the second derivatives"),
         Key("algo.batch_norm", "transductive", "transductive, inductive", statistics),
+        Key(
+            "algo.adapts",
+            "null",
+            "list of text, null",
+            "parts of the network that adapt, such as [head]; null: all",
+        ),
     ]
 
 
