@@ -38,6 +38,12 @@ EXAMPLE = OWN / "example"
 
 # Folders that the pages name. The tests run every command where these exist.
 RUNS = ("RUN_DIR", "RUN_A", "RUN_B", "runs/maml", "runs/protonet", "runs/lake")
+RUNS += (
+    "runs/protonet_words",
+    "runs/centroid_words",
+    "runs/ratings_melu",
+    "runs/ratings_user_mean",
+)
 MAML_RUNS = ("sinusoid_maml", "sinusoid_pretrained")
 SWEEP, SEARCH = "SWEEP_DIR", "search"
 

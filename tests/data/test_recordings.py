@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metarun.checks.copies import find_copies
 from metarun.data.classes import joined
 from metarun.data.preparation.images import Images
 from metarun.data.recordings import Recordings, recorded
@@ -178,3 +179,8 @@ def test_clips_of_another_length_than_trained_are_refused() -> None:
     assert as_trained(split, (1, MELS, 10), "x") is split
     with pytest.raises(Refused, match="trained on pictures of 1×4×12"):
         as_trained(split, (1, 4, 12), "x")
+
+
+def test_an_audit_compares_recordings_for_equality_only() -> None:
+    """Two takes of a word are alike as pictures; that is no mistake of the data."""
+    assert [finding.name for finding in find_copies(splits())] == ["copies"]

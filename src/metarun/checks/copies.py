@@ -22,6 +22,7 @@ from metarun.checks.likeness import (
 from metarun.checks.pictures import Pictures, Position
 from metarun.data.classes import Split
 from metarun.data.duplicates import named, repeats
+from metarun.data.recordings import Recordings
 
 TOLERATED = 0.01  # share of copies in a split; fewer change a score by less than its interval
 MAX_PICTURES = 40_000  # compared with all others; of more, those with similar codes
@@ -35,7 +36,11 @@ def find_copies(splits: Mapping[str, Any]) -> list[Finding]:
     also fails if a class has no items of its own, only items of other classes.
     """
     of_classes = {name: split for name, split in splits.items() if isinstance(split, Split)}
-    images = {name: split for name, split in of_classes.items() if len(split.shape) == 3}
+    images = {
+        name: split
+        for name, split in of_classes.items()  # two spectrograms of a word are alike
+        if len(split.shape) == 3 and not isinstance(split, Recordings)
+    }
     findings = [_find_equal(of_classes)] if of_classes else []
     if images:
         pictures = Pictures(images)
