@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,10 +44,14 @@ class GradientLearner(Learner):
         """Return the model with these adapted weights."""
 
     def inner_loop(
-        self, net: nn.Module, support: Evidence, lr: float | Iterable[Tensor]
+        self,
+        net: nn.Module,
+        support: Evidence,
+        lr: float | Iterable[Tensor],
+        adapts: Container[str] | None = None,
     ) -> Weights:
         """Return `adapted` for the learner's engine and mode."""
-        return adapted(net, support, lr=lr, engine=self.engine, **self.mode())
+        return adapted(net, support, lr=lr, engine=self.engine, adapts=adapts, **self.mode())
 
     def mode(self) -> dict[str, Any]:
         """Return the `steps` of the inner loop, and whether it is `first_order`.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from metarun.algorithms import BatchNormKind
 from metarun.algorithms.gradient_learner import GradientLearner, stackable, stacked
-from metarun.algorithms.inner_loop import Adapted, Normalised, Weights, adapted
+from metarun.algorithms.inner_loop import Adapted, Normalised, Weights
 from metarun.config.schema import show
 from metarun.errors import Refused
 from metarun.layerwise.chain import Outputs, chain_of
@@ -68,8 +68,7 @@ class MAML(GradientLearner):
         self.inner_steps, self.test_inner_steps = inner_steps, test_inner_steps
 
     def fast_weights(self, support: Evidence) -> Weights:
-        options = {"lr": self.step_sizes(), "engine": self.engine, "adapts": self.adapts}
-        return adapted(self.net, support, **options, **self.mode())
+        return self.inner_loop(self.net, support, self.step_sizes(), self.adapts)
 
     def model(self, weights: Weights, support: Evidence) -> Model:
         return Normalised(Adapted(self.net, weights), support, self)
