@@ -233,6 +233,16 @@ def test_curves_are_drawn_with_their_points(
         np.testing.assert_array_equal(lines["query"][0], task.query.x.flatten())
 
 
+def test_users_have_a_table_and_no_figure(metarun: Metarun) -> None:
+    code, out, err = metarun("show", "data=ratings_world")
+    assert (code, err) == (0, [])
+    assert rows(out)[0][:4] == ["train", "–", "drawn", "–"]
+    assert out.splitlines()[-1] == (
+        "items are genre, gender, age, occupation, item_mean: no picture"
+    )
+    assert files() == []
+
+
 def test_regression_has_no_ways(metarun: Metarun) -> None:
     code, _, err = metarun("show", "data=sinusoid", "ways=3")
     assert (code, err) == (2, ["metarun: ways=3: sinusoid has no classes; leave ways out"])

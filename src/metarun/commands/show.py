@@ -91,7 +91,7 @@ def table(splits: Mapping[str, Any]) -> Table:
                 f"{int(counts.sum()):,}",
                 f"{smallest:,}" if smallest == largest else f"{smallest:,}–{largest:,}",
             ]
-        dtype = "–" if items is None else str(items.dtype)
+        dtype = str(getattr(items, "dtype", "–"))
         grid.add_row(name, *sizes, _shape_text(_shape(tasks)), dtype, tasks.sha256[:12])
     return grid
 
