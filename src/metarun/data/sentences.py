@@ -159,8 +159,8 @@ class Sentences(ABC):
         return counted(kinds) or (altered if content_hash(sentences) != self.content else "")
 
 
-def text(path: Path) -> str:
-    """Read a UTF-8 text file; line ends are kept.
+def text(path: Path, encoding: str = "utf-8-sig") -> str:
+    """Read a text file; line ends are kept.
 
     Raises:
         Refused: the file cannot be read, is too large, empty, or not UTF-8.
@@ -169,7 +169,7 @@ def text(path: Path) -> str:
     if not content.strip():
         raise Refused(f"{path}: the file is empty")
     try:
-        return content.decode("utf-8-sig")
+        return content.decode(encoding)
     except UnicodeDecodeError as error:
         raise Refused(f"{path}: not text in UTF-8 (at byte {error.start})") from error
 

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metarun.errors import Refused, refusing_os_errors
+from metarun.data.sentences import text
+from metarun.errors import Refused
 
 HOME = "https://grouplens.org/datasets/movielens/"
 AGES = (1, 18, 25, 35, 45, 50, 56)  # youngest age of each group of MovieLens 1M
@@ -159,7 +160,7 @@ def _ratings(
 def _rows(folder: Path, version: Version, which: int) -> Iterator[tuple[str, list[str]]]:
     """The columns of each line of a file, and the place of the line for messages."""
     file, separator = folder / version.files[which], version.separator
-    content = _text(file, "utf-8-sig" if separator == "," else "latin-1")
+    content = text(file, "utf-8-sig" if separator == "," else "latin-1")
     if separator == ",":
         rows: Iterator[list[str]] = csv.reader(io.StringIO(content, newline=""))
         next(rows)  # the names of the columns
@@ -172,17 +173,6 @@ def _rows(folder: Path, version: Version, which: int) -> Iterator[tuple[str, lis
         if len(row) != version.columns[which]:
             raise Refused(f"{place}: has {len(row)} columns, not {version.columns[which]}")
         yield place, row
-
-
-def _text(file: Path, encoding: str) -> str:
-    with refusing_os_errors(file):
-        content = file.read_bytes()
-    if not content.strip():
-        raise Refused(f"{file}: the file is empty")
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise Refused(f"{file}: not text in UTF-8 (at byte {error.start})") from error
 
 
 def _read(place: str, reader: Callable[[Any], Any], value: Any) -> Any:
