@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -34,42 +33,46 @@ from metarun.training.processes import set_workers, size_of
 from metarun.training.worker import Worker
 from metarun.training.workers import Workers
 from tests.conftest import TINY, blank
+from tests.faults.conftest import kill_and_resume
 from tests.training.test_blocks import Counting, make
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
 PROTONET = (*TINY, "meta_batch=4")
 MAML_RUN = (*TINY, "algo=maml", "meta_batch=4", "backbone=mlp", "backbone.hidden=[8]")
 MAML_RUN = tuple(word for word in MAML_RUN if word != "backbone.filters=8")
+FAILS_AT = "TEST_FAILS_AT"
 
 
 class Forked:
-    """A child process in the place of `subprocess.Popen`, which imports nothing again."""
+    """A child process in the place of `subprocess.Popen`, which imports nothing again.
+
+    It is forked by a process that has no threads: a child of this one could wait for a lock that
+    one of its threads held.
+    """
 
     def __init__(self, _: Any, env: Mapping[str, str], **__: Any) -> None:
-        self.code: int | None = None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch has threads, which the child does not use
-            self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                os.environ.update(env)
-                worker.serve()
-            finally:
-                os._exit(1)
+        self.process = kill_and_resume.STARTING.Process(target=serve, args=(os.getcwd(), dict(env)))
+        self.process.start()
+        self.pid = self.process.pid
 
     def poll(self) -> int | None:
-        if self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            self.code = os.waitstatus_to_exitcode(status) if pid else None
-        return self.code
+        return self.process.exitcode
 
     def kill(self) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
+        self.process.kill()
 
     def wait(self) -> None:
-        if self.poll() is None:
-            self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self.process.join()
+
+
+def serve(folder: str, environment: Mapping[str, str]) -> None:
+    """In a child process: serve rank 0, and fail where the test says."""
+    os.chdir(folder)
+    os.environ.update(environment)
+    with pytest.MonkeyPatch.context() as patch:
+        if FAILS_AT in environment:
+            fail_at(patch, int(environment[FAILS_AT]))
+        worker.serve()
 
 
 @pytest.fixture
@@ -122,7 +125,7 @@ def test_running_averages_do_not_depend_on_the_number_of_workers(
 ) -> None:
     assert metarun(*PROTONET, "workers=3", "out=run")[0] == 0
     assert_same(Path("run"), made / "protonet")
-    assert [child.code for child in forked] == [-signal.SIGKILL] * 2  # none is left
+    assert [child.poll() for child in forked] == [-signal.SIGKILL] * 2  # none is left
 
 
 def test_an_evaluation_is_divided(metarun: Metarun, forked: list[Forked]) -> None:
@@ -217,7 +220,8 @@ def test_signals_are_for_the_first_process(
 
 
 def fail_at(patch: pytest.MonkeyPatch, number: int) -> None:
-    """Raise an error in the block that begins with this training task."""
+    """Raise an error in the block that begins with this training task, in children also."""
+    patch.setenv(FAILS_AT, str(number))
     original = gradient.part
 
     def part(learner: Any, tasks: Any, *arguments: Any) -> Any:
