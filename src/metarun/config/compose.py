@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
-from copy import deepcopy
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -49,12 +49,8 @@ def examine(loader: ConfigLoader, words: Sequence[str]) -> tuple[DictConfig | No
     overrides, wrong_choices = sift(overrides, lambda o: wrong_choice(loader, o))
     mistakes += wrong_choices
     try:
-        base = _compose_choices(loader, tuple(str(o.input_line) for o in overrides if is_choice(o)))
-        overrides, unknown_keys = sift(overrides, lambda o: unknown_key(base, o))
+        cfg, unknown_keys = _compose_known(loader, overrides)
         mistakes += unknown_keys
-        only_choices = all(map(is_choice, overrides))
-        valid_words = [str(o.input_line) for o in overrides]
-        cfg = deepcopy(base) if only_choices else _compose(loader, valid_words)
         HydraConfig.instance().set_config(cfg)
         if missing := missing_keys(cfg):
             mistakes += [f"{key}: has no value yet; give it one: {key}=VALUE" for key in missing]
@@ -78,11 +74,12 @@ def checked(cfg: DictConfig) -> RunConfig:
         Refused: one line for each mistake.
     """
     try:
-        RunConfig.model_validate(plain(cfg))
+        config = RunConfig.model_validate(plain(cfg))
     except ValidationError as error:
         raise Refused(*explain(error)) from None
     except OmegaConfBaseException as error:
         raise Refused(one_line(error)) from None
+    changed = False
     for key in ("data_home", *PLACES):
         value = OmegaConf.select(cfg, key)
         if value == "":
@@ -90,9 +87,10 @@ def checked(cfg: DictConfig) -> RunConfig:
         if isinstance(value, str):
             path = os.path.abspath(expand(value, f"{key}={value}"))
             _refuse_other_bytes(path, f"{key}={path}")
-            if key != "data.split_file" or os.path.exists(path):  # else it may be in data.root
-                OmegaConf.update(cfg, key, path)
-    return RunConfig.model_validate(plain(cfg))
+            if path != value and (key != "data.split_file" or os.path.exists(path)):
+                OmegaConf.update(cfg, key, path)  # another split file may be in data.root
+                changed = True
+    return RunConfig.model_validate(plain(cfg)) if changed else config
 
 
 def folder_at(cfg: DictConfig, key: str) -> Path:
@@ -124,15 +122,26 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(without_hydra, resolve=True)
 
 
-@lru_cache(maxsize=16)
-def _compose_choices(loader: ConfigLoader, words: tuple[str, ...]) -> DictConfig:
-    """Compose only the choices; cached, because many jobs of a sweep have the same choices."""
-    return _compose(loader, words)
+def _compose_known(
+    loader: ConfigLoader, overrides: Sequence[Override]
+) -> tuple[DictConfig, list[str]]:
+    """Compose without the overrides of unknown keys; also return an error line for each of these.
+
+    The keys that exist depend on the choices. These are composed on their own only where a key may
+    be unknown: mostly, Hydra accepts all overrides, of keys that exist.
+    """
+    if not any(o.is_add() or o.is_force_add() or o.is_delete() for o in overrides):
+        with contextlib.suppress(Exception):  # reported below
+            cfg = _compose(loader, overrides)
+            if not any(unknown_key(cfg, override) for override in overrides):
+                return cfg, []
+    base = _compose(loader, filter(is_choice, overrides))
+    overrides, unknown_keys = sift(overrides, lambda o: unknown_key(base, o))
+    return _compose(loader, overrides), unknown_keys
 
 
-def _compose(loader: ConfigLoader, words: Iterable[str]) -> DictConfig:
-    cfg = loader.load_configuration(
-        config_name="config", overrides=list(words), run_mode=RunMode.RUN
-    )
+def _compose(loader: ConfigLoader, overrides: Iterable[Override]) -> DictConfig:
+    words = [str(override.input_line) for override in overrides]
+    cfg = loader.load_configuration(config_name="config", overrides=words, run_mode=RunMode.RUN)
     OmegaConf.set_readonly(cfg.hydra, None)
     return cfg
