@@ -50,6 +50,14 @@ class TestShares:
         assert "data.fractions=[64, 16, 21]: numbers of classes should add up to the 100" in line
         assert refusal(divide, NAMES, [98, 1, 1], 0)
 
+    def test_a_split_without_a_share_is_empty(self):
+        assert divide(["a", "b"], [0, 0, 1], 0) == {"train": [], "val": [], "test": ["a", "b"]}
+        sizes = {split: len(names) for split, names in divide(NAMES, [0.9, 0, 0.1], 0).items()}
+        assert sizes == {"train": 90, "val": 0, "test": 10}
+        assert len(divide(NAMES, [0, 40, 60], 0)["val"]) == 40
+        (line,) = refusal(divide, ["a"], [0, 0, 1], 0)
+        assert line == "data.fractions=[0, 0, 1]: 1 class cannot be divided; test need 2 each"
+
     def test_invalid_shares_are_refused(self):
         (line,) = refusal(divide, NAMES[:5], USUAL, 0)
         assert "5 classes cannot be divided; train, val and test need 2 each" in line

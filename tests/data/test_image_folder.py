@@ -159,7 +159,32 @@ class TestSplit:
         assert (
             "6 classes in more than one of train, val and test (ant, bee, cat and 3 more)" in line
         )
-        assert "put all pictures of a class into DIR/class" in line
+        assert "data.join=true joins them" in line
+
+    def test_classes_of_train_and_test_are_joined_on_demand(self, tmp_path):
+        root = tmp_path / "mine"
+        write(root / "train", SIX), write(root / "test", [*SIX, "gnu"], each=4)
+        assert "data.join=true" in refusal(root)[0]
+        splits = folder(root, join=True).load()
+        counts = {n: c for s in splits.values() for n, c in zip(s.names, s.counts, strict=True)}
+        assert counts == {**dict.fromkeys(SIX, 7), "gnu": 4}
+        (line,) = refusal(root / "train", join=True)
+        assert line.endswith("has no folders train, val or test to join")
+
+    def test_two_classes_can_be_the_test(self, tmp_path):
+        two = write(tmp_path / "two", ["owl", "yak"])
+        assert refusal(two)[0].endswith(
+            "data.fractions=[0,0,1] puts all classes into test, for a run trained on other data"
+        )
+        write(tmp_path / "new" / "test", ["owl", "yak"])
+        for root, keys in ((two, {"fractions": [0, 0, 1]}), (tmp_path / "new", {})):
+            splits = folder(root, **keys).load()
+            assert names(splits) == {"train": (), "val": (), "test": ("owl", "yak")}
+
+    def test_fits_are_cached_separately(self, root):
+        loaded = [folder(root, fit=fit).load() for fit in ("crop", "pad", "stretch")]
+        assert len({splits["test"].sha256 for splits in loaded}) == 2  # of one colour: no bars
+        assert len(made(root)) == 3
 
     def test_a_missing_split_folder_is_refused(self, tmp_path):
         root = tmp_path / "mine"
@@ -355,6 +380,26 @@ class TestCommand:
         protocol = json.loads((tmp_path / "run" / "result.json").read_text())["protocol"]
         assert protocol["data_settings"]["fractions"] == [0.6, 0.2, 0.2]
 
+    def test_a_run_is_tested_on_two_new_classes(self, metarun, root, tmp_path):
+        write(root, SIX, each=6), write(tmp_path / "two", ["owl", "yak"], each=6)
+        write(tmp_path / "two" / "yak", ["deep"], each=6)
+        trained = ("data=image_folder", f"data.root={root}", *self.TINY)
+        assert metarun(*trained, "data.fit=pad", "out=run")[0] == 0
+        new = ("run=run", "data=image_folder", f"data.root={tmp_path / 'two'}", "episodes=4")
+        keys = ("data.fractions=[0,0,1]", "data.depth=leaf", "name=new")
+        code, _, err = metarun("evaluate", *new, *keys)
+        assert (code, err) == (0, [])
+        result = json.loads((tmp_path / "run" / "evaluations" / "new" / "result.json").read_text())
+        settings = result["protocol"]["data_settings"]
+        assert (settings["fit"], settings["depth"]) == ("pad", "leaf")
+        assert result["protocol"]["seen_in_training"] == {"classes": 0, "items": 0}
+        code, _, (line,) = metarun("evaluate", *new, "data.depth=leaf", "name=again")
+        assert code == 2
+        assert "3 classes (owl, yak, yak/deep), and train, val and test need 2 each" in line
+        assert (
+            metarun("show", *trained[:2], "split=train", "ways=2", "queries=2", "shots=2")[0] == 0
+        )
+
 
 class TestRealPictures:
     @pytest.fixture
@@ -379,7 +424,7 @@ class TestRealPictures:
 
 
 def test_the_two_limits_of_a_class_are_one():
-    assert class_folders.MIN_PICTURES == 2  # a support and a query item
+    assert class_folders.MIN_FILES == 2  # a support and a query item
 
 
 def test_ten_empty_classes_are_named_and_the_others_counted(tmp_path: Path) -> None:

@@ -346,3 +346,20 @@ def test_a_run_from_one_line(metarun, root, tmp_path):
     assert code == 2
     assert err == ["metarun: data.test=3: should be a valid list"]
     assert not (tmp_path / "two").exists()
+
+
+def test_one_member_can_be_tested_without_the_files_of_the_others(metarun, root, tmp_path):
+    (tmp_path / "one").mkdir()
+    shutil.copy(root / "bloodmnist.npz", tmp_path / "one")
+    tiny = ["debug=tiny", "threads=1", "backbone.filters=8", "ways=2", "data.size=28"]
+    assert metarun("data=glyphs", *tiny[:-1], "out=run")[0] == 0
+    data = ["data=medmnist", f"data.root={tmp_path / 'one'}", "data.test=[bloodmnist]"]
+    data += [f"data.cache={tmp_path / 'cache'}", "data.url=http://127.0.0.1:1"]
+    code, out, err = metarun("evaluate", "run=run", *data, "ways=2", "episodes=4", "name=blood")
+    assert code == 0
+    assert "not the official" in err[0]
+    assert "bloodmnist 2-way" in " ".join(out.split()) or "medmnist" in out
+    assert metarun("show", *data, "ways=2", "shots=1", "queries=1")[0] == 0
+    code, _, (line,) = metarun(*data, *tiny, "out=trained")
+    assert code == 2
+    assert "pathmnist" in line

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from metarun.data.preparation.kinds import PICTURES
 from metarun.errors import Refused
-from metarun.predict.pictures import picture_classes, picture_query
+from metarun.predict.files import file_classes, file_query
 from metarun.predict.sentences import sentence_classes, sentence_query
 from tests.predict.material import picture, pictures
 
@@ -30,7 +31,7 @@ class TestPictures:
     def test_a_class_is_a_folder_with_all_pictures_below_it(self) -> None:
         pictures(Path("s"), {"cat": 2, "dog/puppies": 1, "dog": 1, ".hidden": 1})
         Path("s/cat/notes.txt").touch()
-        found = picture_classes(Path("s"), "support")
+        found = file_classes(PICTURES, Path("s"), "support")
         assert found == {
             "cat": ["s/cat/00.png", "s/cat/01.png"],
             "dog": ["s/dog/00.png", "s/dog/puppies/00.png"],
@@ -39,41 +40,43 @@ class TestPictures:
     def test_a_query_is_a_folder_a_picture_or_a_list(self) -> None:
         pictures(Path("q"), {"b": 2, "a/below": 1})
         files = ["q/a/below/00.png", "q/b/00.png", "q/b/01.png"]
-        assert picture_query(Path("q")) == (files, {})
-        assert picture_query(Path("q/b/01.png")) == (["q/b/01.png"], {})
+        assert file_query(PICTURES, Path("q")) == (files, {})
+        assert file_query(PICTURES, Path("q/b/01.png")) == (["q/b/01.png"], {})
         Path("q/list.txt").write_text("q/b/01.png\n\nb/00.png\nmissing.png\n", "utf-8")
         listed = ["q/b/01.png", "q/b/00.png", "missing.png"]
         reason = {"missing.png": "cannot be read (No such file or directory)"}
-        assert picture_query(Path("q/list.txt")) == (listed, reason)
+        assert file_query(PICTURES, Path("q/list.txt")) == (listed, reason)
 
     def test_files_that_cannot_be_read_are_listed_with_the_reason(self) -> None:
         picture(Path("q/a.png"), 0, 0)
         Path("q/empty.png").touch()
         os.mkfifo("q/pipe.png")
         expected = {"q/empty.png": "empty", "q/pipe.png": "not a file"}
-        assert picture_query(Path("q")) == (["q/a.png", *expected], expected)
+        assert file_query(PICTURES, Path("q")) == (["q/a.png", *expected], expected)
         Path("list").write_text("q/pipe.png\nq/empty.png")
-        assert picture_query(Path("list")) == (["q/pipe.png", "q/empty.png"], expected)
+        assert file_query(PICTURES, Path("list")) == (["q/pipe.png", "q/empty.png"], expected)
 
     def test_a_wrong_place_is_one_line(self) -> None:
         pictures(Path("s"), {"cat": 1})
         for name in ("s/dog", "s/.hidden", "empty"):
             Path(name).mkdir()
-        (line,) = refusal(picture_classes, Path("s"), "support")
+        (line,) = refusal(file_classes, PICTURES, Path("s"), "support")
         assert line.startswith("support=s: the class dog has no pictures (.jpg")
-        assert refusal(picture_classes, Path("none"), "truth")[0].startswith(
+        assert refusal(file_classes, PICTURES, Path("none"), "truth")[0].startswith(
             "truth=none: no such f"
         )
-        assert refusal(picture_classes, Path("empty"), "support")[0].startswith(
+        assert refusal(file_classes, PICTURES, Path("empty"), "support")[0].startswith(
             "support=empty: no c"
         )
-        assert refusal(picture_query, Path("empty"))[0].startswith("query=empty: no pictures (.jpg")
-        assert refusal(picture_query, Path("none")) == ["query=none: no such file or folder"]
+        assert refusal(file_query, PICTURES, Path("empty"))[0].startswith(
+            "query=empty: no pictures (.jpg"
+        )
+        assert refusal(file_query, PICTURES, Path("none")) == ["query=none: no such file or folder"]
         Path("odd.bin").write_bytes(b"\xff\xfe\x00")
-        (line,) = refusal(picture_query, Path("odd.bin"))
+        (line,) = refusal(file_query, PICTURES, Path("odd.bin"))
         assert line.startswith("query=odd.bin: should be a picture, a folder, or a text file with")
         Path("s/dog/0.png").touch()
-        assert refusal(picture_classes, Path("s"), "support")[0] == "s/dog/0.png: empty"
+        assert refusal(file_classes, PICTURES, Path("s"), "support")[0] == "s/dog/0.png: empty"
 
 
 class TestSentences:

@@ -150,7 +150,7 @@ class RunConfig(BaseModel):
 
 def explain(error: ValidationError, prefix: str = "") -> list[str]:
     """An error line for each mistake that pydantic reports: `key=value: what is right`."""
-    lines = []
+    lines: dict[tuple[str, str], str] = {}
     wrong_values = {".".join(map(str, d["loc"])): d["input"] for d in error.errors()}
     for detail in error.errors():
         source = str(detail["loc"][0]).removeprefix("train_")
@@ -165,11 +165,15 @@ def explain(error: ValidationError, prefix: str = "") -> list[str]:
         if detail["type"] == "string_unicode":
             message = "should be a name in UTF-8"
         if detail["type"] == "missing":
-            lines.append(f"{key}: missing")
-        else:
-            value = detail["input"]
-            lines.append(f"{key}={show(value)}: {message}{_hint(key, value, message)}")
-    return list(dict.fromkeys(lines))
+            lines[key, ""] = f"{key}: missing"
+            continue
+        value = detail["input"]
+        first = lines.setdefault(
+            (key, show(value)), f"{key}={show(value)}: {message}{_hint(key, value, message)}"
+        )
+        if message not in first:  # of another branch of a union
+            lines[key, show(value)] = f"{first}, or {message.removeprefix('should be ')}"
+    return list(lines.values())
 
 
 def _hint(key: str, value: Any, message: str) -> str:

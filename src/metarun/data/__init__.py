@@ -13,6 +13,8 @@ It has two methods:
   `test` a `metarun.data.classes.Facts`, the number of classes and of items in the smallest class,
   or `None` if these are not known yet or tasks are not made of classes;
 - `load()` returns the splits under the same three names; the first call prepares and caches them.
+  With the attribute `splits_apart = True`, it takes the names of the splits that are needed, and
+  the others may be empty.
 
 A data set that can prepare items of the user, which belong to no split, also has
 

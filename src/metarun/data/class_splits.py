@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from metarun.config.schema import show
 from metarun.data.duplicates import named
 from metarun.errors import Refused
 from metarun.files import read_or_refuse
@@ -18,6 +19,7 @@ from metarun.files import read_or_refuse
 SPLITS = ("train", "val", "test")
 MIN_CLASSES = 2  # per split: a task needs two
 MAX_BYTES = 16 << 20  # of a split file
+TEST_ONLY = "; data.fractions=[0,0,1] puts all classes into test, for a run trained on other data"
 LISTS = Path(__file__).parent / "splits"
 
 
@@ -26,17 +28,22 @@ def published_list(name: str) -> Any:
     return json.loads((LISTS / f"{name}.json").read_text("utf-8"))
 
 
-def divide(names: Iterable[str], shares: Sequence[float], seed: int) -> dict[str, list[str]]:
+def divide(
+    names: Iterable[str], shares: Sequence[float], seed: int, source: str = "data.root"
+) -> dict[str, list[str]]:
     """Split classes at random; equal names and seeds give equal splits on every machine.
 
     Args:
-        shares: of train, val and test, as fractions that add up to 1 or as numbers of classes.
+        shares: of train, val and test, as fractions that add up to 1 or as numbers of classes. A
+            split with the share 0 is empty.
+        source: the key that names the files, for messages.
 
     Raises:
         Refused: the shares do not fit the classes.
     """
     names = sorted(names)
-    return _shuffled(names, f"{seed}/", dict(zip(SPLITS, _sizes(len(names), shares), strict=True)))
+    sizes = _sizes(len(names), shares, source)
+    return _shuffled(names, f"{seed}/", dict(zip(SPLITS, sizes, strict=True)))
 
 
 def held_out(names: Iterable[str], val: int, test: int, seed: int) -> dict[str, list[str]]:
@@ -59,37 +66,44 @@ def _shuffled(
     return {split: parts[split] for split in SPLITS}
 
 
-def _sizes(classes: int, shares: Sequence[float]) -> list[int]:
-    """Number of classes of each split, at least 2."""
-    key = f"data.fractions={list(shares)}"
-    if all(share == int(share) for share in shares):
+def _sizes(classes: int, shares: Sequence[float], source: str) -> list[int]:
+    """Number of classes of each split: 0, or at least 2."""
+    key = f"data.fractions={show(list(shares))}"
+    used = [i for i, share in enumerate(shares) if share]
+    if sum(shares) > 1 and all(share == int(share) for share in shares):
         sizes = [int(share) for share in shares]
-        if sum(sizes) != classes or min(sizes) < MIN_CLASSES:
+        if sum(sizes) != classes or any(sizes[i] < MIN_CLASSES for i in used):
             raise Refused(
-                f"{key}: numbers of classes should add up to the {classes} in data.root, "
-                f"with at least {MIN_CLASSES} in each of train, val and test"
+                f"{key}: numbers of classes should add up to the {classes} in {source}, "
+                f"with at least {MIN_CLASSES} in each of train, val and test, or 0"
             )
         return sizes
     if abs(sum(shares) - 1) > 1e-6:
         raise Refused(f"{key}: fractions should add up to 1, not {sum(shares):g}")
-    if classes < 3 * MIN_CLASSES:
-        few = f"{classes} classes cannot be divided"
-        raise Refused(f"{key}: {few}; train, val and test need {MIN_CLASSES} each")
+    if classes < len(used) * MIN_CLASSES:
+        few = f"{classes} class{'es' * (classes != 1)} cannot be divided"
+        which = " and ".join(", ".join(SPLITS[i] for i in used).rsplit(", ", 1))
+        hint = TEST_ONLY * (len(used) > 1)
+        raise Refused(f"{key}: {few}; {which} need {MIN_CLASSES} each{hint}")
     exact = [share * classes for share in shares]
     sizes = [int(size + 1e-9) for size in exact]
     for i in sorted(range(3), key=lambda i: sizes[i] - exact[i])[: classes - sum(sizes)]:
         sizes[i] += 1  # the largest remainders are rounded up
-    while min(sizes) < MIN_CLASSES:
+    while any(sizes[i] < MIN_CLASSES for i in used):
         sizes[sizes.index(max(sizes))] -= 1
-        sizes[sizes.index(min(sizes))] += 1
+        smallest = min(used, key=lambda i: sizes[i])
+        sizes[smallest] += 1
     return sizes
 
 
-def from_file(path: Path, classes: Iterable[str]) -> dict[str, list[str]]:
+def from_file(
+    path: Path, classes: Iterable[str], source: str = "data.root"
+) -> dict[str, list[str]]:
     """Read a split from a JSON file: `{"train": ["cat", …], "val": […], "test": […]}`.
 
     Args:
         classes: the existing classes; the file may omit some.
+        source: the key that names the files, for messages.
 
     Raises:
         Refused: with a line for each mistake in the file.
@@ -108,7 +122,7 @@ def from_file(path: Path, classes: Iterable[str]) -> dict[str, list[str]]:
     splits = {s: [unicodedata.normalize("NFC", name) for name in splits[s]] for s in SPLITS}
     existing, listed = set(classes), Counter(name for split in SPLITS for name in splits[split])
     mistakes = {
-        "not in data.root": sorted(set(listed) - existing),
+        f"not in {source}": sorted(set(listed) - existing),
         "listed more than once": sorted(name for name, times in listed.items() if times > 1),
     }
     lines = [

@@ -7,7 +7,7 @@ Yang et al., 2023, MedMNIST v2, https://medmnist.com, https://zenodo.org/records
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,8 +15,9 @@ import numpy as np
 from pydantic import BeforeValidator
 
 from metarun.config.schema import Place
+from metarun.data.class_splits import SPLITS
 from metarun.data.classes import Facts, Split, select
-from metarun.data.preparation.cache import prepared
+from metarun.data.preparation.cache import prepared, stored
 from metarun.data.preparation.checksums import Checksums, warn_of
 from metarun.data.preparation.download import fetch, require_root
 from metarun.data.preparation.images import Class
@@ -52,6 +53,7 @@ class MedMNIST:
     """
 
     own_items = "pictures"
+    splits_apart = True
 
     def __init__(
         self,
@@ -85,31 +87,47 @@ class MedMNIST:
             facts[split] = Facts(sum(k for k, _ in sizes), min(n // k for k, n in sizes))
         return facts
 
-    def load(self) -> dict[str, Split]:
+    def load(self, used: Collection[str] = SPLITS) -> dict[str, Split]:
         """The three splits; the first call reads the files, which takes a minute.
 
         Files of the same form with other content are accepted with a warning.
+
+        Args:
+            used: the splits that are needed. The others are empty if they are not prepared and
+                their files are not there.
 
         Raises:
             Refused: files are missing or damaged, or the cache is not writable.
         """
         members = sorted(itertools.chain.from_iterable(self.members.values()))
-        require_root(self.root, self.folder.parent, self._by_hand(members))
         official = {m: MEMBERS[m]["md5"][str(self.size)] for m in members}
         files, sums = {m: self.root / self._file(m) for m in members}, Checksums(self.folder)
         present = {m: path for m, path in files.items() if self._exists(path)}
         md5s = official | {m: sums.of(path) for m, path in present.items()}
-        sources = " ".join(f"{m}:{md5}" for m, md5 in sorted(md5s.items()))
-        kind = "colour" if self.colour else "grey"
-        key = f"medmnist {self.size} {kind} {sources} {PREPARATION}"
-        images = prepared(self.folder, key, lambda: self._prepare(files), root=self.root)
+        folder, needed = self.folder, {m for split in used for m in self.members[split]}
+        others = set(members) - needed
+        if not others <= present.keys() and stored(folder, self._key(md5s)) is None:
+            members, folder = sorted(needed), folder / "_".join(sorted(needed))
+        require_root(self.root, self.folder.parent, self._by_hand(members))
+        sources = {m: files[m] for m in members}
+        key = self._key({m: md5s[m] for m in members})
+        images = prepared(folder, key, lambda: self._prepare(sources), root=self.root)
         sums.keep(present.values())
-        if others := [present[m].name for m in members if md5s[m] != official[m]]:
-            warn_of(self.root, f"{', '.join(others)} of MedMNIST")
+        if altered := [present[m].name for m in present if md5s[m] != official[m]]:
+            warn_of(self.root, f"{', '.join(altered)} of MedMNIST")
         return {
-            split: select(images, [f"{m}/{name}" for m in names for name in MEMBERS[m]["labels"]])
+            split: select(
+                images,
+                [f"{m}/{n}" for m in names if m in members for n in MEMBERS[m]["labels"]],
+            )
             for split, names in self.members.items()
         }
+
+    def _key(self, md5s: Mapping[str, str]) -> str:
+        """The key of the arrays that are prepared from files with these checksums."""
+        sources = " ".join(f"{m}:{md5}" for m, md5 in sorted(md5s.items()))
+        kind = "colour" if self.colour else "grey"
+        return f"medmnist {self.size} {kind} {sources} {PREPARATION}"
 
     def prepare_own(
         self, files: Sequence[str], span: Span = FULL_SPAN

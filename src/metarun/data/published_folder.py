@@ -17,7 +17,7 @@ from metarun.data.class_splits import SPLITS, published_list
 from metarun.data.classes import Facts, Split, select
 from metarun.data.duplicates import named
 from metarun.data.preparation import picture_classes
-from metarun.data.preparation.class_folders import File, Listing, pictures, subfolders
+from metarun.data.preparation.class_folders import File, Listing, files_in, subfolders
 from metarun.data.preparation.pictures import read_pictures
 from metarun.data.preparation.pixels import FULL_SPAN, Broken, Span
 from metarun.data.preparation.unpacked import unpacked
@@ -117,12 +117,12 @@ class PublishedFolder:
         places = [self.root / place for place in PLACES if (self.root / place).is_dir()]
         # In reverse order, so that earlier places take precedence.
         folders = {n: str(p / n) for p in reversed(places) for n in subfolders(p) if n in published}
-        return {n: (path, pictures(path, set(), listing.mistakes)) for n, path in folders.items()}
+        return {n: (path, files_in(path, set(), listing.mistakes)) for n, path in folders.items()}
 
     def _in_tables(self, tables: list[Path], listing: Listing) -> dict[str, tuple[str, list[File]]]:
         """Class → its place for messages and its files, for each class in the tables."""
         folder = self.root / "images"
-        present = {file.name: file for file in pictures(str(folder), set(), listing.mistakes)}
+        present = {file.name: file for file in files_in(str(folder), set(), listing.mistakes)}
         classes: dict[str, tuple[str, dict[str, File]]] = {}
         for table in tables:
             for file, label in _rows(table):

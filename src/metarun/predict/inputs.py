@@ -10,18 +10,19 @@ from typing import Any
 
 from metarun.config.instantiate import blueprint, target_of
 from metarun.config.schema import RunConfig
+from metarun.data.preparation.kinds import PICTURES
 from metarun.data.preparation.picture_classes import common_span
 from metarun.data.preparation.pictures import depths
 from metarun.data.preparation.pixels import Depth, Span
 from metarun.errors import Mistakes, Refused
+from metarun.predict.files import file_classes, file_query, why_unusable
 from metarun.predict.given import Given, on_files
-from metarun.predict.pictures import picture_classes, picture_query, why_unusable
 from metarun.predict.query import UNKNOWN, UNREADABLE
 from metarun.predict.sentences import sentence_classes, sentence_query
 from metarun.predict.support import Read
 
 LISTED = {
-    "pictures": (picture_classes, picture_query),
+    "pictures": (partial(file_classes, PICTURES), partial(file_query, PICTURES)),
     "sentences": (sentence_classes, sentence_query),
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from metarun.data.sentences import text
 from metarun.errors import Refused
-from metarun.predict.pictures import Query
+from metarun.predict.files import Query
 
 LAYOUT = "it should be a CSV file with the columns text,label, or a folder with CLASS.txt files"
 

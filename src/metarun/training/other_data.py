@@ -10,7 +10,7 @@ from metarun.config.instantiate import blueprint, target_of
 from metarun.config.schema import RunConfig
 from metarun.errors import Refused
 
-OF_SENTENCES = ("features", "words", "characters", "tokens")  # keys that define their items
+OF_ITEMS = ("features", "words", "characters", "tokens", "fit")  # keys that define items
 
 
 def prepared_as_trained(
@@ -18,9 +18,9 @@ def prepared_as_trained(
 ) -> RunConfig:
     """The configuration with its data prepared as that of a run, where it has keys for it.
 
-    These are `data.size` and `data.colour` of pictures, and the n-grams or tokens of sentences.
-    What a data set cannot prepare so, and what the user typed otherwise, is scaled when it is
-    drawn.
+    These are `data.size`, `data.colour` and `data.fit` of pictures, and the n-grams or tokens of
+    sentences. What a data set cannot prepare so, and what the user typed otherwise, is scaled when
+    it is drawn.
 
     Args:
         config: the run's saved configuration with the user's overrides.
@@ -38,7 +38,7 @@ def prepared_as_trained(
             f"data={config.choices.data}: its items are {kinds[0]}; the run was trained on "
             f"{kinds[1]} (data={state['config']['choices']['data']})"
         )
-    wanted = {key: trained[key] for key in OF_SENTENCES if key in trained}
+    wanted = {key: trained[key] for key in OF_ITEMS if key in trained}
     if isinstance(inputs, tuple) and len(inputs) == 3 and inputs[1] == inputs[2]:
         wanted |= {"size": inputs[2], "colour": inputs[0] == 3}
     data = dict(config.data)

@@ -35,7 +35,7 @@ def load_splits(
     if data is not None:
         mistakes.lines += check_capacity(config, mistakes.catch(data.facts) or {}, used)
     mistakes.settle()
-    splits = data.load()
+    splits = data.load(used) if getattr(data, "splits_apart", False) else data.load()
     if inputs is not None:
         name = config.choices.data
         splits = {key: as_trained(split, inputs, name) for key, split in splits.items()}

@@ -6,8 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from metarun.data.preparation.class_folders import Listing, list_classes, subfolders
+from metarun.data.preparation.kinds import SOUNDS
 from metarun.errors import Refused
 
 
@@ -40,6 +43,50 @@ def test_classes_may_be_nested(put):
     root = put(*(f"{a}/{c}/{k}.png" for a in ("Greek", "Latin") for c in "ab" for k in (1, 2)))
     assert list(names(list_classes(root, depth=2))) == ["Greek/a", "Greek/b", "Latin/a", "Latin/b"]
     assert list(names(list_classes(root, depth=1))) == ["Greek", "Latin"]
+
+
+def test_each_folder_with_pictures_is_a_class_at_mixed_depth(put):
+    put("cat/1.png", "cat/2.png", "dog/poodle/1.png", "dog/poodle/2.png", "dog/3.png", "dog/4.png")
+    root = put("bird/of/prey/5.png", "bird/of/prey/6.png", "empty/inside/x.txt")
+    found = list_classes(root, "leaf")
+    assert names(found) == {
+        "bird/of/prey": ["5.png", "6.png"],
+        "cat": ["1.png", "2.png"],
+        "dog": ["3.png", "4.png"],
+        "dog/poodle": ["1.png", "2.png"],
+    }
+    assert found.mistakes[0].startswith(f"{root}/empty/inside: 0 pictures")
+    assert len(found.mistakes) == 1
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@given(st.sets(st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join), min_size=1))
+def test_no_picture_is_lost_at_any_depth(tmp_path_factory, folders):
+    root = tmp_path_factory.mktemp("mixed")
+    for folder in folders:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        for k in range(2):
+            (root / folder / f"{k}.png").write_bytes(b"?")
+    found = list_classes(root, "leaf")
+    listed = [Path(file.path) for files in found.classes.values() for file in files]
+    assert sorted(listed) == sorted(root.rglob("*.png"))
+    assert set(found.classes) == folders
+    assert found.mistakes == found.stray == []
+
+
+def test_parts_of_a_class_are_joined(put):
+    root = put("train/cat/1.png", "test/cat/1.png", "train/dog/1.png", "train/dog/2.png")
+    parts = {name: root / name for name in ("train", "test")}
+    assert names(list_classes(root, parts=parts)) == {
+        "cat": ["test/1.png", "train/1.png"],
+        "dog": ["train/1.png", "train/2.png"],
+    }
+
+
+def test_recordings_are_listed_as_pictures_are(put):
+    found = list_classes(put("yes/1.wav", "yes/2.FLAC", "yes/3.png", "no/1.ogg"), kind=SOUNDS)
+    assert names(found) == {"yes": ["1.wav", "2.FLAC"]}
+    assert found.mistakes[0].endswith("no: 1 recording; a class needs 2 at least")
 
 
 def test_hidden_files_and_other_suffixes_are_skipped(put):

@@ -49,6 +49,35 @@ def why(file: str, size: int = 8) -> str:
     return str(found)
 
 
+class TestFit:
+    """A picture of 16×8: black, then white in its right half."""
+
+    @pytest.fixture
+    def wide(self, saved):
+        pixels = np.zeros((8, 16), np.uint8)
+        pixels[:, 8:] = 255
+        return saved(Image.fromarray(pixels))
+
+    @pytest.mark.parametrize(
+        ("fit", "rows", "left", "right"),
+        [("crop", 8, 4, 4), ("pad", 4, 4, 4), ("stretch", 8, 4, 4)],
+    )
+    def test_a_picture_becomes_a_square(self, wide, fit, rows, left, right):
+        (square,) = picture(wide, 8, False, fit=fit)
+        lit = square > 127
+        assert square.shape == (8, 8)
+        assert lit.any(1).sum() == rows  # with bars above and below, or none
+        assert ((~lit).all(0).sum(), lit.any(0).sum()) == (left, right)
+
+    def test_only_the_crop_leaves_out_the_sides(self, saved):
+        pixels = np.zeros((8, 16), np.uint8)
+        pixels[:, 0] = 255
+        file = saved(Image.fromarray(pixels))
+        assert picture(file, 8, False).max() == 0
+        assert picture(file, 8, False, fit="pad").max() > 0
+        assert picture(file, 8, False, fit="stretch").max() > 0
+
+
 class TestModes:
     @pytest.mark.parametrize("colour", [True, False])
     def test_grey_in_any_mode_is_the_same_grey(self, saved, colour):

@@ -1,4 +1,4 @@
-"""Listing of a folder of pictures: classes, files, and mistakes."""
+"""Listing of a folder of pictures or sounds: classes, files, and mistakes."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ import contextlib
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from metarun.data.preparation.pictures import READABLE, SUFFIXES
+from pydantic import Field
+
+from metarun.data.preparation.kinds import PICTURES, Kind
 from metarun.errors import Refused
 
 IGNORED = ("__MACOSX", "@eaDir")  # made by systems for previews and attributes
-LAYOUT = "it should hold a folder of pictures for each class: DIR/cat/*.jpg, DIR/dog/*.jpg, …"
-MIN_PICTURES = 2  # per class: a support and a query item
+MIN_FILES = 2  # per class: a support and a query item
+
+Depth = Annotated[int, Field(ge=1, le=8)] | Literal["leaf"]
+"""Levels of folders down to a class; `leaf`: each folder that holds files itself is a class."""
 
 
 class File(NamedTuple):
-    """Path of a picture, its name within the class, and size and time to detect changes."""
+    """Path of a file, its name within the class, and size and time to detect changes."""
 
     path: str
     name: str
@@ -36,44 +40,74 @@ class Listing:
         root: the listed folder.
         classes: name (`cat`, or `Greek/character01`) → files.
         mistakes: a line for each unusable file or class, with its path.
-        stray: pictures above the class folders.
+        stray: files above the class folders.
+        kind: of the files.
     """
 
     root: Path
     classes: dict[str, list[File]] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)
     stray: list[str] = field(default_factory=list)
+    kind: Kind = PICTURES
 
     def add(self, name: str, path: str, files: list[File]) -> None:
         """Add a class, or a mistake if it cannot be used."""
         name = unicodedata.normalize("NFC", printable(name))  # macOS stores é as two characters
         if name in self.classes:
             self.mistakes.append(f"{printable(path)}: another folder has the same name in Unicode")
-        elif len(files) < MIN_PICTURES:
-            count = f"{len(files)} picture" + "s" * (len(files) != 1)
-            count += "" if files else f" ({' '.join(READABLE)})"
-            self.mistakes.append(
-                f"{printable(path)}: {count}; a class needs {MIN_PICTURES} at least"
-            )
+        elif len(files) < MIN_FILES:
+            count = f"{len(files)} {self.kind.noun}" + "s" * (len(files) != 1)
+            count += "" if files else f" ({' '.join(self.kind.readable)})"
+            self.mistakes.append(f"{printable(path)}: {count}; a class needs {MIN_FILES} at least")
         else:
             self.classes[name] = sorted(files, key=lambda file: file.name)
 
 
-def list_classes(root: Path, depth: int = 1) -> Listing:
-    """List the classes: the folders `depth` levels below `root`, with all pictures below them.
+def list_classes(
+    root: Path,
+    depth: Depth = 1,
+    kind: Kind = PICTURES,
+    parts: Mapping[str, Path] | None = None,
+) -> Listing:
+    """List the classes: the folders `depth` levels below `root`, with all files below them.
 
-    Names that start with a dot and files without a picture suffix are skipped. Links are followed,
-    but a class visits each folder once and no parent of `root`, so loops end.
+    Names that start with a dot and files without a suffix of the kind are skipped. Links are
+    followed, but a class visits each folder once and no parent of `root`, so loops end.
+
+    Args:
+        depth: with `leaf`, a class is each folder that holds files itself, and has only these.
+        kind: of the files.
+        parts: folders in place of `root`, by name. Folders of one name in several of them form one
+            class, and the names of files begin with that of the part.
     """
-    listing = Listing(root)
-    above = {_identity(path) for path in (root.resolve(), *root.resolve().parents)}
-    for name, path in _folders(str(root), "", depth, above, listing):
-        listing.add(name, path, pictures(path, above, listing.mistakes))
+    listing = Listing(root, kind=kind)
+    found: dict[str, tuple[str, list[File]]] = {}
+    for part, folder in (parts or {"": root}).items():
+        above = {_identity(path) for path in (folder.resolve(), *folder.resolve().parents)}
+        for name, path in _folders(str(folder), "", depth, above, listing):
+            files = files_in(path, above, listing.mistakes, kind, below=depth != "leaf")
+            if depth == "leaf" and not files and _holds_folders(path):
+                continue
+            if part:
+                files = [file._replace(name=f"{part}/{file.name}") for file in files]
+            found[name] = (path, [*found.get(name, ("", []))[1], *files])
+    for name, (path, files) in found.items():
+        listing.add(name, path, files)
+    listing.mistakes = list(dict.fromkeys(listing.mistakes))
     return listing
 
 
-def pictures(folder: str, above: set[tuple[int, int]], mistakes: list[str]) -> list[File]:
-    """All pictures in `folder` and below; unusable files are added to `mistakes`."""
+def files_in(
+    folder: str,
+    above: set[tuple[int, int]],
+    mistakes: list[str],
+    kind: Kind = PICTURES,
+    below: bool = True,
+) -> list[File]:
+    """All files of a kind in `folder` and, with `below`, in folders below it.
+
+    Unusable files are added to `mistakes`.
+    """
     files: list[File] = []
     seen = {*above, _identity(folder)}
     pending = [("", folder)]
@@ -83,10 +117,10 @@ def pictures(folder: str, above: set[tuple[int, int]], mistakes: list[str]) -> l
             name = f"{prefix}{entry.name}"
             with _collect_errors(entry.path, mistakes):
                 if entry.is_dir():
-                    if (identity := _identity(entry.path)) not in seen:
+                    if below and (identity := _identity(entry.path)) not in seen:
                         seen.add(identity)
                         pending.append((f"{name}/", entry.path))
-                elif is_picture(entry.name):
+                elif kind.named(entry.name):
                     info = entry.stat()
                     if stat.S_ISREG(info.st_mode) and info.st_size:
                         files.append(File(entry.path, name, info.st_size, info.st_mtime_ns))
@@ -114,11 +148,6 @@ def is_visible(entry: os.DirEntry[str]) -> bool:
     return entry.name[0] != "." and entry.name not in IGNORED
 
 
-def is_picture(name: str) -> bool:
-    """Whether the name has a picture suffix, in upper or lower case."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES
-
-
 def printable(name: str) -> str:
     """A file name as valid text: undecodable bytes become `\\xNN`."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
@@ -134,20 +163,31 @@ def _collect_errors(path: str, mistakes: list[str]) -> Iterator[None]:
 
 
 def _folders(
-    path: str, name: str, depth: int, above: set[tuple[int, int]], listing: Listing
+    path: str, name: str, depth: Depth, above: set[tuple[int, int]], listing: Listing
 ) -> Iterator[tuple[str, str]]:
-    """Name and path of each folder `depth` levels below `path`; pictures on the way are stray."""
+    """Name and path of each folder `depth` levels below `path`; files on the way are stray.
+
+    With `leaf`, all folders below `path`, and files in `path` are stray.
+    """
     for entry in _entries(path, listing.mistakes):
         with _collect_errors(entry.path, listing.mistakes):
             if not entry.is_dir():
-                if is_picture(entry.name):
+                if listing.kind.named(entry.name) and (depth != "leaf" or not name):
                     listing.stray.append(printable(entry.path))
-            elif _identity(entry.path) in above:
                 continue
-            elif depth == 1:
+            if (identity := _identity(entry.path)) in above:
+                continue
+            if depth in (1, "leaf"):
                 yield f"{name}{entry.name}", entry.path
-            else:
-                yield from _folders(entry.path, f"{name}{entry.name}/", depth - 1, above, listing)
+            if depth != 1:
+                deeper = depth if depth == "leaf" else depth - 1
+                yield from _folders(
+                    entry.path, f"{name}{entry.name}/", deeper, {*above, identity}, listing
+                )
+
+
+def _holds_folders(path: str) -> bool:
+    return any(entry.is_dir() for entry in _entries(path, []))
 
 
 def _entries(path: str, mistakes: list[str]) -> list[os.DirEntry[str]]:

@@ -14,7 +14,7 @@ import numpy as np
 from metarun.data.duplicates import named
 from metarun.data.preparation import pictures
 from metarun.data.preparation.cache import prepared
-from metarun.data.preparation.class_folders import MIN_PICTURES, Listing, printable
+from metarun.data.preparation.class_folders import MIN_FILES, Listing, printable
 from metarun.data.preparation.images import Class, Images
 from metarun.data.preparation.pixels import UNKNOWN, Broken, Depth, Span
 from metarun.errors import Refused
@@ -34,27 +34,30 @@ def prepare(
     colour: bool,
     skip_broken: bool | None = None,
     span: Span | None = None,
+    fit: pictures.Fit = "crop",
 ) -> Images:
     """All classes of `listing`, each picture (C, size, size) uint8; see `pictures.picture`.
 
-    Each source folder, size, colour and span has its own folder in `cache`. The cached data set is
-    valid until a file is added, removed or modified.
+    Each source folder, size, colour, span and fit has its own folder in `cache`. The cached data
+    set is valid until a file is added, removed or modified.
 
     Args:
         skip_broken: whether to leave out unusable files, and classes with fewer than 2 usable
             ones, with a warning. `None` if the data set does not offer this choice.
         span: pixel values of black and white if set by the user; by default that of the data set.
+        fit: see `pictures.picture`.
 
     Raises:
         Refused: with a line for each unusable file and class, or the cache is not writable.
     """
-    place = f"{listing.root.resolve()}\n{size} {colour} {span}"
+    fitted = "" if fit == "crop" else f" {fit}"
+    place = f"{listing.root.resolve()}\n{size} {colour} {span}{fitted}"
     folder = cache / hashlib.sha256(place.encode("utf-8", "backslashreplace")).hexdigest()[:12]
     notes: dict[str, Any] = {}
     settings = (size, colour, skip_broken, span)
-    key = _key(f"{PREPARATION} {' '.join(map(str, settings))}", listing, skip_broken)
+    key = _key(f"{PREPARATION} {' '.join(map(str, settings))}{fitted}", listing, skip_broken)
     root = listing.root.resolve()
-    images = prepared(folder, key, lambda: _decoded(listing, *settings, notes), notes, root)
+    images = prepared(folder, key, lambda: _decoded(listing, *settings, fit, notes), notes, root)
     if skip_broken:
         _warn_of_missing(listing, images)
     for line in _warnings(images.notes):
@@ -82,6 +85,7 @@ def _decoded(
     colour: bool,
     skip_broken: bool | None,
     span: Span | None,
+    fit: pictures.Fit,
     notes: dict[str, Any],
 ) -> Iterator[Class]:
     """Yield the classes one by one, and store the `_summary` of their files in `notes`."""
@@ -97,12 +101,12 @@ def _decoded(
     mistakes, usable_classes = list(listing.mistakes), 0
     total, done, last_progress = sum(map(len, listing.classes.values())), 0, time.monotonic()
     for name, files in listing.classes.items():
-        read = pictures.read_pictures([file.path for file in files], size, colour, span)
+        read = pictures.read_pictures([file.path for file in files], size, colour, span, fit)
         results = list(zip(files, read, strict=True))
         usable = [(file, p) for file, p in results if isinstance(p, np.ndarray)]
         bad = [(file.path, why) for file, why in results if isinstance(why, Broken)]
         mistakes += [f"{printable(path)}: cannot be read ({why})" for path, why in bad]
-        if len(usable) >= MIN_PICTURES and (skip_broken or not mistakes):
+        if len(usable) >= MIN_FILES and (skip_broken or not mistakes):
             usable_classes += 1
             notes["lightest"] = max(notes["lightest"], *(int(p.max()) for _, p in usable))
             yield Class(name, np.stack([p for _, p in usable]), [file.name for file, _ in usable])

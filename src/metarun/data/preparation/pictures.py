@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ SUFFIXES = (*READABLE, ".avif", ".heic", ".heif", ".jp2", ".jxl")
 WORKERS = min(4, os.cpu_count() or 1)  # Pillow releases the GIL while decoding
 ORIENTATION = 0x0112  # the EXIF tag
 
+Fit = Literal["crop", "pad", "stretch"]
+
 Result = TypeVar("Result")
 
 
@@ -41,10 +43,10 @@ def depths(files: Sequence[str]) -> list[Depth | Broken]:
 
 
 def read_pictures(
-    files: Sequence[str], size: int, colour: bool, span: Span = FULL_SPAN
+    files: Sequence[str], size: int, colour: bool, span: Span = FULL_SPAN, fit: Fit = "crop"
 ) -> list[np.ndarray | Broken]:
     """Each file as (C, size, size) uint8, see `picture`, or why it cannot be read."""
-    return _map_files(lambda file: picture(file, size, colour, span), files)
+    return _map_files(lambda file: picture(file, size, colour, span, fit), files)
 
 
 def _map_files(function: Callable[[str], Result], files: Sequence[str]) -> list[Result | Broken]:
@@ -64,16 +66,19 @@ def _map_files(function: Callable[[str], Result], files: Sequence[str]) -> list[
         pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for thousands of files
 
 
-def picture(file: str, size: int, colour: bool, span: Span = FULL_SPAN) -> np.ndarray:
+def picture(
+    file: str, size: int, colour: bool, span: Span = FULL_SPAN, fit: Fit = "crop"
+) -> np.ndarray:
     """The (first) picture of the file, (C, size, size) uint8.
 
     It is converted to 8 bits, blended with white where it is transparent, oriented by its EXIF tag,
-    cropped to its central square and scaled to `size` by Pillow's bilinear filter with
-    antialiasing.
+    and scaled to `size` by Pillow's bilinear filter with antialiasing.
 
     Args:
         colour: C is 3, RGB, if true; else 1, grey.
         span: pixel values of black and white.
+        fit: `crop` takes the central square; `pad` scales the whole picture, with black bars at two
+            sides; `stretch` changes its proportions.
 
     Raises:
         Broken: the file cannot be read, is cut off, exceeds Pillow's limit of pixels, or has pixel
@@ -87,7 +92,8 @@ def picture(file: str, size: int, colour: bool, span: Span = FULL_SPAN) -> np.nd
         plain = _upright(_opaque(eight, colour), image)
         if span.typed and eight is image:
             plain = plain.point(span(np.arange(256)).tolist() * len(plain.getbands()))
-        square = ImageOps.fit(plain, (size, size), Image.Resampling.BILINEAR)
+        resize = {"crop": ImageOps.fit, "pad": ImageOps.pad, "stretch": type(plain).resize}[fit]
+        square = resize(plain, (size, size), Image.Resampling.BILINEAR)
     pixels = np.asarray(square)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1) if colour else pixels[None])
 
