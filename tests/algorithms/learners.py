@@ -19,6 +19,7 @@ from tests.conftest import TINY
 
 __all__ = [
     "OF_RATINGS",
+    "OPTIMIZERS",
     "SHIPPED",
     "STATISTICS",
     "WITHOUT_TRAINING",
@@ -34,7 +35,8 @@ __all__ = [
 ]
 
 OF_RATINGS = ("item_mean", "melu", "user_mean")  # cannot classify
-SHIPPED = sorted(choices("algo").keys() - set(OF_RATINGS))
+OPTIMIZERS = ("hand_optimizer", "learned_optimizer", "learned_optimizer_rl")  # take functions only
+SHIPPED = sorted(choices("algo").keys() - {*OF_RATINGS, *OPTIMIZERS})
 WITHOUT_TRAINING = ("nearest_centroid", "nearest_neighbour")
 STATISTICS = [  # each learner with each kind of batch norm that it has
     (name, kind)

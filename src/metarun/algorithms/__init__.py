@@ -30,6 +30,8 @@ class Learner(nn.Module):
         needs_labels: the learner only classifies; it cannot predict real numbers.
         needs_examples: the learner indexes the items of a support, so a support cannot be an
             environment.
+        minimises: the learner minimises functions, see `metarun.algorithms.function_optimizer`; it
+            takes no other tasks, and no other learner takes functions.
         engines: the engines that can compute the learner's tasks; `loop` takes one after another.
         engine: the engine in use.
         tasks_at_once: number of tasks that `outer_losses` gets at once in training.
@@ -50,6 +52,7 @@ class Learner(nn.Module):
     per_label_head: bool = False
     needs_labels: bool = True
     needs_examples: bool = True
+    minimises: bool = False
     engines: tuple[str, ...] = ("loop",)
     engine: str = "loop"
     tasks_at_once: int = 1

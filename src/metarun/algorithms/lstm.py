@@ -29,6 +29,33 @@ def preprocess(x: Tensor, p: float = 10.0) -> Tensor:
     return torch.stack([logs, torch.where(large, x.sign(), x / threshold)])
 
 
+def lstm_step(
+    layer: nn.LSTMCell,
+    inputs: Tensor,
+    output: Tensor,
+    cell: Tensor,
+    weight: Tensor | None = None,
+    offset: Tensor | float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Return the next output and cell state of an LSTM layer, each (hidden, P).
+
+    The same as `nn.LSTMCell`, which takes (P, hidden): there, each gate is a strided part of
+    memory, which takes twice the time.
+
+    Args:
+        inputs: (I, P) inputs of the P coordinates.
+        output, cell: (hidden, P) the state.
+        weight: (4·hidden, I) weights of the inputs; by default those of the layer.
+        offset: (4·hidden) added to the biases.
+    """
+    weight = torch.cat([layer.weight_ih if weight is None else weight, layer.weight_hh], 1)
+    bias = layer.bias_ih + layer.bias_hh + offset
+    gates = torch.addmm(bias[:, None], weight, torch.cat([inputs, output]))
+    enter, keep, new, out = gates.chunk(4)
+    cell = keep.sigmoid() * cell + enter.sigmoid() * new.tanh()
+    return out.sigmoid() * cell.tanh(), cell
+
+
 class State(NamedTuple):
     """State of the meta-learner between updates, for each of the P coordinates.
 
@@ -90,19 +117,10 @@ class MetaLSTM(nn.Module):
     def _first(
         self, loss: Tensor, gradient: Tensor, output: Tensor, cell: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return output and cell state of the first layer, each (hidden, P).
-
-        The same as `nn.LSTMCell`, which takes (P, hidden): there, each gate is a strided part of
-        memory, which takes twice the time.
-        """
-        layer = self.first
-        of_gradient, of_loss = layer.weight_ih.split(2, 1)
-        bias = layer.bias_ih + layer.bias_hh + of_loss @ preprocess(loss)
-        weight = torch.cat([of_gradient, layer.weight_hh], 1)
-        inputs = torch.cat([preprocess(gradient), output])  # (2 + hidden, P)
-        enter, keep, new, out = torch.addmm(bias[:, None], weight, inputs).chunk(4)
-        cell = keep.sigmoid() * cell + enter.sigmoid() * new.tanh()
-        return out.sigmoid() * cell.tanh(), cell
+        """Return output and cell state of the first layer, each (hidden, P)."""
+        of_gradient, of_loss = self.first.weight_ih.split(2, 1)
+        offset = of_loss @ preprocess(loss)
+        return lstm_step(self.first, preprocess(gradient), output, cell, of_gradient, offset)
 
 
 class LSTM(Learner):

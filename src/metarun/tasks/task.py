@@ -121,9 +121,11 @@ class Spec:
         inputs: shape of one item, or a mapping of names to shapes.
         outputs: outputs of a model per item: the number of ways, or the size of a target.
         objective: loss and scores.
-        shots: support items per class, or per task for data without classes; 0 if it varies.
+        shots: support items per class, or per task for data without classes; 0 if it varies. Of a
+            function: the number of its evaluations.
         classes: number of meta-train classes; 0 for data without classes.
         examples: whether supports and queries are `Examples`.
+        functions: whether they are functions to minimise, `metarun.tasks.optimizee.Optimizee`.
     """
 
     inputs: tuple[int, ...] | Mapping[str, tuple[int, ...]]
@@ -132,6 +134,7 @@ class Spec:
     shots: int = 0
     classes: int = 0
     examples: bool = True
+    functions: bool = False
 
 
 def each(function: Callable[..., Tensor], *inputs: Inputs) -> Inputs:

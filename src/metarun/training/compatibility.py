@@ -89,6 +89,17 @@ def check_learner(config: RunConfig, learner: Any, spec: Spec) -> list[str]:
             f"{f'{expected} token ids' if expected else 'n-grams'}; leave data.tokens out, which "
             "follows the backbone"
         ]
+    minimises = getattr(learner, "minimises", False)
+    if spec.functions and not minimises:
+        return [
+            f"algo={algo} data={data}: {algo} adapts a network, but tasks of {data} are functions; "
+            "algo=learned_optimizer and algo=hand_optimizer minimise them"
+        ]
+    if minimises and not spec.functions:
+        return [
+            f"algo={algo} data={data}: {algo} minimises functions, and tasks of {data} are none; "
+            "use data=objectives"
+        ]
     if not spec.examples and getattr(learner, "needs_examples", True):
         return [
             f"algo={algo} data={data}: {algo} needs supports made of examples, but those of "
