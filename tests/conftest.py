@@ -23,9 +23,6 @@ from metarun.training.gradient import accumulate
 OWN = Path(__file__).parent / "own"
 TINY = ["--config-dir", str(OWN), "data=blobs", "debug=tiny", "backbone.filters=8", "threads=1"]
 
-if hasattr(signal, "SIGHUP"):
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it
-
 
 @pytest.fixture(scope="session", autouse=True)
 def data_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -35,6 +32,13 @@ def data_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         del os.environ[name]
     return home
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hangup() -> None:
+    """The tests may run under nohup, which ignores the signal."""
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

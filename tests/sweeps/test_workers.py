@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import re
 import signal
 import subprocess
@@ -11,12 +12,14 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
 
+from metarun.sweeps import workers
 from metarun.sweeps.workers import run_in_parallel
 from tests.conftest import TINY
 from tests.faults.conftest import assert_same
@@ -205,6 +208,17 @@ def test_each_process_gets_one_request_to_stop(number: int, calls: Path) -> None
         run_in_parallel([Call(n, calls, 60) for n in range(4)], 2, 1)
     assert [file.read_text().split()[1:] for file in calls.iterdir()] == [["saved"]] * 2
     assert signal.getsignal(number) is previous
+
+
+def test_a_worker_that_waits_ends_without_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end of the connection, where the signal is lost."""
+    monkeypatch.setattr(workers.signal, "pthread_kill", lambda *_: None)
+    parent, its_end = Pipe()
+    parent.send("a job")
+    parent.close()
+    jobs = queue.SimpleQueue()
+    workers._receive(its_end, jobs)
+    assert [jobs.get(timeout=1), jobs.get(timeout=1)] == ["a job", None]
 
 
 def test_a_worker_ends_after_its_parent_was_killed(tmp_path: Path) -> None:

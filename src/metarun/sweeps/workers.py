@@ -126,24 +126,29 @@ def serve() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     parent = Connection(os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # processes of a job do not inherit the connection
-    jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+    jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(parent, jobs), daemon=True).start()
     try:
-        while True:
-            job = jobs.get()
+        while (job := jobs.get()) is not None:
             with set_up(job.number):
                 parent.send(job())
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _receive(parent: Connection, jobs: queue.SimpleQueue[Job]) -> None:
-    """Pass on the jobs that arrive; at the end of the connection, stop the process."""
+def _receive(parent: Connection, jobs: queue.SimpleQueue[Job | None]) -> None:
+    """Pass on the jobs that arrive; at the end of the connection, stop the process.
+
+    The signal stops a job. It could be lost on a process that is about to wait for the next one:
+    Python may run the handler too late, or while an object is finalised, which ignores errors.
+    """
     try:
         with contextlib.suppress(EOFError, OSError):
             while True:
                 jobs.put(parent.recv())
     finally:
+        jobs.put(None)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
 
 
