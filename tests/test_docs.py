@@ -400,7 +400,7 @@ TINY_KEYS = (
     *("steps", "meta_batch", "queries", "eval_every", "log_every", "val_episodes"),
     *("test_episodes", "threads"),
 )
-SIZES_OF_THEIR_OWN = ("movielens", "ratings_world")  # refuse the `queries` of `debug=tiny`
+SIZES_OF_THEIR_OWN = ("bandits", "movielens", "navigation2d", "ratings_world")  # refuse `queries`
 MADE_ON_THE_SPOT = ("glyphs", "sinusoid", "blobs")  # other data sets need files
 
 
@@ -432,7 +432,7 @@ def tiny(words: tuple[str, ...]) -> list[str] | None:
         return limited(words)
     if name == "audit" and "run" in replaced:
         return [*words, "episodes=4"]
-    if replaced.get("data") in SIZES_OF_THEIR_OWN:  # tests/test_recommendation.py runs them
+    if replaced.get("data") in SIZES_OF_THEIR_OWN:  # tests of their domains run them
         return None
     known = replaced.get("data", "glyphs") in MADE_ON_THE_SPOT
     shorter = [w for w in words if w.partition("=")[0] not in TINY_KEYS]

@@ -35,6 +35,16 @@ def test_adaptation_is_gradient_descent_on_a_copy() -> None:
     assert all(torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
 
 
+def test_steps_after_the_first_may_have_another_size() -> None:
+    model, support = net(), tasks(shape=(6,))[0].support
+    actual = adapted(model, support, steps=3, lr=0.3, later_lr=0.1, first_order=True)
+    expected = net()
+    for steps, lr in ((1, 0.3), (2, 0.1)):
+        weights = adapted(expected, support, steps=steps, lr=lr, first_order=True)
+        expected.load_state_dict({**expected.state_dict(), **weights})
+    torch.testing.assert_close(actual, dict(expected.named_parameters()))
+
+
 def test_each_parameter_entry_has_its_own_step_size() -> None:
     model, support = net(), tasks(shape=(6,))[0].support
     lrs = [torch.zeros_like(p) for p in model.parameters()]

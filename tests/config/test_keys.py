@@ -53,6 +53,12 @@ def test_the_keys_of_maml() -> None:
             "number > 0",
             "step size of the inner loop, whose loss is the mean over the support",
         ),
+        Key(
+            "algo.later_inner_lr",
+            "null",
+            "number > 0, null",
+            "step size after the first inner step; null: inner_lr",
+        ),
         Key("algo.inner_steps", "1", "integer ≥ 0", "inner steps in training"),
         Key("algo.test_inner_steps", "3", "integer ≥ 0", "inner steps in evaluation"),
         Key("algo.first_order", "false", "true, false", "leave out the second derivatives"),

@@ -38,10 +38,10 @@ def engine_of(learner: Learner, device: str = "cpu", examples: bool = True, **ke
     return engine
 
 
-def maml(*layers: nn.Module) -> MAML:
+def maml(*layers: nn.Module, **keys: float) -> MAML:
     net = nn.Sequential(nn.Linear(6, 4), *layers)
     net.features = 4
-    return MAML(net, spec())
+    return MAML(net, spec(), **keys)
 
 
 class OwnLayer(nn.Identity):
@@ -100,7 +100,11 @@ def test_auto_chooses_the_loop_for_what_others_may_not_compute(device: str) -> N
     assert engine_of(maml(nn.BatchNorm1d(4)), device) == "loop"
     assert engine_of(maml(OwnLayer()), device) == "loop"
     assert engine_of(maml(), device, precision="bfloat16") == "loop"
-    assert engine_of(maml(), device, examples=False) == "loop"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_auto_lets_policies_act_in_several_environments_at_once(device: str) -> None:
+    assert engine_of(maml(), device, examples=False) == "vmap"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +113,21 @@ def test_auto_chooses_the_loop_for_what_others_may_not_compute(device: str) -> N
         (maml(nn.Dropout(0.1)), {}, "engine=vmap: Dropout in the network draws random numbers"),
         (maml(nn.BatchNorm1d(4)), {}, "engine=vmap: BatchNorm1d in the network keeps running"),
         (maml(), {"precision": "bfloat16"}, "engine=vmap: autocast to bfloat16 has no effect"),
-        (maml(), {"examples": False}, "engine=vmap: supports of glyphs are environments"),
+        (
+            maml(),
+            {"examples": False, "engine": "layerwise"},
+            "engine=layerwise: supports of glyphs are environments",
+        ),
+        (
+            maml(later_inner_lr=0.1),
+            {"engine": "layerwise"},
+            "engine=layerwise: the inner steps have several sizes",
+        ),
+        (
+            maml(later_inner_lr=0.1),
+            {"engine": "learn2learn"},
+            "engine=learn2learn: has one step size; leave algo.later_inner_lr out",
+        ),
         (anil(), {"engine": "layerwise"}, "engine=layerwise: maml has no inner loop"),
         *(
             (maml(layer), {"engine": "layerwise"}, "engine=layerwise: the network is no chain of")

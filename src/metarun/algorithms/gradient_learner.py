@@ -13,6 +13,7 @@ from torch.func import vmap
 
 from metarun.algorithms import Learner
 from metarun.algorithms.inner_loop import Weights, adapted
+from metarun.tasks.environment import Environment, together
 from metarun.tasks.task import Evidence, Examples, Inputs, Judged, Model, Task, each
 
 
@@ -26,6 +27,7 @@ class GradientLearner(Learner):
             size are computed together.
         inner_steps, test_inner_steps: gradient steps in training and in evaluation.
         first_order: leave out the second derivatives in training.
+        later_inner_lr: step size after the first step; `None`: that of the first.
     """
 
     per_label_head = True
@@ -34,6 +36,7 @@ class GradientLearner(Learner):
     inner_steps: int
     test_inner_steps: int
     first_order: bool
+    later_inner_lr: float | None = None
 
     @abstractmethod
     def fast_weights(self, support: Evidence) -> Weights:
@@ -51,7 +54,15 @@ class GradientLearner(Learner):
         adapts: Container[str] | None = None,
     ) -> Weights:
         """Return `adapted` for the learner's engine and mode."""
-        return adapted(net, support, lr=lr, engine=self.engine, adapts=adapts, **self.mode())
+        return adapted(
+            net,
+            support,
+            lr=lr,
+            later_lr=self.later_inner_lr,
+            engine=self.engine,
+            adapts=adapts,
+            **self.mode(),
+        )
 
     def mode(self) -> dict[str, Any]:
         """Return the `steps` of the inner loop, and whether it is `first_order`.
@@ -74,8 +85,10 @@ class GradientLearner(Learner):
             for t, support in enumerate(supports)
         ]
 
-    def fast_weights_together(self, supports: Sequence[Examples]) -> Weights:
-        """Return `fast_weights` of supports of equal size, with a leading dimension of tasks."""
+    def fast_weights_together(self, supports: Sequence[Evidence]) -> Weights:
+        """Return `fast_weights` of `stackable` supports, with a leading dimension of tasks."""
+        if isinstance(supports[0], Environment):
+            return self.fast_weights(together(supports))
 
         def one(x: Inputs, y: Tensor) -> Weights:
             return self.fast_weights(replace(supports[0], x=x, y=y))
@@ -86,6 +99,8 @@ class GradientLearner(Learner):
         supports, queries = [task.support for task in tasks], [task.query for task in tasks]
         if self.engine != "vmap" or not (stackable(supports) and stackable(queries)):
             return super().outer_losses(tasks)
+        if isinstance(supports[0], Environment):
+            return together(queries).judge_all(self.adapt(together(supports)))
 
         def judged(sx: Inputs, sy: Tensor, qx: Inputs, qy: Tensor) -> Judged:
             support, query = replace(supports[0], x=sx, y=sy), replace(queries[0], x=qx, y=qy)
@@ -99,9 +114,13 @@ class GradientLearner(Learner):
 
 
 def stackable(batch: Sequence[Evidence]) -> bool:
-    """Whether these are several sets of examples of equal size; vmap is slow for a single one."""
-    several = len(batch) > 1 and all(isinstance(examples, Examples) for examples in batch)
-    return several and len({len(examples) for examples in batch}) == 1
+    """Whether these are several sets of examples of equal size, or several environments.
+
+    The functions for several tasks are slow for a single one.
+    """
+    if len(batch) > 1 and all(isinstance(examples, Examples) for examples in batch):
+        return len({len(examples) for examples in batch}) == 1
+    return len(batch) > 1 and all(isinstance(item, Environment) for item in batch)
 
 
 def stacked(batch: Sequence[Examples]) -> tuple[Inputs, Tensor]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad
+from torch.func import functional_call, grad, vmap
 
 from metarun.algorithms import Learner
 from metarun.backbones.norm import BatchNorm, normalised_by
@@ -26,14 +26,22 @@ class Adapted(nn.Module):
     Args:
         net: the network; only running averages of its own may change, as in any training.
         weights: tensors that replace parameters, by their names in `net`.
+        tasks: if several, the weights have a leading dimension of tasks, and the rows of an input
+            belong to the tasks in order, equally many to each.
     """
 
-    def __init__(self, net: nn.Module, weights: Weights) -> None:
+    def __init__(self, net: nn.Module, weights: Weights, tasks: int = 1) -> None:
         super().__init__()
-        self.net, self.weights = net, weights
+        self.net, self.weights, self.tasks = net, weights, tasks
 
     def forward(self, x: Inputs) -> Tensor:
-        return functional_call(self.net, self.weights, (x,))
+        if self.tasks == 1:
+            return functional_call(self.net, self.weights, (x,))
+
+        def one(weights: Weights, x: Tensor) -> Tensor:
+            return functional_call(self.net, weights, (x,))
+
+        return vmap(one)(self.weights, x.unflatten(0, (self.tasks, -1))).flatten(0, 1)
 
 
 def unflattened(vector: Tensor, net: nn.Module) -> Weights:
@@ -52,6 +60,7 @@ def adapted(
     first_order: bool,
     engine: Engine = "loop",
     adapts: Container[str] | None = None,
+    later_lr: float | None = None,
 ) -> Weights:
     """Return the weights of `net` after gradient steps on the mean loss of one task's support.
 
@@ -69,6 +78,11 @@ def adapted(
         engine: `loop`: autograd; `vmap`: functions that `torch.func.vmap` can batch;
             `learn2learn`: its wrappers, used as documented, which adapt all parameters.
         adapts: names of the parameters that adapt; the others keep their values.
+        later_lr: step size after the first step; `None`: `lr`. `learn2learn` does not take it.
+
+    Returns:
+        The weights that adapt, by name. If the support is `together` of several environments, they
+        have a leading dimension of tasks.
     """
     if engine == "learn2learn":
         from metarun.algorithms.clone_adapt import clone_adapt
@@ -83,13 +97,18 @@ def adapted(
         for name, w in weights.items()
         if w.requires_grad and (adapts is None or name in adapts)
     }
-    large = isinstance(support, Examples) and len(support) >= LARGE
+    tasks = getattr(support, "tasks", 1)  # of environments that act together
+    if tasks > 1:
+        weights = {name: w.expand(tasks, *w.shape).clone() for name, w in weights.items()}
+    examples = isinstance(support, Examples)
+    large = examples and len(support) >= LARGE
     closed_form = engine == "vmap" or (large and not first_order)
-    gradient = _gradient_under_vmap if engine == "vmap" else _gradient
+    gradient = _gradient_under_vmap if engine == "vmap" and examples else _gradient
     with normalised_by(net, "closed_form" if closed_form else "batch"):
         for _ in range(steps):
             slopes = gradient(net, weights, support, first_order)
             weights = {name: w - lrs[name] * slopes[name] for name, w in weights.items()}
+            lrs = lrs if later_lr is None else dict.fromkeys(weights, later_lr)
     return weights
 
 
@@ -98,7 +117,7 @@ def _gradient(net: nn.Module, weights: Weights, support: Evidence, first_order: 
     with torch.enable_grad():
         if not next(iter(weights.values())).requires_grad:  # under `torch.no_grad()`
             weights = {name: w.requires_grad_() for name, w in weights.items()}
-        loss = support.loss(Adapted(net, weights))
+        loss = support.loss(Adapted(net, weights, getattr(support, "tasks", 1)))
         slopes = torch.autograd.grad(loss, [*weights.values()], create_graph=not first_order)
     return dict(zip(weights, slopes, strict=True))
 

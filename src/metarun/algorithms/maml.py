@@ -29,6 +29,8 @@ class MAML(GradientLearner):
         backbone: maps (B, *shape) to (B, features).
         spec: sets the number of outputs of the linear head.
         inner_lr: step size α of the inner loop.
+        later_inner_lr: step size after the first inner step; `None`: `inner_lr`. The authors halve
+            it in reinforcement learning, where the first step finds the task.
         inner_steps: inner steps in training.
         test_inner_steps: inner steps in evaluation.
         first_order: leave out the second derivatives.
@@ -55,6 +57,7 @@ class MAML(GradientLearner):
         spec: Spec,
         *,
         inner_lr: PositiveFloat = 0.4,
+        later_inner_lr: PositiveFloat | None = None,
         inner_steps: NonNegativeInt = 1,
         test_inner_steps: NonNegativeInt = 3,
         first_order: bool = False,
@@ -66,12 +69,13 @@ class MAML(GradientLearner):
         self.adapts = None if adapts is None else self._parameters_of(adapts)
         self.inner_lr, self.first_order, self.batch_norm = inner_lr, first_order, batch_norm
         self.inner_steps, self.test_inner_steps = inner_steps, test_inner_steps
+        self.later_inner_lr = later_inner_lr
 
     def fast_weights(self, support: Evidence) -> Weights:
         return self.inner_loop(self.net, support, self.step_sizes(), self.adapts)
 
     def model(self, weights: Weights, support: Evidence) -> Model:
-        return Normalised(Adapted(self.net, weights), support, self)
+        return Normalised(Adapted(self.net, weights, getattr(support, "tasks", 1)), support, self)
 
     def _parameters_of(self, parts: list[str]) -> set[str]:
         """Return the names in `net` of the parameters of these parts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ def draw_curves(
                 axes.fill_between(
                     steps, values - ci, values + ci, alpha=0.2, color=COLOURS[split], lw=0
                 )
+                _before(axes, score, points)
         axes.set_xlabel("outer step")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel(f"{shown.name or name}, %" if shown.percent else shown.name or name)
@@ -67,6 +68,16 @@ def draw_curves(
     handles, texts = panels[-1].get_legend_handles_labels()
     figure.legend(handles, texts, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return save(figure, out / "curves.png")
+
+
+def _before(axes: Any, score: str, points: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the validation scores of policies after fewer inner steps, if they are known."""
+    names = [name for name in points[0] if name.startswith(f"{score}_after_")]
+    for k, name in enumerate(names):
+        steps, values = [x["step"] for x in points], [x.get(name) for x in points]
+        label = name.removeprefix(f"{score}_").replace("_", " ")
+        shade = 0.8 - 0.6 * k / len(names)
+        axes.plot(steps, values, color=str(shade), lw=1, ls="--", label=label)
 
 
 def _mark(axes: Any, headline: Headline, best: Mapping[str, Any], test: Mapping[str, Any]) -> None:

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from metarun.plots.figure import save
+from metarun.plots.functions import are_functions, landscapes
+from metarun.plots.rollouts import are_environments, rollouts
 from metarun.runs.results import setting
 from metarun.tasks.gathered import Gathered
 from metarun.tasks.sampler import Sampler
@@ -23,13 +25,13 @@ LEFT, MAX_NAME = 2.3, 34  # inches (empty ones are cut off) and characters for t
 
 
 def draw_episodes(path: Path, title: str, sampler: Sampler, numbers: Sequence[int]) -> bool:
-    """Draw episodes below each other: pictures by class, or points of a known function.
+    """Draw episodes: pictures by class, points of a known function, or what a policy does.
 
     Args:
         numbers: of the episodes in the sampler.
 
     Returns:
-        `False` if the items are neither pictures nor points of a known function.
+        `False` if the items are none of these.
     """
     split = getattr(sampler.source, "split", None)
     tasks = [as_pictures(task, split) for task in sampler.tasks(numbers)]
@@ -37,6 +39,11 @@ def draw_episodes(path: Path, title: str, sampler: Sampler, numbers: Sequence[in
         figure = _points(sampler, tasks)
     elif is_of_pictures(tasks[0]):
         figure = _pictures(sampler, tasks)
+    elif are_functions(tasks[0]):
+        figure = landscapes(tasks)
+    elif are_environments(tasks[0]):
+        figure = rollouts(tasks)
+        title += ", random actions"
     else:
         return False
     title = ", ".join([title, size_of(sampler), *caption_of(split)])

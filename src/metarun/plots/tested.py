@@ -16,13 +16,16 @@ from metarun.algorithms import Learner
 from metarun.plots import episodes, ratings
 from metarun.plots.episodes import CORRECT, POINT
 from metarun.plots.figure import save
+from metarun.plots.functions import are_functions, ways
+from metarun.plots.rollouts import are_environments, rollouts
 from metarun.tasks.sampler import Sampler
 from metarun.tasks.task import Task
 
 
 @torch.no_grad()
 def draw_tested(out: Path, learner: Learner, sampler: Sampler) -> Path | None:
-    """Draw `episodes.png`: queries with predicted labels, regression curves or predicted numbers.
+    """Draw `episodes.png`: queries with predicted labels, regression curves, predicted numbers, or
+    what policies do.
 
     Returns:
         The path of the picture, or `None` if the items are classified, but are no pictures.
@@ -33,8 +36,14 @@ def draw_tested(out: Path, learner: Learner, sampler: Sampler) -> Path | None:
     try:
         if has_truth:
             return adaptation(out, learner, sampler)
-        if ratings.are_numbers(sampler.tasks([0])[0]):
+        (first,) = sampler.tasks([0])
+        if ratings.are_numbers(first):
             return ratings.draw_ratings(out, learner, sampler)
+        if are_functions(first):
+            return save(ways(learner, sampler), out / "episodes.png")
+        if are_environments(first):
+            figure = rollouts(sampler.tasks(range(4)), learner)
+            return save(figure, out / "episodes.png")
         return episode(out, learner, sampler)
     finally:
         learner.train(was_training)

@@ -102,8 +102,10 @@ def advantages(
     return centred / (deviation + 1e-8)
 
 
-def surrogate(log_p: Tensor, old_log_p: Tensor, advantage: Tensor) -> Tensor:
-    """Return −mean(exp(log_p − old_log_p) · advantage), a scalar.
+def surrogate(
+    log_p: Tensor, old_log_p: Tensor, advantage: Tensor, dim: tuple[int, ...] | None = None
+) -> Tensor:
+    """Return −mean(exp(log_p − old_log_p) · advantage), a scalar, or a mean over dimensions `dim`.
 
     Where both policies are equal, its gradient is that of REINFORCE, −mean(∇log p · advantage).
     Unlike with −mean(log p · advantage), its second derivatives contain the dependence of the
@@ -115,4 +117,4 @@ def surrogate(log_p: Tensor, old_log_p: Tensor, advantage: Tensor) -> Tensor:
         old_log_p: those under the policy that took them.
         advantage: of the actions; 0 where none was taken.
     """
-    return -((log_p - old_log_p.detach()).exp() * advantage).mean()
+    return -((log_p - old_log_p.detach()).exp() * advantage).mean(dim)

@@ -37,6 +37,8 @@ def set_engine(learner: Learner, config: RunConfig, spec: Spec, device: str) -> 
         )
     elif engine == "learn2learn" and getattr(learner, "adapts", None) is not None:
         raise Refused("engine=learn2learn: it adapts all weights; leave algo.adapts out")
+    elif engine == "learn2learn" and getattr(learner, "later_inner_lr", None) is not None:
+        raise Refused("engine=learn2learn: has one step size; leave algo.later_inner_lr out")
     elif engine == "learn2learn" and find_spec("learn2learn") is None:
         raise Refused("engine=learn2learn: learn2learn is not installed; engine=loop needs nothing")
     if config.tasks_at_once and engine not in TOGETHER:
@@ -67,7 +69,8 @@ def _fastest(learner: Learner, config: RunConfig, spec: Spec, device: str) -> st
         return "vmap" if "vmap" in possible else "loop"
     if "layerwise" in possible and config.meta_batch >= TASKS_OF_LAYERS:
         return "layerwise"
-    small = "vmap" in possible and not learner.sequential and _are_many_small_tasks(config)
+    small = not spec.examples or _are_many_small_tasks(config)
+    small = small and "vmap" in possible and not learner.sequential
     return "vmap" if small else "loop"
 
 
@@ -77,9 +80,9 @@ def _obstacle(engine: str, learner: Learner, config: RunConfig, spec: Spec) -> s
         return f"{config.choices.algo} has no inner loop that {engine} could compute"
     if config.precision == "bfloat16":
         return f"autocast to bfloat16 has no effect with {engine}"
-    if not spec.examples:
+    if engine == "layerwise" and not spec.examples:
         return f"supports of {config.choices.data} are environments"
-    if config.train_shots is None:
+    if config.train_shots is None and spec.examples:
         return f"tasks of {config.choices.data} differ in size"
     if engine == "layerwise" and chain_of(learner.net) is None:
         return "the network is no chain of convolutions, batch norms, poolings and linear layers"
@@ -87,6 +90,8 @@ def _obstacle(engine: str, learner: Learner, config: RunConfig, spec: Spec) -> s
     partly = partly or not all(p.requires_grad for p in learner.parameters())
     if engine == "layerwise" and partly:
         return "some weights of the network do not adapt"
+    if engine == "layerwise" and getattr(learner, "later_inner_lr", None) is not None:
+        return "the inner steps have several sizes"
     for module in learner.modules():
         kind = type(module).__name__
         if "Dropout" in kind:

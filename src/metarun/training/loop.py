@@ -138,17 +138,18 @@ def meta_train(
             numbers = range(step * batch, (step + 1) * batch)
             clock.lap()
             # The generator's state need not be saved: draws depend on the seed and task number.
-            if session.workers is not None:
-                task_scores = session.workers.accumulate(numbers)
+            tasks = training.tasks(numbers) if session.workers is None else ()
+            if session.workers is None:
+                task_scores = accumulate(learner, tasks, config.seed)
             else:
-                task_scores = accumulate(learner, training.tasks(numbers), config.seed)
+                task_scores = session.workers.accumulate(numbers)
             scores = {
                 name: float(np.mean([float(s[name]) for s in task_scores]))
                 for name in task_scores[0]
             }
             try:
                 _check_finite(task_scores, numbers)
-                scores["gradient_norm"] = outer.step(step)
+                scores["gradient_norm"] = outer.step(step, learner, tasks)
             except FloatingPointError as error:
                 raise NotFinite(
                     f"step {step + 1}: {error} (loss {scores.get('loss')}; training episodes "

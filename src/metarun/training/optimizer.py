@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import nn
+import torch.distributed as dist
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
+
+from metarun.algorithms import Learner
+from metarun.algorithms.trust_region import curvature, trust_region_step
+from metarun.config.schema import RunConfig
+from metarun.tasks.task import Spec, Task
 
 Schedule = Literal["none", "step", "cosine", "linear"]
 
@@ -52,8 +59,11 @@ class Outer:
             return 1 - step / self.steps
         return 1.0
 
-    def step(self, step: int) -> float:
+    def step(self, step: int, learner: Learner | None = None, tasks: Sequence[Task] = ()) -> float:
         """Take outer step `step` (from 0) and return the norm of the meta-gradient before clipping.
+
+        Args:
+            learner, tasks: of the meta-gradient; read by `TrustRegion`.
 
         Raises:
             FloatingPointError: the meta-gradient is not finite; the parameters are unchanged.
@@ -68,6 +78,41 @@ class Outer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * self.factor(step)
         self.optimizer.step()
+        self.optimizer.zero_grad()
+        return norm
+
+
+class TrustRegion(Outer):
+    """Takes steps of `trust_region_step`, on the rollouts that the meta-gradient was computed from.
+
+    The divergence is that of the adapted policies, on the queries, and depends on the learner's
+    parameters through the inner loop. There is no state between steps.
+
+    Args:
+        settings: of `trust_region_step`.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], steps: int, **settings: float) -> None:
+        super().__init__(torch.optim.SGD(parameters), steps, "none", 1, 1.0, None, None)
+        self.settings = settings
+
+    def step(self, step: int, learner: Learner | None = None, tasks: Sequence[Task] = ()) -> float:
+        def again(divergence: bool = False) -> Tensor:
+            replayed = [Task(t.support.again(), t.query.again(divergence), t.number) for t in tasks]
+            return torch.stack([judged.loss for judged in learner.outer_losses(replayed)]).mean()
+
+        parameters = [p for p in self.optimizer.param_groups[0]["params"] if p.grad is not None]
+        slope = parameters_to_vector([p.grad for p in parameters])
+        norm = float(slope.norm())
+        if not math.isfinite(norm):
+            raise FloatingPointError(f"the norm of the meta-gradient is {norm}")
+        trust_region_step(
+            parameters,
+            slope,
+            curvature(again(divergence=True), parameters),
+            lambda: (float(again().detach()), float(again(divergence=True).detach())),
+            **self.settings,
+        )
         self.optimizer.zero_grad()
         return norm
 
@@ -112,3 +157,31 @@ def sgd(
         parameters, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
     )
     return Outer(optimizer, steps, schedule, decay_every, decay, clip, clip_value)
+
+
+def trpo(
+    parameters: Iterable[nn.Parameter],
+    steps: int,
+    *,
+    max_kl: PositiveFloat = 0.01,
+    damping: NonNegativeFloat = 1e-5,
+    cg_steps: PositiveInt = 10,
+    backtracks: PositiveInt = 15,
+    shrink: Annotated[float, Field(gt=0, lt=1)] = 0.8,
+) -> Outer:
+    """Trust-region policy optimization (Schulman et al. 2015), for environments."""
+    settings = {"max_kl": max_kl, "damping": damping, "cg_steps": cg_steps}
+    return TrustRegion(parameters, steps, **settings, backtracks=backtracks, shrink=shrink)
+
+
+def check_optimizer(optimizer: object, config: RunConfig, spec: Spec) -> list[str]:
+    """Return a mistake if `trpo` cannot train on these tasks."""
+    if optimizer is trpo and spec.examples:
+        data = config.choices.data
+        return [
+            f"optimizer=trpo data={data}: needs rollouts of policies, and tasks of {data} are "
+            "examples; use optimizer=adam"
+        ]
+    if optimizer is trpo and (config.workers != 1 or dist.is_initialized()):
+        return ["optimizer=trpo: a step takes one process; use workers=1 or optimizer=adam"]
+    return []

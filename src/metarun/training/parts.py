@@ -29,6 +29,7 @@ from metarun.training.compatibility import (
 from metarun.training.engines import set_engine
 from metarun.training.learner import THREADS, build_learner, device_of, dtype_of, plan
 from metarun.training.memory import check_memory
+from metarun.training.optimizer import check_optimizer
 from metarun.training.pretraining import (
     Record,
     keep_features,
@@ -130,6 +131,7 @@ def assemble(
     source = source_of(splits["train"], task_of(config, "train_"), device, dtype)
     spec = source.spec
     mistakes.lines += check_learner(config, target_of(plans["algo"]), spec)
+    mistakes.lines += check_optimizer(target_of(plans["optimizer"]), config, spec)
     augment = None
     if "train_" in used.values():  # only for training: evaluation data may have another shape
         augment = mistakes.catch(plans["augmentation"], spec.inputs)

@@ -1,0 +1,87 @@
+"""Reinforcement learning from the command to the report: environments, policies, refusals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metarun.runs import metrics
+from tests.faults.conftest import assert_same
+from tests.faults.test_kill import killed_at, whole
+
+Metarun = Callable[..., tuple[int, str, list[str]]]
+SHORT = ("steps=2", "eval_every=1", "log_every=1", "logger=none", "threads=1")
+SHORT += ("val_episodes=3", "test_episodes=9")
+NAVIGATION = ("data=navigation2d", "data.horizon=6", "data.rollouts=4", "algo=maml", "meta_batch=2")
+
+
+def result(folder: str | Path) -> dict[str, Any]:
+    return json.loads(Path(folder, "result.json").read_text("utf-8"))
+
+
+def test_returns_after_each_inner_step_are_reported(metarun: Metarun) -> None:
+    code, out, err = metarun(*NAVIGATION, *SHORT, "out=run")
+    assert (code, err) == (0, [])
+    test = result("run")["test"]
+    for name in ("return_after_0", "return_after_1", "return_after_2", "return"):
+        assert test[name].keys() == {"mean", "ci95"}
+    assert "test, further scores: return_after_0 -" in out
+    validation = [x for x in metrics.read_metrics(Path("run")) if x["split"] == "val"]
+    assert all("return_after_2" in line for line in validation)
+    for picture in ("episodes.png", "curves.png"):
+        assert Path("run", picture).is_file()
+    assert metarun("evaluate", "run=run", "episodes=2", "algo.test_inner_steps=1")[0] == 0
+    scores = result("run/evaluations/test_2")["test"]
+    assert "return_after_0" in scores
+    assert "return_after_1" not in scores
+    assert metarun(*NAVIGATION, *SHORT, "optimizer=adam", "seed=1", "out=other")[0] == 0
+    code, out, err = metarun("compare", "run", "other")
+    assert (code, err) == (0, [])
+    assert metarun("report", "run", "other")[0] == 0
+    assert metarun("audit", "run=run", "episodes=2")[0] == 0
+
+
+@pytest.mark.parametrize("goals", ["square", "corners"])
+def test_tasks_are_shown_under_random_actions(metarun: Metarun, goals: str) -> None:
+    code, out, err = metarun("show", "data=navigation2d", f"data.goals={goals}")
+    assert (code, err) == (0, [])
+    assert Path(out.splitlines()[-1]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["algo=protonet"], "algo=protonet data=navigation2d: protonet needs supports made of ex"),
+        (["algo=maml", "shots=5"], "shots=5: tasks of navigation2d have sizes of their own"),
+        (["algo=maml", "data.horizon=0"], "data.horizon=0: should be greater than 0"),
+        (["algo=maml", "data.discount=1.5"], "data.discount=1.5: should be less than or equal to"),
+        (
+            ["data=sinusoid", "algo=maml", "optimizer=trpo"],
+            "optimizer=trpo data=sinusoid: needs ro",
+        ),
+        (["algo=maml", "workers=2"], "optimizer=trpo: a step takes one process; use workers=1"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(
+    metarun: Metarun, words: list[str], line: str
+) -> None:
+    data = [] if "data=sinusoid" in words else ["data=navigation2d"]
+    code, _, err = metarun(*data, *SHORT, *words, "out=run")
+    assert (code, len(err)) == (2, 1)
+    assert err[0].startswith(f"metarun: {line}")
+    assert not Path("run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [NAVIGATION, (*NAVIGATION, "optimizer=adam")])
+def test_a_killed_run_has_the_same_result_after_resume(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    arguments = [*words, *SHORT]
+    writes = whole(arguments, tmp_path / "whole")
+    killed_at(arguments, tmp_path / "killed", len(writes) // 2)
+    assert_same(tmp_path / "whole" / "run", tmp_path / "killed" / "run")
