@@ -18,6 +18,7 @@ from metarun.runs.results import clock, interval_over_classes, published, table
 from metarun.tasks.headline import UNKNOWN as PLAIN
 from metarun.tasks.headline import Headline
 
+FURTHER = 5  # scores beside the main one that are printed
 SPLITS = (("test", "test"), ("val", "validation"))
 
 
@@ -102,7 +103,8 @@ def conclude(folder: Path, result: Mapping[str, Any]) -> None:
     test, best = result.get("test", {}), result.get("protocol", {}).get("best_possible", {})
     known = ("loss", headline.score, "episodes", "classes")
     if further := [f"{k} {PLAIN.figure(v)}" for k, v in test.items() if k not in known]:
-        screen.print(f"test, further scores: {', '.join(further)}", markup=False)
+        rest = [f"and {len(further) - FURTHER} more"] if len(further) > FURTHER else []
+        screen.print(f"test, further scores: {', '.join(further[:FURTHER] + rest)}", markup=False)
     if headline.score in best:
         screen.print(f"best possible: {headline.figure_in(best)}", markup=False)
     if line := interval_over_classes(result):
