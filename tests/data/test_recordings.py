@@ -40,7 +40,7 @@ def splits(**how) -> dict[str, Recordings]:
 
 def starts_of(split: Recordings, x: np.ndarray) -> np.ndarray:
     """The first frame of clips (…, 1, mels, frames), read off their values."""
-    return np.rint(x[..., 0, 0, 0] * split.deviation + split.mean).astype(int) - 1
+    return np.rint(x[..., 0, 0, 0] * split.scale.deviation + split.scale.mean).astype(int) - 1
 
 
 def test_items_are_normalised_by_the_training_split() -> None:
@@ -49,7 +49,7 @@ def test_items_are_normalised_by_the_training_split() -> None:
     last = train.first[-1] + train.counts[-1]
     values = np.concatenate([np.arange(1, n + 1) for n in train.lengths[:last]])
     for split in made.values():
-        assert (split.mean, split.deviation) == pytest.approx((values.mean(), values.std()))
+        assert split.scale == pytest.approx((values.mean(), values.std()))
         assert split.shape == (1, MELS, 10)
     assert train.normalisation != ""
 
@@ -154,13 +154,13 @@ def test_clips_longer_than_all_recordings_are_padded() -> None:
     split = splits(seconds=50 * 512 / 16_000)["test"]
     assert split.shape == (1, MELS, 50)
     x = split.gather([split.pick(np.random.default_rng(0), 2, 1, 1)], 1)[0]
-    assert np.all(np.rint(x[..., 45:] * split.deviation + split.mean) == 0)
+    assert np.all(np.rint(x[..., 45:] * split.scale.deviation + split.scale.mean) == 0)
 
 
 def test_pictures_have_high_frequencies_at_the_top_and_grey_values() -> None:
     split = splits()["test"]
-    x = torch.zeros(2, 1, MELS, 10) - split.mean / split.deviation  # value 0
-    x[:, :, 0] = (255 - split.mean) / split.deviation
+    x = torch.zeros(2, 1, MELS, 10) - split.scale.mean / split.scale.deviation  # value 0
+    x[:, :, 0] = (255 - split.scale.mean) / split.scale.deviation
     drawn = split.pictures(x)
     assert drawn.shape == (2, 1, MELS, 10)
     torch.testing.assert_close(drawn[:, :, -1], torch.ones(2, 1, 10))

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils import murmurhash3_32
 
-from metarun.data import sentences as module
 from metarun.data.ngrams import vectors
-from metarun.data.sentences import content_hash, text
+from metarun.data.preparation import text_files as module
+from metarun.data.preparation.text_files import text
+from metarun.data.sentences import content_hash
 from metarun.errors import Refused
 
 KINDS = [(0, [3, 4]), (2, None), (1, [2, 5])]

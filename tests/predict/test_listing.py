@@ -96,12 +96,12 @@ class TestSentences:
     @pytest.mark.parametrize(
         ("content", "line"),
         [
-            ("text,category\na,b\n", "its first line should name the columns text,label"),
+            ("text,category\na,b\n", "no column label; its first line names text, category"),
             ("text,label\na,b\nc,\n", "line 3 has no label"),
             ("text,label\n,b\n", "line 2 has no text"),
             ("text,label\nc\n", "line 2 has no label"),
             ('text,label\n"a,b\n', "not CSV (line "),
-            ("text,label\n", "no classes; it should be a CSV file"),
+            ("text,label\n", "no classes; it should be a CSV, TSV or JSONL file"),
         ],
     )
     def test_a_wrong_table_is_one_line(self, content: str, line: str) -> None:

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 CHANGEABLE = ("device", "threads")
 OF_NETWORK = ("algo", "backbone", "data", *CHANGEABLE)
+OWN = {  # data set → the key that names its files
+    "image_folder": "data.root",
+    "audio_folder": "data.root",
+    "text_table": "data.file",
+    "vectors": "data.file",
+}
+SENTENCES = (".csv", ".txt", ".tsv", ".tab", ".jsonl", ".ndjson")
 FORMS = (
     "metarun predict run=RUN_DIR support=DIR query=PATH, or algo=simpleshot "
     "backbone=efficientnet_lite0 in place of run="
@@ -99,7 +106,7 @@ def _of_network(
     """The configuration without a run, the user's config folders, and the keys that are typed.
 
     With `backbone.weights=RUN_DIR`, groups that are not typed are those of that run. Otherwise
-    items are prepared as `data=image_folder` or `data=banking77` prepares them.
+    items are prepared as `data=image_folder`, `audio_folder`, `banking77` or `vectors` does.
     """
     from metarun.config.compose import checked, compose
     from metarun.config.groups import hydra_for, user_folders
@@ -114,11 +121,11 @@ def _of_network(
     ]
     if mistakes:
         raise Refused(*mistakes)
-    kind = "banking77" if _holds_sentences(support) else "image_folder"
     if "data" not in typed:
-        words = [f"data={kind}", *words]
-    if "data=image_folder" in words and "data.root" not in typed:
-        words = [*words, "data.root=."]  # which is not read
+        words = [f"data={_kind(support)}", *words]
+    for name, key in OWN.items():  # which is not read
+        if f"data={name}" in words and key not in typed:
+            words = [*words, f"{key}=."]
     cfg = compose(["backbone.frozen=true", *words], config_dir)
     config = checked(cfg)
     weights = config.backbone.get("weights")
@@ -136,16 +143,23 @@ def _of_network(
     return config, user_folders(cfg), typed
 
 
-def _holds_sentences(support: Path) -> bool:
-    """Whether it is a table, or a folder of text files without folders of pictures."""
+def _kind(support: Path) -> str:
+    """The data set that prepares items such as those of a support."""
     if not support.is_dir():
-        return support.suffix.lower() in (".csv", ".txt", ".tsv")
+        if support.suffix.lower() == ".npz":
+            return "vectors"
+        return "banking77" if support.suffix.lower() in SENTENCES else "image_folder"
+    from metarun.data.preparation.kinds import SOUNDS
+
     try:
         children = [child for child in support.iterdir() if child.name[0] != "."]
     except OSError:  # is reported when its pictures are listed
-        return False
-    texts = any(child.suffix.lower() == ".txt" for child in children)
-    return texts and not any(child.is_dir() for child in children)
+        return "image_folder"
+    folders = [child for child in children if child.is_dir()]
+    if not folders and any(child.suffix.lower() == ".txt" for child in children):
+        return "banking77"
+    sounds = any(SOUNDS.named(file.name) for folder in folders for file in folder.rglob("*"))
+    return "audio_folder" if sounds else "image_folder"
 
 
 def _share(typed: str | None, mistakes: list[str]) -> float:

@@ -12,7 +12,8 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Node = dict[str, Any]  # a group: `_target_` and the keys of the choice
 Place = Annotated[str, "path"]  # the type of an argument that is a path
-PLACES = ("data.root", "data.cache", "data.split_file", "backbone.weights")  # all keys of that type
+# All keys of that type.
+PLACES = ("data.root", "data.file", "data.cache", "data.split_file", "backbone.weights")
 OF_ALL_DATA = ("data.train_on",)  # keys of every data set, beside those of its class
 GROUPS = ("algo", "data", "backbone", "optimizer", "augmentation", "logger", "experiment", "debug")
 
@@ -140,11 +141,13 @@ class RunConfig(BaseModel):
     def data_name(self) -> str:
         """The name of the data set in tables and titles: its key `name`, or the choice of `data`.
 
-        If `name` is null, as by default for pictures of the user, it is the name of their folder.
+        If `name` is null, as by default for data of the user, it is the name of their folder or
+        file.
         """
-        name = self.data.get("name")
-        if "name" in self.data and name is None and isinstance(self.data.get("root"), str):
-            name = Path(self.data["root"]).expanduser().resolve().name
+        name, place = self.data.get("name"), self.data.get("root") or self.data.get("file")
+        if "name" in self.data and name is None and isinstance(place, str):
+            path = Path(place).expanduser().resolve()
+            name = path.name if "root" in self.data else path.stem
         return name or self.choices.data
 
 

@@ -18,10 +18,12 @@ It has two methods:
 
 A data set that can prepare items of the user, which belong to no split, also has
 
-- `own_items`: `pictures` or `sentences`, the kind of these items;
+- `own_items`: `pictures`, `recordings`, `sentences` or `vectors`, the kind of these items;
 - `prepare_own(items)`, which returns the prepared array of each item, or a
   `metarun.data.preparation.pixels.Broken` with the reason why it cannot be read. Items are paths of
-  pictures, with the optional argument `span` for values of more than 8 bits, or sentences.
+  pictures, with the optional argument `span` for values of more than 8 bits; paths of recordings,
+  with `scale` for their spectrograms; sentences; or rows `FILE.npz[3]`, with `width` for the number
+  of features that they should have.
 
 `facts` and `load` raise `metarun.errors.Refused` if the data is missing or damaged, or the cache is
 not writable; so do the functions that they call.

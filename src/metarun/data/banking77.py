@@ -15,22 +15,24 @@ from pydantic import NonNegativeInt
 
 from metarun.config.schema import Place
 from metarun.data.class_splits import held_out, published_list
-from metarun.data.sentences import Characters, Features, Sentences, Words, text
+from metarun.data.official_sentences import OfficialSentences
+from metarun.data.preparation.text_files import text
+from metarun.data.sentences import Characters, Features, Words
 from metarun.data.tokens import Tokens
 from metarun.errors import Refused
 
 HEADER = ["text", "category"]
 
 
-class BANKING77(Sentences):
+class BANKING77(OfficialSentences):
     """BANKING77: one domain with similar intents.
 
     The official training and test files share their intents. Here, whole intents are held out, so
     the sentences of both files are pooled.
 
     Args:
-        root, cache, url, features, words, characters, tokens: as in `Sentences`; the files are
-            `train.csv` and `test.csv`.
+        root, cache, url, features, words, characters, tokens: as in `OfficialSentences`; the files
+            are `train.csv` and `test.csv`.
         split_seed: seed of the random split into 40 / 12 / 25 intents.
     """
 

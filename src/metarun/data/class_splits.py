@@ -46,6 +46,33 @@ def divide(
     return _shuffled(names, f"{seed}/", dict(zip(SPLITS, sizes, strict=True)))
 
 
+def split_classes(
+    names: Iterable[str],
+    fractions: Sequence[float],
+    seed: int,
+    file: str | Path | None,
+    source: str,
+) -> dict[str, list[str]]:
+    """The classes of train, val and test, by `from_file` or, without a file, by `divide`.
+
+    Args:
+        fractions, seed: see `divide`.
+        file: see `from_file`.
+        source: `key=value` that names the data, for messages.
+    """
+    if file is not None:
+        return from_file(Path(file).expanduser(), names, source.partition("=")[0])
+    names = list(names)
+    used = [split for split, share in zip(SPLITS, fractions, strict=True) if share]
+    if len(names) < MIN_CLASSES * len(used):
+        raise Refused(
+            f"{source}: {len(names)} class{'es' * (len(names) != 1)} ({named(names)}), and "
+            f"{' and '.join(', '.join(used).rsplit(', ', 1))} need {MIN_CLASSES} each"
+            f"{TEST_ONLY * (len(used) > 1)}"
+        )
+    return divide(names, fractions, seed, source)
+
+
 def held_out(names: Iterable[str], val: int, test: int, seed: int) -> dict[str, list[str]]:
     """Split classes at random like `divide`, with `val` and `test` as numbers of classes.
 

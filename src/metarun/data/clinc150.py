@@ -14,7 +14,9 @@ from pydantic import NonNegativeInt
 
 from metarun.config.schema import Place
 from metarun.data.class_splits import held_out, published_list
-from metarun.data.sentences import Characters, Features, Sentences, Words, text
+from metarun.data.official_sentences import OfficialSentences
+from metarun.data.preparation.text_files import text
+from metarun.data.sentences import Characters, Features, Words
 from metarun.data.tokens import Tokens
 from metarun.errors import Refused
 
@@ -24,7 +26,7 @@ FILE = "data_full.json"
 PARTS = ("train", "val", "test")  # of ordinary classification: 100, 20, 30 sentences per intent
 
 
-class CLINC150(Sentences):
+class CLINC150(OfficialSentences):
     """CLINC150; classes have names such as `travel/translate`.
 
     The official training, validation and test parts share their intents. Here, whole intents are
@@ -32,8 +34,8 @@ class CLINC150(Sentences):
     intent and are left out.
 
     Args:
-        root, cache, url, features, words, characters, tokens: as in `Sentences`; the file is
-            `data_full.json`.
+        root, cache, url, features, words, characters, tokens: as in `OfficialSentences`; the file
+            is `data_full.json`.
         split: `intents`, 90 / 30 / 30 random intents; `domains`, all intents of 6 / 2 / 2 random
             domains, so that training and test share no domain.
         split_seed: seed of the random split.

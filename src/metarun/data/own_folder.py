@@ -10,10 +10,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field, NonNegativeFloat
 
 from metarun.config.schema import Place
-from metarun.data import class_splits
-from metarun.data.class_splits import SPLITS
+from metarun.data.class_splits import SPLITS, split_classes
 from metarun.data.classes import Facts
-from metarun.data.duplicates import named
 from metarun.data.preparation import picture_classes
 from metarun.data.preparation.class_folders import Depth, Listing, list_classes
 from metarun.data.preparation.kinds import Kind
@@ -79,18 +77,16 @@ class OwnFolder:
         if self._parts:
             return {split: list(part.classes) for split, part in self._parts.items()}
         names = list(self.listing.classes)
-        if self.split_file:
-            return class_splits.from_file(self._split_path(), names)
-        used = [split for split, share in zip(SPLITS, self.fractions, strict=True) if share]
-        if len(names) < class_splits.MIN_CLASSES * len(used):
-            raise Refused(
-                f"data.root={self.root}: {len(names)} class{'es' * (len(names) != 1)} "
-                f"({named(names)}), and {' and '.join(', '.join(used).rsplit(', ', 1))} need "
-                f"{class_splits.MIN_CLASSES} each; data.root should hold the class folders (see "
-                f"data.depth){class_splits.TEST_ONLY * (len(used) > 1)}",
-                *picture_classes.first(self.listing.mistakes, self.root),
-            )
-        return class_splits.divide(names, self.fractions, self.split_seed)
+        try:
+            settings = (self.fractions, self.split_seed, self.split_file and self._split_path())
+            return split_classes(names, *settings, source=f"data.root={self.root}")
+        except Refused as refused:
+            if self.split_file or len(names) >= 2 * len(SPLITS):
+                raise
+            first, *others = refused.mistakes
+            hint = "; data.root should hold the class folders (see data.depth)"
+            mistakes = picture_classes.first(self.listing.mistakes, self.root)
+            raise Refused(first + hint, *others, *mistakes) from None
 
     @cached_property
     def listing(self) -> Listing:

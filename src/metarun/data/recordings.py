@@ -19,10 +19,11 @@ from metarun.data.class_splits import SPLITS
 from metarun.data.classes import Pick, Split, select
 from metarun.data.preparation.images import Images
 from metarun.data.preparation.mel import HOP, RATE
+from metarun.data.preparation.spectrograms import Scale, frames_of
 from metarun.errors import Refused
 
 Speakers = Literal["any", "one", "others"]
-Seconds = Annotated[float, Field(ge=0.1, le=30)]
+UNSCALED = Scale(0.0, 1.0)
 ClipsOfQuery = Annotated[int, Field(ge=1, le=32)]
 
 
@@ -50,7 +51,7 @@ class Recordings(Split):
         voices: (M) the speaker of each item, as a number.
         speakers: `any` ignores the speakers; `one`: all items of an episode are by one speaker;
             `others`: the support is by one speaker and the queries are by others.
-        mean, deviation: of the values of the training split; items are normalised by them.
+        scale: of the training split, or of all classes if it has none.
     """
 
     frames: int = 1
@@ -58,8 +59,7 @@ class Recordings(Split):
     lengths: np.ndarray = ()
     voices: np.ndarray = ()
     speakers: Speakers = "any"
-    mean: float = 0.0
-    deviation: float = 1.0
+    scale: Scale = UNSCALED
 
     normalisation = "mean 0 and standard deviation 1 over the training split"
 
@@ -76,7 +76,7 @@ class Recordings(Split):
 
     def pictures(self, x: Tensor) -> Tensor:
         """Clips (items, 1, mels, frames) as grey pictures of values 0…1, high frequencies first."""
-        grey = (x * self.deviation + self.mean) / 255
+        grey = (x * self.scale.deviation + self.scale.mean) / 255
         wide = max(1, x.shape[-2] // x.shape[-1])
         return grey.clamp(0, 1).flip(-2).repeat_interleave(wide, -1)
 
@@ -111,8 +111,7 @@ class Recordings(Split):
         """Normalised clips (…, clips, *shape) of the items (…) from the frames (…, clips)."""
         whole = self.items[items][..., None, :, :, :]
         at = starts[..., None, None, None] + np.arange(self.frames)
-        clips = np.take_along_axis(whole, at, axis=-1).astype(np.float32)
-        return (clips - np.float32(self.mean)) / np.float32(self.deviation)
+        return self.scale(np.take_along_axis(whole, at, axis=-1))
 
     def _spare(self, items: np.ndarray) -> np.ndarray:
         """Frames by which the items are longer than a clip."""
@@ -158,8 +157,8 @@ def recorded(
     classes: Mapping[str, Iterable[str]],
     voices: np.ndarray,
     seconds: float,
-    clips: int,
-    speakers: Speakers,
+    clips: int = 1,
+    speakers: Speakers = "any",
 ) -> dict[str, Split]:
     """Splits of recordings.
 
@@ -172,12 +171,13 @@ def recorded(
         speakers: see `Recordings`.
     """
     lengths = np.array(images.notes["frames"])
-    frames = round(seconds * RATE / HOP)
+    frames = frames_of(seconds)
     if (missing := frames - images.items.shape[-1]) > 0:  # clips are longer than all recordings
         items = np.pad(images.items, [(0, 0)] * 3 + [(0, missing)])
         images = Images(items, images.names, images.counts, images.digests, images.copies)
     splits = {name: select(images, classes[name]) for name in SPLITS}
-    mean, deviation = _statistics(splits["train"], lengths)
+    known = splits["train"] if splits["train"].names else select(images, images.names)
+    scale = _scale(known, lengths)
     return {
         name: Recordings(
             **{f.name: getattr(split, f.name) for f in fields(Split)},
@@ -186,15 +186,14 @@ def recorded(
             lengths=lengths,
             voices=voices,
             speakers=speakers,
-            mean=mean,
-            deviation=deviation,
+            scale=scale,
         )
         for name, split in splits.items()
     }
 
 
-def _statistics(split: Split, lengths: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of the values of all items, without padding."""
+def _scale(split: Split, lengths: np.ndarray) -> Scale:
+    """The scale of the values of all items, without padding."""
     histogram = np.zeros(256, np.int64)
     for first, count in zip(split.first.tolist(), split.counts.tolist(), strict=True):
         items = split.items[first : first + count]
@@ -202,4 +201,4 @@ def _statistics(split: Split, lengths: np.ndarray) -> tuple[float, float]:
         histogram[0] -= items.shape[2] * (items.shape[-1] * count - lengths[first:][:count].sum())
     values, total = np.arange(256), histogram.sum()
     mean = float(values @ histogram / total)
-    return mean, float(np.sqrt((values - mean) ** 2 @ histogram / total))
+    return Scale(mean, float(np.sqrt((values - mean) ** 2 @ histogram / total)))

@@ -20,14 +20,14 @@ from metarun.config.schema import Place
 from metarun.data.class_splits import SPLITS
 from metarun.data.classes import Facts, Split
 from metarun.data.duplicates import counted, named
+from metarun.data.own_recordings import OwnRecordings
 from metarun.data.preparation.archives import members
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.images import Images
-from metarun.data.preparation.pixels import Broken
-from metarun.data.preparation.sound import read_sound
-from metarun.data.preparation.spectrograms import Mels, Spoken, padded
+from metarun.data.preparation.sound import read_sounds
+from metarun.data.preparation.spectrograms import Mels, Seconds, Spoken, padded
 from metarun.data.preparation.unpacked import unpacked
-from metarun.data.recordings import ClipsOfQuery, Seconds, Speakers, recorded
+from metarun.data.recordings import ClipsOfQuery, Speakers, recorded
 from metarun.errors import Refused, refusing_os_errors
 
 PREPARATION = 1  # increase it when the array prepared from the same files changes
@@ -48,7 +48,7 @@ ADVICE = (
 log = logging.getLogger(__name__)
 
 
-class SpokenDigits:
+class SpokenDigits(OwnRecordings):
     """60 classes of a digit by a speaker, such as `theo/7`, or the 6 speakers; 8 kHz, mono.
 
     Args:
@@ -79,7 +79,8 @@ class SpokenDigits:
         self.root = unpacked(root)
         self.folder = Path(cache).expanduser() / "spoken_digits" / f"{mels}"
         self.of_speakers = classes == "speakers"
-        self.mels, self.seconds, self.clips, self.speakers = mels, seconds, clips, speakers
+        super().__init__(mels, seconds)
+        self.clips, self.speakers = clips, speakers
         self.classes = {part: list(SPEAKERS[2 * i :][:2]) for i, part in enumerate(SPLITS)}
         if not self.of_speakers:
             key = 1 if split == "digits" else 0
@@ -147,24 +148,14 @@ class SpokenDigits:
             found = members(source, lambda name: Path(name).name in contents)
             contents = {Path(name).name: content for name, content in found}
             _check(self.root, contents)
-        sounds, mistakes, changed = [], [], []
-        for name in NAMES:
-            try:
-                sound = read_sound(contents[name])
-            except Broken as broken:
-                mistakes.append(f"{source / name}: {broken}")
-                continue
-            sounds.append(sound.samples)
-            if (sound.rate, sound.channels) != (RATE, 1):
-                changed.append(name)
-        if mistakes:
-            more = len(mistakes) - 10
-            raise Refused(*mistakes[:10], *[f"and {more} more unusable files"] * (more > 0))
-        notes["changed"] = changed
+        sounds = list(read_sounds({str(source / n): contents[n] for n in NAMES}).values())
+        found = zip(NAMES, sounds, strict=True)
+        notes["changed"] = [n for n, s in found if (s.rate, s.channels) != (RATE, 1)]
         for first in range(0, len(NAMES), TAKES):
             digit, speaker, _ = re.split("[_.]", NAMES[first], maxsplit=2)
             files = list(NAMES[first : first + TAKES])
-            yield Spoken(f"{speaker}/{digit}", sounds[first : first + TAKES], files)
+            samples = [sound.samples for sound in sounds[first : first + TAKES]]
+            yield Spoken(f"{speaker}/{digit}", samples, files)
 
 
 def _check(root: Path, present: Container[str]) -> None:

@@ -10,12 +10,13 @@ import numpy as np
 
 from metarun.config.schema import Place
 from metarun.data.classes import Facts, Split
+from metarun.data.own_recordings import OwnRecordings
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.espeak import Voices
 from metarun.data.preparation.images import Class
 from metarun.data.preparation.sound import resampled
-from metarun.data.preparation.spectrograms import Mels, Spoken, padded
-from metarun.data.recordings import ClipsOfQuery, Seconds, Speakers, recorded
+from metarun.data.preparation.spectrograms import Mels, Seconds, Spoken, padded
+from metarun.data.recordings import ClipsOfQuery, Speakers, recorded
 
 PREPARATION = 1  # increase it when the sounds change for the same version of espeak-ng
 
@@ -36,7 +37,7 @@ TAKES = 10  # of each word by each voice
 SPEEDS, PITCHES, INTONATIONS = (120, 220), (30, 70), (30, 70)
 
 
-class SpokenWords:
+class SpokenWords(OwnRecordings):
     """The words for 0 to 12, 20 and 100 in 26 languages; 4 voices speak each word 10 times.
 
     Classes are named by language and number, such as `fi/7`. Takes of a voice differ in speed,
@@ -61,7 +62,8 @@ class SpokenWords:
         speakers: Speakers = "any",
     ) -> None:
         self.folder = Path(cache).expanduser() / "spoken_words" / f"{mels}"
-        self.mels, self.seconds, self.clips, self.speakers = mels, seconds, clips, speakers
+        super().__init__(mels, seconds)
+        self.clips, self.speakers = clips, speakers
         self.classes = {
             split: [f"{language}/{number}" for language in names.split() for number in NUMBERS]
             for split, names in LANGUAGES.items()

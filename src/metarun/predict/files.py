@@ -9,7 +9,7 @@ from pathlib import Path
 
 from metarun.data.preparation.class_folders import files_in, printable, subfolders
 from metarun.data.preparation.kinds import Kind
-from metarun.data.sentences import text
+from metarun.data.preparation.text_files import text
 from metarun.errors import Refused
 
 Query = tuple[list[str], dict[str, str]]  # items, and those of them that cannot be used: reasons

@@ -17,6 +17,7 @@ from metarun.errors import Refused
 CHANNELS = (1, 3, 4)
 AS_PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # modes that a PNG file keeps
 AS_TIFF = ("I", "F")
+VECTORS = "in a file: features are read from .npz files only"
 FORMS = "a folder or a file, a mapping from classes to items, or a pair (items, labels)"
 
 Result = TypeVar("Result")
@@ -26,7 +27,7 @@ class Given:
     """Gives each item a name, which is the path or the sentence itself if it is one.
 
     Args:
-        kind: `pictures` or `sentences`.
+        kind: `pictures`, `recordings`, `sentences` or `vectors`.
 
     Attributes:
         pictures: name → picture, of those in memory.
@@ -83,10 +84,11 @@ class Given:
         return [self._name(f"{place}[{number}]", item) for number, item in enumerate(items)]
 
     def _name(self, name: str, item: Any) -> str:
-        if isinstance(item, str | os.PathLike):
-            return os.fspath(item) if self.kind == "pictures" else " ".join(str(item).split())
-        if self.kind == "sentences":
-            raise Refused(f"{name}: is a {type(item).__name__}; should be a sentence")
+        if isinstance(item, str | os.PathLike) and self.kind != "vectors":
+            return " ".join(str(item).split()) if self.kind == "sentences" else os.fspath(item)
+        if self.kind != "pictures":
+            should = {"sentences": "a sentence", "recordings": "a path"}.get(self.kind, VECTORS)
+            raise Refused(f"{name}: is a {type(item).__name__}; should be {should}")
         self.pictures[name] = as_picture(item, name)
         return name
 

@@ -10,20 +10,24 @@ from typing import Any
 
 from metarun.config.instantiate import blueprint, target_of
 from metarun.config.schema import RunConfig
-from metarun.data.preparation.kinds import PICTURES
+from metarun.data.preparation.kinds import PICTURES, SOUNDS
 from metarun.data.preparation.picture_classes import common_span
 from metarun.data.preparation.pictures import depths
-from metarun.data.preparation.pixels import Depth, Span
+from metarun.data.preparation.pixels import Broken, Depth, Span
+from metarun.data.preparation.spectrograms import Scale
 from metarun.errors import Mistakes, Refused
 from metarun.predict.files import file_classes, file_query, why_unusable
 from metarun.predict.given import Given, on_files
 from metarun.predict.query import UNKNOWN, UNREADABLE
 from metarun.predict.sentences import sentence_classes, sentence_query
 from metarun.predict.support import Read
+from metarun.predict.vectors import vector_classes, vector_query
 
 LISTED = {
     "pictures": (partial(file_classes, PICTURES), partial(file_query, PICTURES)),
+    "recordings": (partial(file_classes, SOUNDS), partial(file_query, SOUNDS)),
     "sentences": (sentence_classes, sentence_query),
+    "vectors": (vector_classes, vector_query),
 }
 
 
@@ -87,8 +91,8 @@ def own_data(config: RunConfig, folders: Sequence[Path], subject: str) -> tuple[
     kind = getattr(target_of(make), "own_items", None)
     if kind not in LISTED:
         raise Refused(
-            f"{subject} cannot prepare items of your own; pictures of data=image_folder and "
-            "sentences of data=banking77 can be"
+            f"{subject} cannot prepare items of your own; pictures of data=image_folder, "
+            "recordings of data=audio_folder, sentences of data=text_table and features of data=vectors can be"
         )
     return make(), kind
 
@@ -97,7 +101,7 @@ def listed(kind: str, places: Places) -> Items:
     """The items that a user names.
 
     Args:
-        kind: `pictures` or `sentences`.
+        kind: one of `LISTED`.
 
     Raises:
         Refused: a place cannot be used; one line for each mistake.
@@ -129,16 +133,27 @@ def _unusable(kind: str, sources: Sequence[str]) -> dict[str, str]:
     return {source: why for source in sources if (why := why_unusable(source))}
 
 
-def reader(data: Any, kind: str, span: Span | None, items: Items) -> tuple[Read, Span | None]:
-    """Prepares items as the data set does, and the range of values of more than 8 bits.
+def reader(
+    data: Any, kind: str, known: Span | Scale | None, items: Items
+) -> tuple[Read, Span | Scale | None]:
+    """Prepares items as the data set does, and what their values are scaled by.
 
     Args:
-        span: that range; `None`: that of the support.
+        known: the range of values of more than 8 bits of pictures, or the scale of spectrograms;
+            `None`: that of the support.
     """
+    support = [source for sources in items.support.values() for source in sources]
+    if kind == "recordings":
+        if known is None:
+            clips = [clip for clip in data.prepare_own(support) if not isinstance(clip, Broken)]
+            known = Scale.of(clips) if clips else Scale(0.0, 1.0)
+        return partial(data.prepare_own, scale=known), known
+    if kind == "vectors":
+        (first,) = data.prepare_own(support[:1])
+        return partial(data.prepare_own, width=len(first)), None
     if kind != "pictures":
         return data.prepare_own, None
-    if span is None:
-        support = [source for sources in items.support.values() for source in sources]
+    if known is None:
         found = on_files(depths, items.pictures)(support)
-        span = common_span(depth for depth in found if isinstance(depth, Depth))
-    return on_files(partial(data.prepare_own, span=span), items.pictures), span
+        known = common_span(depth for depth in found if isinstance(depth, Depth))
+    return on_files(partial(data.prepare_own, span=known), items.pictures), known

@@ -83,11 +83,17 @@ def least_probable(labelled: Labelled, most: int = SHOWN) -> dict[str, list[int]
 
 
 def thumbnail(item: np.ndarray) -> str:
-    """A prepared picture (1 or 3, H, W) uint8 as a data URI; empty for other items."""
-    if item.ndim != 3 or item.dtype != np.uint8 or item.shape[0] not in (1, 3):
+    """A prepared picture (1 or 3, H, W) as a data URI; empty for items of other shapes.
+
+    Spectrograms (1, H, W), which are no bytes, are drawn from their lowest to their highest value,
+    with high frequencies above.
+    """
+    if item.ndim != 3 or item.shape[0] not in (1, 3):
         return ""
     from PIL import Image
 
+    if item.dtype != np.uint8:
+        item = (255 * (item - item.min()) / max(np.ptp(item), 1e-6)).astype(np.uint8)[:, ::-1]
     picture = Image.fromarray(item[0] if item.shape[0] == 1 else item.transpose(1, 2, 0))
     picture.thumbnail((SIDE, SIDE))
     file = io.BytesIO()

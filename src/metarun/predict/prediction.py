@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from metarun.data.preparation.pixels import Span
+from metarun.data.preparation.spectrograms import Scale
 from metarun.errors import Refused
 from metarun.files import write_whole
 from metarun.predict import page, written
@@ -92,7 +94,7 @@ def predict(source: Trained | Untrained, places: Places, items: Items, command: 
         Refused: the source, the support or the query cannot be used, or no item can be read.
     """
     began, config, kind = time.monotonic(), source.config, source.kind
-    read, span = reader(source.data, kind, source.span, items)
+    read, known = reader(source.data, kind, source.known, items)
     typed = places.typed("support")
     support = read_support(items.support, read, typed)
     classifier = source.classifier(support, typed)
@@ -105,7 +107,7 @@ def predict(source: Trained | Untrained, places: Places, items: Items, command: 
         raise Refused(f"{places.typed('query')}: no item can be read", *lines)
     if items.truth is not None:
         labelled.truth = by_content(items.truth, read, labelled.digests, f"truth={places.truth}")
-    elif kind == "pictures" and places.path("query"):
+    elif kind in ("pictures", "recordings") and places.path("query"):
         labelled.truth = by_folder(items.query, places.query, support.names)
     record = {
         "command": command,
@@ -116,8 +118,9 @@ def predict(source: Trained | Untrained, places: Places, items: Items, command: 
         "expected_shots": classifier.shots,
         "items": kind,
         "shape": list(support.items.shape[1:]),
-        "wide_pixel_range": None if span is None else [span.low, span.high],
+        "wide_pixel_range": [known.low, known.high] if isinstance(known, Span) else None,
         "normalisation": NORMALISATION,
+        "spectrograms": known._asdict() if isinstance(known, Scale) else None,
         "support": places.path("support"),
         "support_items": dict(zip(support.names, support.counts, strict=True)),
         "support_sha256": support.sha256,

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
-from metarun.data.sentences import text
+from metarun.data.preparation.text_files import is_table, table, text
 from metarun.errors import Refused
 from metarun.predict.files import Query
 
-LAYOUT = "it should be a CSV file with the columns text,label, or a folder with CLASS.txt files"
+LAYOUT = (
+    "it should be a CSV, TSV or JSONL file with the columns text,label, or a folder with CLASS.txt "
+    "files"
+)
 
 
 def sentence_classes(place: Path, key: str) -> dict[str, list[str]]:
-    """The sentences of each class: rows of a CSV file, or the lines of `CLASS.txt` in a folder.
+    """The sentences of each class: rows of a table, or the lines of `CLASS.txt` in a folder.
 
     Args:
         key: the key by which the user named the place, for messages.
@@ -40,7 +41,7 @@ def sentence_query(place: Path) -> Query:
     Raises:
         Refused: it is not a text file.
     """
-    if not place.is_file() or place.suffix.lower() == ".csv":
+    if not place.is_file() or is_table(place):
         raise Refused(f"query={place}: should be a text file with a sentence on each line")
     return _sentences(place), {}
 
@@ -51,17 +52,7 @@ def _sentences(file: Path) -> list[str]:
 
 
 def _table(place: Path, key: str) -> dict[str, list[str]]:
-    reader = csv.DictReader(io.StringIO(text(place), newline=""), strict=True)
     classes: dict[str, list[str]] = {}
-    try:
-        if not {"text", "label"} <= set(reader.fieldnames or ()):
-            raise Refused(f"{key}={place}: its first line should name the columns text,label")
-        for row in reader:
-            sentence, label = (" ".join((row[name] or "").split()) for name in ("text", "label"))
-            if not sentence or not label:
-                missing = "label" if sentence else "text"
-                raise Refused(f"{key}={place}: line {reader.line_num} has no {missing}")
-            classes.setdefault(label, []).append(sentence)
-    except csv.Error as error:
-        raise Refused(f"{key}={place}: not CSV (line {reader.line_num}: {error})") from error
+    for sentence, label in table(place, ("text", "label"), f"{key}={place}"):
+        classes.setdefault(label, []).append(sentence)
     return dict(sorted(classes.items()))

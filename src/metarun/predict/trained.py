@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from metarun.config.schema import RunConfig
 from metarun.data.preparation.pixels import Span
+from metarun.data.preparation.spectrograms import Scale
 from metarun.errors import Refused
 from metarun.predict.classifier import Classifier
 from metarun.predict.inputs import own_data
@@ -28,7 +30,8 @@ class Trained:
     Attributes:
         folder: where `predictions` is created: the folder of the run.
         data, kind: the data set, whose files are not read, and the kind of its items.
-        span: the run's range of values of more than 8 bits; `None` if it had no such pictures.
+        known: the run's range of values of more than 8 bits, `None` if it had no such pictures; or
+            the scale of its spectrograms.
 
     Raises:
         Refused: the run has no usable checkpoint, or its data cannot prepare items of the user.
@@ -39,7 +42,7 @@ class Trained:
         self.state = checkpoint.best(run / "checkpoints")
         of_data = f"run={run}: was trained on data={config.choices.data}, which"
         self.data, self.kind = own_data(config, folders, of_data)
-        self.span = _span_of(run)
+        self.known = _scale_of(run) if self.kind == "recordings" else _span_of(run)
 
     def classifier(self, support: Support, typed: str) -> Classifier:
         """The learner with its weights, inductive where it can be.
@@ -52,7 +55,12 @@ class Trained:
             Refused: run, checkpoint and support do not fit each other.
         """
         config, state = self.config, self.state
-        shape = support.items.shape[1:]
+        shape, trained = support.items.shape[1:], state["task"].get("inputs")
+        if self.kind == "vectors" and trained not in (None, shape):
+            raise Refused(
+                f"{typed}: its items have {shape[0]} features, and the run was trained on "
+                f"{trained[0]}"
+            )
         learner, device = restored_classifier(config, self.folder, state, shape, self.folders)
         algo, heads = config.choices.algo, state["task"]["outputs"]
         if learner.per_label_head and heads != len(support.names):
@@ -84,3 +92,20 @@ def _span_of(run: Path) -> Span | None:
         case [int() | float() as low, int() | float() as high] if low < high:
             return Span(low, high)
     return None
+
+
+def _scale_of(run: Path) -> Scale:
+    """The scale of the spectrograms that a run was trained on.
+
+    Raises:
+        Refused: the run has no record of it.
+    """
+    record = (results.read_result(run) or {}).get("run")
+    match record.get("spectrograms") if isinstance(record, Mapping) else None:
+        case {"mean": int() | float() as mean, "deviation": int() | float() as deviation}:
+            if math.isfinite(mean) and 0 < deviation < math.inf:
+                return Scale(mean, deviation)
+    raise Refused(
+        f"run={run}: its result.json has no mean and deviation of the spectrograms, as runs of "
+        "earlier versions; train it again"
+    )

@@ -37,7 +37,7 @@ class Untrained:
     """
 
     folder = Path()
-    span = None
+    known = None
 
     def __init__(
         self, config: RunConfig, typed: Collection[str], folders: Sequence[Path] = ()

@@ -157,7 +157,8 @@ def _from_config(settings: Mapping[str, str]) -> dict[str, Any]:
     task = results.setting(ways, shots) if ways and shots else ""
     data, name = settings.get("data", ""), settings.get("data.name")
     if name is not None:
-        data = name if name != "null" else Path(settings.get("data.root", "")).name or data
+        root, file = Path(settings.get("data.root", "")), Path(settings.get("data.file", ""))
+        data = name if name != "null" else root.name or file.stem or data
     algo = settings.get("algo", "")
     return {"algo": algo, "data": data, "task": task, "steps": steps, "seed": seed}
 

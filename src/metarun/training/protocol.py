@@ -11,6 +11,7 @@ from metarun.config.published import cell_of
 from metarun.config.schema import RunConfig, show
 from metarun.data.classes import Split
 from metarun.data.duplicates import repeats
+from metarun.data.recordings import Recordings
 from metarun.data.scaled import Scaled
 from metarun.runs import results
 from metarun.stats import interval
@@ -21,7 +22,7 @@ from metarun.tasks.sampler import Sampler
 from metarun.training.parts import Parts
 from metarun.training.processes import size_of
 
-HIDDEN = ("root", "cache", "train_on")  # keys of the data that are not its settings
+HIDDEN = ("root", "file", "cache", "train_on")  # keys of the data that are not its settings
 
 
 def protocol(
@@ -128,6 +129,11 @@ def _augmentation(config: RunConfig) -> Any:
     return {config.choices.augmentation: keys}
 
 
+def _scale(split: Any) -> dict[str, Any]:
+    """The mean and deviation of spectrograms, for predictions."""
+    return {"spectrograms": split.scale._asdict()} if isinstance(split, Recordings) else {}
+
+
 def trained_on(parts: Parts) -> dict[str, Any]:
     """The training data of a run with these parts: its name, the hash of its split, and that of the
     weights that its backbone started from."""
@@ -160,6 +166,7 @@ def record(parts: Parts, command: str, seconds: float, **more: Any) -> dict[str,
         "train_queries": c.train_queries,
         "wall_seconds": round(seconds, 2),
         **more,
+        **_scale(parts.splits["train"]),
         "device": str(parts.device),
         "threads": c.threads,
         "workers": size_of(c),

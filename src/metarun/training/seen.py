@@ -58,7 +58,9 @@ class Training:
         node, tested = state["config"]["data"], config.data
         nodes, same_type = [node], node["_target_"] == tested["_target_"]
         if same_type:
-            nodes.append({**node, **{k: tested[k] for k in ("root", "cache") if k in tested}})
+            nodes.append(
+                {**node, **{k: tested[k] for k in ("root", "file", "cache") if k in tested}}
+            )
         # Classes of ImageNet have the same names in miniImageNet and tieredImageNet.
         published = node["_target_"] == f"{PublishedFolder.__module__}.{PublishedFolder.__name__}"
         self.same_names = same_type and (published or node.get("name") == tested.get("name"))

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metarun.data.sentences import text
+from metarun.data.preparation.text_files import text
 from metarun.errors import Refused
 
 HOME = "https://grouplens.org/datasets/movielens/"

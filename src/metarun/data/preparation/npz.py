@@ -42,6 +42,19 @@ def header(path: Path, name: str) -> Header:
         return info
 
 
+def array(path: Path, name: str) -> np.ndarray:
+    """The whole array `name`.
+
+    Raises:
+        Refused: as in `pieces`, or it does not fit into memory.
+    """
+    info = header(path, name)
+    try:
+        return np.concatenate([np.zeros((0, *info.shape[1:]), info.dtype), *pieces(path, name)])
+    except MemoryError as error:
+        raise Refused(f"{path}: {name} does not fit into memory") from error
+
+
 def pieces(path: Path, name: str) -> Iterator[np.ndarray]:
     """The rows of the array `name`, in order, as read-only arrays of at most `PIECE` bytes.
 
@@ -68,7 +81,8 @@ def pieces(path: Path, name: str) -> Iterator[np.ndarray]:
 def _opened(path: Path, name: str) -> Iterator[tuple[Header, BinaryIO]]:
     with archive_errors(path, "npz"), zipfile.ZipFile(path) as archive:
         if f"{name}.npy" not in archive.namelist():
-            raise Refused(f"{path}: lacks {name}")
+            there = ", ".join(n.removesuffix(".npy") for n in archive.namelist()[:5])
+            raise Refused(f"{path}: lacks {name} (it has {there})")
         with archive.open(f"{name}.npy") as stream:
             yield _header(path, name, stream), stream
 
@@ -82,7 +96,9 @@ def _header(path: Path, name: str, stream: BinaryIO) -> Header:
     except Exception as error:  # numpy parses a Python literal and raises various exceptions
         raise ValueError(f"{name} has a header that cannot be read") from error
     if dtype.hasobject:
-        raise Refused(f"{path}: {name} holds Python objects; only arrays of numbers are read")
-    if dtype.kind not in "biuf" or columns or not shape:
-        raise Refused(f"{path}: {name} should be an array of numbers in row-major order")
+        raise Refused(
+            f"{path}: {name} holds Python objects; only numbers and text are read"
+        )
+    if dtype.kind not in "biufU" or columns or not shape:
+        raise Refused(f"{path}: {name} should be an array of numbers or text in row-major order")
     return Header(shape, dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,6 +60,24 @@ def read_sound(file: str | Path | bytes) -> Sound:
     if not np.isfinite(mono).all():
         raise Broken("not all samples are numbers")
     return Sound(mono, rate, channels)
+
+
+def read_sounds(files: Mapping[str, str | Path | bytes]) -> dict[str, Sound]:
+    """Read several files, by the names that messages use.
+
+    Raises:
+        Refused: some cannot be used; a line for each of the first ten.
+    """
+    sounds, mistakes = {}, []
+    for name, file in files.items():
+        try:
+            sounds[name] = read_sound(file)
+        except Broken as broken:
+            mistakes.append(f"{name}: {broken}")
+    if mistakes:
+        more = len(mistakes) - 10
+        raise Refused(*mistakes[:10], *[f"and {more} more unusable files"] * (more > 0))
+    return sounds
 
 
 def resampled(sound: np.ndarray, rate: int) -> np.ndarray:
