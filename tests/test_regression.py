@@ -28,7 +28,7 @@ from metarun.tasks.objectives import REGRESSION
 from metarun.tasks.sampler import Sampler
 from metarun.tasks.task import Spec, Task
 from metarun.testing import predict
-from tests.algorithms.learners import OF_RATINGS, OPTIMIZERS
+from tests.algorithms.learners import OF_RATINGS, OPTIMIZERS, POLICIES
 from tests.conftest import TINY, scores_of
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -187,7 +187,7 @@ def planned(name: str) -> Callable[..., Any]:
 REGRESSING = [  # read from the files, as to compose each learner takes seconds
     name
     for name, file in files("algo").items()
-    if name not in (*OF_RATINGS, *OPTIMIZERS)
+    if name not in (*OF_RATINGS, *OPTIMIZERS, *POLICIES)
     and not get_class(OmegaConf.load(file)["_target_"]).needs_labels
 ]
 

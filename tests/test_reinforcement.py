@@ -18,6 +18,8 @@ SHORT = ("steps=2", "eval_every=1", "log_every=1", "logger=none", "threads=1")
 SHORT += ("val_episodes=3", "test_episodes=9")
 NAVIGATION = ("data=navigation2d", "data.horizon=6", "data.rollouts=4", "algo=maml", "meta_batch=2")
 
+BANDITS = ("data=bandits", "data.arms=3", "data.pulls=3", "algo=rl2", "meta_batch=2")
+
 
 def result(folder: str | Path) -> dict[str, Any]:
     return json.loads(Path(folder, "result.json").read_text("utf-8"))
@@ -45,9 +47,22 @@ def test_returns_after_each_inner_step_are_reported(metarun: Metarun) -> None:
     assert metarun("audit", "run=run", "episodes=2")[0] == 0
 
 
-@pytest.mark.parametrize("goals", ["square", "corners"])
-def test_tasks_are_shown_under_random_actions(metarun: Metarun, goals: str) -> None:
-    code, out, err = metarun("show", "data=navigation2d", f"data.goals={goals}")
+def test_a_policy_with_a_memory_is_compared_with_the_best_possible_one(metarun: Metarun) -> None:
+    code, out, err = metarun(*BANDITS, *SHORT, "out=run")
+    assert (code, err) == (0, [])
+    assert result("run")["protocol"]["best_possible"]["return"]["mean"] == pytest.approx(41 / 24)
+    assert "best possible: 1.7083 ± 0.0000" in out
+    assert Path("run", "episodes.png").is_file()
+    assert metarun("evaluate", "run=run", "data.pulls=25", "name=longer")[0] == 0
+    assert result("run/evaluations/longer")["protocol"]["best_possible"] == {}
+    assert metarun("audit", "run=run", "episodes=2")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "words", [("navigation2d",), ("navigation2d", "data.goals=corners"), ("bandits",)]
+)
+def test_tasks_are_shown_under_random_actions(metarun: Metarun, words: tuple[str, ...]) -> None:
+    code, out, err = metarun("show", f"data={words[0]}", *words[1:])
     assert (code, err) == (0, [])
     assert Path(out.splitlines()[-1]).is_file()
 
@@ -63,13 +78,16 @@ def test_tasks_are_shown_under_random_actions(metarun: Metarun, goals: str) -> N
             ["data=sinusoid", "algo=maml", "optimizer=trpo"],
             "optimizer=trpo data=sinusoid: needs ro",
         ),
+        (["algo=rl2"], "algo=rl2 data=navigation2d: rl2 learns from the action and the reward bef"),
+        (["data=bandits", "algo=maml"], "algo=maml data=bandits: maml adapts to supports, and tri"),
+        (["data=bandits", "algo=protonet"], "algo=protonet data=bandits: protonet adapts to supp"),
         (["algo=maml", "workers=2"], "optimizer=trpo: a step takes one process; use workers=1"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(
     metarun: Metarun, words: list[str], line: str
 ) -> None:
-    data = [] if "data=sinusoid" in words else ["data=navigation2d"]
+    data = [] if any(word.startswith("data=") for word in words) else ["data=navigation2d"]
     code, _, err = metarun(*data, *SHORT, *words, "out=run")
     assert (code, len(err)) == (2, 1)
     assert err[0].startswith(f"metarun: {line}")
@@ -77,7 +95,7 @@ def test_what_does_not_fit_is_refused_in_one_line(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [NAVIGATION, (*NAVIGATION, "optimizer=adam")])
+@pytest.mark.parametrize("words", [NAVIGATION, (*NAVIGATION, "optimizer=adam"), BANDITS])
 def test_a_killed_run_has_the_same_result_after_resume(
     tmp_path: Path, words: tuple[str, ...]
 ) -> None:

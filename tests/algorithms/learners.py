@@ -20,6 +20,7 @@ from tests.conftest import TINY
 __all__ = [
     "OF_RATINGS",
     "OPTIMIZERS",
+    "POLICIES",
     "SHIPPED",
     "STATISTICS",
     "WITHOUT_TRAINING",
@@ -36,7 +37,8 @@ __all__ = [
 
 OF_RATINGS = ("item_mean", "melu", "user_mean")  # cannot classify
 OPTIMIZERS = ("hand_optimizer", "learned_optimizer", "learned_optimizer_rl")  # take functions only
-SHIPPED = sorted(choices("algo").keys() - {*OF_RATINGS, *OPTIMIZERS})
+POLICIES = ("rl2",)  # take trials only
+SHIPPED = sorted(choices("algo").keys() - {*OF_RATINGS, *OPTIMIZERS, *POLICIES})
 WITHOUT_TRAINING = ("nearest_centroid", "nearest_neighbour")
 STATISTICS = [  # each learner with each kind of batch norm that it has
     (name, kind)

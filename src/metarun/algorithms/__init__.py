@@ -32,6 +32,8 @@ class Learner(nn.Module):
             environment.
         minimises: the learner minimises functions, see `metarun.algorithms.function_optimizer`; it
             takes no other tasks, and no other learner takes functions.
+        remembers: the learner is a policy with a memory, for trials without a support; it takes no
+            other tasks, and no other learner takes trials.
         engines: the engines that can compute the learner's tasks; `loop` takes one after another.
         engine: the engine in use.
         tasks_at_once: number of tasks that `outer_losses` gets at once in training.
@@ -53,6 +55,7 @@ class Learner(nn.Module):
     needs_labels: bool = True
     needs_examples: bool = True
     minimises: bool = False
+    remembers: bool = False
     engines: tuple[str, ...] = ("loop",)
     engine: str = "loop"
     tasks_at_once: int = 1

@@ -79,6 +79,6 @@ def _arms(axes: Any, query: Environment, done: Rollouts) -> None:
     """Draw how probable each arm is in each pull, a mean over the rollouts."""
     order = query.laws[0].argsort(descending=True).cpu()
     probable = done.outputs.softmax(-1).mean(1).cpu()[:, order].T
-    axes.imshow(probable, aspect="auto", cmap="viridis", vmin=0, vmax=1)
+    axes.imshow(probable.numpy(), aspect="auto", cmap="viridis", vmin=0, vmax=1)
     axes.set_yticks(range(len(order)), [f"{p:.2f}" for p in query.laws[0].cpu()[order]])
     axes.set(xlabel="pull", ylabel="probability of a reward")

@@ -12,7 +12,6 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Distribution, kl_divergence
 
-from metarun.errors import Refused
 from metarun.tasks.headline import Headline
 from metarun.tasks.objectives import Objective
 from metarun.tasks.policy_gradient import (
@@ -80,20 +79,10 @@ class Rollouts(NamedTuple):
 
 
 class NoSupport:
-    """The support of a trial, in which nothing was done."""
+    """The support of a trial: nothing was done in it."""
 
-    labels = 0
+    objective, labels = TRIAL, 0
     taken: Sequence[Rollouts] = ()
-
-    def __init__(self, objective: Objective) -> None:
-        self.objective = objective
-
-    def loss(self, model: Model) -> Tensor:
-        raise Refused(
-            "the support of a trial is empty: only a policy with a memory learns in it, algo=rl2"
-        )
-
-    judge = loss
 
     def again(self) -> NoSupport:
         return self
@@ -108,7 +97,8 @@ class Environment(ABC):
     a memory: it maps observations (T, rows, *shape) and the memory of the steps before, at first
     `None`, to outputs (T, rows, K) and the memory.
 
-    A subclass defines `reset` and `step` for all rows at once; a row is one rollout of a task.
+    A subclass defines `reset` and `step` for all rows at once; a row is one rollout of a task. Its
+    `inputs` is the shape of an observation, and `outputs` the number K.
 
     Args:
         laws: (N, …) what distinguishes the tasks; N is 1 except in `together`.

@@ -7,7 +7,9 @@ from typing import Any
 
 from metarun.config.schema import RunConfig, show
 from metarun.data import duplicates
-from metarun.data.classes import Facts
+from metarun.data.classes import Facts, Split
+from metarun.tasks.any_size import ANY, shots_of
+from metarun.tasks.environment import TRIAL
 from metarun.tasks.task import Spec
 
 RUN = {"train": "train_", "val": "", "test": ""}  # split → prefix of the keys of its task sizes
@@ -34,16 +36,17 @@ def check_capacity(
         if None in (ways, shots, queries):
             continue  # reported by `check_sizes`
         group = {split: fact for split, fact in split_facts.items() if used[split] == prefix}
-        if ways < 2:
+        if ways != ANY and ways < 2:
             lines.append(f"{prefix}ways={ways}: should be greater than or equal to 2")
         split, fewest = min(group.items(), key=lambda item: item[1].classes)
-        if ways > fewest.classes:
+        if (2 if ways == ANY else ways) > fewest.classes:
             lines.append(
                 f"{prefix}ways={ways}: the {split} split of {name} has {fewest.classes} classes"
             )
         fewest = min(group.values(), key=lambda fact: fact.smallest)
-        if shots + queries > fewest.smallest:
-            small = [name for fact in group.values() for name in fact.smaller(shots + queries)]
+        needed = shots_of(shots)[1] + (1 if queries == ANY else queries)
+        if needed > fewest.smallest:
+            small = [name for fact in group.values() for name in fact.smaller(needed)]
             names = f" ({duplicates.named(small)})" if small else ""
             lines.append(
                 f"{prefix}shots={shots} {prefix}queries={queries}: a class of {name} has "
@@ -71,10 +74,18 @@ def check_sizes(
                 )
         if not builds_tasks and splits[split].facts is None:
             lines += _check_no_ways(config)
+        varied = [value for value in task_of(config, prefix) if isinstance(value, str)]
+        if varied and not builds_tasks and not isinstance(splits[split], Split):
+            lines.append(f"{prefix}shots={varied[0]}: tasks of {data} are not made of classes")
+        if varied and getattr(splits[split], "speakers", "any") != "any":
+            lines.append(
+                f"{prefix}ways={config.ways} data.speakers={splits[split].speakers}: episodes of "
+                "any size have items of any speaker; use data.speakers=any"
+            )
     return list(dict.fromkeys(lines))
 
 
-def task_of(config: RunConfig, prefix: str = "") -> tuple[int | None, ...]:
+def task_of(config: RunConfig, prefix: str = "") -> tuple[int | str | None, ...]:
     """The ways, shots and queries of evaluation or, with `prefix="train_"`, of training."""
     return tuple(getattr(config, prefix + key) for key in ("ways", "shots", "queries"))
 
@@ -99,6 +110,17 @@ def check_learner(config: RunConfig, learner: Any, spec: Spec) -> list[str]:
         return [
             f"algo={algo} data={data}: {algo} minimises functions, and tasks of {data} are none; "
             "use data=objectives"
+        ]
+    trials, remembers = spec.objective is TRIAL, getattr(learner, "remembers", False)
+    if trials and not remembers:
+        return [
+            f"algo={algo} data={data}: {algo} adapts to supports, and trials of {data} have none; "
+            "algo=rl2 learns within a trial"
+        ]
+    if remembers and not trials:
+        return [
+            f"algo={algo} data={data}: {algo} learns from the action and the reward before, which "
+            f"items of {data} do not contain; use data=bandits"
         ]
     if not spec.examples and getattr(learner, "needs_examples", True):
         return [
@@ -138,6 +160,11 @@ def _check_no_ways(config: RunConfig) -> list[str]:
 def check_heads(config: RunConfig, learner: Any) -> list[str]:
     """Check that a learner with a head for each label has the same ways in training and test."""
     ways, train_ways = config.ways, config.train_ways
+    if getattr(learner, "per_label_head", False) and ANY in (ways, train_ways):
+        return [
+            f"ways=any: {config.choices.algo} has a head for each label, so all its tasks have "
+            "one number of ways, e.g. ways=5"
+        ]
     if getattr(learner, "per_label_head", False) and ways and train_ways and ways != train_ways:
         return [
             f"ways={ways} train_ways={train_ways}: {config.choices.algo} "
