@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from metarun.algorithms.function_optimizer import FunctionOptimizer, Step
+from metarun.errors import Refused
 from metarun.tasks.optimizee import Optimizee
 from metarun.tasks.policy_gradient import gaussian, returns_to_go, surrogate
 from metarun.tasks.task import Judged, Spec, Task
@@ -79,6 +80,12 @@ class LearnedOptimizerRL(FunctionOptimizer):
         self.log_std = nn.Parameter(torch.full((spec.outputs,), noise).log())
 
     def begin(self, functions: Optimizee) -> Step:
+        numbers, expected = functions.start.shape[-1], len(self.log_std)
+        if numbers != expected:
+            raise Refused(
+                f"data.family: functions of {numbers} numbers; this policy was trained on those of "
+                f"{expected}; algo=learned_optimizer takes any number"
+            )
         observe = Observer(self.history, functions.start)
         return lambda value, gradient: self.policy(observe(value, gradient))
 

@@ -12,6 +12,7 @@ from metarun.errors import Mistakes, refusing_os_errors
 if TYPE_CHECKING:
     from metarun.report.comparison import Pair
     from metarun.report.tested import Tested
+    from metarun.stats import Difference
     from metarun.tasks.headline import Headline
 
 
@@ -67,6 +68,7 @@ def _write_new(file: Path, text: str) -> None:
 
 def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
     """Print the scores of the runs, the differences, and notes on the method."""
+    from metarun.report.margins import margins
     from metarun.report.untrusted import part, shown, whole
     from metarun.runs.grid import Column, fitted
     from metarun.runs.results import data_name, setting
@@ -103,6 +105,19 @@ def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
     ]
     screen.print(fitted("", columns, screen.width)[0])
 
+    if after := margins(pairs):
+        names = [f"{shown(p.first.folder)} − {shown(p.second.folder)}" for p in pairs]
+        cells = [
+            [_difference(d, headline) for d in column]
+            for column in zip(*after.values(), strict=True)
+        ]
+        steps = Column("after step", [str(step) for step in after], right=True)
+        columns = [
+            Column(name, column, rank, right=True, whole=True)
+            for rank, (name, column) in enumerate(zip(names, cells, strict=True))
+        ]
+        screen.print(fitted("", [steps, *columns], screen.width)[0])
+
     p = tests[0].protocol
     task = setting(whole(p["ways"]), whole(p["shots"]))
     method = [
@@ -119,7 +134,11 @@ def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
 
 def _mean(pair: Pair, headline: Headline) -> str:
     """The mean difference with its interval."""
-    mean, ci95, _ = pair.difference
+    return _difference(pair.difference, headline)
+
+
+def _difference(difference: Difference, headline: Headline) -> str:
+    mean, ci95, _ = difference
     factor, digits = headline.factor, headline.digits
     return f"{factor * mean:+.{digits}f} ± {factor * ci95:.{digits}f}{headline.unit}"
 

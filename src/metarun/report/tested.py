@@ -89,6 +89,18 @@ def read_test(folder: Path) -> Tested:
     return Tested(folder, headline, values, result)
 
 
+def read_column(test: Tested, score: str) -> np.ndarray:
+    """Read another score of a test, which is no fraction, of each of its episodes.
+
+    Raises:
+        Refused: the file is malformed, or lacks the score.
+    """
+    file, headline = test.folder / "test_episodes.csv", Headline(score, higher_is_better=False)
+    episodes = test.protocol["episodes"]
+    missing = f"{file}: missing; metarun evaluate run=RUN_DIR writes it"
+    return _parse(file, lambda text: _column(text, file, headline, episodes), missing)
+
+
 def _parse(file: Path, parse: Callable[[str], Any], missing: str) -> Any:
     """Apply `parse` to the text of a file.
 

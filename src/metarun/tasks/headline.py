@@ -132,7 +132,7 @@ class Headline:
 def _number(value: Any) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     try:
-        return float(value) if is_number else None
+        return float(value) if is_number and not math.isnan(value) else None
     except OverflowError:  # an integer too large for a float
         return None
 

@@ -143,6 +143,11 @@ def assemble(
     mistakes.settle()
     keep_freed_memory()
     torch.set_num_threads(config.threads or THREADS)
+    if spec.functions and trained_spec and trained_spec["shots"] < spec.shots:
+        log.warning(
+            "data.horizon=%d: %s was trained on ways of %d steps",
+            *(spec.shots, config.choices.algo, trained_spec["shots"]),
+        )
     spec = replace(spec, **trained_spec)
 
     start = start_of(config, target_of(plans["backbone"]))
