@@ -58,6 +58,8 @@ class LearnedOptimizer(FunctionOptimizer):
         coordinates = functions.start.numel()
         zeros = functions.start.new_zeros(self.output.in_features, coordinates)
         state, taken = [(zeros, zeros)] * len(self.cells), 0
+        weights = [torch.cat([c.weight_ih, c.weight_hh], 1) for c in self.cells]
+        biases = [c.bias_ih + c.bias_hh for c in self.cells]
 
         def step(value: Tensor, gradient: Tensor) -> Tensor:
             nonlocal state, taken
@@ -65,8 +67,8 @@ class LearnedOptimizer(FunctionOptimizer):
                 state = [(output.detach(), cell.detach()) for output, cell in state]
             taken += 1
             x, new = preprocess(gradient.flatten(), self.p), []
-            for layer, (output, cell) in zip(self.cells, state, strict=True):
-                new.append(lstm_step(layer, x, output, cell))
+            for weight, bias, before in zip(weights, biases, state, strict=True):
+                new.append(lstm_step(weight, bias, x, *before))
                 x = new[-1][0]
             state = new
             outputs = torch.addmm(self.output.bias[:, None], self.output.weight, x)

@@ -30,12 +30,7 @@ def preprocess(x: Tensor, p: float = 10.0) -> Tensor:
 
 
 def lstm_step(
-    layer: nn.LSTMCell,
-    inputs: Tensor,
-    output: Tensor,
-    cell: Tensor,
-    weight: Tensor | None = None,
-    offset: Tensor | float = 0.0,
+    weight: Tensor, bias: Tensor, inputs: Tensor, output: Tensor, cell: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the next output and cell state of an LSTM layer, each (hidden, P).
 
@@ -43,13 +38,11 @@ def lstm_step(
     memory, which takes twice the time.
 
     Args:
+        weight: (4·hidden, I + hidden) `weight_ih` and `weight_hh` side by side.
+        bias: (4·hidden) sum of both biases.
         inputs: (I, P) inputs of the P coordinates.
         output, cell: (hidden, P) the state.
-        weight: (4·hidden, I) weights of the inputs; by default those of the layer.
-        offset: (4·hidden) added to the biases.
     """
-    weight = torch.cat([layer.weight_ih if weight is None else weight, layer.weight_hh], 1)
-    bias = layer.bias_ih + layer.bias_hh + offset
     gates = torch.addmm(bias[:, None], weight, torch.cat([inputs, output]))
     enter, keep, new, out = gates.chunk(4)
     cell = keep.sigmoid() * cell + enter.sigmoid() * new.tanh()
@@ -118,9 +111,11 @@ class MetaLSTM(nn.Module):
         self, loss: Tensor, gradient: Tensor, output: Tensor, cell: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return output and cell state of the first layer, each (hidden, P)."""
-        of_gradient, of_loss = self.first.weight_ih.split(2, 1)
-        offset = of_loss @ preprocess(loss)
-        return lstm_step(self.first, preprocess(gradient), output, cell, of_gradient, offset)
+        layer = self.first
+        of_gradient, of_loss = layer.weight_ih.split(2, 1)
+        weight = torch.cat([of_gradient, layer.weight_hh], 1)
+        bias = layer.bias_ih + layer.bias_hh + of_loss @ preprocess(loss)
+        return lstm_step(weight, bias, preprocess(gradient), output, cell)
 
 
 class LSTM(Learner):
