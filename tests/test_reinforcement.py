@@ -18,6 +18,7 @@ SHORT = ("steps=2", "eval_every=1", "log_every=1", "logger=none", "threads=1")
 SHORT += ("val_episodes=3", "test_episodes=9")
 NAVIGATION = ("data=navigation2d", "data.horizon=6", "data.rollouts=4", "algo=maml", "meta_batch=2")
 
+IMITATION = ("data=navigation2d_imitation", "algo=maml", "meta_batch=2")
 BANDITS = ("data=bandits", "data.arms=3", "data.pulls=3", "algo=rl2", "meta_batch=2")
 
 
@@ -58,8 +59,26 @@ def test_a_policy_with_a_memory_is_compared_with_the_best_possible_one(metarun: 
     assert metarun("audit", "run=run", "episodes=2")[0] == 0
 
 
+def test_imitations_of_an_expert_are_judged_by_what_they_do(metarun: Metarun) -> None:
+    code, out, err = metarun(*IMITATION, *SHORT, "out=run")
+    assert (code, err) == (0, [])
+    best = result("run")["protocol"]["best_possible"]["return"]["mean"]
+    assert result("run")["test"]["return"]["mean"] < best < 0
+    assert "test, further scores: mse " in out
+    assert Path("run", "episodes.png").is_file()
+    code, _, err = metarun(*IMITATION, *SHORT, "algo=protonet", "out=other")
+    assert (code, len(err)) == (2, 1)
+    assert metarun("audit", "run=run", "episodes=2")[0] == 0
+
+
 @pytest.mark.parametrize(
-    "words", [("navigation2d",), ("navigation2d", "data.goals=corners"), ("bandits",)]
+    "words",
+    [
+        ("navigation2d",),
+        ("navigation2d", "data.goals=corners"),
+        ("navigation2d_imitation",),
+        ("bandits",),
+    ],
 )
 def test_tasks_are_shown_under_random_actions(metarun: Metarun, words: tuple[str, ...]) -> None:
     code, out, err = metarun("show", f"data={words[0]}", *words[1:])
@@ -95,7 +114,7 @@ def test_what_does_not_fit_is_refused_in_one_line(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [NAVIGATION, (*NAVIGATION, "optimizer=adam"), BANDITS])
+@pytest.mark.parametrize("words", [NAVIGATION, (*NAVIGATION, "optimizer=adam"), BANDITS, IMITATION])
 def test_a_killed_run_has_the_same_result_after_resume(
     tmp_path: Path, words: tuple[str, ...]
 ) -> None:

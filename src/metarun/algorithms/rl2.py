@@ -50,7 +50,7 @@ class RL2(Learner):
     needs_labels = needs_examples = False
     joint = remembers = True
 
-    def __init__(self, backbone: nn.Module, spec: Spec, *, hidden: PositiveInt = 64) -> None:
+    def __init__(self, backbone: nn.Module, spec: Spec, *, hidden: PositiveInt = 32) -> None:
         super().__init__()
         self.policy = Recurrent(backbone, hidden, spec.outputs)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from metarun.plots.figure import save
 from metarun.plots.functions import are_functions, landscapes
+from metarun.plots.imitation import are_imitations, imitations
 from metarun.plots.rollouts import are_environments, rollouts
 from metarun.runs.results import setting
 from metarun.tasks.gathered import Gathered
@@ -44,6 +45,8 @@ def draw_episodes(path: Path, title: str, sampler: Sampler, numbers: Sequence[in
     elif are_environments(tasks[0]):
         figure = rollouts(tasks)
         title += ", random actions"
+    elif are_imitations(tasks[0]):
+        figure = imitations(tasks)
     else:
         return False
     title = ", ".join([title, size_of(sampler), *caption_of(split)])

@@ -17,6 +17,7 @@ from metarun.plots import episodes, ratings
 from metarun.plots.episodes import CORRECT, POINT
 from metarun.plots.figure import save
 from metarun.plots.functions import are_functions, ways
+from metarun.plots.imitation import are_imitations, imitations
 from metarun.plots.rollouts import are_environments, rollouts
 from metarun.tasks.sampler import Sampler
 from metarun.tasks.task import Task
@@ -43,6 +44,9 @@ def draw_tested(out: Path, learner: Learner, sampler: Sampler) -> Path | None:
             return save(ways(learner, sampler), out / "episodes.png")
         if are_environments(first):
             figure = rollouts(sampler.tasks(range(4)), learner)
+            return save(figure, out / "episodes.png")
+        if are_imitations(first):
+            figure = imitations(sampler.tasks(range(4)), learner)
             return save(figure, out / "episodes.png")
         return episode(out, learner, sampler)
     finally:
