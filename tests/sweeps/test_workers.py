@@ -210,6 +210,12 @@ def test_each_process_gets_one_request_to_stop(number: int, calls: Path) -> None
     assert signal.getsignal(number) is previous
 
 
+def test_a_worker_that_does_not_end_is_killed(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "PATIENCE", 0.1)
+    monkeypatch.setattr(workers, "SERVE", workers.SERVE + "; import time; time.sleep(60)")
+    assert not run_in_parallel([Call(0, calls)], 1, 1)
+
+
 def test_a_worker_that_waits_ends_without_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the end of the connection, where the signal is lost."""
     monkeypatch.setattr(workers.signal, "pthread_kill", lambda *_: None)

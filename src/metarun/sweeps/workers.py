@@ -20,6 +20,7 @@ from metarun.sweeps.job import Job
 from metarun.training.interruption import HANGUP, handling
 
 SERVE = "from metarun.sweeps.workers import serve; serve()"
+PATIENCE = 30.0  # seconds until a process that should end is killed
 LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -42,6 +43,14 @@ class _Worker:
         self.job = job
         with contextlib.suppress(OSError):
             self.connection.send(job)
+
+    def end(self) -> None:
+        """Wait for the process, which has no job and no connection."""
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
     def outcome(self) -> int | None:
         """Return the exit code of the job, or `None` if the process has ended before it."""
@@ -103,7 +112,8 @@ def run_in_parallel(jobs: Sequence[Job], processes: int, threads: int) -> bool:
     finally:
         for worker in workers:
             worker.connection.close()
-            worker.process.wait()
+        for worker in workers:
+            worker.end()
     if signals:
         raise KeyboardInterrupt
     return failed
