@@ -19,6 +19,7 @@ from metarun.plots.figure import drawn
 from metarun.plots.tested import draw_tested
 from metarun.runs import checkpoint, config_file
 from metarun.runs.evaluations import new_folder
+from metarun.tasks.any_size import ANY
 from metarun.tasks.gathered import source_of
 from metarun.tasks.sampler import Sampler
 from metarun.training.other_data import prepared_as_trained
@@ -80,6 +81,8 @@ def retest(
     default = f"{split}_{config.ways}w{config.shots}s{config.queries}q_{episodes}"
     if config.ways is None:  # the tasks determine their sizes
         default = f"{split}_{episodes}"
+    if (config.ways, config.shots, config.queries) == (ANY,) * 3:
+        default = f"{split}_any_{episodes}"
     same_data = _trained_on_split_of(parts, state)
     seen = {} if same_data else _seen(parts, state, split, folders)
     began, sampler = time.monotonic(), parts.frozen(split)

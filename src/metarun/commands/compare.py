@@ -69,7 +69,7 @@ def _write_new(file: Path, text: str) -> None:
 def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
     """Print the scores of the runs, the differences, and notes on the method."""
     from metarun.report.margins import margins
-    from metarun.report.untrusted import part, shown, whole
+    from metarun.report.untrusted import part, shown, size
     from metarun.runs.grid import Column, fitted
     from metarun.runs.results import data_name, setting
     from metarun.stats import interval
@@ -119,7 +119,7 @@ def _print(tests: list[Tested], pairs: list[Pair], notes: list[str]) -> None:
         screen.print(fitted("", [steps, *columns], screen.width)[0])
 
     p = tests[0].protocol
-    task = setting(whole(p["ways"]), whole(p["shots"]))
+    task = setting(size(p["ways"]), size(p["shots"]))
     method = [
         f"{p['episodes']} episodes of {shown(data_name(p))} {shown(p['split'])}, {task}, "
         f"{shown(p['batch_norm'])} batch norm, the same for all"

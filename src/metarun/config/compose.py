@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from metarun.config.command_line import expand
 from metarun.config.groups import hydra_for, is_choice, wrong_choice
-from metarun.config.overrides import missing_keys, one_line, parse, sift, unknown_key
+from metarun.config.overrides import missing_keys, one_line, parse, sift, unknown_key, with_any
 from metarun.config.schema import PLACES, RunConfig, explain
 from metarun.errors import Refused
 
@@ -45,7 +45,7 @@ def compose(words: Sequence[str], folder: str | None = None) -> DictConfig:
 
 def examine(loader: ConfigLoader, words: Sequence[str]) -> tuple[DictConfig | None, list[str]]:
     """Compose a configuration as `compose` does, but return the mistakes instead of raising."""
-    overrides, mistakes = parse(loader, words)
+    overrides, mistakes = parse(loader, with_any(words))
     overrides, wrong_choices = sift(overrides, lambda o: wrong_choice(loader, o))
     mistakes += wrong_choices
     try:

@@ -22,6 +22,17 @@ CHOICE_OF_NULL = re.compile(r"^([^=]+=)choice\(((?:.*,)?\s*null\s*(?:,.*)?)\)$",
 PATHS = ("out", "data_home", "hydra.run.dir", "hydra.sweep.dir", *PLACES)
 
 
+def with_any(words: Sequence[str]) -> list[str]:
+    """The words with `shots=any queries=any` beside `ways=any`, and alike with `train_`."""
+    found = list(words)
+    for prefix in ("", "train_"):
+        if f"{prefix}ways=any" in found:
+            for key in (f"{prefix}shots=", f"{prefix}queries="):
+                if not any(word.startswith(key) for word in words):
+                    found.append(f"{key}any")
+    return found
+
+
 def parse(
     loader: ConfigLoader, words: Iterable[str], sweep: bool = False
 ) -> tuple[list[Override], list[str]]:

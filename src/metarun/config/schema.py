@@ -6,9 +6,19 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 Count = Annotated[int, Field(ge=1)]
+RANGE = re.compile(r"([1-9]\d{0,5})-([1-9]\d{0,5})")  # 1-10
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Node = dict[str, Any]  # a group: `_target_` and the keys of the choice
 Place = Annotated[str, "path"]  # the type of an argument that is a path
@@ -28,6 +38,23 @@ def _workers(number: Any) -> Any:
     if number != "auto" and (type(number) is not int or not 1 <= number <= 1024):
         raise ValueError("should be a number of processes, 1 to 1024, or auto")
     return number
+
+
+def _any(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    return value if value == "any" else check(value)
+
+
+def _any_or_range(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    if isinstance(value, str) and (limits := RANGE.fullmatch(value)):
+        if int(limits[1]) >= int(limits[2]):
+            raise ValueError("should be the fewest and the most, e.g. 1-10")
+        return value
+    return _any(value, check)
+
+
+_AS_IT_IS = PlainSerializer(lambda value: value)
+Size = Annotated[Count | None, WrapValidator(_any), _AS_IT_IS]  # a number, or `any`
+Shots = Annotated[Count | None, WrapValidator(_any_or_range), _AS_IT_IS]  # also `1-10`
 
 
 class Choices(BaseModel):
@@ -96,13 +123,14 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
     # `ways` is 1 if tasks have no classes, else at least 2. All six are null if the data set
-    # defines the sizes of tasks. `training/compatibility.py` checks this.
-    ways: Count | None
-    shots: Count | None
-    queries: Count | None
-    train_ways: Count | None
-    train_shots: Count | None
-    train_queries: Count | None
+    # defines the sizes of tasks; `tasks/any_size.py` has those that differ between tasks.
+    # `training/compatibility.py` checks this.
+    ways: Size
+    shots: Shots
+    queries: Size
+    train_ways: Size
+    train_shots: Shots
+    train_queries: Size
     steps: Annotated[int, Field(ge=0)]  # 0 only if the learner has nothing to train
     meta_batch: Count
     eval_every: Count

@@ -92,7 +92,8 @@ def own_data(config: RunConfig, folders: Sequence[Path], subject: str) -> tuple[
     if kind not in LISTED:
         raise Refused(
             f"{subject} cannot prepare items of your own; pictures of data=image_folder, "
-            "recordings of data=audio_folder, sentences of data=text_table and features of data=vectors can be"
+            "recordings of data=audio_folder, sentences of data=text_table and features of "
+            "data=vectors can be"
         )
     return make(), kind
 

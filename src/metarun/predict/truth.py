@@ -73,8 +73,9 @@ def accuracy_of(correct: Sequence[bool]) -> dict[str, float]:
 def judged(labelled: Labelled) -> dict[str, Any] | None:
     """The accuracy of the likeliest classes; `None` if no item has a known class of the support.
 
-    `of_named` is that of the items that are not labelled `unknown`, and `other_classes` the number
-    of items whose true class is not in the support, which count nowhere else.
+    `balanced` is the mean of the accuracies of the true classes, where these have unequal numbers
+    of items. `of_named` is that of the items that are not labelled `unknown`, and `other_classes`
+    the number of items whose true class is not in the support, which count nowhere else.
     """
     rows = list(zip(labelled.likeliest, labelled.truth, labelled.labels, strict=True))
     known = [(guess == truth, label) for guess, truth, label in rows if truth in labelled.names]
@@ -83,8 +84,15 @@ def judged(labelled: Labelled) -> dict[str, Any] | None:
         return None
     named = [right for right, label in known if label != UNKNOWN]
     others = sum(truth is not None and truth not in labelled.names for _, truth, _ in rows)
+    recalls: dict[str, list[bool]] = {}
+    for guess, truth, label in rows:
+        if truth in labelled.names and label != "unreadable":
+            recalls.setdefault(truth, []).append(guess == truth)
+    unequal = len({len(of_class) for of_class in recalls.values()}) > 1
+    balanced = sum(sum(c) / len(c) for c in recalls.values()) / len(recalls)
     return {
         **accuracy_of([right for right, _ in known]),
+        "balanced": balanced if unequal else None,
         "of_named": accuracy_of(named) if 0 < len(named) < len(known) else None,
         "other_classes": others,
     }

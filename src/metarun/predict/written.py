@@ -121,6 +121,8 @@ def lines(labelled: Labelled, record: Mapping[str, Any]) -> list[str]:
         )
     if accuracy := record["accuracy"]:
         line = f"accuracy: {percent(accuracy)}"
+        if accuracy["balanced"] is not None:
+            line += f"; mean over classes: {100 * accuracy['balanced']:.1f} %"
         if accuracy["of_named"]:
             line += f"; of those not unknown: {percent(accuracy['of_named'])}"
         if accuracy["other_classes"]:

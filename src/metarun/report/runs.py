@@ -11,7 +11,7 @@ from metarun.config.schema import show
 from metarun.errors import Refused, printable
 from metarun.report import configuration
 from metarun.report.entry import Entry, Stat
-from metarun.report.untrusted import is_own, number, part, text, whole
+from metarun.report.untrusted import is_own, number, part, size, text, whole
 from metarun.runs import results
 from metarun.runs.lock import LOCK, at_work
 from metarun.tasks.headline import Headline
@@ -82,7 +82,7 @@ def read_run(folder: Path, name: str) -> Entry:
     stat = _stat(test, headline) if status == "completed" and protocol else None
     if status == "completed" and stat is None:
         status, error = "unreadable", "result.json: is not the result of a finished run"
-    ways, shots = whole(protocol.get("ways")), whole(protocol.get("shots"))
+    ways, shots = size(protocol.get("ways")), size(protocol.get("shots"))
     command = text(run.get("command"))
     words = configuration.words(command)
     if training is not None:  # the words of the evaluation override those of the training
@@ -92,7 +92,7 @@ def read_run(folder: Path, name: str) -> Entry:
         words = configuration.words(text(part(trained, "run").get("command"))) | words
         if "val_of_same_task" not in result and trained:  # of an older version
             result = {**result, "val_of_same_task": _same_task(protocol, part(trained, "protocol"))}
-    sizes = (key for key in ("ways", "shots", "queries") if whole(protocol.get(key)))
+    sizes = (key for key in ("ways", "shots", "queries") if size(protocol.get(key)))
     settings |= {key: str(protocol[key]) for key in sizes}
     figure, note = results.published(result)
     data = next(filter(None, map(text, map(protocol.get, DATA_ENTRIES))), "")

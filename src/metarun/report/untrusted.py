@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from metarun.config.schema import RANGE
 from metarun.errors import printable
 from metarun.files import read_whole
 
@@ -52,6 +53,12 @@ def whole(value: Any) -> int | None:
     """An integer from 0 to 2**63 − 1; `None` for anything else, booleans included."""
     is_valid = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
     return value if is_valid else None
+
+
+def size(value: Any) -> int | str | None:
+    """Ways or shots of a task: a `whole` number, `any`, or `1-10`; `None` for anything else."""
+    varied = isinstance(value, str) and (value == "any" or RANGE.fullmatch(value))
+    return value if varied else whole(value)
 
 
 def to_float(text: str) -> float | None:

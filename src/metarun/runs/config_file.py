@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from metarun.config.compose import checked, compose
 from metarun.config.groups import hydra_for
-from metarun.config.overrides import keys, leaves, nearest, parse
+from metarun.config.overrides import keys, leaves, nearest, parse, with_any
 from metarun.config.schema import GROUPS, PLACES, RunConfig, explain, show
 from metarun.errors import Refused
 from metarun.files import read_whole, write_whole
@@ -109,7 +109,7 @@ def amend(
         Refused: an override is wrong or not allowed, or the saved cache of data is a strange
             folder (`cache_mistake`); one line for each mistake.
     """
-    overrides, mistakes = parse(hydra_for(folder).config_loader, words)
+    overrides, mistakes = parse(hydra_for(folder).config_loader, with_any(words))
     use_data_home_of_this_machine(saved)
     for o in sorted(overrides, key=lambda o: o.key_or_group not in GROUPS):
         key = o.key_or_group

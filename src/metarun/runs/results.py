@@ -88,8 +88,8 @@ def csv_text(rows: Iterable[Iterable[Any]]) -> str:
     return text.getvalue()
 
 
-def setting(ways: int | None, shots: int | None) -> str:
-    """`5-way 1-shot`; `10-shot` for tasks without classes; `–` for tasks of varying size."""
+def setting(ways: int | str | None, shots: int | str | None) -> str:
+    """`5-way 1-shot` or `any-way 1-10-shot`; `10-shot` for tasks without classes; `–` for none."""
     if ways is None or shots is None:
         return "–"
     return f"{shots}-shot" if ways == 1 else f"{ways}-way {shots}-shot"

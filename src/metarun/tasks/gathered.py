@@ -111,11 +111,19 @@ def as_tensor(array: np.ndarray, device: torch.device | str, dtype: torch.dtype)
 
 def source_of(
     split: Any,
-    sizes: Sequence[int],
+    sizes: Sequence[int | str],
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> TaskSource:
-    """Return the task source of a split. A split that is itself a `TaskSource` ignores `sizes`."""
+    """Return the task source of a split. A split that is itself a `TaskSource` ignores `sizes`.
+
+    Args:
+        sizes: ways, shots and queries; where one is text, see `metarun.tasks.any_size.AnySize`.
+    """
     if hasattr(split, "choose"):
         return split.to(device, dtype)
+    if any(isinstance(size, str) for size in sizes):
+        from metarun.tasks.any_size import AnySize
+
+        return AnySize(split, *sizes, device=device, dtype=dtype)
     return Gathered(split, *sizes, device=device, dtype=dtype)

@@ -74,7 +74,8 @@ def check_sizes(
                 )
         if not builds_tasks and splits[split].facts is None:
             lines += _check_no_ways(config)
-        varied = [value for value in task_of(config, prefix) if isinstance(value, str)]
+        sizes = task_of(config, prefix)
+        varied = [v for v in sizes if isinstance(v, str) and not (prefix and v in task_of(config))]
         if varied and not builds_tasks and not isinstance(splits[split], Split):
             lines.append(f"{prefix}shots={varied[0]}: tasks of {data} are not made of classes")
         if varied and getattr(splits[split], "speakers", "any") != "any":

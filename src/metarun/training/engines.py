@@ -69,9 +69,9 @@ def _fastest(learner: Learner, config: RunConfig, spec: Spec, device: str) -> st
         return "vmap" if "vmap" in possible else "loop"
     if "layerwise" in possible and config.meta_batch >= TASKS_OF_LAYERS:
         return "layerwise"
-    small = not spec.examples or _are_many_small_tasks(config)
-    small = small and "vmap" in possible and not learner.sequential
-    return "vmap" if small else "loop"
+    if "vmap" not in possible or learner.sequential:
+        return "loop"
+    return "vmap" if not spec.examples or _are_many_small_tasks(config) else "loop"
 
 
 def _obstacle(engine: str, learner: Learner, config: RunConfig, spec: Spec) -> str | None:
@@ -82,7 +82,8 @@ def _obstacle(engine: str, learner: Learner, config: RunConfig, spec: Spec) -> s
         return f"autocast to bfloat16 has no effect with {engine}"
     if engine == "layerwise" and not spec.examples:
         return f"supports of {config.choices.data} are environments"
-    if config.train_shots is None and spec.examples:
+    sizes = (config.train_ways, config.train_shots, config.train_queries)
+    if spec.examples and not all(isinstance(size, int) for size in sizes):
         return f"tasks of {config.choices.data} differ in size"
     if engine == "layerwise" and chain_of(learner.net) is None:
         return "the network is no chain of convolutions, batch norms, poolings and linear layers"
