@@ -11,10 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from multiprocessing import Pipe
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
@@ -23,6 +21,7 @@ from metarun.sweeps import workers
 from metarun.sweeps.workers import run_in_parallel
 from tests.conftest import TINY
 from tests.faults.conftest import assert_same
+from tests.sweeps.calls import Call, Unreadable
 from tests.sweeps.commands import run_here, start, status
 
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
@@ -106,39 +105,6 @@ def test_ctrl_c_saves_every_job_and_resume_gives_the_same_results(folder: Path) 
     assert "3 jobs, 2 jobs at a time, 1 thread each" in out
     for job in "012":
         assert_same(folder / "halves" / job, folder / "whole" / job)
-
-
-@dataclass(frozen=True)
-class Call:
-    """A job that writes its process into a file, waits, and writes how it has ended."""
-
-    number: int
-    folder: Path
-    seconds: float = 0
-
-    @property
-    def sweep(self) -> SimpleNamespace:
-        return SimpleNamespace(folder=self.folder)
-
-    def __call__(self) -> int:
-        file = self.folder / str(self.number)
-        file.write_text(f"{os.getpid()}")
-        try:
-            if self.seconds < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            time.sleep(self.seconds)
-        except KeyboardInterrupt:
-            time.sleep(0.3)  # a second request to stop would end it here
-            file.write_text(f"{os.getpid()} saved")
-            raise
-        return self.number % 2
-
-
-class Unreadable(Call):
-    """A job that a process cannot read, as one whose code is not found there."""
-
-    def __reduce__(self) -> tuple[type, tuple[str]]:
-        return int, ("not a number",)
 
 
 @pytest.fixture
@@ -230,7 +196,7 @@ def test_a_worker_that_waits_ends_without_a_signal(monkeypatch: pytest.MonkeyPat
 def test_a_worker_ends_after_its_parent_was_killed(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from metarun.sweeps.workers import run_in_parallel; "
-        "from tests.sweeps.test_workers import Call; "
+        "from tests.sweeps.calls import Call; "
         f"run_in_parallel([Call(n, Path({str(tmp_path)!r}), 60) for n in range(2)], 2, 1)"
     )
     root = Path(__file__).parents[2]
