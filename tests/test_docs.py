@@ -401,7 +401,8 @@ TINY_KEYS = (
     *("test_episodes", "threads"),
 )
 SIZES_OF_THEIR_OWN = (  # refuse `queries`
-    *("bandits", "movielens", "navigation2d", "navigation2d_imitation", "ratings_world"),
+    *("bandits", "movielens", "navigation2d", "navigation2d_imitation", "objectives"),
+    "ratings_world",
 )
 MADE_ON_THE_SPOT = ("glyphs", "sinusoid", "blobs")  # other data sets need files
 
