@@ -26,8 +26,10 @@ TINY = ["--config-dir", str(OWN), "data=blobs", "debug=tiny", "backbone.filters=
 
 @pytest.fixture(scope="session", autouse=True)
 def data_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prepared data of the tests; the user's own is left alone."""
-    home = tmp_path_factory.mktemp("data")
+    """Prepared data of the tests, shared by their processes; the user's own is left alone."""
+    folder = tmp_path_factory.getbasetemp()
+    home = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "data"
+    home.mkdir(exist_ok=True)
     os.environ["METARUN_DATA"] = str(home)
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         del os.environ[name]

@@ -17,7 +17,7 @@ from metarun.backbones.conv4 import Conv4
 from metarun.backbones.identity import Identity
 from tests.algorithms.gradients import gradient
 from tests.algorithms.learners import spec
-from tests.conftest import tasks
+from tests.conftest import TINY, tasks
 
 
 def backbone(bfloat16: bool = True) -> Conv4:
@@ -84,9 +84,9 @@ def test_meta_gradients_point_in_the_direction_of_float32(
 
 
 def test_a_run_in_bfloat16(metarun: Callable[..., tuple[int, str, list[str]]]) -> None:
-    assert metarun("debug=tiny", "precision=bfloat16", "out=run")[0] == 0
+    assert metarun(*TINY, "precision=bfloat16", "out=run")[0] == 0
     state = torch.load(Path("run/checkpoints/last.pt"), weights_only=True)["learner"]
     assert {w.dtype for w in state.values() if w.is_floating_point()} == {torch.float32}
     assert '"precision": "bfloat16"' in Path("run/result.json").read_text()
-    assert metarun("resume=run", "steps=5")[0] == 0
-    assert metarun("evaluate", "run=run")[0] == 0
+    assert metarun("resume=run", "steps=5", *TINY[:2])[0] == 0
+    assert metarun("evaluate", "run=run", *TINY[:2])[0] == 0
