@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from metarun.data import cheetah
 from metarun.runs import metrics
 from tests.faults.conftest import assert_same
 from tests.faults.test_kill import killed_at, whole
@@ -111,6 +113,30 @@ def test_what_does_not_fit_is_refused_in_one_line(
     assert (code, len(err)) == (2, 1)
     assert err[0].startswith(f"metarun: {line}")
     assert not Path("run").exists()
+
+
+def test_the_cheetah_is_refused_without_mujoco(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cheetah.model.cache_clear()
+    monkeypatch.setattr(cheetah, "find_spec", lambda name: None)
+    code, _, err = metarun("data=cheetah_direction", "algo=maml", *SHORT, "out=run")
+    assert (code, len(err)) == (2, 1)
+    assert err[0].endswith("needs MuJoCo and gymnasium: pip install 'metarun[robots]'")
+    assert not Path("run").exists()
+
+
+@pytest.mark.skipif(
+    find_spec("mujoco") is None or find_spec("gymnasium") is None,
+    reason="MuJoCo or gymnasium is not installed",
+)
+@pytest.mark.parametrize("data", ["cheetah_direction", "cheetah_velocity"])
+def test_the_cheetah_runs(metarun: Metarun, data: str) -> None:
+    cheetah.model.cache_clear()
+    small = ("data.horizon=5", "data.rollouts=3", "meta_batch=2", "backbone.hidden=[8]")
+    code, _, err = metarun(f"data={data}", "algo=maml", *small, *SHORT, "out=run")
+    assert (code, err) == (0, [])
+    assert Path("run", "episodes.png").is_file()
 
 
 @pytest.mark.slow
