@@ -400,9 +400,9 @@ TINY_KEYS = (
     *("steps", "meta_batch", "queries", "eval_every", "log_every", "val_episodes"),
     *("test_episodes", "threads"),
 )
-SIZES_OF_THEIR_OWN = (  # refuse `queries`
-    *("bandits", "movielens", "navigation2d", "navigation2d_imitation", "objectives"),
-    "ratings_world",
+SIZES_OF_THEIR_OWN = (  # refuse the `queries` of `debug=tiny`
+    *("bandits", "cheetah_direction", "cheetah_velocity", "movielens", "navigation2d"),
+    *("navigation2d_imitation", "objectives", "ratings_world"),
 )
 MADE_ON_THE_SPOT = ("glyphs", "sinusoid", "blobs")  # other data sets need files
 
