@@ -36,9 +36,13 @@ class FunctionOptimizer(Learner):
         one point of the way after another, to the next steps (T, d)."""
         raise NotImplementedError(f"{type(self).__name__}.begin")
 
-    def path(self, functions: Optimizee) -> Tensor:
-        """Return the points (T, horizon + 1, d) of the way on T stacked functions."""
-        step, x = self.begin(functions), functions.start
+    def path(self, functions: Optimizee, step: Step | None = None) -> Tensor:
+        """Return the points (T, horizon + 1, d) of the way on T stacked functions.
+
+        Args:
+            step: takes the steps; by default `begin(functions)`.
+        """
+        step, x = step or self.begin(functions), functions.start
         points, graph = [x], self.training and self.second_order
         for t in range(functions.horizon):
             if self.unroll and t % self.unroll == 0:

@@ -107,15 +107,15 @@ class LearnedOptimizerRL(FunctionOptimizer):
         start = functions.start.unsqueeze(1).expand(-1, self.rollouts, -1)
         data = tuple(array.unsqueeze(1) for array in functions.data)
         functions = replace(functions, data=data, start=start)
-        observe, x = Observer(self.history, start), start
-        observations, actions, points = [], [], [x]
-        for _ in range(functions.horizon):
-            observations.append(observe(*functions.value_and_gradient(x)))
+        observe, observations, actions = Observer(self.history, start), [], []
+
+        def step(value: Tensor, gradient: Tensor) -> Tensor:
+            observations.append(observe(value, gradient))
             mean = self.policy(observations[-1])
             actions.append(mean + self.log_std.exp() * torch.randn_like(mean))
-            x = x + actions[-1]
-            points.append(x)
-        values = functions.along(torch.stack(points, -2)).mT
+            return actions[-1]
+
+        values = functions.along(self.path(functions, step)).mT
         return Rollouts(torch.stack(observations, 1), torch.stack(actions, 1), values)
 
 
