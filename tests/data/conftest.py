@@ -17,8 +17,8 @@ HERE = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def glyphs_cache(tmp_path_factory) -> str:
-    cache = tmp_path_factory.mktemp("glyphs cache, [ä]=1")
+def glyphs_cache(data_home) -> str:
+    cache = data_home / "glyphs cache, [ä]=1"
     Glyphs(cache=str(cache)).load()
     return str(cache)
 
