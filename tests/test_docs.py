@@ -298,7 +298,7 @@ def test_commands_are_complete() -> None:
 def known_keys() -> set[str]:
     """The keys of all choices, of all launchers and searches, and of all commands."""
     known = {"resume", "run", "split", "name", "episodes", "protocol", "hydra.sweep.dir"}
-    known |= set(KEYS["predict"])
+    known |= {*KEYS["predict"], *KEYS["export"]}
     known |= {*GROUPS, "hydra/launcher", "hydra/sweeper"}
     known |= set(keys(OmegaConf.load(conf_dir() / "config.yaml")))
     for file in conf_dir().glob("*/**/*.yaml"):
@@ -423,7 +423,7 @@ def tiny(words: tuple[str, ...]) -> list[str] | None:
         return None
     if name in ("list", "compare", "report") or {"--cfg", "-sc", "--info"} & set(words):
         return list(words)
-    if name == "predict":  # needs pictures
+    if name in ("predict", "export"):  # needs pictures; has tests of its own
         return None
     if name == "evaluate":
         return [*(w for w in words if not w.startswith("episodes=")), "episodes=4"]

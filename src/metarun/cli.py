@@ -23,6 +23,7 @@ metarun {version}: few-shot and meta-learning experiments
   metarun evaluate run=RUN_DIR [shots=5 …]    test a trained run under another protocol
   metarun predict run=… support=DIR query=DIR label your own items by a few of each class
   metarun predict algo=… backbone=… support=… the same by a pretrained network, without training
+  metarun export run=RUN_DIR out=FILE.onnx    a metric learner as a file for other programs
   metarun verify experiment=protonet/omniglot reach a published figure, or say by how much not
   metarun compare RUN_DIR RUN_DIR …           paired differences on the same test episodes
   metarun report DIR …                        a table of all runs, and a page: report.html

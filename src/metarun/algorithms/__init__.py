@@ -42,6 +42,8 @@ class Learner(nn.Module):
             averages of batch norm are no such state.
         fixed_shots: a support should have as many items of each class as in training.
         order_matters: predictions depend on the order of the support.
+        exportable: `adapt` is a function of tensors without random numbers and derivatives, so that
+            a file of a traced program can contain it.
         slope: the gradient used in training is the exact gradient of the outer loss, which
             `metarun audit` verifies.
         adapts_alike: adaptation does not depend on `batch_norm`; a model reads it when it computes
@@ -63,6 +65,7 @@ class Learner(nn.Module):
     sequential: bool = False
     fixed_shots: bool = False
     order_matters: bool = False
+    exportable: bool = False
     slope: bool = True
     adapts_alike: bool = False
     batch_norm: str = "inductive"

@@ -24,6 +24,8 @@ class MetricLearner(Learner):
             queries of a task by their own statistics, the support by its own.
     """
 
+    exportable = True
+
     def __init__(self, backbone: nn.Module, batch_norm: BatchNormKind) -> None:
         super().__init__()
         self.backbone, self.batch_norm = backbone, batch_norm
@@ -45,8 +47,8 @@ class MetricLearner(Learner):
             return lambda x: self.compare(embedded, support.y, self.embed(x), support.labels)
 
         def outputs(x: Inputs) -> Tensor:  # one forward pass for both is about 10 % faster
-            z = self.embed(joined(support.x, x))
-            return self.compare(z[: len(support)], support.y, z[len(support) :], support.labels)
+            z, items = self.embed(joined(support.x, x)), support.y.shape[0]
+            return self.compare(z[:items], support.y, z[items:], support.labels)
 
         return outputs
 
@@ -71,6 +73,14 @@ class MetricLearner(Learner):
         """The batch-norm mode of `embed`: `batch` only in transductive evaluation."""
         by_batch = self.batch_norm == "transductive" and not self.training
         return "batch" if by_batch else "running"
+
+
+def members(y: Tensor, ways: int) -> Tensor:
+    """Whether each item is of each class, (items, N), from labels (items).
+
+    Unlike `torch.nn.functional.one_hot`, it can be exported for any number of ways.
+    """
+    return y.unsqueeze(-1) == torch.arange(ways, device=y.device)
 
 
 def channels_last(x: Inputs) -> Inputs:

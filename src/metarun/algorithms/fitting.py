@@ -30,6 +30,8 @@ class FittedHead(Classifier):
             and passes over the support in random mini-batches of 4 items, with their rate of 0.01.
     """
 
+    exportable = False  # the head is fitted to each support
+
     def __init__(
         self,
         backbone: nn.Module,

@@ -33,6 +33,8 @@ class LinearProbe(LinearClassifier):
         Refused: the data has no classes.
     """
 
+    exportable = False  # the head is fitted to each support
+
     def __init__(
         self,
         backbone: nn.Module,

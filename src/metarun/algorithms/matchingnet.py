@@ -8,7 +8,7 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from metarun.algorithms import BatchNormKind
-from metarun.algorithms.embedding import MetricLearner
+from metarun.algorithms.embedding import MetricLearner, members
 from metarun.tasks.task import Spec
 
 
@@ -28,7 +28,7 @@ def log_probabilities(
     """
     cosine = F.normalize(query, dim=-1) @ F.normalize(support, dim=-1).mT
     log_attention = F.log_softmax(cosine / temperature, dim=-1).unsqueeze(-1)  # (N·Q, N·K, 1)
-    other_class = F.one_hot(support_y, ways) == 0  # (N·K, N)
+    other_class = ~members(support_y, ways)  # (N·K, N)
     return log_attention.masked_fill(other_class, -torch.inf).logsumexp(1)
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metarun.algorithms import Learner
+from metarun.algorithms.embedding import members
 from metarun.tasks.task import Examples, Model, Spec
 
 Distance = Literal["squared_euclidean", "cosine"]
@@ -53,7 +54,7 @@ class NearestNeighbour(Learner):
 
     def adapt(self, support: Examples) -> Model:
         references = self.backbone(support.x)
-        other_class = F.one_hot(support.y, support.labels) == 0  # (N·K, N)
+        other_class = ~members(support.y, support.labels)  # (N·K, N)
 
         def logits(x: Tensor) -> Tensor:
             of_items = similarity(self.backbone(x), references, self.distance)  # (Q, N·K)

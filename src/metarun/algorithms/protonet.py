@@ -11,7 +11,7 @@ from pydantic import PositiveFloat
 from torch import Tensor, nn
 
 from metarun.algorithms import BatchNormKind
-from metarun.algorithms.embedding import MetricLearner
+from metarun.algorithms.embedding import MetricLearner, members
 from metarun.tasks.task import Spec
 
 Distance = Literal["squared_euclidean", "euclidean", "cosine"]
@@ -24,7 +24,7 @@ def prototypes(z: Tensor, y: Tensor, ways: int) -> Tensor:
         z: (N·K, D) embeddings of the support.
         y: (N·K) labels.
     """
-    member = F.one_hot(y, ways).to(z.dtype)  # (N·K, N)
+    member = members(y, ways).to(z.dtype)  # (N·K, N)
     return member.mT @ z / member.sum(0).unsqueeze(-1)
 
 

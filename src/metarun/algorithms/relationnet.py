@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from metarun.algorithms import BatchNormKind
-from metarun.algorithms.embedding import MetricLearner
+from metarun.algorithms.embedding import MetricLearner, members
 from metarun.backbones.norm import BatchNorm, normalised_by
 from metarun.errors import Refused
 from metarun.tasks.task import Judged, Spec, Task
@@ -63,7 +63,7 @@ class Relation(nn.Module):
         a = F.conv2d(classes, class_weight, self.first.bias, padding=padding)
         b = F.conv2d(query, query_weight, padding=padding)
         pairs = (b.unsqueeze(1) + a).flatten(0, 1)  # (N·Q·N, filters, H, W)
-        return self.rest(pairs).view(len(query), len(classes))
+        return self.rest(pairs).view(query.shape[0], classes.shape[0])
 
 
 class RelationNet(MetricLearner):
@@ -127,7 +127,7 @@ class RelationNet(MetricLearner):
 
     def compare(self, support: Tensor, y: Tensor, query: Tensor, ways: int) -> Tensor:
         """Relation scores before the sigmoid."""
-        member = F.one_hot(y, ways).to(support.dtype)  # (N·K, N)
+        member = members(y, ways).to(support.dtype)  # (N·K, N)
         with normalised_by(self.relation, self.statistics):
             return self.relation(*(self._unfold(z) for z in (member.mT @ support, query)))
 

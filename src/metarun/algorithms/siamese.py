@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from metarun.algorithms import BatchNormKind
-from metarun.algorithms.embedding import MetricLearner
+from metarun.algorithms.embedding import MetricLearner, members
 from metarun.tasks.task import Judged, Spec, Task
 
 
@@ -95,7 +95,7 @@ class Siamese(MetricLearner):
     def compare(self, support: Tensor, y: Tensor, query: Tensor, ways: int) -> Tensor:
         """Similarity of each query to each class, before the sigmoid."""
         similarity = self._similarity(query.unsqueeze(1), support)  # (N·Q, N·K)
-        member = F.one_hot(y, ways)  # (N·K, N)
+        member = members(y, ways).int()  # (N·K, N)
         if self.class_score == "mean":
             return similarity @ (member / member.sum(0)).to(similarity.dtype)
         return similarity.unsqueeze(-1).masked_fill(member == 0, -torch.inf).amax(1)

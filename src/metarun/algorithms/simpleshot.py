@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from metarun.algorithms import BatchNormKind
 from metarun.algorithms.classifier import LinearClassifier
-from metarun.algorithms.nearest_neighbour import similarity
-from metarun.algorithms.protonet import prototypes
+from metarun.algorithms.protonet import prototypes, similarity
 from metarun.tasks.task import Examples, Model, Spec, Task, joined
 
 

@@ -42,8 +42,8 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"expected (B, C) or (B, C, H, W), got {tuple(input.shape)}")
 
     def forward(self, input: Tensor) -> Tensor:
-        rows = self.statistics if isinstance(self.statistics, int) else len(input)
         if self.training or self.statistics != "running":
+            rows = self.statistics if isinstance(self.statistics, int) else len(input)
             refuse_single(rows * input.shape[2:].numel())
         if self.statistics == "running":
             return super().forward(input)

@@ -22,6 +22,7 @@ KEYS = {  # for each command: its keys that are not keys of the configuration
     "clean": ("data",),
     "compare": ("out",),
     "evaluate": ("run", "split", "protocol", "name", "episodes"),
+    "export": ("run", "out", "format"),
     "predict": ("run", "support", "query", "truth", "out", "unknown_below"),
     "report": ("out",),
     "show": ("split", "out"),
@@ -30,7 +31,7 @@ KEYS = {  # for each command: its keys that are not keys of the configuration
 }
 VALUES = {"split": ("train", "val", "test"), "device": ("auto", "cpu", "cuda", "mps")}
 VALUES |= {"precision": ("float32", "float64", "bfloat16"), "audit": ("quick", "full")}
-VALUES |= {"workers": ("auto",)}
+VALUES |= {"workers": ("auto",), "format": ("onnx", "torch_export")}
 TAKES_FOLDERS = ("clean", "compare", "report")
 HOLDS_PATH = ("resume", "run", "support", "query", "truth", *PATHS)
 IN_SWEEPS = ("hydra.sweep.dir", "hydra.sweep.subdir")

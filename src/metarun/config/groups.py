@@ -134,6 +134,9 @@ def wrong_choice(loader: ConfigLoader, override: Override) -> str | None:
     if override.is_delete():
         return None if group in ("experiment", "debug") else f"{group}: missing"
     options = options_of(loader, group)
+    if group == "logger" and isinstance(value, list):
+        typed = f"logger=[{','.join(map(str, value))}]"
+        return f"{typed}: should be one; logger=wandb logger.tensorboard=true is both"
     several = isinstance(value, list) and group in ("experiment", "debug")
     for name in value if several else [value]:
         if name not in options:

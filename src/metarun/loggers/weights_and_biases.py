@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from metarun.config.schema import show
 from metarun.errors import Refused
-from metarun.loggers import Run
+from metarun.loggers import Guarded, Run
+from metarun.loggers.tensorboard import TensorboardLogger
 
 START_TIMEOUT = 30.0  # seconds to reach W&B at the start; otherwise the run logs offline
 FINISH_TIMEOUT = 120.0  # seconds to finish uploads at the end; `wandb sync` can upload the rest
@@ -32,6 +33,7 @@ class WandbLogger:
             sync`; `online` needs an account. By default `online` for a run started by `wandb agent`
             and `offline` for others.
         project, entity, group, name, notes: see the documentation of `wandb.init`.
+        tensorboard: also write what `TensorboardLogger` writes.
     """
 
     title = "W&B"
@@ -46,7 +48,9 @@ class WandbLogger:
         group: str | None = None,
         name: str | None = None,
         notes: str | None = None,
+        tensorboard: bool = False,
     ) -> None:
+        self.tensorboard = Guarded(TensorboardLogger, run) if tensorboard else None
         if not os.access(os.environ.get("HOME", ""), os.W_OK):  # else W&B prints its own log
             for variable in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
                 os.environ.setdefault(variable, str(run.folder.absolute() / "wandb"))
@@ -96,7 +100,9 @@ class WandbLogger:
             self.run = start("offline")
 
     @staticmethod
-    def check(tags: list[str], project: str | None = None, **_: Any) -> None:
+    def check(
+        tags: list[str], project: str | None = None, tensorboard: bool = False, **_: Any
+    ) -> None:
         """Check what was typed, and the environment.
 
         Args:
@@ -107,6 +113,8 @@ class WandbLogger:
         """
         import wandb
 
+        if tensorboard:
+            TensorboardLogger.check(tags)
         attempts = {
             f"tags={show(tags)}": partial(wandb.Settings, run_tags=tags or None),
             f"logger.project={show(project)}": partial(wandb.Settings, project=project),
@@ -136,11 +144,15 @@ class WandbLogger:
         return "offline"
 
     def log(self, step: int, values: dict[str, float]) -> None:
+        if self.tensorboard is not None:
+            self.tensorboard.log(step, values)
         self.run.log(values, step=step)
 
     def finish(self, summary: dict[str, Any], pictures: dict[str, Path], failed: bool) -> None:
         import wandb
 
+        if self.tensorboard is not None:
+            self.tensorboard.finish(summary, pictures, failed)
         if pictures:
             self.run.log({name: wandb.Image(str(path)) for name, path in pictures.items()})
         self.run.summary.update(summary)

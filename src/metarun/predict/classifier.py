@@ -10,9 +10,9 @@ import torch
 
 from metarun.algorithms import Learner
 from metarun.errors import Refused, RunFailed
-from metarun.tasks.gathered import as_tensor
 from metarun.tasks.objectives import CLASSIFICATION
 from metarun.tasks.task import Examples, Task
+from metarun.tasks.tensors import as_tensor
 from metarun.training.gradient import adapt
 
 SMALLEST, LARGEST = 64, 512  # items of a forward pass

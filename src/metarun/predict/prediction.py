@@ -25,7 +25,7 @@ from metarun.predict.truth import by_content, by_folder, judged
 from metarun.predict.untrained import Untrained
 from metarun.runs import results
 from metarun.runs.evaluations import new_folder
-from metarun.tasks.gathered import NORMALISATION
+from metarun.tasks.tensors import NORMALISATION
 
 
 @dataclass(repr=False)

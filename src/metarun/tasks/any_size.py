@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metarun.tasks.gathered import as_tensor
 from metarun.tasks.task import Examples, Spec, Task
+from metarun.tasks.tensors import as_tensor
 
 ANY = "any"
 MIN_WAYS, MAX_WAYS = 5, 50

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metarun.tasks.any_size import AnySize
 from metarun.tasks.objectives import Objective
 from metarun.tasks.sampler import TaskSource
 from metarun.tasks.task import Examples, Spec, Task
-
-NORMALISATION = "uint8 / 255; other numbers as they are"  # see `as_tensor`
+from metarun.tasks.tensors import as_tensor
 
 
 class Arrays(Protocol):
@@ -101,14 +101,6 @@ class Gathered:
         return Examples(x, y, objective, labels, clips=len(x) // len(y))
 
 
-def as_tensor(array: np.ndarray, device: torch.device | str, dtype: torch.dtype) -> Tensor:
-    """Return prepared items or labels as a tensor of the same shape, see `NORMALISATION`."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array)).to(device)
-    if tensor.dtype == torch.uint8:
-        return tensor.to(dtype).div_(255)
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor
-
-
 def source_of(
     split: Any,
     sizes: Sequence[int | str],
@@ -123,7 +115,5 @@ def source_of(
     if hasattr(split, "choose"):
         return split.to(device, dtype)
     if any(isinstance(size, str) for size in sizes):
-        from metarun.tasks.any_size import AnySize
-
         return AnySize(split, *sizes, device=device, dtype=dtype)
     return Gathered(split, *sizes, device=device, dtype=dtype)

@@ -16,9 +16,9 @@ from metarun.data.scaled import Scaled
 from metarun.runs import results
 from metarun.stats import interval
 from metarun.tasks.augmentation import none
-from metarun.tasks.gathered import NORMALISATION
 from metarun.tasks.headline import Headline
 from metarun.tasks.sampler import Sampler
+from metarun.tasks.tensors import NORMALISATION
 from metarun.training.parts import Parts
 from metarun.training.processes import size_of
 
