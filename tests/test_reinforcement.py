@@ -50,6 +50,19 @@ def test_returns_after_each_inner_step_are_reported(metarun: Metarun) -> None:
     assert metarun("audit", "run=run", "episodes=2")[0] == 0
 
 
+@pytest.mark.parametrize("algo", ["fomaml", "meta_sgd", "lstm"])
+def test_other_learners_with_an_inner_loop_adapt_to_environments(
+    metarun: Metarun, algo: str
+) -> None:
+    words = ["algo.batch_norm=transductive", "backbone.hidden=[4]", *NAVIGATION[:3]]
+    words += ["algo.hidden=4", "algo.inner_steps=2"] if algo == "lstm" else ["algo.inner_steps=2"]
+    code, _, err = metarun(*words, *SHORT, f"algo={algo}", "meta_batch=2", "out=run")
+    assert (code, err) == (0, [])
+    train = [x for x in metrics.read_metrics(Path("run")) if x["split"] == "train"]
+    assert {"return_after_0", "return_after_1", "return"} <= train[0].keys()
+    assert "return_after_2" not in train[0]
+
+
 def test_a_policy_with_a_memory_is_compared_with_the_best_possible_one(metarun: Metarun) -> None:
     code, out, err = metarun(*BANDITS, *SHORT, "out=run")
     assert (code, err) == (0, [])
