@@ -51,7 +51,7 @@ def test_a_policy_is_trained_tested_on_longer_ways_and_compared(metarun: Metarun
     assert (code, len(err)) == (2, 1)
     assert err[0].startswith("metarun: data.family: functions of 12 numbers; ")
     assert not Path("run/evaluations/other").exists()
-    keys = ("algo=hand_optimizer", "algo.method=sgd", "out=sgd")
+    keys = ("algo=hand_optimizer", "algo.method=sgd", "algo.lr=1.0", "out=sgd")
     assert metarun(*LOGISTIC, *SHORT, *keys)[0] == 0
     code, out, err = metarun("compare", "run", "sgd")
     assert (code, err) == (0, [])
@@ -69,8 +69,8 @@ def test_an_lstm_trained_on_quadratics_minimises_other_functions(metarun: Metaru
 
 
 def test_a_divergence_is_said_and_is_no_number(metarun: Metarun) -> None:
-    keys = ("data=objectives", "algo=hand_optimizer", "algo.method=sgd", "algo.lr=1.0")
-    code, out, err = metarun(*keys, *SHORT, "out=run")
+    keys = ("data=objectives", "data.horizon=9", "algo=hand_optimizer", "algo.lr=1.0")
+    code, out, err = metarun(*keys, *SHORT, "algo.method=sgd", "out=run")
     assert (code, err) == (0, [])
     test = result("run")["test"]
     assert test["diverged"] == {"mean": 1.0, "ci95": 0.0}
@@ -78,7 +78,7 @@ def test_a_divergence_is_said_and_is_no_number(metarun: Metarun) -> None:
     assert "diverged 1.0000" in out
     assert "validation –" in out
     assert " nan" not in out
-    assert metarun(*keys[:3], *SHORT, "out=adam")[0] == 0
+    assert metarun(*keys, *SHORT, "out=adam")[0] == 0
     code, _, err = metarun("compare", "run", "adam")
     assert (code, len(err)) == (2, 1)
     assert "test.final_loss.mean=null: should be a number" in err[0]

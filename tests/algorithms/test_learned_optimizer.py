@@ -44,12 +44,12 @@ def test_a_step_is_that_of_torchs_lstm_for_each_coordinate() -> None:
 
 
 def test_with_second_derivatives_the_meta_gradient_is_that_of_finite_differences() -> None:
-    tasks, exact = small(5), learner(unroll=0, second_order=True)
+    tasks, exact = small(3), learner(unroll=0, second_order=True, hidden=2, scale=1.0)
     assert exact.slope
     torch.testing.assert_close(gradient(exact, tasks), finite_differences(exact, tasks))
-    dropped = learner(unroll=0)
+    dropped = learner(unroll=0, hidden=2, scale=1.0)
     assert not dropped.slope
-    assert not torch.allclose(gradient(dropped, tasks), gradient(exact, tasks), rtol=1e-2)
+    assert not torch.allclose(gradient(dropped, tasks), gradient(exact, tasks), rtol=1e-5)
 
 
 def test_the_meta_gradient_is_cut_between_parts_of_the_way() -> None:
