@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from metarun.data.navigation2d import Navigation
-from metarun.tasks.environment import CATEGORICAL, GAUSSIAN, Environment, together
+from metarun.tasks.environment import Environment, together
 from metarun.tasks.policy_gradient import advantages, linear_baseline, returns_to_go
 from metarun.tasks.sampler import Sampler
 from metarun.tasks.task import Task
@@ -92,17 +89,6 @@ def test_the_divergence_is_that_of_gaussians() -> None:
     (m, s), (n, r) = (o.detach().chunk(2, -1) for o in (taken.outputs, model(taken.observations)))
     kl = r - s + ((2 * s).exp() + (m - n) ** 2) / (2 * (2 * r).exp()) - 0.5
     assert float(actual.detach()) == pytest.approx(float(kl.sum(-1).mean()))
-
-
-def test_actions_have_the_distribution_of_the_policy() -> None:
-    rng = torch.Generator().manual_seed(0)
-    outputs = torch.tensor([0.5, math.log(0.3)])
-    actions = GAUSSIAN.act(outputs, GAUSSIAN.noise(torch.empty(20000, 1), generator=rng))
-    assert float(actions.mean()) == pytest.approx(0.5, abs=0.01)
-    assert float(actions.std()) == pytest.approx(0.3, abs=0.01)
-    p = torch.tensor([0.6, 0.3, 0.1])
-    arms = CATEGORICAL.act(p.log(), CATEGORICAL.noise(torch.empty(20000, 3), generator=rng))
-    np.testing.assert_allclose(arms.bincount() / 20000, p, atol=0.015)
 
 
 class Stops(Environment):

@@ -14,7 +14,8 @@ from torch import Tensor
 from metarun.data.class_splits import SPLITS
 from metarun.data.classes import Facts
 from metarun.data.environments import SEEDS, EnvironmentTasks
-from metarun.tasks.environment import CATEGORICAL, TRIAL, Draw, Environment, NoSupport
+from metarun.tasks.environment import TRIAL, Draw, Environment, NoSupport
+from metarun.tasks.rollouts import CATEGORICAL
 from metarun.tasks.task import Spec, Task
 
 MOST_PULLS = 20  # up to which the best possible return is computed

@@ -15,8 +15,9 @@ from torch import Tensor
 from metarun.data.class_splits import SPLITS
 from metarun.data.classes import Facts
 from metarun.data.navigation2d import HORIZON, Square, best_return, expert
-from metarun.tasks.environment import RETURN, Rollouts
+from metarun.tasks.environment import RETURN
 from metarun.tasks.objectives import Objective
+from metarun.tasks.rollouts import Rollouts
 from metarun.tasks.task import Examples, Judged, Model, Spec, Task
 
 STEPS, QUERIES = 10, 50  # pairs of a demonstration; pairs of a query

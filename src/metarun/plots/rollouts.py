@@ -10,7 +10,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from metarun.algorithms import Learner
-from metarun.tasks.environment import CATEGORICAL, Environment, Rollouts
+from metarun.tasks.environment import Environment
+from metarun.tasks.rollouts import CATEGORICAL, Rollouts
 from metarun.tasks.task import Task
 
 GOAL = "#7b2d8b"

@@ -6,22 +6,20 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import kl_divergence
 
 from metarun.tasks.headline import Headline
 from metarun.tasks.objectives import Objective
 from metarun.tasks.policy_gradient import (
     advantages,
-    categorical,
-    gaussian,
     linear_baseline,
     returns_to_go,
     surrogate,
 )
+from metarun.tasks.rollouts import GAUSSIAN, Policy, Rollouts
 from metarun.tasks.task import Judged, Model
 
 RETURN = Objective("return", Headline("return", higher_is_better=True), differentiable=False)
@@ -29,53 +27,6 @@ RETURN = Objective("return", Headline("return", higher_is_better=True), differen
 TRIAL = Objective("trial", Headline("return", higher_is_better=True), differentiable=False)
 Draw = Callable[..., Tensor]
 AFTER = "return_after_{}"  # score of the policy that acts in the support, by finished inner steps
-
-
-class Policy(NamedTuple):
-    """How outputs of a model become actions.
-
-    Attributes:
-        distribution: maps outputs (…, K) to a distribution over actions.
-        noise: fills a tensor with random numbers of a generator.
-        act: maps outputs and noise to actions, which have that distribution.
-    """
-
-    distribution: Callable[[Tensor], Distribution]
-    noise: Callable[..., Tensor]
-    act: Callable[[Tensor, Tensor], Tensor]
-
-
-def _gaussian_action(outputs: Tensor, noise: Tensor) -> Tensor:
-    mean, log_std = outputs.chunk(2, -1)
-    return mean + log_std.exp() * noise
-
-
-def _gumbel(empty: Tensor, generator: Generator) -> Tensor:
-    return -empty.exponential_(generator=generator).log()
-
-
-GAUSSIAN = Policy(gaussian, Tensor.normal_, _gaussian_action)
-CATEGORICAL = Policy(categorical, _gumbel, lambda outputs, noise: (outputs + noise).argmax(-1))
-
-
-class Rollouts(NamedTuple):
-    """What a policy did in T time steps of B rollouts of each of N tasks.
-
-    Attributes:
-        observations: (T, N·B, *shape).
-        actions: (T, N·B, …).
-        rewards: (T, N·B), 0 after the end of a rollout.
-        mask: (T, N·B), 1 in steps that were taken and 0 after the end of a rollout.
-        outputs: (T, N·B, K) of the model that acted, without a graph.
-        advantages: (T, N·B), 0 after the end of a rollout.
-    """
-
-    observations: Tensor
-    actions: Tensor
-    rewards: Tensor
-    mask: Tensor
-    outputs: Tensor
-    advantages: Tensor
 
 
 class NoSupport:
@@ -158,7 +109,8 @@ class Environment(ABC):
     def judge_all(self, model: Model) -> list[Judged]:
         """Return the surrogate loss of each task, and its mean return.
 
-        The score `loss` is minus the discounted return, whose gradient is that of the surrogate.
+        The score `loss` is minus the discounted return, whose gradient the surrogate estimates, up
+        to the scale of the advantages.
         """
         rollouts, queries = self.act(model), self.members or [self]
         returns = self.by_task(returns_to_go(rollouts.rewards, self.discount))[:, 0].mean(1)
