@@ -15,6 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from PIL import Image
@@ -167,7 +168,7 @@ def check_only(patch: pytest.MonkeyPatch) -> None:
         "evaluate.run_challenge",
         "training.restored.restored",
     )
-    works += ("predict.trained.Trained", "predict.untrained.Untrained")
+    works += ("predict.trained.Trained", "predict.untrained.Untrained", "predict.exported.export")
     for work in (*works, "report.verdict.judge"):
         patch.setattr(f"metarun.{work}", stop)
     for launch in ("run_in_parallel", "run_submitted"):
@@ -193,6 +194,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for picture in (home / f"DIR/class{i}/{k}.png" for i in range(6) for k in range(16)):
         picture.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (8, 8), 10 * int(picture.stem)).save(picture)
+        picture.with_suffix(".wav").write_text("its name is enough here")
+    rows = [f"sentence {k},{k % 6}" for k in range(120)]
+    (home / "FILE.csv").write_text("\n".join(["question,intent", *rows]))
+    np.savez(home / "FILE.npz", x=np.zeros((120, 4)), y=np.arange(120) % 6)
     sbatch = home / "bin" / "sbatch"  # the Slurm launcher looks for it
     sbatch.parent.mkdir()
     sbatch.touch(0o755)
