@@ -82,4 +82,4 @@ def _arms(axes: Any, query: Environment, done: Rollouts) -> None:
     probable = done.outputs.softmax(-1).mean(1).cpu()[:, order].T
     axes.imshow(probable.numpy(), aspect="auto", cmap="viridis", vmin=0, vmax=1)
     axes.set_yticks(range(len(order)), [f"{p:.2f}" for p in query.laws[0].cpu()[order]])
-    axes.set(xlabel="pull", ylabel="probability of a reward")
+    axes.set(xlabel="pull; a bright arm is probable", ylabel="probability of a reward")
