@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from metarun.checks.copies import find_copies
 from metarun.data.classes import joined
 from metarun.data.preparation.images import Images
-from metarun.data.recordings import Recordings, recorded
+from metarun.data.recorded import recorded
+from metarun.data.recordings import Recordings
 from metarun.data.scaled import as_trained
 from metarun.errors import Refused
 from metarun.tasks.gathered import Gathered

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
+from sklearn.metrics import balanced_accuracy_score
 
 from metarun.algorithms.protonet import ProtoNet
 from metarun.algorithms.relationnet import RelationNet
@@ -114,6 +115,10 @@ def test_accuracy_counts_items_whose_class_is_in_the_support() -> None:
     figures = judged(found)
     assert (figures["items"], figures["other_classes"]) == (3, 1)
     assert figures["accuracy"] == pytest.approx(2 / 3)
+    judged_items = [0, 1, 3]
+    guesses = [found.likeliest[i] for i in judged_items]
+    balanced = balanced_accuracy_score([found.truth[i] for i in judged_items], guesses)
+    assert figures["balanced"] == pytest.approx(balanced)
     assert (figures["of_named"]["accuracy"], figures["of_named"]["items"]) == (1.0, 2)
     found.truth = ["bird"] * 6
     assert judged(found) is None

@@ -21,7 +21,7 @@ from metarun.data.preparation.kinds import SOUNDS
 from metarun.data.preparation.picture_classes import first
 from metarun.data.preparation.sound import read_sounds
 from metarun.data.preparation.spectrograms import Mels, Seconds, Spoken, frames_of, padded
-from metarun.data.recordings import recorded
+from metarun.data.recorded import recorded
 from metarun.errors import Mistakes, Refused
 
 PREPARATION = 1  # increase it when the array prepared from the same files changes

@@ -27,7 +27,8 @@ from metarun.data.preparation.images import Images
 from metarun.data.preparation.sound import read_sounds
 from metarun.data.preparation.spectrograms import Mels, Seconds, Spoken, padded
 from metarun.data.preparation.unpacked import unpacked
-from metarun.data.recordings import ClipsOfQuery, Speakers, recorded
+from metarun.data.recorded import recorded
+from metarun.data.recordings import ClipsOfQuery, Speakers
 from metarun.errors import Refused, refusing_os_errors
 
 PREPARATION = 1  # increase it when the array prepared from the same files changes

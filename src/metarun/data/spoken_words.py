@@ -16,7 +16,8 @@ from metarun.data.preparation.espeak import Voices
 from metarun.data.preparation.images import Class
 from metarun.data.preparation.sound import resampled
 from metarun.data.preparation.spectrograms import Mels, Seconds, Spoken, padded
-from metarun.data.recordings import ClipsOfQuery, Speakers, recorded
+from metarun.data.recorded import recorded
+from metarun.data.recordings import ClipsOfQuery, Speakers
 
 PREPARATION = 1  # increase it when the sounds change for the same version of espeak-ng
 

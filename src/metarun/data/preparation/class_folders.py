@@ -13,10 +13,9 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from metarun.data.preparation.kinds import PICTURES, Kind
+from metarun.data.preparation.kinds import PICTURES, Kind, is_visible
 from metarun.errors import Refused
 
-IGNORED = ("__MACOSX", "@eaDir")  # made by systems for previews and attributes
 MIN_FILES = 2  # per class: a support and a query item
 
 Depth = Annotated[int, Field(ge=1, le=8)] | Literal["leaf"]
@@ -141,11 +140,6 @@ def subfolders(folder: Path) -> list[str]:
     if mistakes:
         raise Refused(*mistakes)
     return names
-
-
-def is_visible(entry: os.DirEntry[str]) -> bool:
-    """Whether the entry is neither hidden nor made by a system for previews and attributes."""
-    return entry.name[0] != "." and entry.name not in IGNORED
 
 
 def printable(name: str) -> str:

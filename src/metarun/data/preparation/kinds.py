@@ -1,4 +1,4 @@
-"""Kinds of files that folders of classes hold: pictures and sounds."""
+"""Kinds of files that folders of classes hold: pictures and sounds; and files that do not count."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 from typing import NamedTuple
 
 from metarun.data.preparation.pictures import READABLE, SUFFIXES
+
+IGNORED = ("__MACOSX", "@eaDir")  # made by systems for previews and attributes
 
 
 class Kind(NamedTuple):
@@ -40,3 +42,8 @@ SOUNDS = Kind(
     (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus", ".m4a", ".aac", ".wma"),
     "it should hold a folder of recordings for each class: DIR/yes/*.wav, DIR/no/*.wav, …",
 )
+
+
+def is_visible(entry: os.DirEntry[str]) -> bool:
+    """Whether the entry is neither hidden nor made by a system for previews and attributes."""
+    return entry.name[0] != "." and entry.name not in IGNORED

@@ -6,7 +6,7 @@ import os
 from collections.abc import Container
 from pathlib import Path
 
-from metarun.data.preparation.class_folders import is_visible
+from metarun.data.preparation.kinds import is_visible
 
 
 def unpacked(path: str | Path, archives: Container[str] = ()) -> Path:
