@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metarun.tasks.of_split import OfSplit, Size
 from metarun.tasks.task import Examples, Spec, Task
 from metarun.tasks.tensors import as_tensor
 
@@ -25,8 +26,6 @@ MAX_QUERIES = 10  # of a class
 MAX_SUPPORT = 500  # items of a support
 MAX_SHARE = 100  # items by which a class enlarges the support
 LOG_WEIGHTS = math.log(0.5), math.log(2.0)
-
-Size = int | str
 
 
 @dataclass(frozen=True)
@@ -50,33 +49,17 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class AnySize:
+class AnySize(OfSplit):
     """A `TaskSource` that draws classes of a split, and the sizes of each task.
 
     Attributes:
-        split: the classes.
-        ways: classes per task; `any`: a uniform number from 5 to 50 or all, at least all.
+        ways: classes per task; `any`: a uniform number from 5 to 50 or to that of all classes, and
+            all classes where there are fewer than 5.
         shots: support items per class; `1-10`: a uniform number, the same for all classes of a
             task; `any`: see `support_sizes`.
         queries: query items per class; `any`: 10, or as many as the smallest class of the task
             leaves, which is half of it if shots are `any`.
-        device, dtype: device and type of the inputs.
     """
-
-    split: Any
-    ways: Size
-    shots: Size
-    queries: Size
-    device: torch.device | str = "cpu"
-    dtype: torch.dtype = torch.float32
-
-    @property
-    def sha256(self) -> str:
-        return self.split.sha256
-
-    @property
-    def sizes(self) -> tuple[Size, Size, Size]:
-        return self.ways, self.shots, self.queries
 
     @cached_property
     def spec(self) -> Spec:
@@ -84,9 +67,6 @@ class AnySize:
         ways = min(MAX_WAYS, len(names)) if self.ways == ANY else self.ways
         shots = self.shots if isinstance(self.shots, int) else 0
         return Spec(tuple(self.split.shape), ways, self.split.objective, shots, len(names))
-
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> AnySize:
-        return replace(self, device=device, dtype=dtype)
 
     def choose(self, rng: np.random.Generator) -> Choices:
         split, ways = self.split, self.ways

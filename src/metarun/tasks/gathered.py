@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from metarun.tasks.any_size import AnySize
 from metarun.tasks.objectives import Objective
+from metarun.tasks.of_split import OfSplit
 from metarun.tasks.sampler import TaskSource
 from metarun.tasks.task import Examples, Spec, Task
 from metarun.tasks.tensors import as_tensor
@@ -42,39 +43,25 @@ class Arrays(Protocol):
 
 
 @dataclass(frozen=True)
-class Gathered:
+class Gathered(OfSplit):
     """A `TaskSource` that draws tasks of a fixed size from a split.
 
     Attributes:
-        split: the split.
+        split: see `Arrays`.
         ways: classes per task; 1 for data without classes.
         shots, queries: items per class, or per task for data without classes.
-        device, dtype: device and type of the inputs.
     """
 
     split: Arrays
     ways: int
     shots: int
     queries: int
-    device: torch.device | str = "cpu"
-    dtype: torch.dtype = torch.float32
-
-    @property
-    def sha256(self) -> str:
-        return self.split.sha256
-
-    @property
-    def sizes(self) -> tuple[int, int, int]:
-        return self.ways, self.shots, self.queries
 
     @cached_property
     def spec(self) -> Spec:
         objective, names = self.split.objective, getattr(self.split, "names", ())
         outputs = self.ways if objective.labels else self.split.outputs
         return Spec(tuple(self.split.shape), outputs, objective, self.shots, len(names))
-
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> Gathered:
-        return replace(self, device=device, dtype=dtype)
 
     def choose(self, rng: np.random.Generator) -> Any:
         return self.split.pick(rng, *self.sizes)
