@@ -28,6 +28,7 @@ VARIANTS = {  # keys whose value in the file differs from the default of the cla
     ("data", "fc100"): {"split"},
     ("data", "banking77"): {"tokens"},  # follows the backbone
     ("data", "clinc150"): {"tokens"},
+    ("data", "text_table"): {"tokens"},
 }
 
 
