@@ -82,6 +82,8 @@ def read_run(folder: Path, name: str) -> Entry:
     stat = _stat(test, headline) if status == "completed" and protocol else None
     if status == "completed" and stat is None:
         status, error = "unreadable", "result.json: is not the result of a finished run"
+        if share := number(part(test, "diverged").get("mean")):
+            status, error = "failed", f"diverged on {100 * share:.3g} % of the test tasks"
     ways, shots = size(protocol.get("ways")), size(protocol.get("shots"))
     command = text(run.get("command"))
     words = configuration.words(command)
