@@ -55,20 +55,11 @@ class FunctionOptimizer(Learner):
         return self.adapt_all([support])[0]
 
     def adapt_all(self, supports: Sequence[Optimizee]) -> list[Model]:
-        return [_Path(points) for points in self.path(Optimizee.stack(supports))]
+        paths = self.path(Optimizee.stack(supports))
+        return [lambda start, points=points: points for points in paths]
 
     def outer_losses(self, tasks: Sequence[Task]) -> Iterable[Judged]:
         functions = Optimizee.stack([task.query for task in tasks])
         values = functions.along(self.path(functions))
         for loss, final in zip(values[:, 1:].mean(1), values[:, -1].detach(), strict=True):
             yield Judged(loss, {"loss": loss.detach(), "final_loss": final})
-
-
-class _Path:
-    """A model whose points are known."""
-
-    def __init__(self, points: Tensor) -> None:
-        self.points = points
-
-    def __call__(self, start: Tensor) -> Tensor:
-        return self.points
