@@ -168,6 +168,13 @@ class TestCommand:
         assert (code, "5-way 1-3-shot" in out) == (0, True)
         assert metarun("show", *TINY[:3], "ways=any", "shots=2")[0] == 0
 
+    def test_training_on_them_is_audited(self, metarun):
+        assert metarun(*TINY, "ways=any", "out=run")[0] == 0
+        code, out, _ = metarun("audit", "run=run", "episodes=4", *TINY[:2])
+        assert code == 0
+        assert out.count("no query is in its support, ") == 2
+        assert "label permutation, test: not checked where tasks differ in size" in out
+
     @pytest.mark.parametrize(
         ("words", "line"),
         [

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metarun.algorithms import Learner
 from metarun.checks.finding import Finding
+from metarun.tasks.any_size import ANY
 from metarun.tasks.sampler import Sampler
 from metarun.tasks.task import Task
 from metarun.training.gradient import accumulate, seed_draws
@@ -98,7 +99,8 @@ def small(sampler: Sampler, all_ways: bool) -> list[Task]:
     """
     source = sampler.source.to("cpu", torch.float64)
     if dataclasses.is_dataclass(source) and {"ways", "shots", "queries"} <= vars(source).keys():
-        ways = source.ways if all_ways else min(source.ways, MAX_WAYS)
+        ways = source.spec.outputs if source.ways == ANY else source.ways
+        ways = ways if all_ways else min(ways, MAX_WAYS)
         source = dataclasses.replace(source, ways=ways, shots=1, queries=1)
     return Sampler(source, sampler.key).tasks(range(TASKS))
 

@@ -13,7 +13,8 @@ from metarun.checks.finding import Finding
 from metarun.data.classes import Split
 from metarun.data.duplicates import named, shared_classes, shared_items
 from metarun.data.equal_items import equal_classes, equal_items
-from metarun.tasks.gathered import Gathered
+from metarun.tasks.any_size import Choices
+from metarun.tasks.of_split import OfSplit
 from metarun.tasks.sampler import Sampler
 
 EPISODES = 200
@@ -50,24 +51,22 @@ def support_query_overlap(sampler: Sampler, split: str, episodes: int = EPISODES
     counted, and the audit fails if they are more than `TOLERATED` of all queries.
     """
     name = f"support–query overlap, {split}"
-    if not isinstance(sampler.source, Gathered):
+    if not isinstance(sampler.source, OfSplit):
         return Finding(name, "passed", "the tasks are not made of the items of a split")
     sampler = Sampler(sampler.source, sampler.key)  # without augmentation, which hides copies
-    source_split, shots = sampler.source.split, sampler.source.shots
+    source_split = sampler.source.split
     same = duplicates = unexplained = queries = 0
     for i in range(episodes):
-        pick = sampler.choose(i)
-        items = getattr(pick, "items", None)
-        if items is not None:  # a rotated item belongs to another class, so it is another item
-            items = items * 4 + pick.turns[:, None]
-            support, query = items[:, :shots].ravel(), items[:, shots:].ravel()
+        positions = _positions(sampler, i)
+        if positions is not None:
+            support, query = positions
             same += np.isin(query, support).sum()
         (task,) = sampler.tasks([i])
         rows = [examples.x.cpu().numpy() for examples in (task.support, task.query)]
         digests = [[row.tobytes() for row in x] for x in rows]
         for k, digest in enumerate(digests[1]):
             equal = [j for j, other in enumerate(digests[0]) if other == digest]
-            explained = items is not None and all(
+            explained = positions is not None and all(
                 _are_copies(source_split, support[j], query[k]) for j in equal
             )
             duplicates += bool(equal and explained)
@@ -83,6 +82,22 @@ def support_query_overlap(sampler: Sampler, split: str, episodes: int = EPISODES
         status = "failed" if duplicates > TOLERATED * queries else "measured"
         return Finding(name, status, text, values)
     return Finding(name, "passed", f"no query is in its support, {episodes} episodes", values)
+
+
+def _positions(sampler: Sampler, number: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Position · 4 + quarter turns of each item of the support and of the query of a task.
+
+    A rotated item belongs to another class, so it is another item. `None` for data without classes.
+    """
+    choices, shots = sampler.choose(number), sampler.source.shots
+    picks = [(choices, shots)]
+    if isinstance(choices, Choices):  # one pick for each class
+        picks = list(zip(choices.picks, choices.shots.tolist(), strict=True))
+    if not all(hasattr(pick, "items") for pick, _ in picks):
+        return None
+    items = [(pick.items * 4 + pick.turns[:, None], k) for pick, k in picks]
+    parts = [x[:, :k].ravel() for x, k in items], [x[:, k:].ravel() for x, k in items]
+    return np.concatenate(parts[0]), np.concatenate(parts[1])
 
 
 def _are_copies(split: Any, a: int, b: int) -> bool:
