@@ -77,6 +77,8 @@ def test_data_without_files_has_no_root(metarun: Metarun, home: Path) -> None:
     _, out, _ = metarun("list", "data", "--config-dir", str(OWN))
     for name in ("glyphs", "sinusoid", "blobs"):
         assert not line_after(out, name).startswith("root")
+    for name in ("text_table", "vectors"):
+        assert line_after(out, name) == "file: named by data.file=FILE"
 
 
 def test_other_groups_list_only_names_and_descriptions(metarun: Metarun, home: Path) -> None:

@@ -145,4 +145,6 @@ def _data_lines(config_dir: str | None) -> tuple[dict[str, str], list[str]]:
 
     paths = locations.all_keys(config_dir)
     roots = {n: locations.root_line(keys["root"]) for n, keys in paths.items() if "root" in keys}
+    files = [name for name, keys in paths.items() if "file" in keys]
+    roots |= dict.fromkeys(files, "file: named by data.file=FILE")
     return roots, list(locations.cache_lines(paths, time.time()))

@@ -22,7 +22,7 @@ MOST = 10_000  # maximum number of files counted in a folder
 
 
 def keys(file: Path, base: DictConfig) -> dict[str, str | None]:
-    """The keys `root` and `cache` of a data set's YAML file, if any, as absolute paths.
+    """The keys `root`, `file` and `cache` of a data set's YAML file, if any, as absolute paths.
 
     Args:
         base: config that the interpolations in the file refer to, e.g. `data_home`.
@@ -32,7 +32,7 @@ def keys(file: Path, base: DictConfig) -> dict[str, str | None]:
         content = OmegaConf.create(text)
         is_global = any(line.startswith("# @package _global_") for line in text.splitlines())
         node = OmegaConf.merge(base, content if is_global else {"data": content}).data
-        places = {key: node[key] for key in ("root", "cache") if key in node}
+        places = {key: node[key] for key in ("root", "file", "cache") if key in node}
     except (OSError, ValueError, AttributeError, TypeError, YAMLError, OmegaConfBaseException):
         return {}  # a run with this data set reports the error
     return {
