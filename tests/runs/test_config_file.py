@@ -140,10 +140,10 @@ def test_a_file_of_another_size_is_refused(run: Path, text: str) -> None:
 
 def test_a_new_choice_with_a_key_without_a_value_takes_it(run: Path, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "data/mine.yaml").write_text("_target_: mine.Mine\nfile: ???\n")
-    words = ["data.file=x", "data=mine"]
+    (tmp_path / "data/mine.yaml").write_text("_target_: mine.Mine\ntable: ???\n")
+    words = ["data.table=x", "data=mine"]
     config = amend(load_config(run, "run"), words, RETESTABLE, "evaluate", str(tmp_path))
-    assert config.data == {"_target_": "mine.Mine", "file": "x", "train_on": "train"}
+    assert config.data == {"_target_": "mine.Mine", "table": "x", "train_on": "train"}
     with pytest.raises(Refused, match="has no value yet"):
         amend(load_config(run, "run"), words[1:], RETESTABLE, "evaluate", str(tmp_path))
 

@@ -42,8 +42,8 @@ class Learner(nn.Module):
             averages of batch norm are no such state.
         fixed_shots: a support should have as many items of each class as in training.
         order_matters: predictions depend on the order of the support.
-        exportable: `adapt` is a function of tensors without random numbers and derivatives, so that
-            a file of a traced program can contain it.
+        exportable: `adapt` is one function of supports of every size, without random numbers and
+            derivatives, so that `metarun export` can trace it.
         slope: the gradient used in training is the exact gradient of the outer loss, which
             `metarun audit` verifies.
         adapts_alike: adaptation does not depend on `batch_norm`; a model reads it when it computes

@@ -98,7 +98,7 @@ class MatchingNet(MetricLearner):
         batch_norm: BatchNormKind = "inductive",
     ) -> None:
         super().__init__(backbone, batch_norm)
-        self.temperature, self.order_matters = temperature, fce
+        self.temperature, self.order_matters, self.exportable = temperature, fce, not fce
         self.context = FullContext(backbone.features, fce_steps) if fce else None
 
     def compare(self, support: Tensor, y: Tensor, query: Tensor, ways: int) -> Tensor:

@@ -26,10 +26,9 @@ def run(request: Request) -> int:
     if mistakes:
         raise Refused(*mistakes)
 
-    from metarun.runs import config_file
+    from metarun.runs.config_file import load_without_data
 
-    saved = config_file.load_config(run, "run")
-    config = config_file.amend(saved, request.words, ("threads",), "export", config_dir)
+    config = load_without_data(run, "run", request.words, ("threads",), "export", config_dir)
 
     from metarun.predict.exported import export
 

@@ -90,14 +90,9 @@ def predict(request: Request, given: Mapping[str, Any] | None = None) -> Predict
 
 
 def _of_run(run: Path, key: str, words: Sequence[str], config_dir: str | None) -> RunConfig:
-    """The configuration of a run, whose data is not read."""
-    from metarun.runs import config_file
-    from metarun.runs.places import data_home
+    from metarun.runs.config_file import load_without_data
 
-    saved = config_file.load_config(run, key)
-    if "cache" in saved.data:  # nothing is prepared there
-        saved.data.cache = str(data_home() / "cache")
-    return config_file.amend(saved, words, CHANGEABLE, "predict", config_dir)
+    return load_without_data(run, key, words, CHANGEABLE, "predict", config_dir)
 
 
 def _of_network(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from metarun.algorithms import Learner
+from metarun.backbones.frozen import Frozen
 from metarun.config.schema import RunConfig
 from metarun.errors import Refused, RunFailed
 from metarun.files import write_whole
@@ -38,6 +39,9 @@ class Exported(nn.Module):
     def __init__(self, learner: Learner) -> None:
         super().__init__()
         self.learner = learner
+        for name, module in list(learner.named_children()):
+            if isinstance(module, Frozen):  # it looks features up by the hash of an item
+                setattr(learner, name, module.net)
 
     def forward(self, support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
         """Scores (m, N) of the query.
@@ -77,8 +81,8 @@ def export(
     learner, _ = restored_classifier(config, run, state, shape, folders)
     if not learner.exportable:
         raise Refused(
-            f"run={run}: {algo} adapts its network to each support, which a file cannot contain; "
-            "metric learners such as protonet can be exported"
+            f"run={run}: {algo} cannot be exported as it was trained, because it is no single "
+            "function of supports of every size; metric learners such as protonet can be"
         )
     if "batch_norm" in config.algo:
         learner.batch_norm = "inductive"

@@ -17,7 +17,7 @@ from metarun.config.overrides import keys, leaves, nearest, parse, with_any
 from metarun.config.schema import GROUPS, PLACES, RunConfig, explain, show
 from metarun.errors import Refused
 from metarun.files import read_whole, write_whole
-from metarun.runs.places import cache_mistake, use_data_home_of_this_machine
+from metarun.runs.places import cache_mistake, data_home, use_data_home_of_this_machine
 from metarun.runs.yaml_file import MAX_BYTES, parse_yaml
 
 RESUMABLE = ("steps", "logger", "device", "threads", "workers", "tags", *PLACES)
@@ -139,6 +139,25 @@ def amend(
     if mistakes:
         raise Refused(*dict.fromkeys(mistakes))
     return config
+
+
+def load_without_data(
+    run: Path,
+    key: str,
+    words: Sequence[str],
+    allowed: Sequence[str],
+    caller: str,
+    folder: str | None,
+) -> RunConfig:
+    """The configuration of a run whose data is not read, with overrides; see `amend`.
+
+    Args:
+        key: the key by which the user named the run, for messages.
+    """
+    saved = load_config(run, key)
+    if "cache" in saved.data:  # nothing is prepared there
+        saved.data.cache = str(data_home() / "cache")
+    return amend(saved, words, allowed, caller, folder)
 
 
 def differences(
