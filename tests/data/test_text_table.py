@@ -72,9 +72,8 @@ def test_a_run_from_the_table_to_the_labels(metarun, file, tmp_path):
     code, out, _ = metarun("show", *typed, *TINY)
     assert code == 0
     assert "vectors of 64 numbers" in out
-    (tmp_path / "support.tsv").write_text(
-        "text\tlabel\n" + "".join(f"{t} again {t}{k}\t{t}\n" for t in TOPICS[:3] for k in "ab")
-    )
+    rows = [f"{t}\t{t} again {t}{k}" for t in TOPICS[:3] for k in "ab"]
+    (tmp_path / "support.tsv").write_text("\n".join(["intent\tquestion", *rows]))
     (tmp_path / "query.txt").write_text("\n".join(f"my {t} {t}3" for t in TOPICS[:3]))
     code, _, err = metarun("predict", "run=run", "support=support.tsv", "query=query.txt", "out=p")
     assert (code, err) == (0, [])

@@ -83,7 +83,8 @@ def predict(request: Request, given: Mapping[str, Any] | None = None) -> Predict
 
     source = Trained(config, run, folders) if run else Untrained(config, typed, folders)
     named = Places(**places, truth=truth, out=out, unknown_below=below)
-    result = prediction.predict(source, named, listed(source.kind, named), request.line)
+    items = listed(source.kind, named, getattr(source.data, "columns", None))
+    result = prediction.predict(source, named, items, request.line)
     if out or given is None:
         result.folder = prediction.write_prediction(result, source.folder, out)
     return result

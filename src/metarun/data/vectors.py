@@ -83,7 +83,7 @@ class Vectors:
     def prepare_own(
         self, sources: Sequence[str], width: int | None = None
     ) -> list[np.ndarray | Broken]:
-        """Rows `FILE.npz[3]` of the array `x` in other files, (features) float32.
+        """Rows `FILE.npz[3]` of the array of features in other files, (features) float32.
 
         Args:
             width: the number of values that they should have.
@@ -91,11 +91,16 @@ class Vectors:
         found: list[np.ndarray | Broken] = []
         for source in sources:
             file, _, row = source.removesuffix("]").rpartition("[")
-            item = _stored(file, Path(file).stat().st_mtime_ns)[int(row)]
+            item = _stored(file, self.features, Path(file).stat().st_mtime_ns)[int(row)]
             if width is not None and len(item) != width:
                 item = Broken(f"{len(item)} features; the support has {width}")
             found.append(item)
         return found
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        """Names of the arrays of features and labels, also in files of the user."""
+        return self.features, self.labels
 
     @cached_property
     def rows(self) -> dict[str, np.ndarray]:
@@ -148,6 +153,6 @@ def matrix(file: Path, features: str) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _stored(file: str, mtime_ns: int) -> np.ndarray:
-    """The array `x` of a file in this state."""
-    return matrix(Path(file), "x")
+def _stored(file: str, features: str, mtime_ns: int) -> np.ndarray:
+    """The array of features of a file in this state."""
+    return matrix(Path(file), features)

@@ -98,16 +98,21 @@ def own_data(config: RunConfig, folders: Sequence[Path], subject: str) -> tuple[
     return make(), kind
 
 
-def listed(kind: str, places: Places) -> Items:
+def listed(kind: str, places: Places, columns: tuple[str, str] | None = None) -> Items:
     """The items that a user names.
 
     Args:
         kind: one of `LISTED`.
+        columns: names of the items and the labels in a table or a file of features.
 
     Raises:
         Refused: a place cannot be used; one line for each mistake.
     """
     list_classes, list_query = LISTED[kind]
+    if columns is not None:
+        list_classes = partial(list_classes, columns=columns)
+    if columns is not None and kind == "vectors":
+        list_query = partial(list_query, features=columns[0])
     mistakes, given = Mistakes(), Given(kind)
     if places.path("support"):
         classes = mistakes.catch(list_classes, places.support, "support")

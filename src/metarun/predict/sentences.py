@@ -14,11 +14,14 @@ LAYOUT = (
 )
 
 
-def sentence_classes(place: Path, key: str) -> dict[str, list[str]]:
+def sentence_classes(
+    place: Path, key: str, columns: tuple[str, str] = ("text", "label")
+) -> dict[str, list[str]]:
     """The sentences of each class: rows of a table, or the lines of `CLASS.txt` in a folder.
 
     Args:
         key: the key by which the user named the place, for messages.
+        columns: names of the columns of sentences and labels in a table.
 
     Raises:
         Refused: the place has another form, a row has no text or label, or a class no sentences.
@@ -27,7 +30,7 @@ def sentence_classes(place: Path, key: str) -> dict[str, list[str]]:
         files = sorted(path for path in place.glob("*.txt") if path.name[0] != ".")
         classes = {file.stem: _sentences(file) for file in files}
     elif place.is_file():
-        classes = _table(place, key)
+        classes = _table(place, key, columns)
     else:
         raise Refused(f"{key}={place}: no such file or folder; {LAYOUT}")
     if not classes:
@@ -51,8 +54,8 @@ def _sentences(file: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-def _table(place: Path, key: str) -> dict[str, list[str]]:
+def _table(place: Path, key: str, columns: tuple[str, str]) -> dict[str, list[str]]:
     classes: dict[str, list[str]] = {}
-    for sentence, label in table(place, ("text", "label"), f"{key}={place}"):
+    for sentence, label in table(place, columns, f"{key}={place}"):
         classes.setdefault(label, []).append(sentence)
     return dict(sorted(classes.items()))

@@ -8,34 +8,37 @@ from metarun.data.vectors import matrix, rows_of
 from metarun.errors import Refused
 from metarun.predict.files import Query
 
-LAYOUT = "it should be an .npz file with the arrays x (items, features) and y (labels)"
+LAYOUT = "it should be an .npz file with arrays of features and of labels"
 
 
-def vector_classes(place: Path, key: str) -> dict[str, list[str]]:
+def vector_classes(
+    place: Path, key: str, columns: tuple[str, str] = ("x", "y")
+) -> dict[str, list[str]]:
     """The rows of each label, as `FILE.npz[3]`.
 
     Args:
         key: the key by which the user named the file, for messages.
+        columns: names of the arrays of features and labels.
 
     Raises:
         Refused: there is no such file, or it has another form.
     """
     _check(place, f"{key}={place}", LAYOUT)
-    rows = rows_of(place, "x", "y", f"{key}={place}")
-    matrix(place, "x")
+    rows = rows_of(place, *columns, f"{key}={place}")
+    matrix(place, columns[0])
     return {name: [f"{place}[{row}]" for row in found] for name, found in rows.items()}
 
 
-def vector_query(place: Path) -> Query:
-    """The rows of the array `x`.
+def vector_query(place: Path, features: str = "x") -> Query:
+    """The rows of the array `features`.
 
     Raises:
         Refused: there is no such file, it has another form or no rows.
     """
-    _check(place, f"query={place}", "it should be an .npz file with the array x (items, features)")
-    items = matrix(place, "x")
+    _check(place, f"query={place}", "it should be an .npz file with an array of features")
+    items = matrix(place, features)
     if not len(items):
-        raise Refused(f"query={place}: x has no rows")
+        raise Refused(f"query={place}: {features} has no rows")
     return [f"{place}[{row}]" for row in range(len(items))], {}
 
 
