@@ -86,7 +86,7 @@ def thumbnail(item: np.ndarray) -> str:
     """A prepared picture (1 or 3, H, W) as a data URI; empty for items of other shapes.
 
     Spectrograms (1, H, W), which are no bytes, are drawn from their lowest to their highest value,
-    with high frequencies above.
+    with high frequencies above, and about as wide as high.
     """
     if item.ndim != 3 or item.shape[0] not in (1, 3):
         return ""
@@ -94,6 +94,7 @@ def thumbnail(item: np.ndarray) -> str:
 
     if item.dtype != np.uint8:
         item = (255 * (item - item.min()) / max(np.ptp(item), 1e-6)).astype(np.uint8)[:, ::-1]
+        item = item.repeat(max(1, item.shape[1] // item.shape[2]), axis=2)
     picture = Image.fromarray(item[0] if item.shape[0] == 1 else item.transpose(1, 2, 0))
     picture.thumbnail((SIDE, SIDE))
     file = io.BytesIO()
