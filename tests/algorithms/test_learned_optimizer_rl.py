@@ -39,6 +39,8 @@ def test_observations_are_past_gradients_and_changes_of_the_value() -> None:
     assert rows[0] == [0, 0, 0, 1, 2, 0, 0, 0, 0]
     assert rows[1] == [0, -1, 0, 3, 4, 1, 2, 0, 0]
     assert rows[3] == [0, -1, -3, 7, 8, 5, 6, 3, 4]
+    far = observe(torch.tensor([1e9]), torch.tensor([[1e9, -1e9]]))[0].tolist()
+    assert far == [0, 10, 10, 10, -10, 7, 8, 5, 6]
 
 
 def test_steps_do_not_depend_on_where_the_function_lies() -> None:

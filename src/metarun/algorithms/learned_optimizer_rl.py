@@ -16,6 +16,8 @@ from metarun.tasks.optimizee import Optimizee
 from metarun.tasks.policy_gradient import gaussian, returns_to_go, surrogate
 from metarun.tasks.task import Judged, Spec, Task
 
+LIMIT = 10.0  # of the size of an observed number, so that a step is bounded
+
 
 class Rollouts(NamedTuple):
     """Ways of a random policy on T functions, B on each.
@@ -139,4 +141,4 @@ class Observer:
         self.seen += 1
         known = torch.arange(self.values.shape[-1], device=value.device) < self.seen
         changes = (value.unsqueeze(-1) - self.values) * known
-        return torch.cat([changes, self.gradients.flatten(-2)], -1)
+        return torch.cat([changes, self.gradients.flatten(-2)], -1).clamp(-LIMIT, LIMIT)
