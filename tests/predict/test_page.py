@@ -28,7 +28,7 @@ def test_low_frequencies_of_a_spectrogram_are_below_and_time_is_stretched():
 
 
 def test_a_silent_spectrogram_is_black():
-    assert pixels(np.full((1, 32, 32), -2.0, np.float32)).max() == 0
+    assert pixels(np.full((1, 32, 32), -2.0, np.float32)).max() < 4  # WebP rounds
 
 
 @pytest.mark.parametrize("channels", [1, 3])
