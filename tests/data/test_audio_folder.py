@@ -100,6 +100,15 @@ def test_a_run_from_the_folder_to_the_labels(metarun, folder, tmp_path):
         assert (code, err) == (0, [])
         page = (tmp_path / f"of_{source[0][-3:]}" / "predictions.html").read_text()
         assert page.count("data:image/webp") > 10
+    weights = ("algo=simpleshot", "backbone.weights=run", *two, "out=of_weights")
+    assert metarun("predict", *weights)[0] == 0
+    records = [
+        json.loads((tmp_path / name / "prediction.json").read_text())["spectrograms"]
+        for name in ("of_run", "of_weights", "of_oid")
+    ]
+    assert records[0] == records[1] == result["run"]["spectrograms"] != records[2]
+    new = ("data=audio_folder", f"data.root={folder}", "data.fractions=[0,0,1]", "episodes=4")
+    assert metarun("evaluate", "run=run", *new, "name=new")[0] == 0  # in the seconds of the run
     code, _, err = metarun("predict", "run=run", "support=two", "query=bad", "out=none")
     assert code == 2
     assert "bad/empty.wav: unreadable (empty)" in err[1]

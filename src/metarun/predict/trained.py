@@ -42,7 +42,7 @@ class Trained:
         self.state = checkpoint.best(run / "checkpoints")
         of_data = f"run={run}: was trained on data={config.choices.data}, which"
         self.data, self.kind = own_data(config, folders, of_data)
-        self.known = _scale_of(run) if self.kind == "recordings" else _span_of(run)
+        self.known = scale_of(run) if self.kind == "recordings" else _span_of(run)
 
     def classifier(self, support: Support, typed: str) -> Classifier:
         """The learner with its weights, inductive where it can be.
@@ -94,7 +94,7 @@ def _span_of(run: Path) -> Span | None:
     return None
 
 
-def _scale_of(run: Path) -> Scale:
+def scale_of(run: Path) -> Scale:
     """The scale of the spectrograms that a run was trained on.
 
     Raises:

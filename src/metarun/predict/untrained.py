@@ -10,10 +10,12 @@ import torch
 
 from metarun.config.instantiate import target_of
 from metarun.config.schema import RunConfig
+from metarun.data.preparation.spectrograms import Scale
 from metarun.errors import Mistakes, Refused
 from metarun.predict.classifier import Classifier
 from metarun.predict.inputs import own_data
 from metarun.predict.support import Support
+from metarun.predict.trained import scale_of
 from metarun.tasks.objectives import CLASSIFICATION
 from metarun.tasks.task import Spec
 from metarun.training.learner import THREADS, build_learner, device_of, dtype_of, plan
@@ -37,7 +39,7 @@ class Untrained:
     """
 
     folder = Path()
-    known = None
+    known: Scale | None = None
 
     def __init__(
         self, config: RunConfig, typed: Collection[str], folders: Sequence[Path] = ()
@@ -55,6 +57,9 @@ class Untrained:
             config = config.model_copy(update={"data": {**config.data, "size": size}})
         self.config = config
         self.data, self.kind = own_data(config, folders, f"data={config.choices.data}: it")
+        weights = config.backbone.get("weights")
+        if self.kind == "recordings" and weights and Path(weights).is_dir():
+            self.known = scale_of(Path(weights))
         start = start_of(config, target_of(backbone))
         self.weights, self.pretraining = read_weights(start, config, None, folders)
 

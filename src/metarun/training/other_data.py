@@ -10,7 +10,7 @@ from metarun.config.instantiate import blueprint, target_of
 from metarun.config.schema import RunConfig
 from metarun.errors import Refused
 
-OF_ITEMS = ("features", "words", "characters", "tokens", "fit")  # keys that define items
+OF_ITEMS = ("features", "words", "characters", "tokens", "fit", "mels", "seconds")  # define items
 
 
 def prepared_as_trained(
@@ -18,9 +18,9 @@ def prepared_as_trained(
 ) -> RunConfig:
     """The configuration with its data prepared as that of a run, where it has keys for it.
 
-    These are `data.size`, `data.colour` and `data.fit` of pictures, and the n-grams or tokens of
-    sentences. What a data set cannot prepare so, and what the user typed otherwise, is scaled when
-    it is drawn.
+    These are `data.size`, `data.colour` and `data.fit` of pictures, the n-grams or tokens of
+    sentences, and the frequencies and seconds of recordings. What a data set cannot prepare so, and
+    what the user typed otherwise, is scaled when it is drawn.
 
     Args:
         config: the run's saved configuration with the user's overrides.
