@@ -64,6 +64,9 @@ def stored_texts() -> set[str]:
             texts.add(text_of(headline, stat))
             if "ci95_classes" in stat:
                 texts.add(text_of(headline, {**stat, "ci95": stat["ci95_classes"]}))
+        if not headline.percent:  # further scores
+            stats = [stat for stat in run["test"].values() if isinstance(stat, Mapping)]
+            texts |= {text_of(headline, stat) for stat in stats}
         group = re.sub(r"seed=\d+", "", run["command"])
         over_seeds[group].append([s[headline.score]["mean"] for s in sections])
         if run["scores"]:
