@@ -5,8 +5,6 @@ Casanueva et al., 2020, https://github.com/PolyAI-LDN/task-specific-datasets (CC
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -16,12 +14,11 @@ from pydantic import NonNegativeInt
 from metarun.config.schema import Place
 from metarun.data.class_splits import held_out, published_list
 from metarun.data.official_sentences import OfficialSentences
-from metarun.data.preparation.text_files import text
+from metarun.data.preparation.text_files import table
 from metarun.data.sentences import Characters, Features, Words
 from metarun.data.tokens import Tokens
-from metarun.errors import Refused
 
-HEADER = ["text", "category"]
+COLUMNS = ("text", "category")
 
 
 class BANKING77(OfficialSentences):
@@ -67,26 +64,6 @@ class BANKING77(OfficialSentences):
     def parse(self, paths: Mapping[str, Path]) -> dict[str, list[str]]:
         sentences: dict[str, list[str]] = {}
         for path in paths.values():
-            for sentence, intent in rows(path):
-                sentences.setdefault(intent, []).append(" ".join(sentence.split()))
+            for sentence, intent in table(path, COLUMNS, str(path)):
+                sentences.setdefault(intent, []).append(sentence)
         return sentences
-
-
-def rows(path: Path) -> list[list[str]]:
-    """[sentence, intent] of each row after the header.
-
-    Raises:
-        Refused: the file is not a CSV file with these two columns.
-    """
-    reader = csv.reader(io.StringIO(text(path), newline=""), strict=True)
-    pairs, wrong = [], f"{path}: not BANKING77's format"
-    try:
-        if next(reader, None) != HEADER:
-            raise Refused(f"{wrong}: the first line is not text,category")
-        for row in reader:
-            if len(row) != 2:
-                raise Refused(f"{wrong}: line {reader.line_num} has {len(row)} columns, not 2")
-            pairs.append(row)
-    except csv.Error as error:
-        raise Refused(f"{path}: not CSV (line {reader.line_num}: {error})") from error
-    return pairs

@@ -50,6 +50,7 @@ def test_numbers_are_labels_as_text(tmp_path):
     [
         ("a.csv", "text,intent\na,b\n", "f=a: no column label; its first line names text, intent"),
         ("a.csv", "text,label\na,\n", "f=a: line 2 has no label"),
+        ("a.csv", "text,label\na, b,c\n", "f=a: line 2 has 3 columns, and the first line 2"),
         ("a.csv", 'text,label\n"a,b\n', "f=a: not CSV (line "),
         (
             "a.tsv",

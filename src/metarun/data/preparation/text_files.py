@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from metarun.errors import Refused
+from metarun.data.duplicates import named
+from metarun.errors import Refused, printable
 from metarun.files import read_or_refuse
 
 LIMIT = 32 << 20  # bytes of a text file; the official ones have at most 3 MB
 LARGEST_TABLE = 512 << 20  # bytes
+LONGEST_NAME = 40  # characters of the name of a column in a message
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 
@@ -77,13 +79,19 @@ def _csv_rows(
         if missing := [column for column in columns if column not in found]:
             raise Refused(
                 f"{typed}: no column {' and '.join(missing)}; its first line names "
-                f"{', '.join(found)}"
+                f"{named([printable(name, LONGEST_NAME) for name in found])}"
             )
         for row in reader:
+            if None in row:  # a comma without quotation marks, for example
+                columns_here = len(found) + len(row[None])
+                raise Refused(
+                    f"{typed}: line {reader.line_num} has {columns_here} columns, and the first "
+                    f"line {len(found)}"
+                )
             yield reader.line_num, row
     except csv.Error as error:
         kind = "TSV" if separator == "\t" else "CSV"
-        raise Refused(f"{typed}: not {kind} (line {reader.line_num}: {error})") from error
+        raise Refused(f"{typed}: not {kind} (line {reader.reader.line_num}: {error})") from error
 
 
 def _json_rows(content: str, typed: str) -> Iterator[tuple[int, dict[str, Any]]]:
