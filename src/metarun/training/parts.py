@@ -130,8 +130,8 @@ def assemble(
     dtype = dtype_of(config)
     source = source_of(splits["train"], task_of(config, "train_"), device, dtype)
     spec = source.spec
-    mistakes.lines += check_learner(config, target_of(plans["algo"]), spec)
-    mistakes.lines += check_optimizer(target_of(plans["optimizer"]), config, spec)
+    lines = check_learner(config, target_of(plans["algo"]), spec)
+    mistakes.lines += lines or check_optimizer(target_of(plans["optimizer"]), config, spec)
     augment = None
     if "train_" in used.values():  # only for training: evaluation data may have another shape
         augment = mistakes.catch(plans["augmentation"], spec.inputs)
