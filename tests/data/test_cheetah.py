@@ -31,6 +31,7 @@ def policy(x: torch.Tensor) -> torch.Tensor:
     return torch.zeros(len(x), 12, dtype=x.dtype)
 
 
+@needs_mujoco
 def test_both_directions_are_tasks_and_velocities_are_uniform() -> None:
     laws = [float(task.query.laws) for task in tasks(CheetahDirection(**SMALL), 40)]
     assert set(laws) == {-1.0, 1.0}
@@ -47,7 +48,7 @@ def test_without_mujoco_it_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(
         Refused, match=r"needs MuJoCo and gymnasium: pip install 'metarun\[robots\]'"
     ):
-        CheetahDirection().facts()
+        CheetahDirection().load()
 
 
 @needs_mujoco

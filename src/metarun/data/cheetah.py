@@ -133,16 +133,16 @@ class _Runner:
     tasks: EnvironmentTasks
 
     def facts(self) -> dict[str, Facts | None]:
-        """`None` for each split, as there are no classes.
+        """`None` for each split, as there are no classes."""
+        return dict.fromkeys(SPLITS)
+
+    def load(self) -> dict[str, EnvironmentTasks]:
+        """The splits `train`, `val` and `test`, which have the same distribution.
 
         Raises:
             Refused: MuJoCo is not installed.
         """
         model()
-        return dict.fromkeys(SPLITS)
-
-    def load(self) -> dict[str, EnvironmentTasks]:
-        """The splits `train`, `val` and `test`, which have the same distribution."""
         return dict.fromkeys(SPLITS, self.tasks)
 
 
