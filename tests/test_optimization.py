@@ -44,7 +44,7 @@ def test_a_policy_is_trained_tested_on_longer_ways_and_compared(metarun: Metarun
     code, _, err = metarun("evaluate", "run=run", "data.horizon=8", "name=longer")
     assert (code, err) == (
         0,
-        ["metarun: data.horizon=8: learned_optimizer_rl was trained on ways of 5 steps"],
+        ["metarun: data.horizon=8: learned_optimizer_rl was trained on paths of 5 steps"],
     )
     assert "loss_8" in result("run/evaluations/longer")["test"]
     code, _, err = metarun("evaluate", "run=run", "data.family=network", "name=other")

@@ -1,4 +1,4 @@
-"""Hand-made optimizers: the way of their rule, and the rate that is best on training functions."""
+"""Hand-made optimizers: their paths, and the rate that is best on training functions."""
 
 from __future__ import annotations
 

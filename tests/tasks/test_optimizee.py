@@ -1,4 +1,4 @@
-"""Functions to minimise: stacking, values along a way, scores, divergence."""
+"""Functions to minimise: stacking, values along a path, scores, divergence."""
 
 from __future__ import annotations
 

@@ -33,11 +33,11 @@ class FunctionOptimizer(Learner):
 
     def begin(self, functions: Optimizee) -> Step:
         """Return a function that maps values (T) and gradients (T, d) of T stacked functions, at
-        one point of the way after another, to the next steps (T, d)."""
+        one point of the path after another, to the next steps (T, d)."""
         raise NotImplementedError(f"{type(self).__name__}.begin")
 
     def path(self, functions: Optimizee, step: Step | None = None) -> Tensor:
-        """Return the points (T, horizon + 1, d) of the way on T stacked functions.
+        """Return the points (T, horizon + 1, d) of the path on T stacked functions.
 
         Args:
             step: takes the steps; by default `begin(functions)`.

@@ -17,11 +17,11 @@ class LearnedOptimizer(FunctionOptimizer):
 
     Andrychowicz et al. 2016, "Learning to learn by gradient descent by gradient descent": all
     coordinates share the weights of two LSTM layers and have a state each. Inputs are preprocessed
-    by logarithm and sign (appendix A). Training minimises the mean of the function along the way.
+    by logarithm and sign (appendix A). Training minimises the mean of the function along the path.
     Its gradient is cut every `unroll` steps, and drops the second derivatives of the function
     (section 2.1). Differences from the paper:
 
-    - An outer step sums the gradients of all parts of the way; the paper takes a step after each.
+    - An outer step sums the gradients of all parts of the path; the paper takes a step after each.
     - The preprocessing is used for quadratics, too, as for the paper's other functions.
 
     Args:

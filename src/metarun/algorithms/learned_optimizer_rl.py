@@ -34,7 +34,7 @@ class Rollouts(NamedTuple):
 
 
 class LearnedOptimizerRL(FunctionOptimizer):
-    """A policy that maps what was seen along the way to the next step.
+    """A policy that maps what was seen along the path to the next step.
 
     Li & Malik 2017, "Learning to Optimize": what is observed are the gradients of the last
     `history` points, and how much smaller the present value is than theirs; not the points, so that
@@ -44,7 +44,7 @@ class LearnedOptimizerRL(FunctionOptimizer):
 
     - It is trained by policy gradient (REINFORCE; Williams 1992), with the mean over the rollouts
       of a function as baseline, and not by guided policy search.
-    - The outputs are 0 before training; the paper starts from ways of gradient descent with
+    - The outputs are 0 before training; the paper starts from paths of gradient descent with
       momentum.
 
     Args:
@@ -122,7 +122,7 @@ class LearnedOptimizerRL(FunctionOptimizer):
 
 
 class Observer:
-    """What a policy observes, from what was seen along the way.
+    """What a policy observes, from what was seen along the path.
 
     Args:
         history: number of points.

@@ -1,7 +1,7 @@
 """Update rules of hand-made optimizers, for many functions side by side.
 
-A rule is called with the gradients (T, d) of T functions at one point of the way after another, and
-returns the next steps (T, d). Each is the rule of `torch.optim`, which takes one function.
+A rule is called with the gradients (T, d) of T functions at one point after another, and returns
+the next steps (T, d). Each is the rule of `torch.optim`, which takes one function.
 """
 
 from __future__ import annotations

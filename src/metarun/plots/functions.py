@@ -24,7 +24,7 @@ def are_functions(task: Task) -> bool:
     return isinstance(task.query, Optimizee)
 
 
-def ways(learner: Learner, sampler: Sampler) -> Figure:
+def paths(learner: Learner, sampler: Sampler) -> Figure:
     """Draw the values after each step: their mean over test functions, and those of the first."""
     parts = [task.query for task in sampler.tasks(range(MEAN_OF))]
     models = learner.adapt_all(parts)

@@ -16,7 +16,7 @@ from metarun.algorithms import Learner
 from metarun.plots import episodes, ratings
 from metarun.plots.episodes import CORRECT, POINT
 from metarun.plots.figure import save
-from metarun.plots.functions import are_functions, ways
+from metarun.plots.functions import are_functions, paths
 from metarun.plots.imitation import are_imitations, imitations
 from metarun.plots.rollouts import are_environments, rollouts
 from metarun.tasks.sampler import Sampler
@@ -41,7 +41,7 @@ def draw_tested(out: Path, learner: Learner, sampler: Sampler) -> Path | None:
         if ratings.are_numbers(first):
             return ratings.draw_ratings(out, learner, sampler)
         if are_functions(first):
-            return save(ways(learner, sampler), out / "episodes.png")
+            return save(paths(learner, sampler), out / "episodes.png")
         if are_environments(first):
             figure = rollouts(sampler.tasks(range(4)), learner)
             return save(figure, out / "episodes.png")

@@ -21,7 +21,7 @@ class Optimizee:
     """A function f of d numbers, with a starting point; or, with leading dimensions, several.
 
     It is the support, on which an optimizer evaluates f and its gradient `horizon` times, and the
-    query: a model maps the starting point (d) to the points of the way (horizon + 1, d), of which
+    query: a model maps the starting point (d) to the points of the path (horizon + 1, d), of which
     the starting point is the first. The loss is the mean of f over the others (Andrychowicz et al.
     2016, equation 3, divided by the number of steps).
 
@@ -81,5 +81,5 @@ class Optimizee:
 
 
 def diverged(values: Tensor) -> Tensor:
-    """Return whether f diverges on a way, from its values (…, points): a bool (…, 1)."""
+    """Return whether f diverges on a path, from its values (…, points): a bool (…, 1)."""
     return ~(values <= DIVERGED * values[..., :1].abs()).all(-1, keepdim=True)

@@ -145,7 +145,7 @@ def assemble(
     torch.set_num_threads(config.threads or THREADS)
     if spec.functions and trained_spec and trained_spec["shots"] < spec.shots:
         log.warning(
-            "data.horizon=%d: %s was trained on ways of %d steps",
+            "data.horizon=%d: %s was trained on paths of %d steps",
             *(spec.shots, config.choices.algo, trained_spec["shots"]),
         )
     spec = replace(spec, **trained_spec)

@@ -96,9 +96,7 @@ def _header(path: Path, name: str, stream: BinaryIO) -> Header:
     except Exception as error:  # numpy parses a Python literal and raises various exceptions
         raise ValueError(f"{name} has a header that cannot be read") from error
     if dtype.hasobject:
-        raise Refused(
-            f"{path}: {name} holds Python objects; only numbers and text are read"
-        )
+        raise Refused(f"{path}: {name} holds Python objects; only numbers and text are read")
     if dtype.kind not in "biufU" or columns or not shape:
         raise Refused(f"{path}: {name} should be an array of numbers or text in row-major order")
     return Header(shape, dtype)
