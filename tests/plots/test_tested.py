@@ -114,13 +114,15 @@ def test_the_loss_has_its_own_axes_only_if_it_differs_from_the_score(tmp_path, m
 
 
 def test_curves_show_a_custom_headline(tmp_path, monkeypatch) -> None:
-    config = checked(compose(["algo=maml", "data=sinusoid"]))
+    config = checked(compose(["algo=maml", "data=navigation2d"]))
     headline = Headline("return", higher_is_better=True).as_dict()
     results.write(tmp_path, {"status": "running", "protocol": {"headline": headline}})
     metrics.append(tmp_path, 1, "train", {"loss": 2.0, "mse": 1.0, "return": -5.0})
     metrics.append(tmp_path, 1, "val", {"loss": 3.0, "mse": 1.0, "return": -4.0, "ci95": 0.5})
     figure = drawn(monkeypatch, draw_curves, tmp_path, config)
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "return"]
+    labels = [line.get_label() for line in figure.axes[0].get_lines()]
+    assert labels == ["training", "validation"]  # no ways, no shots
     (band,) = figure.axes[1].collections
     low, high = band.get_paths()[0].get_extents().intervaly
     assert (low, high) == (-4.5, -3.5)

@@ -34,8 +34,8 @@ def draw_curves(
             interval.
     """
     labels = {
-        "train": f"training, {setting(config.train_ways, config.train_shots)}",
-        "val": f"validation, {setting(config.ways, config.shots)}",
+        "train": f"training, {setting(config.train_ways, config.train_shots)}".removesuffix(", –"),
+        "val": f"validation, {setting(config.ways, config.shots)}".removesuffix(", –"),
     }
     lines = metrics.read_metrics(out)
     headline = Headline.of(results.read_result(out) or {})
