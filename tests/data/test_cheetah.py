@@ -52,9 +52,10 @@ def test_without_mujoco_it_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatc
 
 
 @needs_mujoco
-def test_the_body_is_that_of_gymnasium() -> None:
+def test_the_body_is_that_of_gymnasium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import mujoco
 
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes a log
     folder = find_spec("gymnasium").submodule_search_locations[0]
     expected = mujoco.MjModel.from_xml_path(str(Path(folder, cheetah.MODEL)))
     for name in ("body_mass", "body_inertia", "dof_damping", "actuator_gear", "body_invweight0"):
