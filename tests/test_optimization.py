@@ -33,7 +33,7 @@ def result(folder: str | Path) -> dict[str, Any]:
     return json.loads(Path(folder, "result.json").read_text("utf-8"))
 
 
-def test_a_policy_is_trained_tested_on_longer_ways_and_compared(metarun: Metarun) -> None:
+def test_a_policy_is_trained_tested_on_longer_paths_and_compared(metarun: Metarun) -> None:
     code, out, err = metarun(*LOGISTIC, *SHORT, "algo=learned_optimizer_rl", "out=run")
     assert (code, err) == (0, [])
     test = result("run")["test"]

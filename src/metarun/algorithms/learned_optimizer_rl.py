@@ -20,7 +20,7 @@ LIMIT = 10.0  # of the size of an observed number, so that a step is bounded
 
 
 class Rollouts(NamedTuple):
-    """Ways of a random policy on T functions, B on each.
+    """Paths of a random policy on T functions, B on each.
 
     Attributes:
         observations: (T, horizon, B, features).
