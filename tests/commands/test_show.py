@@ -183,20 +183,21 @@ def test_colour_images_keep_their_colours_and_grey_images_stay_grey(
     assert np.ptp(grey, axis=-1).max() == 0
 
 
-def test_the_figure_has_the_images_and_the_names_of_the_classes(random_data: list) -> None:
-    from matplotlib.figure import Figure
-
-    grid = Figure().subplots(2, 3, squeeze=False)
+def test_the_figure_has_the_images_and_the_names_of_the_classes() -> None:
     x, y = torch.rand(2, 3, 1, 5, 5), torch.tensor([0, 1])
     support = Examples(x[:, 0], y, CLASSIFICATION, 2)
     query = Examples(x[:, 1:].flatten(0, 1), y.repeat_interleave(2), CLASSIFICATION, 2)
-    episodes.classes(grid, Task(support, query), ["one", "Two\n$ways"])
-    for row in range(2):
-        for column in range(3):
-            (image,) = grid[row][column].get_images()
-            np.testing.assert_array_equal(image.get_array(), x[row, column, 0].numpy())
-    assert [axes[0].get_ylabel() for axes in grid] == ["0  one", "1  Two $ways"]
-    assert {axes[0].spines["top"].get_edgecolor() for axes in grid} == {(0.6, 0.6, 0.6, 1)}
+    task = Task(support, query)
+    _, axes = episodes.sheet([task], episodes.drawn_height([task]), above=0.5)
+    episodes.classes(axes, 0, task, ["one", "Two\n$ways"])
+    for image, expected in zip(axes.images, x.flatten(0, 2), strict=True):
+        np.testing.assert_array_equal(image.get_array(), expected.numpy())
+    places = np.array([image.get_extent() for image in axes.images]).reshape(2, 3, 4)
+    left, bottom, top = (places[..., side] for side in (0, 2, 3))  # y grows downwards
+    assert (np.diff(left, axis=1) > 0).all() and (bottom[0] < top[1]).all()
+    assert [text.get_text() for text in axes.texts] == ["0  one", "1  Two $ways"]
+    frames = [frame.get_edgecolor() for frame in axes.patches]
+    assert frames == [(0.6, 0.6, 0.6, 1), (1, 1, 1, 1), (1, 1, 1, 1)] * 2
 
 
 @pytest.mark.parametrize("names", ["$\\\\frac {}", "{} 漢字", "{} " + "long " * 40, "[bold]{}"])

@@ -187,7 +187,7 @@ def test_up_to_ten_queries_are_drawn_whatever_the_number_of_shots(
     monkeypatch.setattr(episodes, "save", lambda figure, path: figures.append(figure))
     tasks = Sampler.frozen(source_of(Blobs().load()["test"], (2, shots, queries)), "test", 0)
     assert draw_episodes(Path("a.png"), "blobs", tasks, [0])
-    assert len(figures[0].axes) == 2 * (min(shots, 5) + min(queries, 10))
+    assert len(figures[0].axes[0].images) == 2 * (min(shots, 5) + min(queries, 10))
 
 
 def model_of_pictures() -> ProtoNet:
@@ -211,6 +211,6 @@ def test_recordings_are_drawn_as_spectrograms_with_the_vote_of_their_clips(monke
     title = figure.get_suptitle()
     assert f"{accuracy:.0f} % of 6 correct" in title and split.caption in title
     expected = split.pictures(task.query.x[:1])[0, 0]
-    picture = torch.as_tensor(figure.axes[1].images[0].get_array())
+    picture = torch.as_tensor(figure.axes[0].images[1].get_array())
     torch.testing.assert_close(picture.to(expected.dtype), expected)
     assert float(expected.min()) >= 0 and float(expected.max()) <= 1

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from metarun.plots.figure import save
@@ -23,6 +25,7 @@ from metarun.tasks.task import Examples, Task
 CORRECT, WRONG, POINT, GREY = "#2a9d5c", "#d1495b", "#7b2d8b", "0.6"
 MAX_WAYS, MAX_SHOTS, MAX_QUERIES = 10, 5, 10  # drawn of an episode
 LEFT, MAX_NAME = 2.3, 34  # inches (empty ones are cut off) and characters for the name of a class
+SIDE, COLUMN, ROW = 0.66, 0.73, 0.84  # inches of a picture, and from one to the next
 
 
 def draw_episodes(path: Path, title: str, sampler: Sampler, numbers: Sequence[int]) -> bool:
@@ -50,7 +53,9 @@ def draw_episodes(path: Path, title: str, sampler: Sampler, numbers: Sequence[in
     else:
         return False
     title = ", ".join([title, size_of(sampler), *caption_of(split)])
-    figure.suptitle(title, fontsize=10, parse_math=False, wrap=True)
+    # Pictures have a fixed place below the title; a layout makes room for it.
+    place = {} if figure.get_layout_engine() else {"y": 1 - 0.1 / figure.get_figheight()}
+    figure.suptitle(title, fontsize=10, parse_math=False, wrap=True, **place)
     save(figure, path)
     return True
 
@@ -101,33 +106,38 @@ def largest(tasks: Sequence[Task]) -> tuple[int, int, int]:
 
 
 def _pictures(sampler: Sampler, tasks: Sequence[Task]) -> Figure:
-    ways, shots, queries = largest(tasks)
-    rows, columns = min(ways, MAX_WAYS), min(shots, MAX_SHOTS) + min(queries, MAX_QUERIES)
-    height = 0.8 * rows + 0.35
-    figure = Figure(figsize=(max(LEFT + 0.3 + 0.75 * columns, 5.5), height * len(tasks) + 0.5))
-    top = 1 - 0.4 / figure.get_figheight()
-    bands = np.linspace(top, 0.1 / figure.get_figheight(), len(tasks) + 1)
+    height = 0.35 + drawn_height(tasks)
+    figure, axes = sheet(tasks, height * len(tasks), above=0.4)
     for t, task in enumerate(tasks):
-        grid = figure.add_gridspec(
-            rows,
-            columns,
-            left=LEFT / figure.get_figwidth(),
-            right=0.99,
-            top=bands[t] - 0.3 / figure.get_figheight(),
-            bottom=bands[t + 1],
-            hspace=0.1,
-            wspace=0.1,
-        ).subplots(squeeze=False)
-        grid[0][0].annotate(
-            f"episode {task.number}: support (grey frames) and queries",
-            (0, 1),
-            (0, 6),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            fontsize=9,
-        )
-        classes(grid, task, class_names(sampler, task))
+        title = f"episode {task.number}: support (grey frames) and queries"
+        axes.text(0, height * t + 0.25, title, fontsize=9)
+        classes(axes, height * t + 0.35, task, class_names(sampler, task))
     return figure
+
+
+def drawn_height(tasks: Sequence[Task]) -> float:
+    """Inches that the classes of the largest task take."""
+    return ROW * min(largest(tasks)[0], MAX_WAYS)
+
+
+def sheet(tasks: Sequence[Task], height: float, above: float) -> tuple[Figure, Axes]:
+    """A figure for the pictures of tasks.
+
+    Args:
+        height: inches of the pictures.
+        above: inches for a title above them.
+
+    Returns:
+        The figure, and axes whose coordinates are inches from their upper left corner.
+    """
+    _, shots, queries = largest(tasks)
+    width = COLUMN * (min(shots, MAX_SHOTS) + min(queries, MAX_QUERIES))
+    size = max(LEFT + width + 0.1, 5.5), height + above + 0.1
+    figure = Figure(figsize=size)
+    place = (LEFT / size[0], 0.1 / size[1], width / size[0], height / size[1])
+    axes = figure.add_axes(place, xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    return figure, axes
 
 
 def class_names(sampler: Sampler, task: Task) -> list[str]:
@@ -138,11 +148,13 @@ def class_names(sampler: Sampler, task: Task) -> list[str]:
     return [str(names[c]) for c in task.classes.tolist()]
 
 
-def classes(grid: Any, task: Task, names: Sequence[str], predicted: Tensor | None = None) -> None:
+def classes(
+    axes: Axes, top: float, task: Task, names: Sequence[str], predicted: Tensor | None = None
+) -> None:
     """Draw a row for each class: its name, its support and its queries.
 
     Args:
-        grid: rows of axes, one for each picture; items that do not fit are left out.
+        axes: of a sheet; the first row begins at `top`. Items that do not fit are left out.
         task: a task of pictures with values between 0 and 1.
         names: of the classes, by label.
         predicted: (N·Q) predicted labels of the queries.
@@ -150,18 +162,17 @@ def classes(grid: Any, task: Task, names: Sequence[str], predicted: Tensor | Non
     support, query = by_class(task.support), by_class(task.query)
     labels = by_class(task.query, task.query.y if predicted is None else predicted)
     shots = min(max(map(len, support)), MAX_SHOTS)
-    for axes in (axes for row in grid for axes in row):
-        axes.set_axis_off()  # some axes may stay empty
-    for row, axes in enumerate(grid[: len(support)]):
-        for k, picture in zip(range(shots), support[row], strict=False):
-            _image(axes[k], picture, GREY, "")
-        for q, picture in zip(range(len(axes) - shots), query[row], strict=False):
+    for row, name in enumerate(names[:MAX_WAYS]):
+        y = top + ROW * row + ROW - SIDE
+        for k, picture in enumerate(support[row][:shots]):
+            _image(axes, COLUMN * k, y, picture, GREY, "")
+        for q, picture in enumerate(query[row][:MAX_QUERIES]):
             label = int(labels[row][q])
             colour = "1" if predicted is None else CORRECT if label == row else WRONG
-            _image(axes[shots + q], picture, colour, "" if label == row else f"as {label}")
-        title = f"{row}  {_short(names[row])}"
-        style = {"rotation": 0, "ha": "right", "va": "center", "fontsize": 8}
-        axes[0].set_ylabel(title, **style, parse_math=False)  # class names may contain $
+            text = "" if label == row else f"as {label}"
+            _image(axes, COLUMN * (shots + q), y, picture, colour, text)
+        style = {"ha": "right", "va": "center", "fontsize": 8, "parse_math": False}  # $ in names
+        axes.text(-0.1, y + SIDE / 2, f"{row}  {_short(name)}", **style)
 
 
 def _points(sampler: Sampler, tasks: Sequence[Task]) -> Figure:
@@ -182,16 +193,18 @@ def _points(sampler: Sampler, tasks: Sequence[Task]) -> Figure:
     return figure
 
 
-def _image(axes: Any, pixels: Tensor, colour: str, text: str) -> None:
+def _image(axes: Axes, x: float, y: float, pixels: Tensor, colour: str, text: str) -> None:
     pixels = pixels.float().cpu()
     shown = pixels.movedim(0, -1) if len(pixels) == 3 else pixels.mean(0)
-    axes.set_axis_on()
-    axes.imshow(shown.numpy(), cmap="gray", vmin=0, vmax=1)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_title(text, fontsize=7, color=colour, pad=2)
-    for spine in axes.spines.values():
-        spine.set(color=colour, linewidth=2)
+    height, width = (SIDE * n / max(shown.shape[:2]) for n in shown.shape[:2])
+    x, y = x + (SIDE - width) / 2, y + (SIDE - height) / 2
+    place = (x, x + width, y + height, y)
+    axes.imshow(shown.numpy(), cmap="gray", vmin=0, vmax=1, extent=place, aspect="auto")
+    style = {"fill": False, "edgecolor": colour, "linewidth": 2, "clip_on": False}
+    axes.add_patch(Rectangle((x, y), width, height, **style))
+    if text:
+        style = {"ha": "center", "va": "bottom", "fontsize": 7}
+        axes.text(x + width / 2, y - 0.03, text, color=colour, **style)
 
 
 def _short(name: str) -> str:

@@ -124,12 +124,8 @@ def episode(out: Path, learner: Learner, sampler: Sampler) -> Path | None:
     predicted = task.query.per_item(learner.adapt(task.support)(task.query.x)).argmax(-1)
     split = getattr(sampler.source, "split", None)
     task = episodes.as_pictures(task, split)
-    ways, shots, queries = episodes.largest([task])
-    rows, shots = min(ways, episodes.MAX_WAYS), min(shots, episodes.MAX_SHOTS)
-    queries = min(queries, episodes.MAX_QUERIES)
-    figure = Figure(figsize=(episodes.LEFT + 0.3 + 0.75 * (shots + queries), 0.95 * rows + 0.9))
-    grid = figure.subplots(rows, shots + queries, squeeze=False)
-    episodes.classes(grid, task, episodes.class_names(sampler, task), predicted)
+    figure, axes = episodes.sheet([task], episodes.drawn_height([task]), above=0.5)
+    episodes.classes(axes, 0, task, episodes.class_names(sampler, task), predicted)
     accuracy = (predicted == task.query.y).double().mean()
     figure.suptitle(
         "test episode 0: support (grey), queries predicted correctly (green) or wrongly "
@@ -138,7 +134,4 @@ def episode(out: Path, learner: Learner, sampler: Sampler) -> Path | None:
         fontsize=9,
         wrap=True,
     )
-    top = 1 - 0.6 / figure.get_figheight()  # below two lines of the title
-    left = episodes.LEFT / figure.get_figwidth()
-    figure.subplots_adjust(left=left, right=0.99, bottom=0.04, top=top)
     return save(figure, out / "episodes.png")
