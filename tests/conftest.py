@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -82,6 +83,26 @@ def metarun(
         return code, out, err.splitlines()
 
     return call
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of `TINY`, which tests do not change."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        blank(patch)
+        assert cli.main([*TINY, "out=run"]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def run(
+    metarun: Callable[..., tuple[int, str, list[str]]], finished: Path
+) -> Callable[..., tuple[int, str, list[str]]]:
+    """`metarun` in a folder that contains a finished run of `TINY`, `run`."""
+    shutil.copytree(finished, "run")
+    return metarun
 
 
 def tasks(*args: Any, dtype: torch.dtype = torch.float32, **kwargs: Any) -> list[Task]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -32,21 +33,13 @@ def shell(folder: Path, *argv: str, **environment: str) -> subprocess.CompletedP
     )
 
 
-def test_train_evaluate_resume_and_list(tmp_path: Path) -> None:
+def test_train_and_list(tmp_path: Path) -> None:
     trained = shell(tmp_path, "train", *TINY, "algo=maml", "out=run", "logger=wandb")
     assert (trained.returncode, trained.stderr) == (0, "")
     assert "step 4/4" in trained.stdout
     assert "5-way 1-shot" in trained.stdout
     (log,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
     assert log.stat().st_size > 1000
-
-    tested = shell(tmp_path, "evaluate", "run=run", "shots=5", *TINY[:2], "episodes=6")
-    assert (tested.returncode, tested.stderr) == (0, "")
-    assert "5-way 5-shot" in tested.stdout
-
-    resumed = shell(tmp_path, "resume=run", "steps=6", "logger=none", *TINY[:2])
-    assert (resumed.returncode, resumed.stderr) == (0, "")
-    assert "step 6/6" in resumed.stdout
 
     listed = shell(tmp_path, "list", "algo", *TINY[:2])
     assert listed.returncode == 0
@@ -55,12 +48,12 @@ def test_train_evaluate_resume_and_list(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
 
 
-def test_flags_of_a_sweep_can_stand_anywhere(tmp_path: Path) -> None:
-    done = shell(tmp_path, "shots=1,5", "-m", *TINY, "hydra.sweep.dir=s w,e")
-    assert (done.returncode, done.stderr) == (0, "")
-    rows = [line.split()[:2] for line in done.stdout.splitlines() if line.endswith(" completed ")]
+def test_flags_of_a_sweep_can_stand_anywhere(metarun: Metarun) -> None:
+    code, out, err = metarun("shots=1,5", "-m", *TINY, "hydra.sweep.dir=s w,e")
+    assert (code, err) == (0, [])
+    rows = [line.split()[:2] for line in out.splitlines() if line.endswith(" completed ")]
     assert sorted(rows) == [["0", "1"], ["1", "5"]]
-    assert (tmp_path / "s w,e" / "1" / "result.json").is_file()
+    assert Path("s w,e", "1", "result.json").is_file()
 
 
 @pytest.mark.parametrize(
@@ -103,14 +96,18 @@ def test_commands_without_training_do_not_import_torch(tmp_path: Path, argv: lis
     ],
 )
 def test_an_invalid_request_is_reported_in_one_line_and_writes_nothing(
-    tmp_path: Path, argv: list[str], line: str
+    metarun: Metarun, argv: list[str], line: str
 ) -> None:
-    done = shell(tmp_path, *argv)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"metarun: {line}")
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
-    assert list(tmp_path.iterdir()) == []
+    code, out, err = metarun(*argv)
+    assert (code, out, len(err)) == (2, "", 1)
+    assert err[0].startswith(f"metarun: {line}")
+    assert list(Path().iterdir()) == []
+
+
+def test_a_refused_command_prints_to_standard_error_only(tmp_path: Path) -> None:
+    done = shell(tmp_path, "shots=-1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "metarun: shots=-1: should be greater than or equal to 1\n"
 
 
 def test_wrong_keys_of_a_choice_are_reported_with_other_mistakes(metarun: Metarun) -> None:
@@ -124,7 +121,7 @@ def test_wrong_keys_of_a_choice_are_reported_with_other_mistakes(metarun: Metaru
     ]
 
 
-@pytest.mark.parametrize("name", ["mit Leerzeichen", "Umläute", "[b] {c}", "a=b", "1,2", "it's"])
+@pytest.mark.parametrize("name", ["mit Umläuten", "[b] {c}", "a=b,1 it's"])
 def test_folder_names_can_contain_any_characters(metarun: Metarun, name: str) -> None:
     assert metarun(*TINY, f"out={name}/run")[0] == 0
     assert Path(name, "run", "result.json").is_file()
@@ -180,10 +177,10 @@ def test_a_terminal_shows_a_progress_line(tmp_path: Path) -> None:
     assert "5-way 1-shot" in text
 
 
-def test_a_terminal_with_ascii_only_still_shows_scores(tmp_path: Path) -> None:
-    done = shell(tmp_path, *TINY, "out=run", PYTHONIOENCODING="ascii")
+def test_a_terminal_with_ascii_only_still_shows_scores(run: Metarun, tmp_path: Path) -> None:
+    done = shell(tmp_path, "report", "run", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "5-way 1-shot" in done.stdout
+    assert re.search(r"\d\d\.\d\d \? \d+\.\d\d %", done.stdout)
 
 
 def test_the_flags_of_hydra(metarun: Metarun) -> None:

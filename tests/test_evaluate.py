@@ -30,11 +30,10 @@ def test_the_stored_figure_is_repeated_exactly(metarun: Metarun, algo: str) -> N
     assert rows[0] == rows[1]
 
 
-def test_another_protocol_is_recorded(metarun: Metarun) -> None:
-    metarun(*TINY, "out=run")
+def test_another_protocol_is_recorded(run: Metarun) -> None:
     before = read("run")
     words = ("shots=4", "ways=7", "queries=2", "episodes=5", "split=val", "eval_seed=3")
-    assert metarun("evaluate", "run=run", *words, *FOLDER)[0] == 0
+    assert run("evaluate", "run=run", *words, *FOLDER)[0] == 0
     evaluation = read("run/evaluations/val_7w4s2q_5")
     expected = {"ways": 7, "shots": 4, "queries": 2, "split": "val", "eval_seed": 3}
     assert expected.items() <= evaluation["protocol"].items()
@@ -42,14 +41,13 @@ def test_another_protocol_is_recorded(metarun: Metarun) -> None:
     assert read("run") == before
 
 
-def test_nothing_is_overwritten(metarun: Metarun) -> None:
-    metarun(*TINY, "out=run")
+def test_nothing_is_overwritten(run: Metarun) -> None:
     for _ in range(2):
-        assert metarun("evaluate", "run=run", *FOLDER)[0] == 0
+        assert run("evaluate", "run=run", *FOLDER)[0] == 0
     names = {p.name for p in Path("run/evaluations").iterdir()}
     assert names == {"test_5w1s3q_8", "test_5w1s3q_8_2"}
-    assert metarun("evaluate", "run=run", "name=mine", *FOLDER)[0] == 0
-    code, _, err = metarun("evaluate", "run=run", "name=mine", *FOLDER)
+    assert run("evaluate", "run=run", "name=mine", *FOLDER)[0] == 0
+    code, _, err = run("evaluate", "run=run", "name=mine", *FOLDER)
     assert code == 2
     assert err[0].startswith("metarun: name=mine: ")
 
@@ -85,17 +83,15 @@ def test_keys_that_evaluate_cannot_change_are_refused(metarun: Metarun) -> None:
     assert not Path("run/evaluations").exists()
 
 
-def test_a_run_without_a_checkpoint_is_refused(metarun: Metarun) -> None:
-    metarun(*TINY, "out=run")
+def test_a_run_without_a_checkpoint_is_refused(run: Metarun) -> None:
     Path("run/checkpoints/best.pt").unlink()
-    code, _, err = metarun("evaluate", "run=run", *FOLDER)
+    code, _, err = run("evaluate", "run=run", *FOLDER)
     assert code == 2
     assert "no such checkpoint" in err[0]
 
 
-def test_the_sizes_of_evaluation_apply_to_the_training_split(metarun: Metarun) -> None:
-    metarun(*TINY, "out=run")
-    code, _, err = metarun("evaluate", "run=run", "split=train", "shots=18", *FOLDER)
+def test_the_sizes_of_evaluation_apply_to_the_training_split(run: Metarun) -> None:
+    code, _, err = run("evaluate", "run=run", "split=train", "shots=18", *FOLDER)
     assert code == 2
     assert err == [
         "metarun: shots=18 queries=3: a class of blobs has 20 items; shots + queries can be 20 "
@@ -103,9 +99,8 @@ def test_the_sizes_of_evaluation_apply_to_the_training_split(metarun: Metarun) -
     ]
 
 
-def test_other_data_does_not_change_the_recorded_training_split(metarun: Metarun) -> None:
-    metarun(*TINY, "out=run")
-    assert metarun("evaluate", "run=run", "data.classes=60", "name=more", *FOLDER)[0] == 0
+def test_other_data_does_not_change_the_recorded_training_split(run: Metarun) -> None:
+    assert run("evaluate", "run=run", "data.classes=60", "name=more", *FOLDER)[0] == 0
     first, other = read("run")["protocol"], read("run/evaluations/more")["protocol"]
     assert first["split_sha256"] != other["split_sha256"]
     assert first["train_split_sha256"] == other["train_split_sha256"]
@@ -135,10 +130,9 @@ def test_the_configuration_of_another_run_is_refused(metarun: Metarun) -> None:
     ids=lambda value: str(value),
 )
 def test_a_validation_figure_stands_beside_its_own_task_only(
-    metarun: Metarun, words: list[str], same: bool
+    run: Metarun, words: list[str], same: bool
 ) -> None:
-    metarun(*TINY, "algo=protonet", "out=run")
-    code, out, _ = metarun("evaluate", "run=run", "name=new", *words, *FOLDER)
+    code, out, _ = run("evaluate", "run=run", "name=new", *words, *FOLDER)
     assert code == 0
     result = read("run/evaluations/new")
     assert result["val_of_same_task"] is same
@@ -147,8 +141,7 @@ def test_a_validation_figure_stands_beside_its_own_task_only(
     assert figures.count("%") == 1 + same
 
 
-def test_a_run_that_was_continued_validated_on_the_same_task(metarun: Metarun) -> None:
-    metarun(*TINY, "out=run")
-    metarun("resume=run", "steps=9", *FOLDER)
-    assert metarun("evaluate", "run=run", "name=new", *FOLDER)[0] == 0
+def test_a_run_that_was_continued_validated_on_the_same_task(run: Metarun) -> None:
+    run("resume=run", "steps=9", *FOLDER)
+    assert run("evaluate", "run=run", "name=new", *FOLDER)[0] == 0
     assert read("run/evaluations/new")["val_of_same_task"] is True

@@ -170,7 +170,10 @@ def test_tasks_with_varying_classes_and_items_are_learned(metarun: Metarun, algo
     assert (code, err) == (0, [])
     assert result("run")["protocol"]["headline"]["score"] == "accuracy"
     assert Path("run/episodes.png").is_file()
-    code, out, _ = metarun("audit", "run=run", "episodes=3", *SHORT[:2])
+
+
+def test_tasks_with_varying_classes_and_items_are_audited(metarun: Metarun) -> None:
+    code, out, _ = metarun("audit", *SHORT, "data=ragged", "algo=maml", "episodes=3")
     assert code == 0, out
 
 

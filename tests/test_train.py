@@ -77,8 +77,7 @@ def test_a_run_folder_contains_all_files(metarun: Metarun) -> None:
     assert out.rstrip().endswith("result.json")
 
 
-def test_the_figure_is_the_mean_over_the_listed_episodes(metarun: Metarun) -> None:
-    metarun(*TINY, "out=run")
+def test_the_figure_is_the_mean_over_the_listed_episodes(run: Metarun) -> None:
     rows = list(csv.DictReader(Path("run/test_episodes.csv").read_text().splitlines()))
     assert [int(r["episode"]) for r in rows] == list(range(8))
     values = np.array([float(r["accuracy"]) for r in rows])
@@ -130,10 +129,9 @@ def test_another_seed_gives_another_run_with_the_same_test_episodes(metarun: Met
     assert a["test"]["loss"] != b["test"]["loss"]
 
 
-def test_a_folder_with_a_run_is_never_written_to(metarun: Metarun) -> None:
-    metarun(*TINY, "out=run")
+def test_a_folder_with_a_run_is_never_written_to(run: Metarun) -> None:
     before = {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()}
-    code, _, err = metarun(*TINY, "out=run")
+    code, _, err = run(*TINY, "out=run")
     assert code == 2
     assert err == [
         "metarun: out=run: holds a run already (config.yaml); choose another folder, "
@@ -215,14 +213,13 @@ def test_a_finished_run_continues_with_more_steps(metarun: Metarun) -> None:
     assert_same_run("long", "short")
 
 
-def test_resume_refuses_keys_that_would_change_the_run(metarun: Metarun) -> None:
-    metarun(*TINY, "out=run")
-    code, _, err = metarun("resume=run", "ways=3", "data=glyphs", "steps=9", *TINY[:2])
+def test_resume_refuses_keys_that_would_change_the_run(run: Metarun) -> None:
+    code, _, err = run("resume=run", "ways=3", "data=glyphs", "steps=9", *TINY[:2])
     assert code == 2
     assert [line.split(":")[1] for line in err] == [" data", " ways"]
-    code, _, err = metarun("resume=run", "steps=3", *TINY[:2])
+    code, _, err = run("resume=run", "steps=3", *TINY[:2])
     assert (code, err) == (2, ["metarun: steps=3: run has already done 4 steps"])
-    code, _, err = metarun("resume=nowhere")
+    code, _, err = run("resume=nowhere")
     assert (code, err) == (2, ["metarun: resume=nowhere: no such folder"])
 
 
@@ -303,49 +300,45 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_again(metarun: Metarun
     assert_same_run("whole", "run")
 
 
-def test_an_edited_configuration_is_not_resumed(metarun: Metarun) -> None:
-    metarun(*TINY, "out=run")
+def test_an_edited_configuration_is_not_resumed(run: Metarun) -> None:
     file, before = Path("run/config.yaml"), Path("run/result.json").read_bytes()
     file.write_text(file.read_text().replace("filters: 8", "filters: 16"))
-    code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
+    code, _, err = run("resume=run", "steps=6", *TINY[:2])
     assert code == 2
     assert err == [f"metarun: {file}: backbone.filters=16: the run was trained with 8"]
     assert Path("run/result.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_a_run_is_not_resumed_with_other_data(metarun: Metarun, split: str) -> None:
-    metarun(*TINY, "out=run")
+def test_a_run_is_not_resumed_with_other_data(run: Metarun, split: str) -> None:
     state = checkpoint.load_state(Path("run/checkpoints/last.pt"))
     state["splits"][split] = "0" * 64  # as after adding images
     checkpoint.save(Path("run/checkpoints/last.pt"), state)
-    code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
+    code, _, err = run("resume=run", "steps=6", *TINY[:2])
     assert code == 2
     assert err == [f"metarun: resume=run: the data of {split} has changed; start a new run"]
 
 
-def test_recent_scores_with_other_names_do_not_fail_in_the_run(metarun: Metarun) -> None:
+def test_recent_scores_with_other_names_do_not_fail_in_the_run(run: Metarun) -> None:
     """Anybody can write them with a valid checksum."""
-    metarun(*TINY, "out=run")
     folder = Path("run/checkpoints")
     state = checkpoint.load_state(folder / "last.pt")
     (folder / "previous.pt").unlink()
     checkpoint.save(folder / "last.pt", {**state, "recent": [{"speed": 1.0}]})
-    code, _, (line,) = metarun("resume=run", "steps=6", *TINY[:2])
+    code, _, (line,) = run("resume=run", "steps=6", *TINY[:2])
     assert code == 2
     assert "(recent.0.loss: Field required)" in line
     checkpoint.save(folder / "last.pt", {**state, "recent": [{"loss": 1.0, "speed": 1.0}]})
-    code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
+    code, _, err = run("resume=run", "steps=6", *TINY[:2])
     assert (code, err) == (0, [])
 
 
-def test_two_processes_do_not_train_in_one_folder(metarun: Metarun) -> None:
-    metarun(*TINY, "out=run")
+def test_two_processes_do_not_train_in_one_folder(run: Metarun) -> None:
     with alone_in(Path("run")):
-        code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
+        code, _, err = run("resume=run", "steps=6", *TINY[:2])
     who = f"process {os.getpid()} on {socket.gethostname()}"
     assert (code, err) == (2, [f"metarun: run: {who} is running in this folder"])
-    assert metarun("resume=run", "steps=6", *TINY[:2])[0] == 0
+    assert run("resume=run", "steps=6", *TINY[:2])[0] == 0
 
 
 @pytest.mark.parametrize("name", ["curves.png", "test_episodes.csv", "run.log"])
@@ -367,9 +360,8 @@ def test_many_test_episodes_do_not_delay_the_start(metarun: Metarun) -> None:
     assert result("run")["protocol"]["episodes_sha256"] is None
 
 
-def test_the_command_that_resumed_a_run_is_recorded(metarun: Metarun) -> None:
-    metarun(*TINY, "out=run")
-    metarun("resume=run", "steps=6", *TINY[:2])
+def test_the_command_that_resumed_a_run_is_recorded(run: Metarun) -> None:
+    run("resume=run", "steps=6", *TINY[:2])
     record = result("run")["run"]
     assert record["command"].endswith("out=run")
     assert record["resumed_with"] == [f"metarun resume=run steps=6 {' '.join(TINY[:2])}"]
@@ -386,40 +378,36 @@ def test_a_learner_without_parameters_is_refused(metarun: Metarun) -> None:
     assert not Path("run").exists()
 
 
-def test_results_are_kept_when_a_finished_run_continues(metarun: Metarun) -> None:
-    metarun(*TINY, "out=run")
+def test_results_are_kept_when_a_finished_run_continues(run: Metarun) -> None:
     first = Path("run/result.json").read_bytes()
-    assert metarun("resume=run", "steps=6", *TINY[:2])[0] == 0
+    assert run("resume=run", "steps=6", *TINY[:2])[0] == 0
     assert Path("run/evaluations/after_4_steps/result.json").read_bytes() == first
     for name in ("test_episodes.csv", "test_classes.csv"):
         assert Path("run/evaluations/after_4_steps", name).exists()
 
 
 @pytest.mark.parametrize("name", [".metarun.lock", ".metarun.holder", "run.log", "metrics.jsonl"])
-def test_links_in_a_run_folder_are_not_written_to(metarun: Metarun, name: str) -> None:
-    metarun(*TINY, "out=run")
+def test_links_in_a_run_folder_are_not_written_to(run: Metarun, name: str) -> None:
     Path("mine").write_text("precious")
     (Path("run") / name).unlink(missing_ok=True)
     (Path("run") / name).symlink_to(Path("mine").absolute())
-    code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
+    code, _, err = run("resume=run", "steps=6", *TINY[:2])
     assert (code, Path("mine").read_text()) == (2, "precious")
     assert err == [f"metarun: {Path('run') / name}: is a link; a run writes only to its own files"]
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "checkpoints/last.pt", "run.log"])
-def test_a_pipe_in_place_of_a_file_does_not_hang(metarun: Metarun, name: str) -> None:
-    metarun(*TINY, "out=run")
+def test_a_pipe_in_place_of_a_file_does_not_hang(run: Metarun, name: str) -> None:
     (Path("run") / name).unlink()
     os.mkfifo(Path("run") / name)
-    code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
+    code, _, err = run("resume=run", "steps=6", *TINY[:2])
     assert code in (1, 2)
     assert name in err[0]
 
 
-def test_a_saved_configuration_does_not_read_the_environment(metarun: Metarun) -> None:
-    metarun(*TINY, "out=run")
+def test_a_saved_configuration_does_not_read_the_environment(run: Metarun) -> None:
     file = Path("run/config.yaml")
     file.write_text(file.read_text().replace("tags: []", "tags: ['${oc.env:HOME}']"))
-    code, _, err = metarun("resume=run", "steps=6", *TINY[:2])
+    code, _, err = run("resume=run", "steps=6", *TINY[:2])
     assert code == 2
     assert err == [f"metarun: {file}: contains ${{…}}, which metarun never writes"]

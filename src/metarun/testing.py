@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,12 +56,17 @@ def tasks(
     ]
 
 
+@cache
+def _configuration(name: str, config_dir: str | None) -> dict[str, Any]:
+    return plain(compose([f"algo={name}"], config_dir))
+
+
 def build(name: str, batch_norm: str, config_dir: str | None = None) -> Learner:
     """Return the learner `algo=name` for 3 ways in float64, after one training batch.
 
     Its backbone is a small version of the one that the learner's YAML file selects.
     """
-    config = plain(compose([f"algo={name}"], config_dir))
+    config = _configuration(name, config_dir)
     folders = [Path(config_dir)] if config_dir else []
     size = {"filters": 6} if "filters" in config["backbone"] else {}
     statistics = {"batch_norm": batch_norm} if "batch_norm" in config["algo"] else {}
@@ -171,7 +177,7 @@ def of(name: str, config_dir: str | None = None) -> Callable[..., None]:
     """
     import pytest
 
-    has_key = "batch_norm" in plain(compose([f"algo={name}"], config_dir))["algo"]
+    has_key = "batch_norm" in _configuration(name, config_dir)["algo"]
     kinds = ("transductive", "inductive") if has_key else ("inductive",)
 
     @pytest.mark.parametrize("batch_norm", kinds)

@@ -38,11 +38,10 @@ def test_an_audit_without_a_run_writes_nothing(metarun: Metarun) -> None:
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_an_audit_of_a_run_is_saved_with_its_evaluations(metarun: Metarun) -> None:
-    assert metarun(*TINY, "out=run")[0] == 0
+def test_an_audit_of_a_run_is_saved_with_its_evaluations(run: Metarun) -> None:
     before = {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()}
     for name in ("audit", "audit_2"):
-        code, out, err = metarun("audit", "run=run", "episodes=4", *TINY[:2])
+        code, out, err = run("audit", "run=run", "episodes=4", *TINY[:2])
         assert (code, err) == (0, [])
         file = Path("run/evaluations", name, "audit.json")
         assert out.splitlines()[-1] == str(file)
@@ -100,14 +99,13 @@ def test_a_mistake_is_reported_in_one_line(metarun: Metarun, words: list[str], l
     assert [p.name for p in Path.cwd().iterdir()] == ["there.json"]
 
 
-def test_a_run_is_audited_as_it_was_trained(metarun: Metarun) -> None:
-    assert metarun(*TINY, "out=run")[0] == 0
-    code, _, err = metarun("audit", "run=run", "shots=2", *TINY[:2])
+def test_a_run_is_audited_as_it_was_trained(run: Metarun) -> None:
+    code, _, err = run("audit", "run=run", "shots=2", *TINY[:2])
     assert code == 2
     assert err[0].startswith("metarun: shots: audit cannot change it")
     for file in Path("run/checkpoints").iterdir():  # the best weights are in the last one too
         file.write_bytes(b"PK")
-    code, _, err = metarun("audit", "run=run", *TINY[:2])
+    code, _, err = run("audit", "run=run", *TINY[:2])
     assert (code, len(err)) == (2, 1)
     assert not Path("run/evaluations").exists()
 

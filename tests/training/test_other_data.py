@@ -23,19 +23,11 @@ PICTURES = ["data=image_folder", "data.root=pictures", "data.cache=cache", "name
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with runs of two algorithms on blobs (1×28×28)."""
-    folder = tmp_path_factory.mktemp("trained")
-    for algo in ("protonet", "maml"):
-        assert cli.main([*TINY, f"algo={algo}", f"out={folder / algo}"]) == 0
+def of_maml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of maml on blobs (1×28×28)."""
+    folder = tmp_path_factory.mktemp("trained") / "maml"
+    assert cli.main([*TINY, "algo=maml", f"out={folder}"]) == 0
     return folder
-
-
-@pytest.fixture
-def run(metarun: Metarun, trained: Path) -> Metarun:
-    """The command line, in a folder with a run of protonet."""
-    shutil.copytree(trained / "protonet", "run")
-    return metarun
 
 
 def write_pictures(items: np.ndarray, split: str, name: str) -> None:
@@ -91,9 +83,9 @@ def test_what_the_user_types_or_the_data_cannot_prepare_is_scaled(run: Metarun) 
     ],
 )
 def test_what_cannot_be_tested_is_refused_in_one_line(
-    metarun: Metarun, trained: Path, words: list[str], line: str
+    metarun: Metarun, of_maml: Path, words: list[str], line: str
 ) -> None:
-    shutil.copytree(trained / "maml", "run")
+    shutil.copytree(of_maml, "run")
     code, _, err = metarun("evaluate", "run=run", *words, *TREE)
     assert (code, len(err)) == (2, 1), err
     assert line in err[0]
@@ -139,8 +131,8 @@ def test_the_data_of_the_run_need_not_be_there(metarun: Metarun) -> None:
     assert protocol()["seen_in_training"] == {"classes": "unknown", "items": "unknown"}
 
 
-def test_tests_on_other_data_are_compared_with_each_other_only(run: Metarun, trained: Path) -> None:
-    shutil.copytree(trained / "maml", "other")
+def test_tests_on_other_data_are_compared_with_each_other_only(run: Metarun, of_maml: Path) -> None:
+    shutil.copytree(of_maml, "other")
     make_pictures()
     for name in ("run", "other"):
         words = [f"run={name}", "algo.batch_norm=inductive", *PICTURES]

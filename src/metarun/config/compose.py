@@ -55,26 +55,29 @@ def examine(loader: ConfigLoader, words: Sequence[str]) -> tuple[DictConfig | No
         if missing := missing_keys(cfg):
             mistakes += [f"{key}: has no value yet; give it one: {key}=VALUE" for key in missing]
             return cfg, mistakes
-        plain(cfg)
+        values = plain(cfg)
     except Exception as error:  # Hydra and OmegaConf raise errors of many types
         return None, list(dict.fromkeys([*mistakes, one_line(error)]))
     try:
-        checked(cfg)
+        checked(cfg, values)
     except Refused as refused:
         mistakes += refused.mistakes
     return cfg, list(dict.fromkeys(mistakes))
 
 
-def checked(cfg: DictConfig) -> RunConfig:
+def checked(cfg: DictConfig, values: dict[str, Any] | None = None) -> RunConfig:
     """Resolve the configuration without its `hydra` node, and check its top-level keys.
 
     Paths become absolute, also in `cfg`.
+
+    Args:
+        values: what `plain(cfg)` returns, if it is known.
 
     Raises:
         Refused: one line for each mistake.
     """
     try:
-        config = RunConfig.model_validate(plain(cfg))
+        config = RunConfig.model_validate(plain(cfg) if values is None else values)
     except ValidationError as error:
         raise Refused(*explain(error)) from None
     except OmegaConfBaseException as error:
@@ -118,8 +121,11 @@ def _refuse_other_bytes(path: str, typed: str) -> None:
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
     """The configuration without its `hydra` node, resolved but not checked, as a dict."""
-    without_hydra = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
-    return OmegaConf.to_container(without_hydra, resolve=True)
+    return {
+        key: OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+        for key, node in cfg.items()
+        if key != "hydra"
+    }
 
 
 def _compose_known(
