@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from metarun.algorithms import BatchNormKind
 from metarun.algorithms.gradient_learner import GradientLearner, stackable, stacked
 from metarun.algorithms.inner_loop import Adapted, Normalised, Weights
-from metarun.config.schema import show
+from metarun.config.explanation import show
 from metarun.errors import Refused
 from metarun.layerwise.chain import Outputs, chain_of
 from metarun.layerwise.inner_loop import adapted_together

@@ -11,10 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from metarun.config.compose import examine
+from metarun.config.explanation import show
 from metarun.config.groups import OF_SWEEPS, hydra_for, options_of
 from metarun.config.layers import Loader
 from metarun.config.overrides import PATHS, keys
-from metarun.config.schema import GROUPS, show
+from metarun.config.schema import GROUPS
 from metarun.errors import Refused
 
 KEYS = {  # for each command: its keys that are not keys of the configuration

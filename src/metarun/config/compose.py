@@ -17,9 +17,10 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from metarun.config.command_line import expand
+from metarun.config.explanation import explain
 from metarun.config.groups import hydra_for, is_choice, wrong_choice
 from metarun.config.overrides import missing_keys, one_line, parse, sift, unknown_key, with_any
-from metarun.config.schema import PLACES, RunConfig, explain
+from metarun.config.schema import PLACES, RunConfig
 from metarun.errors import Refused
 
 

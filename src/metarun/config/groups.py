@@ -18,9 +18,10 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
+from metarun.config.explanation import show
 from metarun.config.layers import Loader
 from metarun.config.overrides import nearest
-from metarun.config.schema import GROUPS, show
+from metarun.config.schema import GROUPS
 from metarun.errors import Refused
 
 OF_SWEEPS = ("hydra/launcher", "hydra/sweeper")

@@ -13,8 +13,9 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from metarun.config.explanation import explain
 from metarun.config.overrides import nearest
-from metarun.config.schema import GROUPS, OF_ALL_DATA, Start, explain
+from metarun.config.schema import GROUPS, OF_ALL_DATA, Start
 from metarun.errors import Refused
 
 # The package of each group, and the number of positional arguments of its targets.

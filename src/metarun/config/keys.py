@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from metarun.config.explanation import show
 from metarun.config.instantiate import HOMES, find_target, keys_of
 from metarun.config.layers import TABLES
 from metarun.config.overrides import leaves, one_line
 from metarun.config.published import BATCH_NORMS
-from metarun.config.schema import Start, show
+from metarun.config.schema import Start
 from metarun.errors import Refused
 
 SKIPPED = ("_target_", "defaults", "recommended", *TABLES)  # not keys of the choice

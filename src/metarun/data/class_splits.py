@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metarun.config.schema import show
+from metarun.config.explanation import show
 from metarun.data.duplicates import named
 from metarun.errors import Refused
 from metarun.files import read_or_refuse

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from metarun.config.schema import show
+from metarun.config.explanation import show
 from metarun.errors import Refused
 from metarun.loggers import Guarded, Run
 from metarun.loggers.tensorboard import TensorboardLogger

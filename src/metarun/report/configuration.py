@@ -8,7 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from metarun.config.schema import PLACES, show
+from metarun.config.explanation import show
+from metarun.config.schema import PLACES
 from metarun.errors import printable
 from metarun.report.untrusted import read_own
 from metarun.runs.yaml_file import MAX_BYTES, parse_yaml

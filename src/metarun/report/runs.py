@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metarun.config.schema import show
+from metarun.config.explanation import show
 from metarun.errors import Refused, printable
 from metarun.report import configuration
 from metarun.report.entry import Entry, Stat

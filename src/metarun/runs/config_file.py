@@ -12,9 +12,10 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from metarun.config.compose import checked, compose
+from metarun.config.explanation import explain, show
 from metarun.config.groups import hydra_for
 from metarun.config.overrides import keys, leaves, nearest, parse, with_any
-from metarun.config.schema import GROUPS, PLACES, RunConfig, explain, show
+from metarun.config.schema import GROUPS, PLACES, RunConfig
 from metarun.errors import Refused
 from metarun.files import read_whole, write_whole
 from metarun.runs.places import cache_mistake, data_home, use_data_home_of_this_machine

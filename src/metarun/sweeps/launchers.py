@@ -14,8 +14,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from metarun.config.compose import examine
+from metarun.config.explanation import show
 from metarun.config.overrides import length, nearest, parse
-from metarun.config.schema import show
 from metarun.errors import Refused, say
 from metarun.sweeps.cluster import CLUSTERS, run_submitted
 from metarun.sweeps.job import Job

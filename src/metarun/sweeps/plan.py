@@ -15,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from metarun.config.compose import examine
+from metarun.config.explanation import show
 from metarun.config.overrides import one_line, parse
-from metarun.config.schema import GROUPS, show
+from metarun.config.schema import GROUPS
 from metarun.errors import Refused
 from metarun.sweeps.job import Job, Sweep
 from metarun.sweeps.launchers import count

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from metarun.config.schema import RunConfig, show
+from metarun.config.explanation import show
+from metarun.config.schema import RunConfig
 from metarun.data import duplicates
 from metarun.data.classes import Facts, Split
 from metarun.tasks.any_size import ANY, shots_of

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from metarun.config.explanation import show
 from metarun.config.published import cell_of
-from metarun.config.schema import RunConfig, show
+from metarun.config.schema import RunConfig
 from metarun.data.classes import Split
 from metarun.data.duplicates import repeats
 from metarun.data.recordings import Recordings

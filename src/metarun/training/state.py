@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn, optim
 
-from metarun.config.schema import show
+from metarun.config.explanation import show
 from metarun.runs import checkpoint, metrics
 from metarun.runs.content import misfit
 from metarun.training.optimizer import Outer

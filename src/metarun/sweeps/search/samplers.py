@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from metarun.config.schema import Seed, explain
+from metarun.config.explanation import explain
+from metarun.config.schema import Seed
 from metarun.errors import Refused
 
 if TYPE_CHECKING:
