@@ -59,7 +59,7 @@ class Goals:
     episodes: int
     dtype: torch.dtype = torch.float32
     facts = None
-    spec = Spec((2,), 2, RETURN, examples=False)
+    spec = Spec((2,), 2, RETURN, kind="environments")
     sha256 = hashlib.sha256(b"point 1").hexdigest()
 
     @property

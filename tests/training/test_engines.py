@@ -31,9 +31,9 @@ def composed() -> RunConfig:
     return checked(compose(["algo=maml", "shots=1", "train_queries=1", "meta_batch=32"]))
 
 
-def engine_of(learner: Learner, device: str = "cpu", examples: bool = True, **keys: Any) -> str:
+def engine_of(learner: Learner, device: str = "cpu", kind: str = "examples", **keys: Any) -> str:
     config = composed().model_copy(update=keys)
-    engine = set_engine(learner, config, replace(spec(), examples=examples), device).engine
+    engine = set_engine(learner, config, replace(spec(), kind=kind), device).engine
     assert learner.engine == engine
     return engine
 
@@ -104,7 +104,7 @@ def test_auto_chooses_the_loop_for_what_others_may_not_compute(device: str) -> N
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_auto_lets_policies_act_in_several_environments_at_once(device: str) -> None:
-    assert engine_of(maml(), device, examples=False) == "vmap"
+    assert engine_of(maml(), device, kind="environments") == "vmap"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import nn
 
-from metarun.tasks.task import Evidence, Judged, Model, Task
+from metarun.tasks.task import Evidence, Judged, Kind, Model, Task
 
 BatchNormKind = Literal["transductive", "inductive"]
 
@@ -28,12 +28,8 @@ class Learner(nn.Module):
         per_label_head: the head has separate weights for each label, so the number of ways must be
             the same in training and in evaluation.
         needs_labels: the learner only classifies; it cannot predict real numbers.
-        needs_examples: the learner indexes the items of a support, so a support cannot be an
-            environment.
-        minimises: the learner minimises functions, see `metarun.algorithms.function_optimizer`; it
-            takes no other tasks, and no other learner takes functions.
-        remembers: the learner is a policy with a memory, for trials without a support; it takes no
-            other tasks, and no other learner takes trials.
+        takes: the kinds of tasks that the learner takes, see `metarun.Spec`. One that indexes the
+            items of a support takes `examples` only.
         engines: the engines that can compute the learner's tasks; `loop` takes one after another.
         engine: the engine in use.
         tasks_at_once: number of tasks that `outer_losses` gets at once in training.
@@ -55,9 +51,7 @@ class Learner(nn.Module):
     learns: bool = True
     per_label_head: bool = False
     needs_labels: bool = True
-    needs_examples: bool = True
-    minimises: bool = False
-    remembers: bool = False
+    takes: tuple[Kind, ...] = ("examples",)
     engines: tuple[str, ...] = ("loop",)
     engine: str = "loop"
     tasks_at_once: int = 1

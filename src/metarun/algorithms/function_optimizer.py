@@ -25,8 +25,8 @@ class FunctionOptimizer(Learner):
         second_order: gradients of training flow through the gradients of the functions.
     """
 
-    needs_labels = needs_examples = False
-    minimises = True
+    needs_labels = False
+    takes = ("functions",)
     tasks_at_once = 128
     unroll = 0
     second_order = False

@@ -152,7 +152,8 @@ class LSTM(Learner):
     """
 
     per_label_head = True
-    needs_labels = needs_examples = False
+    needs_labels = False
+    takes = ("examples", "environments")
     adapts_alike = True
     slope = False  # the inputs of the LSTM are treated as constants
 

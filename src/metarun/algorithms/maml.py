@@ -47,7 +47,8 @@ class MAML(GradientLearner):
         Refused: the network has no part of that name.
     """
 
-    needs_labels = needs_examples = False
+    needs_labels = False
+    takes = ("examples", "environments")
     adapts_alike = True
     engines = (*GradientLearner.engines, "layerwise")
 

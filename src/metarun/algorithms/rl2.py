@@ -47,8 +47,8 @@ class RL2(Learner):
         hidden: units of the recurrent layer, a GRU.
     """
 
-    needs_labels = needs_examples = False
-    joint = remembers = True
+    needs_labels, joint = False, True
+    takes = ("trials",)
 
     def __init__(self, backbone: nn.Module, spec: Spec, *, hidden: PositiveInt = 32) -> None:
         super().__init__()

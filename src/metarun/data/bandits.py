@@ -64,7 +64,7 @@ class BanditTasks(EnvironmentTasks):
 
     @property
     def spec(self) -> Spec:
-        return Spec((self.arms + 1,), self.arms, TRIAL, examples=False)
+        return Spec((self.arms + 1,), self.arms, TRIAL, kind="trials")
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -46,7 +46,7 @@ class EnvironmentTasks:
     @property
     def spec(self) -> Spec:
         kind = self.environment
-        return Spec(kind.inputs, kind.outputs, RETURN, examples=False)
+        return Spec(kind.inputs, kind.outputs, RETURN, kind="environments")
 
     @property
     def sha256(self) -> str:

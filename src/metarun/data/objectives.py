@@ -49,7 +49,7 @@ class Functions:
     @property
     def spec(self) -> Spec:
         size, objective = self.family.dimension, self.family.objective
-        return Spec((size,), size, objective, self.horizon, examples=False, functions=True)
+        return Spec((size,), size, objective, self.horizon, kind="functions")
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Functions:
         return replace(self, device=device, dtype=dtype)

@@ -71,8 +71,8 @@ def as_trained(split: Any, inputs: Shape, data: str) -> Any:
         Refused: the items have another shape and are not pictures, or the learner's are not.
     """
     shape = split.spec.inputs if hasattr(split, "choose") else tuple(split.shape)
-    of_functions = hasattr(split, "choose") and split.spec.functions  # optimizers see to their size
-    if shape == inputs or of_functions:
+    own_size = hasattr(split, "choose") and split.spec.kind == "functions"  # up to an optimizer
+    if shape == inputs or own_size:
         return split
     pictures = all(isinstance(s, tuple) and len(s) == 3 and s[0] in MODES for s in (shape, inputs))
     if not pictures or type(split) is not Split or split.items.dtype != np.uint8:

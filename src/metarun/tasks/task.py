@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from metarun.tasks.objectives import Objective
 
 Inputs = Tensor | Mapping[str, Tensor]
+Kind = Literal["examples", "environments", "trials", "functions"]  # of tasks, see `Spec`
 Model = Callable[[Inputs], Tensor]
 
 
@@ -124,8 +125,9 @@ class Spec:
         shots: support items per class, or per task for data without classes; 0 if it varies. Of a
             function: the number of its evaluations.
         classes: number of meta-train classes; 0 for data without classes.
-        examples: whether supports and queries are `Examples`.
-        functions: whether they are functions to minimise, `metarun.tasks.optimizee.Optimizee`.
+        kind: what supports and queries are: `examples`; `environments`, in which a policy acts;
+            `trials`, environments without a support (`metarun.tasks.environment`); or `functions`
+            to minimise (`metarun.tasks.optimizee`).
     """
 
     inputs: tuple[int, ...] | Mapping[str, tuple[int, ...]]
@@ -133,8 +135,12 @@ class Spec:
     objective: Objective
     shots: int = 0
     classes: int = 0
-    examples: bool = True
-    functions: bool = False
+    kind: Kind = "examples"
+
+    @property
+    def examples(self) -> bool:
+        """Whether supports and queries are `Examples`."""
+        return self.kind == "examples"
 
 
 def each(function: Callable[..., Tensor], *inputs: Inputs) -> Inputs:

@@ -10,10 +10,22 @@ from metarun.config.schema import RunConfig
 from metarun.data import duplicates
 from metarun.data.classes import Facts, Split
 from metarun.tasks.any_size import ANY, shots_of
-from metarun.tasks.environment import TRIAL
 from metarun.tasks.task import Spec
 
 RUN = {"train": "train_", "val": "", "test": ""}  # split → prefix of the keys of its task sizes
+
+SPECIALISTS = {  # what a learner takes → why it takes nothing else
+    ("functions",): "minimises functions, and tasks of {data} are none; use data=objectives",
+    ("trials",): "learns from the action and the reward before, which items of {data} do not "
+    "contain; use data=bandits",
+}
+KINDS = {  # tasks that other learners do not take
+    "functions": "adapts a network, but tasks of {data} are functions; algo=learned_optimizer and "
+    "algo=hand_optimizer minimise them",
+    "trials": "adapts to supports, and trials of {data} have none; algo=rl2 learns within a trial",
+    "environments": "needs supports made of examples, but those of {data} are environments; "
+    "algo=maml supports environments",
+}
 
 
 def check_capacity(
@@ -102,33 +114,10 @@ def check_learner(config: RunConfig, learner: Any, spec: Spec) -> list[str]:
             f"{f'{expected} token ids' if expected else 'n-grams'}; leave data.tokens out, which "
             "follows the backbone"
         ]
-    minimises = getattr(learner, "minimises", False)
-    if spec.functions and not minimises:
-        return [
-            f"algo={algo} data={data}: {algo} adapts a network, but tasks of {data} are functions; "
-            "algo=learned_optimizer and algo=hand_optimizer minimise them"
-        ]
-    if minimises and not spec.functions:
-        return [
-            f"algo={algo} data={data}: {algo} minimises functions, and tasks of {data} are none; "
-            "use data=objectives"
-        ]
-    trials, remembers = spec.objective is TRIAL, getattr(learner, "remembers", False)
-    if trials and not remembers:
-        return [
-            f"algo={algo} data={data}: {algo} adapts to supports, and trials of {data} have none; "
-            "algo=rl2 learns within a trial"
-        ]
-    if remembers and not trials:
-        return [
-            f"algo={algo} data={data}: {algo} learns from the action and the reward before, which "
-            f"items of {data} do not contain; use data=bandits"
-        ]
-    if not spec.examples and getattr(learner, "needs_examples", True):
-        return [
-            f"algo={algo} data={data}: {algo} needs supports made of examples, but those of "
-            f"{data} are environments; algo=maml supports environments"
-        ]
+    takes = getattr(learner, "takes", ("examples",))
+    if spec.kind not in takes:
+        reason = SPECIALISTS.get(takes) or KINDS[spec.kind]
+        return [f"algo={algo} data={data}: {algo} {reason.format(data=data)}"]
     if not spec.objective.labels and getattr(learner, "needs_labels", True):
         return [
             f"algo={algo} data={data}: {algo} predicts classes, but the targets of {data} are "

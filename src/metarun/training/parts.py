@@ -143,7 +143,7 @@ def assemble(
     mistakes.settle()
     keep_freed_memory()
     torch.set_num_threads(config.threads or THREADS)
-    if spec.functions and trained_spec and trained_spec["shots"] < spec.shots:
+    if spec.kind == "functions" and trained_spec and trained_spec["shots"] < spec.shots:
         log.warning(
             "data.horizon=%d: %s was trained on paths of %d steps",
             *(spec.shots, config.choices.algo, trained_spec["shots"]),
