@@ -115,7 +115,7 @@ def test_auto_lets_policies_act_in_several_environments_at_once(device: str) -> 
         (maml(), {"precision": "bfloat16"}, "engine=vmap: autocast to bfloat16 has no effect"),
         (
             maml(),
-            {"examples": False, "engine": "layerwise"},
+            {"kind": "environments", "engine": "layerwise"},
             "engine=layerwise: supports of glyphs are environments",
         ),
         (
