@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 
 from metarun.runs.lock import HOLDER
 from metarun.sweeps.cluster import Submitted
-from metarun.sweeps.configs import Configs
-from metarun.sweeps.job import Job, Sweep
+from metarun.sweeps.job import Job
+from metarun.sweeps.shared import Sweep
 from tests.conftest import TINY
 from tests.faults.conftest import assert_same
 from tests.sweeps.commands import run_here, start, status
@@ -78,5 +78,5 @@ def test_a_job_that_slurm_restarts_is_resumed(
 ) -> None:
     monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
     monkeypatch.setattr(Job, "run", lambda self: int(self.sweep.go_on))
-    job = Job(0, 1, Path("0"), (), Sweep(Path(), Configs(None), go_on=False))
+    job = Job(0, 1, Path("0"), (), Sweep(Path(), go_on=False))
     assert Submitted(job)() == expected

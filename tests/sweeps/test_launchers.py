@@ -15,9 +15,9 @@ from omegaconf import OmegaConf
 from metarun.config.groups import hydra_for
 from metarun.config.overrides import length, parse
 from metarun.sweeps import launchers
-from metarun.sweeps.configs import Configs
-from metarun.sweeps.job import Job, Sweep
+from metarun.sweeps.job import Job
 from metarun.sweeps.plan import master_config
+from metarun.sweeps.shared import Sweep
 from tests.conftest import TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -140,7 +140,7 @@ def test_no_process_is_started_without_a_job(
 ) -> None:
     processes = []
     monkeypatch.setattr(launchers, "run_in_parallel", lambda jobs, n, threads: processes.append(n))
-    sweep = Sweep(Path(), Configs(None), go_on=False)
+    sweep = Sweep(Path(), go_on=False)
     jobs = [Job(n, 2, Path(str(n)), (f"seed={n}",), sweep) for n in (0, 1)]
     launchers.run_jobs(jobs, "joblib", {"n_jobs": 100})
     assert processes == [2]

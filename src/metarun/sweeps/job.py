@@ -15,25 +15,10 @@ from metarun.config.schema import RunConfig
 from metarun.errors import Occupied, Refused, RunFailed, complain
 from metarun.files import check_own, make_folder, write_whole
 from metarun.process import describe
-from metarun.sweeps.configs import Configs
+from metarun.sweeps.shared import Sweep
 
 if TYPE_CHECKING:  # importing it would import torch
     from metarun.training.loop import Trial
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What the jobs of a sweep share.
-
-    Attributes:
-        folder: the folder of the sweep.
-        configs: the config folders.
-        go_on: whether the sweep is resumed.
-    """
-
-    folder: Path
-    configs: Configs
-    go_on: bool
 
 
 @dataclass(frozen=True)
@@ -55,7 +40,7 @@ class Job:
     @property
     def command(self) -> str:
         """The command line that makes the run of the job alone."""
-        return self.sweep.configs.command(self.overrides)
+        return self.sweep.command(self.overrides)
 
     def resumed(self) -> Job:
         """Return the job as one of a resumed sweep."""
@@ -95,7 +80,7 @@ class Job:
         from metarun.training.display import announce, conclude_job
 
         announce(self.number, self.overrides, self.jobs)
-        conclude_job(self.make(*self.sweep.configs.compose(self.overrides)))
+        conclude_job(self.make(*self.sweep.compose(self.overrides)))
         return 0
 
     def make(

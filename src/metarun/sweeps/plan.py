@@ -19,8 +19,9 @@ from metarun.config.explanation import show
 from metarun.config.overrides import one_line, parse
 from metarun.config.schema import GROUPS
 from metarun.errors import Refused
-from metarun.sweeps.job import Job, Sweep
+from metarun.sweeps.job import Job
 from metarun.sweeps.launchers import count
+from metarun.sweeps.shared import Sweep
 
 NUMBER = "${hydra.job.num}"  # the default of hydra.sweep.subdir
 

@@ -18,9 +18,8 @@ from metarun.errors import Interrupted, Refused, RunFailed, refusing_os_errors
 from metarun.files import make_folder, write_whole
 from metarun.plots.figure import drawn
 from metarun.sweeps import launchers, plan, replay
-from metarun.sweeps.configs import Configs
-from metarun.sweeps.job import Sweep
 from metarun.sweeps.search import best, setup
+from metarun.sweeps.shared import Sweep
 
 log = logging.getLogger(__name__)
 OK_STATUSES = ("completed", "pruned", "running")  # running: in another process
@@ -51,7 +50,7 @@ def start(overrides: Sequence[str], config_dir: str | None) -> int:
             f"hydra.sweep.dir={folder}: holds a sweep already; "
             f"choose another folder, or go on with that sweep: metarun resume={folder}"
         )
-    return _run(loader, master, Sweep(folder, Configs.of(config_dir, overrides), go_on=False))
+    return _run(loader, master, Sweep.of(folder, overrides, config_dir, go_on=False))
 
 
 def with_fixed_values(override: Override, loader: ConfigLoader) -> str:
@@ -98,7 +97,7 @@ def go_on(folder: Path, new: Sequence[str], config_dir: str | None) -> int:
     parsed, _ = parse(loader, overrides, sweep=True)
     launchers.check(parsed, loader)
     master = plan.master_config(loader, parsed, is_search)
-    return _run(loader, master, Sweep(folder, Configs.of(config_dir, overrides), go_on=True))
+    return _run(loader, master, Sweep.of(folder, overrides, config_dir, go_on=True))
 
 
 def _run(loader: ConfigLoader, master: DictConfig, sweep: Sweep) -> int:

@@ -13,9 +13,8 @@ from omegaconf import OmegaConf
 from metarun.config.schema import GROUPS
 from metarun.errors import Refused, printable
 from metarun.files import make_folder, read_whole, write_whole
-from metarun.sweeps.configs import Configs
-from metarun.sweeps.job import Sweep
 from metarun.sweeps.search.study import Study
+from metarun.sweeps.shared import Sweep
 from metarun.tasks.headline import Headline
 
 if TYPE_CHECKING:
@@ -40,14 +39,13 @@ def save(study: Study, sweep: Sweep) -> None:
 
 def _write_best(study: Study, best: FrozenTrial, sweep: Sweep) -> None:
     """Write the choices of the best trial, and the keys that differ from those choices."""
-    configs = sweep.configs
-    choices, raw = _composed(configs, study.space.overrides_for(best.params))
+    choices, raw = _composed(sweep, study.space.overrides_for(best.params))
     groups = {
         group: choices[group]
         for group in GROUPS
         if group not in GROUPS_AS_KEYS and choices.get(group) is not None
     }
-    _, base = _composed(configs, [f"{group}={name}" for group, name in groups.items()])
+    _, base = _composed(sweep, [f"{group}={name}" for group, name in groups.items()])
     content = {
         "defaults": [{f"override /{group}": name} for group, name in groups.items()],
         **_changes(base, raw),
@@ -71,9 +69,9 @@ def _write_best(study: Study, best: FrozenTrial, sweep: Sweep) -> None:
     write_whole(file, text)
 
 
-def _composed(configs: Configs, overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, Any]]:
+def _composed(sweep: Sweep, overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, Any]]:
     """Return the choices that the overrides make, and their settings with `${…}` not resolved."""
-    cfg, mistakes = configs.compose(overrides)
+    cfg, mistakes = sweep.compose(overrides)
     if cfg is None:
         raise Refused(*mistakes)
     return cfg.hydra.runtime.choices, OmegaConf.to_container(cfg, resolve=False)
@@ -112,9 +110,9 @@ def _command(sweep: Sweep) -> str:
 
     It takes `--config-dir` for the sweep, so a config folder of the user goes to the search path.
     """
-    config_dir, search_path = sweep.configs.config_dir, sweep.configs.search_path
-    if config_dir and not search_path:
-        search_path = (f"hydra.searchpath=[file://{config_dir}]",)
+    search_path = sweep.search_path
+    if sweep.config_dir and not search_path:
+        search_path = (f"hydra.searchpath=[file://{sweep.config_dir}]",)
     folder = str(_relative(sweep.folder))
     return shlex.join(["metarun", "experiment=best", "--config-dir", folder, *search_path])
 

@@ -14,12 +14,12 @@ from metarun.config.overrides import nearest, parse
 from metarun.config.schema import GROUPS
 from metarun.errors import Refused, refusing_os_errors
 from metarun.files import make_folder
-from metarun.sweeps.configs import Configs
-from metarun.sweeps.job import Job, Sweep
+from metarun.sweeps.job import Job
 from metarun.sweeps.search.samplers import Settings
 from metarun.sweeps.search.search_space import SEARCH, Dimension, Space, read_space
 from metarun.sweeps.search.study import Study, import_optuna
 from metarun.sweeps.search.trial import Trial
+from metarun.sweeps.shared import Sweep
 
 KEYS = tuple(f"hydra.sweeper.{name}" for name in Settings.model_fields)
 SWEEPER_KEYS = ("hydra.sweeper.max_batch_size", "hydra.sweeper.params")  # without a search
@@ -92,8 +92,8 @@ def trials_of(
     parsed, mistakes = parse(loader, overrides["task"], sweep=True)
     if mistakes:
         raise Refused(*mistakes)
-    space = read_space(parsed, _integer_keys(sweep.configs, read_space(parsed)))
-    _check_choices(sweep.configs, space)
+    space = read_space(parsed, _integer_keys(sweep, read_space(parsed)))
+    _check_choices(sweep, space)
     folder, count = sweep.folder, settings.trials
     with refusing_os_errors(f"hydra.sweep.dir={folder}", "cannot be written to"):
         make_folder(folder)
@@ -107,23 +107,23 @@ def trials_of(
     ], None
 
 
-def _integer_keys(configs: Configs, space: Space) -> list[str]:
+def _integer_keys(sweep: Sweep, space: Space) -> list[str]:
     """Return the searched keys whose default value is an integer."""
     choices = {d.key: d.choices[0] for d in _groups(space)}
     groups = Space(tuple(o for o in space.overrides if isinstance(o, str) or o.key in choices))
-    cfg, mistakes = configs.compose(groups.overrides_for(choices))
+    cfg, mistakes = sweep.compose(groups.overrides_for(choices))
     if cfg is None or mistakes:
         return []
     return [d.key for d in space.dimensions if type(OmegaConf.select(cfg, d.key)) is int]
 
 
-def _check_choices(configs: Configs, space: Space) -> None:
+def _check_choices(sweep: Sweep, space: Space) -> None:
     """Check that each choice of each group composes with the first value of other dimensions."""
     first = {d.key: d.choices[0] if d.choices else d.low for d in space.dimensions}
-    mistakes = configs.compose(space.overrides_for(first))[1]
+    mistakes = sweep.compose(space.overrides_for(first))[1]
     for d in _groups(space):
         for choice in d.choices[1:]:
-            _, others = configs.compose(space.overrides_for({**first, d.key: choice}))
+            _, others = sweep.compose(space.overrides_for({**first, d.key: choice}))
             for mistake in others:
                 is_known = mistake.startswith((f"{d.key}=", *mistakes))
                 with_choice = f"{mistake} (with {d.override_for(choice)})"

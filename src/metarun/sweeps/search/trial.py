@@ -60,7 +60,7 @@ class Trial(Job):
         """Run the trial with its values, and report its outcome to the search."""
         from metarun.training.display import conclude_job, console
 
-        cfg, mistakes = self.sweep.configs.compose(self.overrides)
+        cfg, mistakes = self.sweep.compose(self.overrides)
         reports = Reports(study, self.number, self.out, cfg)
         try:
             if self.sweep.go_on:

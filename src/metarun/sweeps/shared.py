@@ -1,4 +1,4 @@
-"""The config folders of a sweep, from which its jobs are composed."""
+"""What the jobs of a sweep share: its folder, and the config folders that compose them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
@@ -16,22 +17,28 @@ from metarun.config.groups import hydra_for
 
 
 @dataclass(frozen=True)
-class Configs:
-    """The config folders of the user.
+class Sweep:
+    """What the jobs of a sweep share.
 
     Attributes:
+        folder: the folder of the sweep.
+        go_on: whether the sweep is resumed.
         config_dir: the absolute path of `--config-dir`, or `None`.
         search_path: the overrides of `hydra.searchpath`.
     """
 
-    config_dir: str | None
+    folder: Path
+    go_on: bool
+    config_dir: str | None = None
     search_path: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, config_dir: str | None, overrides: Sequence[str]) -> Configs:
-        """Return the folders that a sweep with these overrides uses."""
+    def of(
+        cls, folder: Path, overrides: Sequence[str], config_dir: str | None, go_on: bool
+    ) -> Sweep:
+        """Return what the jobs of a sweep with these overrides share."""
         search_path = (o for o in overrides if o.lstrip("+").startswith("hydra.searchpath="))
-        return cls(config_dir and os.path.abspath(config_dir), tuple(search_path))
+        return cls(folder, go_on, config_dir and os.path.abspath(config_dir), tuple(search_path))
 
     def compose(self, overrides: Sequence[str]) -> tuple[DictConfig | None, list[str]]:
         """Compose the overrides of a job as a single run does; see `config.compose.examine`."""
