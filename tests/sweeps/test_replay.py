@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from metarun.errors import Refused
-from metarun.sweeps.replay import is_replayable, replace_launcher, saved_overrides
+from metarun.sweeps.replay import changed, is_replayable, saved_overrides
 from tests.conftest import OWN, TINY
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -168,10 +168,10 @@ def test_only_safe_launcher_keys_are_replayed(word: str, safe: bool) -> None:
 
 def test_another_launcher_replaces_the_keys_of_the_first() -> None:
     words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "shots=1,2", "threads=1"]
-    other = replace_launcher(words, ["hydra/launcher=submitit_local"])
+    other = changed(words, ["hydra/launcher=submitit_local"])
     assert other == ["shots=1,2", "threads=1", "hydra/launcher=submitit_local"]
-    more = replace_launcher(words, ["hydra.launcher.n_jobs=4"])
+    more = changed(words, ["hydra.launcher.n_jobs=4"])
     assert more == ["hydra/launcher=joblib", "shots=1,2", "threads=1", "hydra.launcher.n_jobs=4"]
     for word in ("steps=5", "hydra.launcher._target_=os.system", "hydra.sweep.subdir=x"):
         with pytest.raises(Refused, match="keeps the settings of a sweep"):
-            replace_launcher(words, [word])
+            changed(words, [word])

@@ -17,6 +17,7 @@ from metarun.sweeps import launchers
 from metarun.sweeps.plan import is_inside
 from metarun.sweeps.search import setup
 
+TRIALS = setup.KEYS[0]
 REPLAYABLE = ("hydra.sweep.subdir=", "hydra/launcher=", "hydra/sweeper=")
 REPLAYABLE += tuple(f"{key}=" for key in setup.KEYS)
 LAUNCHER_KEYS = (  # safe to read from multirun.yaml: they run no code
@@ -60,7 +61,7 @@ def saved_overrides(sweep: Path) -> list[str]:
 
 def _check_safe(override: str, sweep: Path) -> None:
     """Refuse an override that can run code, read the environment or write elsewhere."""
-    file, key = sweep / "multirun.yaml", override.partition("=")[0].lstrip("+~")
+    file, key = sweep / "multirun.yaml", _key(override)
     if key.startswith("hydra.searchpath"):
         raise Refused(
             f"{file}: {override}: code in that folder could run; if you trust it, "
@@ -82,34 +83,40 @@ def is_replayable(override: str) -> bool:
     return bool(match and match[1] in LAUNCHER_KEYS and PLAIN.fullmatch(match[2]))
 
 
-def replace_launcher(saved: list[str], new: Sequence[str], also: str = "") -> list[str]:
-    """Return the saved overrides of a sweep with another launcher or other launcher keys.
-
-    Args:
-        saved: the overrides that the sweep was started with.
-        new: the overrides given to `resume`.
-        also: other overrides that `resume` accepts, for the message.
+def changed(saved: Sequence[str], new: Sequence[str]) -> list[str]:
+    """Return the saved overrides of a sweep with those given to `resume` in their place.
 
     Raises:
-        Refused: `new` has an override that is not for the launcher.
+        Refused: `new` has an override that is neither for the launcher nor, for a search, the
+            number of trials.
     """
+    is_search, new_keys = setup.is_search(saved), {_key(override) for override in new}
     for override in new:
-        key = override.partition("=")[0].lstrip("+")
-        allowed = key == "hydra/launcher" or re.fullmatch(r"hydra\.launcher\.(?!_)\w+", key)
-        if not allowed or "=" not in override:
+        if is_search and override.startswith(f"{TRIALS}="):
+            continue
+        if is_search and _key(override).startswith("hydra.sweeper."):
+            raise Refused(
+                f"{override}: resume keeps the settings of a search; only {TRIALS}=N can be changed"
+            )
+        if not re.match(r"\+*(hydra/launcher|hydra\.launcher\.(?!_)\w+)=", override):
+            also = f"{TRIALS}=N, " if is_search else ""
             raise Refused(
                 f"{override}: resume keeps the settings of a sweep; "
                 f"only {also}hydra/launcher=NAME and hydra.launcher.KEY=… can be changed"
             )
-    new_keys = {override.partition("=")[0].lstrip("+") for override in new}
     other_launcher = "hydra/launcher" in new_keys
     unchanged = [
         override
         for override in saved
-        if (key := override.partition("=")[0].lstrip("+")) not in new_keys
+        if (key := _key(override)) not in new_keys
         and not (other_launcher and key.startswith("hydra.launcher."))
     ]
     return [*unchanged, *new]
+
+
+def _key(override: str) -> str:
+    """Return the key of an override without the `+` or `~` before it."""
+    return override.partition("=")[0].lstrip("+~")
 
 
 def check_caches(overrides: Sequence[Override], file: Path) -> None:

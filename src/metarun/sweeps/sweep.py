@@ -88,15 +88,11 @@ def go_on(folder: Path, new: Sequence[str], config_dir: str | None) -> int:
         Refused: `multirun.yaml` is invalid or not safe to replay, or `new` changes other keys.
     """
     loader = hydra_for(config_dir).config_loader
-    overrides = replay.saved_overrides(folder)
-    replay.check_caches(parse(loader, overrides, sweep=True)[0], folder / "multirun.yaml")
-    overrides, new = setup.change_trials(overrides, new)
-    is_search = setup.is_search(overrides)
-    also = f"{setup.KEYS[0]}=N, " if is_search else ""
-    overrides = replay.replace_launcher(overrides, new, also)
+    overrides = replay.changed(replay.saved_overrides(folder), new)
     parsed, _ = parse(loader, overrides, sweep=True)
+    replay.check_caches(parsed, folder / "multirun.yaml")
     launchers.check(parsed, loader)
-    master = plan.master_config(loader, parsed, is_search)
+    master = plan.master_config(loader, parsed, setup.is_search(overrides))
     return _run(loader, master, Sweep.of(folder, overrides, config_dir, go_on=True))
 
 

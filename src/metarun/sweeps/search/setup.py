@@ -45,29 +45,6 @@ def search_key_mistakes(parsed: Sequence[Override]) -> list[str]:
     return mistakes
 
 
-def change_trials(saved: list[str], new: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Set the number of trials of a saved search, if `new` has one.
-
-    Returns:
-        The overrides of the search, and the overrides in `new` that are not for the search.
-
-    Raises:
-        Refused: `new` has another key of the search.
-    """
-    prefix = f"{KEYS[0]}="
-    if not is_search(saved):
-        return saved, list(new)
-    trials = [override for override in new if override.startswith(prefix)]
-    others = [override for override in new if override not in trials]
-    for override in others:
-        if override.partition("=")[0].lstrip("+").startswith("hydra.sweeper."):
-            raise Refused(
-                f"{override}: resume keeps the settings of a search; only {prefix}N can be changed"
-            )
-    unchanged = [override for override in saved if not (trials and override.startswith(prefix))]
-    return [*unchanged, *trials], others
-
-
 def trials_of(
     loader: ConfigLoader, master: DictConfig, sweep: Sweep
 ) -> tuple[list[Job], int | None]:
