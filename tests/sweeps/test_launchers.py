@@ -70,7 +70,7 @@ def added(*words: str, cores: int = 8) -> int | None:
     search = "hydra/sweeper=optuna" in words
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(launchers, "cores", lambda: cores)
-        return launchers.threads_of(loader, master_config(loader, overrides, search), search)
+        return launchers.threads_of(master_config(loader, overrides, search), overrides, search)
 
 
 def test_the_number_of_threads_is_an_override() -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from metarun.config.compose import examine
 from metarun.config.explanation import show
-from metarun.config.overrides import length, nearest, parse
+from metarun.config.overrides import length, nearest
 from metarun.errors import Refused, say
 from metarun.sweeps.cluster import CLUSTERS, run_submitted
 from metarun.sweeps.job import Job
@@ -53,7 +53,7 @@ def share(
     return processes, threads or max(1, cores // processes)
 
 
-def threads_of(loader: ConfigLoader, master: DictConfig, search: bool) -> int | None:
+def threads_of(master: DictConfig, parsed: Sequence[Override], search: bool) -> int | None:
     """Return the number of threads of jobs that run in other processes; `None` if it is set.
 
     The number of threads changes rounding. As an override it is saved with the sweep, so that a
@@ -61,12 +61,11 @@ def threads_of(loader: ConfigLoader, master: DictConfig, search: bool) -> int | 
 
     Args:
         master: the configuration that all jobs share.
+        parsed: the overrides of the jobs.
 
     Raises:
         Refused: there are too many jobs.
     """
-    words = OmegaConf.to_container(master.hydra.overrides)["task"]  # ${…} is not resolved
-    parsed, _ = parse(loader, words, sweep=True)
     jobs = master.hydra.sweeper.trials if search else count(parsed)
     if any(o.key_or_group == "threads" for o in parsed):
         return None

@@ -20,7 +20,6 @@ from metarun.config.overrides import one_line, parse
 from metarun.config.schema import GROUPS
 from metarun.errors import Refused
 from metarun.sweeps.job import Job
-from metarun.sweeps.launchers import count
 from metarun.sweeps.shared import Sweep
 
 NUMBER = "${hydra.job.num}"  # the default of hydra.sweep.subdir
@@ -60,14 +59,13 @@ def _is_hydra(override: Override) -> bool:
     return override.is_hydra_override() or override.key_or_group == "hydra"
 
 
-def jobs_of(loader: ConfigLoader, master: DictConfig, sweep: Sweep) -> tuple[list[Job], int | None]:
-    """Return the jobs, and how many of them are launched together; `None`: all.
+def overrides_of_jobs(loader: ConfigLoader, master: DictConfig) -> list[Override]:
+    """Return the overrides of the jobs: those in `hydra.sweeper.params`, then the typed ones.
 
     Raises:
-        Refused: a key of the sweeper is invalid, there are too many jobs, or the folder of a job
-            would not be in that of the sweep.
+        Refused: a key of the sweeper is invalid.
     """
-    sweeper = OmegaConf.to_container(master.hydra.sweeper)
+    sweeper = OmegaConf.to_container(master.hydra.sweeper)  # ${…} is not resolved
     size, params = sweeper.get("max_batch_size"), sweeper.get("params") or {}
     if not isinstance(params, Mapping):
         line = f"hydra.sweeper.params={show(params)}"
@@ -80,11 +78,21 @@ def jobs_of(loader: ConfigLoader, master: DictConfig, sweep: Sweep) -> tuple[lis
     parsed, mistakes = parse(loader, words, sweep=True)
     if mistakes:
         raise Refused(*mistakes)
-    count(parsed)
+    return parsed
+
+
+def jobs_of(
+    loader: ConfigLoader, master: DictConfig, parsed: Sequence[Override], sweep: Sweep
+) -> list[Job]:
+    """Return the jobs: every combination of the values in the overrides.
+
+    Raises:
+        Refused: the folder of a job would not be in that of the sweep.
+    """
     combinations = list(_combinations(parsed))
     folders = _folders(loader, master, combinations, sweep.folder)
     jobs = enumerate(zip(folders, combinations, strict=True))
-    return [Job(n, len(folders), out, tuple(job), sweep) for n, (out, job) in jobs], size
+    return [Job(n, len(folders), out, tuple(job), sweep) for n, (out, job) in jobs]
 
 
 def _combinations(overrides: Sequence[Override]) -> Iterator[Sequence[str]]:

@@ -42,7 +42,6 @@ def start(overrides: Sequence[str], config_dir: str | None) -> int:
     if mistakes:
         raise Refused(*mistakes)
     launchers.check(parsed, loader)
-    parsed, _ = parse(loader, [with_fixed_values(o, loader) for o in parsed], sweep=True)
     master = plan.master_config(loader, parsed, setup.is_search(overrides))
     folder = folder_at(master, "hydra.sweep.dir")
     if (folder / "multirun.yaml").exists():
@@ -100,21 +99,30 @@ def _run(loader: ConfigLoader, master: DictConfig, sweep: Sweep) -> int:
     """Run the jobs, print the results, and return the exit code."""
     folder = sweep.folder
     OmegaConf.update(master, "hydra.sweep.dir", str(folder))
-    search = setup.is_search(OmegaConf.to_container(master.hydra.overrides)["hydra"])
-    if (threads := launchers.threads_of(loader, master, search)) is not None:
-        master.hydra.overrides.task.append(f"threads={threads}")
-    begin = setup.trials_of if search else plan.jobs_of
-    jobs, size = begin(loader, master, sweep)
+    saved = master.hydra.overrides
+    of_hydra = OmegaConf.to_container(saved)["hydra"]  # ${…} is not resolved
+    search = setup.is_search(of_hydra)
+    parsed = plan.overrides_of_jobs(loader, master)
+    lines = [with_fixed_values(override, loader) for override in parsed]
+    if (threads := launchers.threads_of(master, parsed, search)) is not None:
+        lines.append(f"threads={threads}")
+    saved.task = lines  # with those in hydra.sweeper.params
+    saved.hydra = [o for o in of_hydra if not o.lstrip("+").startswith("hydra.sweeper.params")]
+    parsed, _ = parse(loader, lines, sweep=True)
+    if search:
+        jobs = setup.trials_of(master, parsed, sweep)
+    else:
+        jobs = plan.jobs_of(loader, master, parsed, sweep)
     launcher = master.hydra.runtime.choices["hydra/launcher"]
     keys = OmegaConf.to_container(master.hydra.launcher, resolve=True)
+    size = master.hydra.sweeper.get("max_batch_size") or len(jobs)  # of a search: all at once
     with refusing_os_errors(f"hydra.sweep.dir={folder}", "cannot be written to"):
         make_folder(folder)
         write_whole(folder / "multirun.yaml", OmegaConf.to_yaml(master))
     failed = False
     try:
-        for first in range(0, len(jobs), size or len(jobs)):
-            batch = jobs[first : first + (size or len(jobs))]
-            failed |= launchers.run_jobs(batch, launcher, keys)
+        for first in range(0, len(jobs), size):
+            failed |= launchers.run_jobs(jobs[first : first + size], launcher, keys)
     except OSError as error:
         reason = f"{error.filename or folder}: {error.strerror or error}"
         raise RunFailed(f"{reason}; the sweep can go on: metarun resume={folder}") from error

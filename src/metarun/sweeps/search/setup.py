@@ -6,11 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from metarun.config.overrides import nearest, parse
+from metarun.config.overrides import nearest
 from metarun.config.schema import GROUPS
 from metarun.errors import Refused, refusing_os_errors
 from metarun.files import make_folder
@@ -45,30 +44,23 @@ def search_key_mistakes(parsed: Sequence[Override]) -> list[str]:
     return mistakes
 
 
-def trials_of(
-    loader: ConfigLoader, master: DictConfig, sweep: Sweep
-) -> tuple[list[Job], int | None]:
+def trials_of(master: DictConfig, parsed: Sequence[Override], sweep: Sweep) -> list[Job]:
     """Check the settings and the overrides, and create or open the folder of the search.
 
     Args:
         master: the configuration of the sweep, with its `hydra` node.
-
-    Returns:
-        The trials, which are launched together: none waits for the slowest of a batch.
+        parsed: the overrides of the trials.
 
     Raises:
         Refused: with a line for every mistake.
     """
     import_optuna()
     settings = Settings.checked(OmegaConf.to_container(master.hydra.sweeper, resolve=True))
-    overrides = OmegaConf.to_container(master.hydra.overrides)
-    if any(o.startswith("hydra.sweep.subdir=") for o in overrides["hydra"]):
+    words = OmegaConf.to_container(master.hydra.overrides)["hydra"]
+    if any(word.startswith("hydra.sweep.subdir=") for word in words):
         raise Refused(
             "hydra.sweep.subdir: a search numbers the folders of its trials; leave it out"
         )
-    parsed, mistakes = parse(loader, overrides["task"], sweep=True)
-    if mistakes:
-        raise Refused(*mistakes)
     space = read_space(parsed, _integer_keys(sweep, read_space(parsed)))
     _check_choices(sweep, space)
     folder, count = sweep.folder, settings.trials
@@ -81,7 +73,7 @@ def trials_of(
     return [
         Trial(number, count, root / str(number), fixed, sweep, space, settings)
         for number in range(count)
-    ], None
+    ]
 
 
 def _integer_keys(sweep: Sweep, space: Space) -> list[str]:
