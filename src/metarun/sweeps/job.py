@@ -104,7 +104,6 @@ class Job:
         folders = [] if cfg is None else user_folders(cfg)
         go_on = self.sweep.go_on or self._started_elsewhere(config)
         has_result = (self.out / "result.json").exists() and not go_on
-        has_run = has_result or (self.out / "config.yaml").exists()
         check_own(self.out, (), (".hydra",))
         make_folder(self.out / ".hydra")
         write_whole(self.out / ".hydra/overrides.yaml", OmegaConf.to_yaml(list(self.overrides)))
@@ -120,7 +119,7 @@ class Job:
         except Occupied:
             raise
         except Refused as refused:
-            if has_run or (self.out / "config.yaml").exists():
+            if has_result or (self.out / "config.yaml").exists():
                 raise RunFailed("; ".join(refused.mistakes)) from refused
             error, run = refused.mistakes, {"command": self.command}
             results.write(self.out, {"status": "failed", "error": error, "run": run})

@@ -133,7 +133,7 @@ def serve() -> None:
     does when its parent has ended.
     """
     print_anything()
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # KeyboardInterrupt
     parent = Connection(os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # processes of a job do not inherit the connection
     jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -160,7 +160,3 @@ def _receive(parent: Connection, jobs: queue.SimpleQueue[Job | None]) -> None:
     finally:
         jobs.put(None)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -23,17 +23,18 @@ MAX_BYTES = 2**28  # about a million validations
 def open_journal(file: Path, lock: FileLock) -> Any:
     """Open the journal as Optuna storage, which holds `lock` while it appends a line.
 
+    The caller holds the lock.
+
     Raises:
         Refused: a line of the journal is damaged; the file is not changed.
     """
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    with lock:
-        if file.exists():
-            _drop_incomplete_line(file)
-            _check_lines(file)
-        return JournalStorage(JournalFileBackend(str(file), _Lock(lock, file)))
+    if file.exists():
+        _drop_incomplete_line(file)
+        _check_lines(file)
+    return JournalStorage(JournalFileBackend(str(file), _Lock(lock, file)))
 
 
 def _check_lines(file: Path) -> None:

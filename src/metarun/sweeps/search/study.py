@@ -124,10 +124,6 @@ class Study:
         trials = self.trials()
         return trials[number].state.name if number < len(trials) else "WAITING"
 
-    def value(self, number: int) -> float | None:
-        """Return the objective of trial `number`, or `None` if it has none."""
-        return self.trials()[number].value
-
     def values(self, number: int) -> dict[str, Any]:
         """Return the values of trial `number` by key; propose them if the trial has none.
 
