@@ -19,6 +19,7 @@ import yaml
 from filelock import FileLock
 
 from metarun.loggers import Guarded
+from metarun.runs.lock import alone_in
 from metarun.sweeps import sweep
 from metarun.sweeps.search.study import Study
 from metarun.sweeps.search.trial import Reports
@@ -278,6 +279,18 @@ def test_a_trial_that_another_process_runs_is_skipped(metarun: Metarun, whole: P
     code, out, _ = metarun("resume=sweep", *TINY[:2])
     assert (code, out.count("finished before")) == (0, 1)
     assert result("sweep/1")["status"] == "completed"
+
+
+def test_a_trial_whose_run_another_process_resumes_has_not_failed(metarun: Metarun) -> None:
+    Path("sweep/1").mkdir(parents=True)
+    words = ["hydra.sweeper.trials=2", RATE, "hydra.sweep.dir=sweep"]
+    with alone_in(Path("sweep/1")):
+        code, out, err = metarun(*SEARCH, *words)
+    assert (code, err) == (0, [])
+    assert "skipped: " in out
+    assert states("sweep") == [1]
+    assert metarun("resume=sweep", *TINY[:2])[0] == 0
+    assert states("sweep") == [1, 1]
 
 
 def test_resume_reports_a_result_that_is_not_in_the_journal(metarun: Metarun, whole: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from metarun.errors import Pruned, Refused, RunFailed
+from metarun.errors import Occupied, Pruned, Refused, RunFailed
 from metarun.sweeps.job import Job
 from metarun.sweeps.search import best
 from metarun.sweeps.search.samplers import Settings, prune_reason
@@ -71,6 +71,8 @@ class Trial(Job):
             reason = prune_reason(self.settings)
             console().print(f"  ended early: {reason} at step {pruned.step}")
             return 0
+        except Occupied:  # by the process that resumes the run of the trial alone
+            raise
         except (Refused, RunFailed) as error:
             # Where the disk is full or the folder holds another run, the trial can be resumed.
             if not isinstance(error.__cause__, OSError | Refused):
