@@ -81,6 +81,7 @@ def test_the_number_of_threads_is_an_override() -> None:
     assert added("hydra/launcher=joblib", "workers=auto", "shots=1,5") == 4
     assert added("hydra/launcher=submitit_local", "shots=1,5") == 1
     assert added("hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=3") == 3
+    assert added("hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=null") == 1
     words = ("hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=4", "workers=2")
     assert added(*words) == 2
 

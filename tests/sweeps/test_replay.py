@@ -59,6 +59,7 @@ def test_an_override_that_reads_the_environment_is_refused(tmp_path: Path, overr
 def test_overrides_that_refer_to_other_keys_are_replayed(tmp_path: Path) -> None:
     task = ["shots=1,2", "train_shots=${shots}", "tags=[a,'1: b']"]
     hydra = ["hydra.sweep.subdir=${algo.distance}/${hydra.job.num}", "hydra/launcher=joblib"]
+    hydra += ["hydra.sweeper.max_batch_size=2"]
     sweep = sweep_file(tmp_path / "sweep", task, [*hydra, "hydra.sweep.dir=x", "hydra.mode=RUN"])
     assert saved_overrides(sweep) == [*task, *hydra]
 
@@ -117,6 +118,16 @@ def test_a_link_within_the_sweep_is_kept(tmp_path: Path) -> None:
     sweep = sweep_file(tmp_path / "sweep", ["seed=0,1"])
     (sweep / "best").symlink_to("0")
     assert saved_overrides(sweep) == ["seed=0,1"]
+
+
+def test_an_override_that_cannot_be_read_is_not_left_out(metarun: Metarun) -> None:
+    sweep_file(Path("sweep"), [*TINY[2:], "seed=0,1", "shots=(1"])
+    code, _, err = metarun("resume=sweep", *DIR, "hydra.launcher.n_jobs=(2")
+    assert code == 2
+    assert [line.partition(": not an override: ")[0] for line in err] == [
+        "metarun: shots=(1",
+        "metarun: hydra.launcher.n_jobs=(2",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -316,9 +316,13 @@ def test_later_values_replace_a_single_one(metarun: Metarun) -> None:
 
 def test_the_values_of_a_sweep_can_be_in_params(metarun: Metarun) -> None:
     words = ["hydra.sweeper.params={algo: 'glob(*maml)'}", "shots=90", "hydra.sweep.dir=sweep"]
-    metarun("-m", *TINY, *words, "hydra.sweeper.max_batch_size=1")
+    _, _, first = metarun("-m", *TINY, *words, "hydra.sweeper.max_batch_size=1")
     for number, algo in enumerate(("algo=fomaml", "algo=maml")):
         assert algo in json.loads(Path(f"sweep/{number}/result.json").read_text())["run"]["command"]
+    saved = OmegaConf.load("sweep/multirun.yaml").hydra.overrides.task
+    assert saved[0] == "algo=choice(fomaml,maml)"
+    code, _, again = metarun("resume=sweep", *TINY[:2])
+    assert (code, again) == (1, first)
 
 
 def test_a_full_disk_under_a_sweep_names_the_file(metarun: Metarun) -> None:

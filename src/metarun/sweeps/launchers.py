@@ -75,7 +75,7 @@ def threads_of(master: DictConfig, parsed: Sequence[Override], search: bool) -> 
     if name == "joblib":
         jobs = jobs if type(jobs) is int else 1
         return share(cores(), jobs, keys.n_jobs, threads, workers)[1]
-    return threads or max(1, keys.cpus_per_task // workers) if name in CLUSTERS else None
+    return threads or max(1, (keys.cpus_per_task or 1) // workers) if name in CLUSTERS else None
 
 
 def check(overrides: Sequence[Override], loader: ConfigLoader) -> None:

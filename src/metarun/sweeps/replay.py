@@ -19,7 +19,7 @@ from metarun.sweeps.search import setup
 
 TRIALS = setup.KEYS[0]
 REPLAYABLE = ("hydra.sweep.subdir=", "hydra/launcher=", "hydra/sweeper=")
-REPLAYABLE += tuple(f"{key}=" for key in setup.KEYS)
+REPLAYABLE += ("hydra.sweeper.max_batch_size=", *(f"{key}=" for key in setup.KEYS))
 LAUNCHER_KEYS = (  # safe to read from multirun.yaml: they run no code
     *launchers.COUNTS,
     "gpus_per_node",

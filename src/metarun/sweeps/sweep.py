@@ -88,7 +88,9 @@ def go_on(folder: Path, new: Sequence[str], config_dir: str | None) -> int:
     """
     loader = hydra_for(config_dir).config_loader
     overrides = replay.changed(replay.saved_overrides(folder), new)
-    parsed, _ = parse(loader, overrides, sweep=True)
+    parsed, mistakes = parse(loader, overrides, sweep=True)
+    if mistakes:
+        raise Refused(*mistakes)
     replay.check_caches(parsed, folder / "multirun.yaml")
     launchers.check(parsed, loader)
     master = plan.master_config(loader, parsed, setup.is_search(overrides))
