@@ -23,7 +23,8 @@ from metarun.runs.lock import alone_in
 from metarun.sweeps import sweep
 from metarun.sweeps.search.study import Study
 from metarun.sweeps.search.trial import Reports
-from tests.conftest import TINY, blank, signal_in_step
+from metarun.training.processes import WorkerEnded
+from tests.conftest import TINY, before_each_step, blank, signal_in_step
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
 SEARCH = ["-m", *TINY, "hydra/sweeper=optuna", "queries=1", "val_episodes=2", "test_episodes=2"]
@@ -216,6 +217,21 @@ def test_a_trial_can_be_resumed_after_a_full_disk(
     assert states("sweep") == [1, 1]
     assert result("sweep/1")["run"]["command"] == result(f"{whole}/1")["run"]["command"]
     assert result("sweep/1")["test"] == result(f"{whole}/1")["test"]
+
+
+def test_a_trial_can_be_resumed_after_a_worker_was_killed(metarun: Metarun) -> None:
+    def end(step: int) -> None:
+        if step == 2:
+            raise WorkerEnded("a worker has ended")
+
+    with pytest.MonkeyPatch.context() as patch:
+        before_each_step(patch, end)
+        code, _, err = metarun(*SEARCH, "hydra.sweeper.trials=1", RATE, "hydra.sweep.dir=sweep")
+    assert (code, len(err)) == (1, 1)
+    assert "a worker has ended; step 1 is saved" in err[0]
+    assert states("sweep") == []
+    assert metarun("resume=sweep", *TINY[:2])[0] == 0
+    assert states("sweep") == [1]
 
 
 def test_an_interrupted_search_can_be_resumed(metarun: Metarun, whole: Path) -> None:

@@ -59,6 +59,7 @@ class Trial(Job):
     def _search(self, study: Study) -> int:
         """Run the trial with its values, and report its outcome to the search."""
         from metarun.training.display import conclude_job, console
+        from metarun.training.processes import WorkerEnded
 
         cfg, mistakes = self.sweep.compose(self.overrides)
         reports = Reports(study, self.number, self.out, cfg)
@@ -74,8 +75,9 @@ class Trial(Job):
         except Occupied:  # by the process that resumes the run of the trial alone
             raise
         except (Refused, RunFailed) as error:
-            # Where the disk is full or the folder holds another run, the trial can be resumed.
-            if not isinstance(error.__cause__, OSError | Refused):
+            # Where the disk is full, a worker was killed or the folder holds another run, the trial
+            # can be resumed.
+            if not isinstance(error.__cause__, OSError | WorkerEnded | Refused):
                 study.tell(self.number, "FAIL")
             raise
         conclude_job(result)
