@@ -17,7 +17,6 @@ from metarun.sweeps import launchers
 from metarun.sweeps.plan import is_inside
 from metarun.sweeps.search import setup
 
-TRIALS = setup.KEYS[0]
 REPLAYABLE = ("hydra.sweep.subdir=", "hydra/launcher=", "hydra/sweeper=")
 REPLAYABLE += ("hydra.sweeper.max_batch_size=", *(f"{key}=" for key in setup.KEYS))
 LAUNCHER_KEYS = (  # safe to read from multirun.yaml: they run no code
@@ -90,20 +89,21 @@ def changed(saved: Sequence[str], new: Sequence[str]) -> list[str]:
         Refused: `new` has an override that is neither for the launcher nor, for a search, the
             number of trials.
     """
-    is_search, new_keys = setup.is_search(saved), {_key(override) for override in new}
+    is_search, trials = setup.is_search(saved), f"{setup.TRIALS}="
     for override in new:
-        if is_search and override.startswith(f"{TRIALS}="):
+        if is_search and override.startswith(trials):
             continue
         if is_search and _key(override).startswith("hydra.sweeper."):
             raise Refused(
-                f"{override}: resume keeps the settings of a search; only {TRIALS}=N can be changed"
+                f"{override}: resume keeps the settings of a search; only {trials}N can be changed"
             )
         if not re.match(r"\+*(hydra/launcher|hydra\.launcher\.(?!_)\w+)=", override):
-            also = f"{TRIALS}=N, " if is_search else ""
+            also = f"{trials}N, " if is_search else ""
             raise Refused(
                 f"{override}: resume keeps the settings of a sweep; "
                 f"only {also}hydra/launcher=NAME and hydra.launcher.KEY=… can be changed"
             )
+    new_keys = {_key(override) for override in new}
     other_launcher = "hydra/launcher" in new_keys
     unchanged = [
         override

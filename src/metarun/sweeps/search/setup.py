@@ -20,6 +20,7 @@ from metarun.sweeps.search.study import Study, import_optuna
 from metarun.sweeps.search.trial import Trial
 from metarun.sweeps.shared import Sweep
 
+TRIALS = "hydra.sweeper.trials"
 KEYS = tuple(f"hydra.sweeper.{name}" for name in Settings.model_fields)
 SWEEPER_KEYS = ("hydra.sweeper.max_batch_size", "hydra.sweeper.params")  # without a search
 
@@ -67,7 +68,7 @@ def trials_of(master: DictConfig, parsed: Sequence[Override], sweep: Sweep) -> l
     with refusing_os_errors(f"hydra.sweep.dir={folder}", "cannot be written to"):
         make_folder(folder)
         if count < (started := len(Study(folder, space, settings).trials())):
-            raise Refused(f"{KEYS[0]}={count}: {folder} already has {started} trials")
+            raise Refused(f"{TRIALS}={count}: {folder} already has {started} trials")
     fixed = tuple(o for o in space.overrides if isinstance(o, str))
     root = Path(os.path.abspath(folder))
     return [
