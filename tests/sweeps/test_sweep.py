@@ -325,6 +325,23 @@ def test_the_values_of_a_sweep_can_be_in_params(metarun: Metarun) -> None:
     assert (code, again) == (1, first)
 
 
+def test_a_job_that_another_process_did_is_kept_also_after_another_resume(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that started the sweep reaches job 1 after two others have resumed it."""
+    original = job_module.Job.__call__
+
+    def resume_first(job: job_module.Job) -> int:
+        if job.number == 1 and not job.sweep.go_on:
+            assert metarun("resume=sweep", *TINY[:2])[0] == 0
+            assert metarun("resume=sweep", *TINY[:2])[0] == 0
+        return original(job)
+
+    monkeypatch.setattr(job_module.Job, "__call__", resume_first)
+    code, _, err = metarun("-m", *TINY, "shots=1,2", "hydra.sweep.dir=sweep")
+    assert (code, err) == (0, [])
+
+
 def test_a_full_disk_under_a_sweep_names_the_file(metarun: Metarun) -> None:
     words = ["-m", *TINY, "shots=90,91", "hydra.sweep.dir=sweep"]
     with pytest.MonkeyPatch.context() as patch:

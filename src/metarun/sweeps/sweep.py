@@ -118,9 +118,11 @@ def _run(loader: ConfigLoader, master: DictConfig, sweep: Sweep) -> int:
     launcher = master.hydra.runtime.choices["hydra/launcher"]
     keys = OmegaConf.to_container(master.hydra.launcher, resolve=True)
     size = master.hydra.sweeper.get("max_batch_size") or len(jobs)  # of a search: all at once
+    file, text = folder / "multirun.yaml", OmegaConf.to_yaml(master)
     with refusing_os_errors(f"hydra.sweep.dir={folder}", "cannot be written to"):
         make_folder(folder)
-        write_whole(folder / "multirun.yaml", OmegaConf.to_yaml(master))
+        if not (sweep.go_on and file.read_bytes() == text.encode()):  # `Job` compares its age
+            write_whole(file, text)
     failed = False
     try:
         for first in range(0, len(jobs), size):
