@@ -103,10 +103,12 @@ def test_a_run_from_the_folder_to_the_labels(metarun, folder, tmp_path):
     weights = ("algo=simpleshot", "backbone.weights=run", *two, "out=of_weights")
     assert metarun("predict", *weights)[0] == 0
     records = [
-        json.loads((tmp_path / name / "prediction.json").read_text())["spectrograms"]
+        json.loads((tmp_path / name / "prediction.json").read_text())
         for name in ("of_run", "of_weights", "of_oid")
     ]
-    assert records[0] == records[1] == result["run"]["spectrograms"] != records[2]
+    assert {r["normalisation"] for r in records} == {result["protocol"]["normalisation"]}
+    scales = [record["spectrograms"] for record in records]
+    assert scales[0] == scales[1] == result["run"]["spectrograms"] != scales[2]
     new = ("data=audio_folder", f"data.root={folder}", "data.fractions=[0,0,1]", "episodes=4")
     assert metarun("evaluate", "run=run", *new, "name=new")[0] == 0  # in the seconds of the run
     code, _, err = metarun("predict", "run=run", "support=two", "query=bad", "out=none")
@@ -128,6 +130,27 @@ def test_an_empty_file_is_one_line_and_nothing_is_written(metarun, folder, tmp_p
     assert line.startswith(f"metarun: {tmp_path}/words/yes/9.wav: not a sound file")
     assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == ["words"]
     assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_recordings_of_another_form_are_named_each_time(folder, tmp_path, caplog):
+    shutil.copytree(folder, tmp_path / "words")
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "words/yes/6.wav", rng.normal(0, 0.1, 8000), 8000)
+    soundfile.write(tmp_path / "words/no/7.wav", rng.normal(0, 0.1, (16_000, 2)), 16_000)
+    for _ in range(2):  # the second time from the cache
+        caplog.clear()
+        data(tmp_path / "words", tmp_path / "cache").load()
+        assert "resampled and mixed: no/7.wav, yes/6.wav" in caplog.text
+
+
+def test_silent_recordings_have_a_scale(tmp_path):
+    for number, word in enumerate(WORDS):
+        for take in range(3):
+            path = tmp_path / "silent" / word / f"{take}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, np.zeros(8000 + 1000 * number + 100 * take), 16_000)
+    split = data(tmp_path / "silent", tmp_path / "cache").load()["train"]
+    assert np.isfinite(split.scale(split.items)).all()
 
 
 def test_the_folder_is_required(tmp_path):

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import NonNegativeInt
@@ -18,6 +19,7 @@ from metarun.data.own_recordings import OwnRecordings
 from metarun.data.preparation.cache import prepared
 from metarun.data.preparation.class_folders import Depth
 from metarun.data.preparation.kinds import SOUNDS
+from metarun.data.preparation.mel import RATE
 from metarun.data.preparation.picture_classes import first
 from metarun.data.preparation.sound import read_sounds
 from metarun.data.preparation.spectrograms import Mels, Seconds, Spoken, frames_of, padded
@@ -80,22 +82,35 @@ class AudioFolder(OwnFolder, OwnRecordings):
         images = prepared(
             self.folder / hashlib.sha256(place).hexdigest()[:12],
             f"audio_folder {PREPARATION} mels {self.mels} frames {frames} {state}",
-            lambda: padded(self._read(), self.mels, notes, frames),
+            lambda: padded(self._read(notes), self.mels, notes, frames),
             notes,
             self.root,
         )
+        if changed := images.notes.get("changed"):
+            log.warning(
+                "recordings of another rate than 16 kHz or of several channels, resampled and "
+                "mixed: %s",
+                named(changed),
+            )
         voices = np.zeros(len(images.items), np.int64)
         return recorded(images, self.classes, voices, self.seconds)
 
-    def _read(self) -> Iterator[Spoken]:
+    def _read(self, notes: dict[str, Any]) -> Iterator[Spoken]:
         """The recordings of each class.
+
+        Args:
+            notes: gets `changed`, the names of files of another rate or of several channels.
 
         Raises:
             Refused: some cannot be read.
         """
-        mistakes = Mistakes()
+        mistakes, changed = Mistakes(), notes.setdefault("changed", [])
         for name, files in self.listing.classes.items():
             sounds = mistakes.catch(read_sounds, {file.path: file.path for file in files}) or {}
             samples = [sound.samples for sound in sounds.values()]
+            found = zip(files, sounds.values(), strict=False)
+            changed += [
+                f"{name}/{file.name}" for file, s in found if (s.rate, s.channels) != (RATE, 1)
+            ]
             yield Spoken(name, samples, [file.name for file in files])
         mistakes.settle()

@@ -63,4 +63,5 @@ def _scale(split: Split, lengths: np.ndarray) -> Scale:
         histogram[0] -= items.shape[2] * (items.shape[-1] * count - lengths[first:][:count].sum())
     values, total = np.arange(256), histogram.sum()
     mean = float(values @ histogram / total)
-    return Scale(mean, float(np.sqrt((values - mean) ** 2 @ histogram / total)))
+    deviation = float(np.sqrt((values - mean) ** 2 @ histogram / total))
+    return Scale(mean, deviation or 1.0)  # 0: all recordings are silent

@@ -13,6 +13,7 @@ import numpy as np
 
 from metarun.data.preparation.pixels import Span
 from metarun.data.preparation.spectrograms import Scale
+from metarun.data.recordings import Recordings
 from metarun.errors import Refused
 from metarun.files import write_whole
 from metarun.predict import page, written
@@ -119,7 +120,7 @@ def predict(source: Trained | Untrained, places: Places, items: Items, command: 
         "items": kind,
         "shape": list(support.items.shape[1:]),
         "wide_pixel_range": [known.low, known.high] if isinstance(known, Span) else None,
-        "normalisation": NORMALISATION,
+        "normalisation": Recordings.normalisation if isinstance(known, Scale) else NORMALISATION,
         "spectrograms": known._asdict() if isinstance(known, Scale) else None,
         "support": places.path("support"),
         "support_items": dict(zip(support.names, support.counts, strict=True)),

@@ -54,6 +54,10 @@ def test_other_formats_are_read(tmp_path) -> None:
         (wav(tone(16_000), 16_000)[:30], "not a sound file"),
         (wav(np.zeros(0), 16_000), "0 ms long; a sound should last 64 ms at least"),
         (wav(tone(8000, 0.063), 8000), "63 ms long; a sound should last 64 ms at least"),
+        (
+            wav(tone(16_000), 2**31 - 1),
+            "2,147,483,647 samples per second; a sound should",
+        ),
         (wav(np.full(2000, np.nan), 16_000, subtype="FLOAT"), "not all samples are numbers"),
     ],
 )

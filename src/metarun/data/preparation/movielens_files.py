@@ -21,6 +21,7 @@ from metarun.errors import Refused
 HOME = "https://grouplens.org/datasets/movielens/"
 AGES = (1, 18, 25, 35, 45, 50, 56)  # youngest age of each group of MovieLens 1M
 WHOLE, HALF = [1, 2, 3, 4, 5], [n / 2 for n in range(1, 11)]  # possible ratings
+HEADERS = {"ratings.csv": "userId,movieId,rating,timestamp", "movies.csv": "movieId,title,genres"}
 FLAGS = "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy "
 FLAGS += "Film-Noir Horror Musical Mystery Romance Sci-Fi Thriller War Western"  # order in u.item
 
@@ -71,6 +72,8 @@ def _year(title: str) -> int | None:
 def _flagged(row: Sequence[str]) -> Item:
     """`Title | 01-Jan-1995 | … | 0 | 1 | …`"""
     date, flags = row[1], row[4:]
+    if wrong := set(flags) - {"0", "1"}:
+        raise ValueError(f"flag of a genre {min(wrong)!r}, not 0 or 1")
     genres = [name for name, flag in zip(FLAGS.split(), flags, strict=True) if flag == "1"]
     return (int(date[-4:]) if date[-4:].isdigit() else None), genres
 
@@ -121,17 +124,11 @@ def read(root: Path, name: str) -> Movies:
             f"data.root={root}: has no {' and no '.join(missing)}{''.join(others)}; unpack "
             f"ml-{name}.zip there, which {HOME} offers"
         )
-    items = {
-        row[0]: _read(place, version.item, row[1:]) for place, row in _rows(folder, version, 1)
-    }
+    items = _by_number(folder, version, 1, version.item)
     for number, (_, genres) in items.items():
         if not genres:
             raise Refused(f"{folder / version.files[1]}: item {number} has no genre; it needs one")
-    users: dict[str, dict[str, str]] = {}
-    if version.user:
-        users = {
-            row[0]: _read(place, version.user, row[1:]) for place, row in _rows(folder, version, 2)
-        }
+    users = _by_number(folder, version, 2, version.user) if version.user else {}
     return Movies(items, users, list(_ratings(folder, version, items, users)))
 
 
@@ -157,13 +154,24 @@ def _ratings(
         yield user, item, value
 
 
+def _by_number(
+    folder: Path, version: Version, which: int, reader: Callable[[Sequence[str]], Any]
+) -> dict[str, Any]:
+    """What each line of a file says about the number in its first column."""
+    table: dict[str, Any] = {}
+    for place, (number, *row) in _rows(folder, version, which):
+        if number in table:
+            raise Refused(f"{place}: number {number} a second time; once is right")
+        table[number] = _read(place, reader, row)
+    return table
+
+
 def _rows(folder: Path, version: Version, which: int) -> Iterator[tuple[str, list[str]]]:
     """The columns of each line of a file, and the place of the line for messages."""
     file, separator = folder / version.files[which], version.separator
     content = text(file, "utf-8-sig" if separator == "," else "latin-1")
     if separator == ",":
-        rows: Iterator[list[str]] = csv.reader(io.StringIO(content, newline=""))
-        next(rows)  # the names of the columns
+        rows = _csv(file, content)
     else:
         separator = "\t" if file.name == "u.data" else separator
         lines = content.removesuffix("\n").split("\n")  # a title may contain other line breaks
@@ -173,6 +181,17 @@ def _rows(folder: Path, version: Version, which: int) -> Iterator[tuple[str, lis
         if len(row) != version.columns[which]:
             raise Refused(f"{place}: has {len(row)} columns, not {version.columns[which]}")
         yield place, row
+
+
+def _csv(file: Path, content: str) -> Iterator[list[str]]:
+    """The rows of a CSV file below the names of its columns."""
+    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
+    try:
+        if (names := ",".join(next(reader, []))) != HEADERS[file.name]:
+            raise Refused(f"{file}: line 1: {names[:80]}; it should be {HEADERS[file.name]}")
+        yield from reader
+    except csv.Error as error:
+        raise Refused(f"{file}: line {reader.line_num}: not CSV ({error})") from error
 
 
 def _read(place: str, reader: Callable[[Any], Any], value: Any) -> Any:

@@ -14,6 +14,8 @@ from metarun.data.preparation.mel import RATE, WINDOW
 from metarun.data.preparation.pixels import Broken
 from metarun.errors import Refused
 
+HIGHEST = 768_000  # samples per second that recorders have; the filter grows with the rate
+
 
 class Sound(NamedTuple):
     """A sound as it is used, and what its file has.
@@ -35,7 +37,8 @@ def read_sound(file: str | Path | bytes) -> Sound:
     Channels are averaged, and other rates are resampled by a polyphase filter.
 
     Raises:
-        Broken: the file is empty, cannot be read, or is shorter than a window of the spectrogram.
+        Broken: the file is empty, cannot be read, has an impossible rate, or is shorter than a
+            window of the spectrogram.
         Refused: soundfile is not installed.
     """
     try:
@@ -50,6 +53,8 @@ def read_sound(file: str | Path | bytes) -> Sound:
     except (soundfile.SoundFileError, ValueError, TypeError) as error:
         reason = "not a sound file, or of an unknown format" if content else "empty"
         raise Broken(reason) from error
+    if rate > HIGHEST:
+        raise Broken(f"{rate:,} samples per second; a sound should have {HIGHEST:,} at most")
     channels = samples.shape[1]
     mono = resampled(samples.mean(axis=1), rate)
     if len(mono) < WINDOW:
