@@ -20,6 +20,7 @@ SPECIALISTS = {  # what a learner takes → why it takes nothing else
     "contain; use data=bandits",
 }
 KINDS = {  # tasks that other learners do not take
+    "examples": "takes no supports made of examples, but those of {data} are",
     "functions": "adapts a network, but tasks of {data} are functions; algo=learned_optimizer and "
     "algo=hand_optimizer minimise them",
     "trials": "adapts to supports, and trials of {data} have none; algo=rl2 learns within a trial",
@@ -114,7 +115,7 @@ def check_learner(config: RunConfig, learner: Any, spec: Spec) -> list[str]:
             f"{f'{expected} token ids' if expected else 'n-grams'}; leave data.tokens out, which "
             "follows the backbone"
         ]
-    takes = getattr(learner, "takes", ("examples",))
+    takes = tuple(getattr(learner, "takes", ("examples",)))
     if spec.kind not in takes:
         reason = SPECIALISTS.get(takes) or KINDS[spec.kind]
         return [f"algo={algo} data={data}: {algo} {reason.format(data=data)}"]
