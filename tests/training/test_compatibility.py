@@ -13,7 +13,7 @@ from metarun.training.compatibility import check_learner
 
 
 def refused(takes: tuple[str, ...], kind: str) -> list[str]:
-    config = checked(compose(["algo=protonet", "data=glyphs"]))
+    config = checked(compose(["algo=maml", "data=glyphs"]))
     learner = SimpleNamespace(takes=takes, needs_labels=False)
     return check_learner(config, learner, Spec((6,), 2, CLASSIFICATION, kind=kind))
 
@@ -35,7 +35,7 @@ def refused(takes: tuple[str, ...], kind: str) -> list[str]:
 )
 def test_tasks_of_another_kind_are_refused(takes: tuple[str, ...], kind: str, message: str) -> None:
     (line,) = refused(takes, kind)
-    assert line.startswith(f"algo=protonet data=glyphs: protonet {message}")
+    assert line.startswith(f"algo=maml data=glyphs: maml {message}")
 
 
 def test_tasks_of_the_named_kinds_are_taken() -> None:
