@@ -29,7 +29,7 @@ from metarun.config.schema import GROUPS
 from metarun.sweeps import launchers
 from metarun.sweeps.job import Job
 from metarun.training import display, parts, splits
-from tests.conftest import OWN, TINY, blank
+from tests.conftest import OWN, blank
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
 ROOT = Path(__file__).parents[1]
@@ -176,19 +176,18 @@ def check_only(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folders(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
     """A folder with everything that the pages name: runs, a sweep, a search, `mine`, `DIR`."""
     home = tmp_path_factory.mktemp("folders")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         blank(patch)
-        assert cli.main([*TINY, "out=RUN_DIR"]) == 0
         check_only(patch)
         assert cli.main(["-m", "seed=0,1", f"hydra.sweep.dir={SWEEP}"]) == 0
         search = ["hydra/sweeper=optuna", "hydra.sweeper.trials=1", "optimizer.lr=1e-3,1e-2"]
         assert cli.main(["-m", *search, f"hydra.sweep.dir={SEARCH}"]) == 0
-    for name in RUNS[1:]:
-        shutil.copytree(home / "RUN_DIR", home / name)
+    for name in RUNS:
+        shutil.copytree(finished, home / name)
     shutil.copytree(EXAMPLE, home / "mine")
     shutil.copytree(OWN, home / "tests" / "own", ignore=shutil.ignore_patterns("__pycache__"))
     for picture in (home / f"DIR/class{i}/{k}.png" for i in range(6) for k in range(16)):
