@@ -14,7 +14,7 @@ from PIL import Image
 
 from metarun.algorithms.protonet import ProtoNet
 from metarun.data.sinusoid import Waves
-from metarun.plots import episodes
+from metarun.plots import episodes, sheet
 from metarun.tasks.gathered import source_of
 from metarun.tasks.objectives import CLASSIFICATION
 from metarun.tasks.sampler import Sampler
@@ -188,8 +188,8 @@ def test_the_figure_has_the_images_and_the_names_of_the_classes() -> None:
     support = Examples(x[:, 0], y, CLASSIFICATION, 2)
     query = Examples(x[:, 1:].flatten(0, 1), y.repeat_interleave(2), CLASSIFICATION, 2)
     task = Task(support, query)
-    _, axes = episodes.sheet([task], episodes.drawn_height([task]), above=0.5)
-    episodes.classes(axes, 0, task, ["one", "Two\n$ways"])
+    _, axes = sheet.sheet([task], sheet.drawn_height([task]), above=0.5)
+    sheet.classes(axes, 0, task, ["one", "Two\n$ways"])
     for image, expected in zip(axes.images, x.flatten(0, 2), strict=True):
         np.testing.assert_array_equal(image.get_array(), expected.numpy())
     places = np.array([image.get_extent() for image in axes.images]).reshape(2, 3, 4)

@@ -7,8 +7,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from metarun.algorithms import Learner
-from metarun.plots.episodes import CORRECT, POINT
 from metarun.plots.figure import save
+from metarun.plots.sheet import CORRECT, POINT
 from metarun.tasks.sampler import Sampler
 from metarun.tasks.task import Examples, Task
 

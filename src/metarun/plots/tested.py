@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from metarun.algorithms import Learner
-from metarun.plots import episodes, ratings
-from metarun.plots.episodes import CORRECT, POINT
+from metarun.plots import episodes, ratings, sheet
 from metarun.plots.figure import save
 from metarun.plots.functions import are_functions, paths
 from metarun.plots.imitation import are_imitations, imitations
 from metarun.plots.rollouts import are_environments, rollouts
+from metarun.plots.sheet import CORRECT, POINT
 from metarun.tasks.sampler import Sampler
 from metarun.tasks.task import Task
 
@@ -124,8 +124,8 @@ def episode(out: Path, learner: Learner, sampler: Sampler) -> Path | None:
     predicted = task.query.per_item(learner.adapt(task.support)(task.query.x)).argmax(-1)
     split = getattr(sampler.source, "split", None)
     task = episodes.as_pictures(task, split)
-    figure, axes = episodes.sheet([task], episodes.drawn_height([task]), above=0.5)
-    episodes.classes(axes, 0, task, episodes.class_names(sampler, task), predicted)
+    figure, axes = sheet.sheet([task], sheet.drawn_height([task]), above=0.5)
+    sheet.classes(axes, 0, task, episodes.class_names(sampler, task), predicted)
     accuracy = (predicted == task.query.y).double().mean()
     figure.suptitle(
         "test episode 0: support (grey), queries predicted correctly (green) or wrongly "
