@@ -32,7 +32,7 @@ def script() -> ModuleType:
 
 FIGURES = script()
 # Pages that have figures which were measured before runs were stored.
-OLDER = ("data.md", "figures.md", "speed.md", "sweeps.md")
+OLDER = ("figures.md", "speed.md", "sweeps.md")
 STORED = FIGURES.stored_runs(FIGURES.FOLDER)
 
 
@@ -67,6 +67,8 @@ def stored_texts() -> set[str]:
         if not headline.percent:  # further scores
             stats = [stat for stat in run["test"].values() if isinstance(stat, Mapping)]
             texts |= {text_of(headline, stat) for stat in stats}
+        if rate := run["test"].get("error_rate"):  # of a challenge
+            texts.add(f"{100 * rate['mean']:.1f} ± {100 * rate['ci95']:.1f}")
         group = re.sub(r"seed=\d+", "", run["command"])
         over_seeds[group].append([s[headline.score]["mean"] for s in sections])
         if run["scores"]:
