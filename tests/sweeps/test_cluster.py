@@ -41,7 +41,8 @@ def test_submitit_runs_and_resumes_jobs(folder: Path) -> None:
     for pickled in sweep.rglob("*.pkl"):  # resume must not load these files
         pickled.write_bytes(b"cos\nsystem\n(S'touch evil'\ntR.")
     previous = set((sweep / ".submitit").iterdir())
-    again = start(["resume=submitted", *TINY[:2]], folder)
+    merged = "hydra.launcher.stderr_to_stdout=true"
+    again = start(["resume=submitted", *TINY[:2], "hydra/launcher=submitit_local", merged], folder)
     out, err = again.communicate()
     assert again.returncode == 1
     assert err.splitlines() == [line]

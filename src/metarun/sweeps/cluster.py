@@ -74,13 +74,16 @@ def run_submitted(jobs: Sequence[Job], launcher: str, keys: Mapping[str, Any]) -
 
 def _failed(submitted: Any, number: int) -> bool:
     """Print the errors and the outcome of a job that has ended; return whether it failed."""
-    for line in (submitted.stderr() or "").splitlines():
+    file, log = submitted.paths.stderr, submitted.stderr()
+    if log is None:  # stderr_to_stdout=true
+        file, log = submitted.paths.stdout, submitted.stdout()
+    for line in (log or "").splitlines():
         if line.startswith("metarun: "):  # the errors in the log of the job
             complain(line.removeprefix("metarun: "))
     try:
         code = submitted.results()[0]
     except Exception:  # submitit raises errors of many types
-        complain(f"job {number}: ended without a result; its log: {submitted.paths.stderr}")
+        complain(f"job {number}: ended without a result; its log: {file}")
         return True
     if code == 0:
         say(f"job {number}  finished")
