@@ -32,7 +32,7 @@ def script() -> ModuleType:
 
 FIGURES = script()
 # Pages that have figures which were measured before runs were stored.
-OLDER = ("figures.md", "speed.md", "sweeps.md")
+OLDER = ("figures.md", "sweeps.md")
 STORED = FIGURES.stored_runs(FIGURES.FOLDER)
 
 
