@@ -31,8 +31,6 @@ def script() -> ModuleType:
 
 
 FIGURES = script()
-# Pages that have figures which were measured before runs were stored.
-OLDER = ("sweeps.md",)
 STORED = FIGURES.stored_runs(FIGURES.FOLDER)
 
 
@@ -92,8 +90,6 @@ def test_every_figure_of_the_documentation_is_stored() -> None:
     pairs = [re.findall(r"\[(\d[\d.]*), ([\d.]+)\]", file.read_text("utf-8")) for file in presets]
     published = {tuple(map(float, pair)) for pair in itertools.chain(*pairs)}
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
-        if page.name in OLDER:
-            continue
         figures = set(re.findall(r"-?\d+\.\d+ ± \d+\.\d+", page.read_text("utf-8")))
         unknown = {
             f for f in figures - stored if tuple(map(float, f.split(" ± "))) not in published
