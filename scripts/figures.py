@@ -23,7 +23,14 @@ from typing import Any
 import numpy as np
 
 from metarun.report.configuration import words
-from metarun.report.figures import Published, hours_of, published_figures, stored_runs
+from metarun.report.figures import (
+    Published,
+    hours_of,
+    published_figures,
+    stored_runs,
+    trained_on,
+    variant_of,
+)
 from metarun.runs.results import as_json, data_name, setting
 from metarun.stats import interval
 from metarun.tasks.headline import Headline
@@ -50,7 +57,8 @@ def content_of(run: Path) -> dict[str, Any]:
     metrics = run / "metrics.jsonl"
     lines = map(json.loads, metrics.read_text("utf-8").splitlines() if metrics.is_file() else ())
     validations = [[x["step"], x[score], x["ci95"]] for x in lines if x["split"] == "val"]
-    keys = {k: v for k, v in words(result["run"]["command"]).items() if k != "logger"}
+    without = ("logger", *["budget"] * (result["status"] == "completed"))
+    keys = {k: v for k, v in words(result["run"]["command"]).items() if k not in without}
     if "steps" in keys:  # a resumed run has the command of its start
         keys["steps"] = result["run"]["steps"]
     typed = [f"{k}={v}" for k, v in keys.items()]
@@ -169,10 +177,9 @@ def row_of(figure: Published, run: Mapping[str, Any], name: str) -> str:
         said += f" ({ahead}, band {band})"
     else:
         said += f" at step {verdict['steps_done']} of {verdict['steps']}{curve(headline, run)}"
-    seed = f", seed {verdict['seed']}" if verdict["seed"] else ""
     return (
-        f"| [{figure.experiment}](figures/{name}.json){seed} | {figure.task} | {goal(figure)} "
-        f"| {reached} | {said} | {hours_of(verdict)} |"
+        f"| [{figure.experiment}](figures/{name}.json){variant_of(run)} | {figure.task} "
+        f"| {goal(figure)} | {reached} | {said} | {hours_of(run)} |"
     )
 
 
@@ -195,7 +202,11 @@ def curve(headline: Headline, run: Mapping[str, Any]) -> str:
 
 def over_seeds(figure: Published) -> Iterator[str]:
     """A row with the mean over seeds, if several runs have ended."""
-    ended = [run["verify"] for run in figure.runs if run["verify"]["reached"]]
+    ended = [
+        run["verify"]
+        for run in figure.runs
+        if run["verify"]["reached"] and trained_on(run) == "train"
+    ]
     if len({verdict["seed"] for verdict in ended}) > 1:
         stat = interval(np.array([verdict["reached"]["mean"] for verdict in ended]))
         said = f"{figure.headline.figure(stat)}, 95 % over {len(ended)} seeds"

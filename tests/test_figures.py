@@ -57,7 +57,8 @@ def stored_texts() -> set[str]:
     for run in (run for run in STORED.values() if "test" in run):  # others are unfinished
         headline = Headline.of(run)
         kinds = run.get("test_by_batch_norm", {}).values()
-        sections = [run["test"], *kinds, *[run["val"]] * bool(run["val"])]
+        validated = headline.score in (run["val"] or ())
+        sections = [run["test"], *kinds, *[run["val"]] * validated]
         for stat in (section[headline.score] for section in sections):
             texts.add(text_of(headline, stat))
             if "ci95_classes" in stat:
@@ -67,7 +68,7 @@ def stored_texts() -> set[str]:
             texts |= {text_of(headline, stat) for stat in stats}
         if rate := run["test"].get("error_rate"):  # of a challenge
             texts.add(f"{100 * rate['mean']:.1f} ± {100 * rate['ci95']:.1f}")
-        group = re.sub(r"seed=\d+", "", run["command"])
+        group = re.sub(r" (seed=\d+|device=\w+)", "", run["command"])
         over_seeds[group].append([s[headline.score]["mean"] for s in sections])
         if run["scores"]:
             key = (run["protocol"]["episodes_sha256"], headline)
@@ -135,8 +136,8 @@ def test_an_evaluation_and_a_job_of_a_sweep_are_named_after_what_they_belong_to(
     assert (evaluation["protocol"]["shots"], evaluation["validations"]) == (2, [])
 
 
-def verdict(seed: int, mean: float | None, done: int = 20_000) -> dict:
-    """The stored file of a run of protonet/omniglot."""
+def verdict(seed: int, mean: float | None, done: int = 20_000, **protocol: str) -> dict:
+    """The stored file of a run of protonet/omniglot; runs with other seeds than 0 use a GPU."""
     reached = mean and {"mean": mean, "ci95": 0.002, "ci95_classes": 0.003}
     return {
         "verify": {
@@ -145,7 +146,9 @@ def verdict(seed: int, mean: float | None, done: int = 20_000) -> dict:
             **{"band": 0.003, "ahead": -0.001, "steps": 20_000, "steps_done": done},
             **{"seconds": 5400.0, "version": "1.0", "protocol": {"batch_norm": "inductive"}},
         },
-        "command": f"metarun verify seed={seed}",
+        "command": f"metarun verify seed={seed} {protocol}",
+        "protocol": protocol,
+        "run": {"device": "cuda" if seed else "cpu"},
         "validations": [[step, 0.9, 0.01] for step in range(1000, done, 1000)],
     }
 
@@ -156,16 +159,18 @@ def write(folder: Path, **runs: dict) -> None:
 
 
 def test_the_page_has_a_row_for_each_run_and_one_over_seeds(tmp_path: Path) -> None:
-    write(tmp_path, a=verdict(0, 0.987), b=verdict(1, 0.989), c=verdict(2, None, 7000))
+    trainval = verdict(2, 0.995, train_on="trainval")
+    write(tmp_path, a=verdict(0, 0.987), b=verdict(1, 0.989), c=verdict(2, None, 7000), d=trainval)
     rows = [line for line in FIGURES.sections(tmp_path) if line.startswith("| [protonet")]
     task = "5-way 1-shot, inductive | 98.8 %; re-run 98.2 %"
     assert rows[:2] == [
         f"| [protonet/omniglot](figures/a.json) | {task} | 98.70 ± 0.20 / 0.30 % "
         "| passed (-0.10, band 0.30) | 1.5 |",
         f"| [protonet/omniglot](figures/b.json), seed 1 | {task} | 98.90 ± 0.20 / 0.30 % "
-        "| passed (-0.10, band 0.30) | 1.5 |",
+        "| passed (-0.10, band 0.30) | 1.5 (GPU) |",
     ]
     assert "unfinished at step 7000 of 20000; validation (step): 90.0 % (1000), 90" in rows[2]
+    assert rows[3].startswith("| [protonet/omniglot](figures/d.json), seed 2, trainval | ")
     (over,) = (line for line in FIGURES.sections(tmp_path) if "over seeds" in line)
     assert "98.80 ± 1.27 %, 95 % over 2 seeds" in over
     lines = list(FIGURES.sections(tmp_path))
@@ -181,9 +186,13 @@ def test_list_published_has_every_figure_and_every_run(
     code, out, err = metarun("list", "published")
     assert (code, err) == (0, [])
     rows = [re.split(r" {2,}", line.strip()) for line in out.splitlines()]
-    mine = [row for row in rows if row[:2] == ["protonet/omniglot", "5-way 1-shot, inductive"]]
+    mine = [row for row in rows if " ".join(row).startswith("protonet/omniglot 5-way 1-shot")]
+    assert [row[1] for row in mine] == [
+        "5-way 1-shot, inductive",
+        "5-way 1-shot, inductive, seed 1",
+    ]
     assert mine == [
         [*mine[0][:2], "98.8 %", "98.2 %", "98.70 ± 0.30 %", "passed", "1.0", "1.5"],
-        [*mine[0][:2], "98.8 %", "98.2 %", "–", "unfinished", "1.0", "1.5"],
+        [*mine[1][:2], "98.8 %", "98.2 %", "–", "unfinished", "1.0", "1.5 (GPU)"],
     ]
     assert ["maml/sinusoid", "5-shot", "0.3", "–", "not run"] in rows

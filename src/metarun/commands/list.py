@@ -84,7 +84,7 @@ def _print_choice(group: str, name: str, file: Path, config_dir: str | None) -> 
 
 def _print_published() -> None:
     """Print each published figure, what independent re-runs reached, and the stored runs."""
-    from metarun.report.figures import figures_dir, hours_of, published_figures
+    from metarun.report.figures import figures_dir, hours_of, published_figures, variant_of
     from metarun.runs.grid import Column, fitted
     from metarun.training.display import console
 
@@ -92,15 +92,16 @@ def _print_published() -> None:
     for figure in published_figures(figures_dir()):
         headline = figure.headline
         reruns = ", ".join(headline.published(stat) for stat in figure.reruns.values())
-        goal = [figure.experiment, figure.task, headline.published(figure.figure), reruns]
-        for verdict in (run["verify"] for run in figure.runs):
+        goal = [headline.published(figure.figure), reruns]
+        for run in figure.runs:
+            verdict, task = run["verify"], figure.task + variant_of(run)
             reached = verdict["reached"]
             stat = reached and {**reached, "ci95": reached.get("ci95_classes", reached["ci95"])}
-            row = [headline.figure(stat), verdict["verdict"], verdict["version"], hours_of(verdict)]
-            rows.append([*goal, *row])
+            row = [headline.figure(stat), verdict["verdict"], verdict["version"], hours_of(run)]
+            rows.append([figure.experiment, task, *goal, *row])
         if not figure.runs:
             about = "" if figure.hours is None else f"about {figure.hours:g}"
-            rows.append([*goal, "–", "not run", "", about])
+            rows.append([figure.experiment, figure.task, *goal, "–", "not run", "", about])
     titles = ("preset", "task", "published", "re-runs", "reached", "verdict", "version", "hours")
     ranks = (0, 0, 0, 1, 0, 0, 3, 2)
     cells = zip(*rows, strict=True)

@@ -94,9 +94,21 @@ def published_figures(folder: Path) -> list[Published]:
     return found
 
 
-def hours_of(verdict: Mapping[str, Any]) -> str:
-    """The time of a run in hours: `1.6`."""
-    return f"{verdict['seconds'] / 3600:.1f}"
+def hours_of(run: Mapping[str, Any]) -> str:
+    """The time of a stored run in hours: `1.6`, `0.1 (GPU)`."""
+    hours = f"{run['verify']['seconds'] / 3600:.1f}"
+    return hours if run["run"]["device"] == "cpu" else f"{hours} (GPU)"
+
+
+def variant_of(run: Mapping[str, Any]) -> str:
+    """What distinguishes a stored run from others of its preset: `, seed 1`, `, trainval`."""
+    seed, classes = run["verify"]["seed"], trained_on(run)
+    return f", seed {seed}" * bool(seed) + f", {classes}" * (classes != "train")
+
+
+def trained_on(run: Mapping[str, Any]) -> str:
+    """The classes that a stored run was trained on: `train` or `trainval`."""
+    return run["protocol"].get("train_on", "train")
 
 
 def _is_run_of(verdict: Mapping[str, Any], experiment: str, cell: str, kind: str) -> bool:
