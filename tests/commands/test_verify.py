@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import before_each_step
+from tests.conftest import before_each_step, signal_in_step
 from tests.presets import NAME, preset
 
 Metarun = Callable[..., tuple[int, str, list[str]]]
@@ -75,6 +75,18 @@ def test_a_budget_ends_a_run_that_the_same_command_goes_on_with(
     assert (written["verdict"], written["steps_done"]) == ("unfinished", 3)
     assert verify("threads=1", "budget=30m")[0] == 0
     assert verdict()["reached"] == verdict(Path("whole"))["reached"]
+
+
+def test_a_run_that_a_signal_stops_is_unfinished(
+    verify: Metarun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        signal_in_step(patch, 2)
+        code, _, err = verify("threads=1")
+    assert (code, len(err)) == (130, 1)
+    assert "step 2 of 4 is saved" in err[0]
+    written = verdict()
+    assert (written["verdict"], written["steps_done"]) == ("unfinished", 2)
 
 
 def test_the_verdict_is_fixed_when_the_run_starts(verify: Metarun) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def run(request: Request) -> int:
     """Run a preset as published, or go on with it, and say whether it reaches its figure.
 
-    Exit code 0 if it does, 1 if it does not or the budget has ended the run.
+    Exit code 0 if it does, 1 if it does not or the budget has ended the run, 130 after a signal.
     """
     from omegaconf import OmegaConf
 
@@ -53,17 +53,19 @@ def run(request: Request) -> int:
     from metarun.train import resume, train
     from metarun.training.display import conclude
 
-    result = results.read_result(out) if begun else None
+    result, signalled = results.read_result(out) if begun else None, None
     try:
         if result is None or result.get("status") != "completed":
             go = resume if begun else train
             result = go(config, out, request.line, folders, deadline=deadline)
-    except Interrupted:
-        if time.monotonic() < deadline:
-            raise
+    except Interrupted as stop:
         result = results.read_result(out)
+        if time.monotonic() < deadline:
+            signalled = stop
     verdict = judge(config.preset, result)
     write_whole(out / "verify.json", results.as_json(verdict))
+    if signalled:
+        raise signalled
     conclude(out, result)
     for line in lines(verdict):
         say(line)
