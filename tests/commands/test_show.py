@@ -241,6 +241,9 @@ def test_users_have_a_table_and_no_figure(metarun: Metarun) -> None:
     assert out.splitlines()[-1] == (
         "items are genre, gender, age, occupation, item_mean: no picture"
     )
+    code, _, err = metarun("show", "data=ratings_world", "out=users.png")
+    assert (code, len(err)) == (2, 1)
+    assert err[0].startswith("metarun: out=users.png: items are genre, gender, age, occupation")
     assert files() == []
 
 

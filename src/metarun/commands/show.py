@@ -67,6 +67,8 @@ def run(request: Request) -> int:
             path, f"{config.data_name}, {split} split", sampler, range(EPISODES)
         )
     line = str(path) if drawn else f"items are {_describe(source.spec.inputs)}: no picture"
+    if out and not drawn:
+        raise Refused(f"out={out}: {line}; leave it out")
     screen.print(line, soft_wrap=True, markup=False)
     return 0
 

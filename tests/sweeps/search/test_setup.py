@@ -366,9 +366,12 @@ def test_search_overrides_without_a_search_are_refused(metarun: Metarun, word: s
     assert not Path("sweep").exists()
 
 
-def test_missing_optuna_is_reported(metarun: Metarun, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("search", ["hydra/sweeper=optuna", "hydra/sweeper='optuna'"])
+def test_missing_optuna_is_reported(
+    metarun: Metarun, monkeypatch: pytest.MonkeyPatch, search: str
+) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    code, _, err = metarun(*SEARCH, RATE, "hydra.sweep.dir=sweep")
+    code, _, err = metarun("-m", *TINY, search, RATE, "hydra.sweep.dir=sweep")
     assert code == 2
     assert err == ["metarun: hydra/sweeper=optuna: needs Optuna: pip install 'metarun[search]'"]
     assert not Path("sweep").exists()

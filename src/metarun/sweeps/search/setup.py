@@ -23,11 +23,12 @@ from metarun.sweeps.shared import Sweep
 TRIALS = "hydra.sweeper.trials"
 KEYS = tuple(f"hydra.sweeper.{name}" for name in Settings.model_fields)
 SWEEPER_KEYS = ("hydra.sweeper.max_batch_size", "hydra.sweeper.params")  # without a search
+QUOTES = dict.fromkeys(map(ord, "'\""))
 
 
 def is_search(overrides: Sequence[str]) -> bool:
     """Return whether the overrides of a sweep make it a search."""
-    return any(override.lstrip("+") == SEARCH for override in overrides)
+    return SEARCH in (override.translate(QUOTES) for override in overrides)
 
 
 def search_key_mistakes(parsed: Sequence[Override]) -> list[str]:
