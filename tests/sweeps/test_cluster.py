@@ -43,12 +43,13 @@ def test_submitit_runs_and_resumes_jobs(folder: Path) -> None:
     previous = set((sweep / ".submitit").iterdir())
     merged = "hydra.launcher.stderr_to_stdout=true"
     again = start(["resume=submitted", *TINY[:2], "hydra/launcher=submitit_local", merged], folder)
-    out, err = again.communicate()
+    again.stdout.close()  # as by `| head -1`: the sweep goes on
+    with again:
+        assert again.stderr.readline().rstrip() == line
+        again.stderr.read()  # PYTHONWARNINGS: the null device is not closed
     assert again.returncode == 1
-    assert err.splitlines() == [line]
     assert len(set((sweep / ".submitit").iterdir()) - previous) == 1
     assert not (folder / "evil").exists()
-    assert "job 0  finished" in out
 
 
 @pytest.mark.slow

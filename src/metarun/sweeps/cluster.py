@@ -12,9 +12,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from metarun.errors import Interrupted, complain, say
+from metarun.errors import Interrupted, complain
 from metarun.process import print_anything, set_up
 from metarun.sweeps.job import Job
+from metarun.training.display import console
 
 CLUSTERS = {"slurm": "slurm", "submitit_local": "local"}  # launcher → cluster of submitit
 SHARED = ("name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node")
@@ -63,7 +64,7 @@ def run_submitted(jobs: Sequence[Job], launcher: str, keys: Mapping[str, Any]) -
     )
     with executor.batch():
         running = {executor.submit(Submitted(job)): job for job in jobs}
-    say(f"{len(jobs)} jobs submitted; their logs are in {Path(folder).parent}")
+    _say(f"{len(jobs)} jobs submitted; their logs are in {Path(folder).parent}")
     failed = False
     while running:
         for submitted in [submitted for submitted in running if submitted.done()]:
@@ -86,8 +87,13 @@ def _failed(submitted: Any, number: int) -> bool:
         complain(f"job {number}: ended without a result; its log: {file}")
         return True
     if code == 0:
-        say(f"job {number}  finished")
+        _say(f"job {number}  finished")
     return code != 0
+
+
+def _say(line: str) -> None:
+    """Print a line, unless the reader of the output has exited."""
+    console().print(line, markup=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
