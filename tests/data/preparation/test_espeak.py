@@ -69,6 +69,8 @@ def test_a_library_without_voices_is_refused(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(espeak, "_located", lambda: (path, str(tmp_path)))
     with pytest.raises(Refused, match="voices are missing"), Voices():
         pass
+    monkeypatch.undo()
+    test_a_word_is_the_same_in_each_new_synthesiser()  # the refused one has been unloaded
 
 
 def test_a_voice_that_is_missing_is_named() -> None:

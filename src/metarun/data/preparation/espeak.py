@@ -39,11 +39,29 @@ class Voices:
     def __enter__(self) -> Voices:
         path, data = _located()
         try:
-            self._library = library = ctypes.CDLL(path)
+            self._library = ctypes.CDLL(path)
+        except OSError as error:
+            raise Refused(f"{ADVICE} ({error})") from error
+        try:
+            self._start(data)
+        except Refused:
+            self._unload()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._library.espeak_Terminate()
+        self._unload()
+
+    def _start(self, data: str | None) -> None:
+        library = self._library
+        try:
             library.espeak_Info.restype = ctypes.c_char_p
             library.espeak_Initialize.argtypes = (*[ctypes.c_int] * 2, *SYNTH[:1], ctypes.c_int)
             library.espeak_Synth.argtypes = (*SYNTH, ctypes.c_uint, *[ctypes.c_void_p] * 2)
-        except (OSError, AttributeError) as error:
+        except AttributeError as error:
             raise Refused(f"{ADVICE} ({error})") from error
         self.version = library.espeak_Info(None).decode()
         self.rate = library.espeak_Initialize(SYNCHRONOUS, 0, data and data.encode(), DONT_EXIT)
@@ -52,14 +70,10 @@ class Voices:
         self._parts: list[bytes] = []
         self._callback = CALLBACK(self._receive)  # kept: the library stores its address only
         library.espeak_SetSynthCallback(self._callback)
-        return self
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _unload(self) -> None:
         import _ctypes
 
-        self._library.espeak_Terminate()
         _ctypes.dlclose(self._library._handle)
 
     def say(self, text: str, voice: str, speed: int, pitch: int, intonation: int) -> np.ndarray:
