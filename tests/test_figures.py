@@ -69,11 +69,11 @@ def stored_texts() -> set[str]:
         if rate := run["test"].get("error_rate"):  # of a challenge
             texts.add(f"{100 * rate['mean']:.1f} ± {100 * rate['ci95']:.1f}")
         group = re.sub(r" (seed=\d+|device=\w+)", "", run["command"])
-        over_seeds[group].append([s[headline.score]["mean"] for s in sections])
+        over_seeds[group, headline].append([s[headline.score]["mean"] for s in sections])
         if run["scores"]:
             key = (run["protocol"]["episodes_sha256"], headline)
             scores.setdefault(key, []).append(FIGURES.unpacked(run["scores"]))
-    for means in over_seeds.values():
+    for (_, headline), means in over_seeds.items():
         texts |= {text_of(headline, interval(np.array(m))) for m in zip(*means, strict=True)}
     for (_, headline), runs in scores.items():
         pairs = itertools.permutations(runs, 2)
