@@ -53,7 +53,8 @@ def run(request: Request) -> int:
     from metarun.train import resume, train
     from metarun.training.display import conclude
 
-    result, signalled = results.read_result(out) if begun else None, None
+    result = results.read_result(out) if begun else None
+    signalled = None
     try:
         if result is None or result.get("status") != "completed":
             go = resume if begun else train
